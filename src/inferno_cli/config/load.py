@@ -1,0 +1,94 @@
+"""Find the config folder, and turn what Hydra composed into the typed schema."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from inferno_cli.config.schema import Step
+from inferno_cli.errors import ConfigError, closest
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+StepT = TypeVar("StepT", bound=Step)
+
+
+def config_folder() -> Path:
+    """Return the folder of the YAML files: in the package when installed, at the top of a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    for folder in (package / "conf", package.parents[1] / "conf"):
+        if (folder / "train.yaml").is_file():
+            return folder
+    raise ConfigError(f"the config folder is missing beside {package}; reinstall inferno-cli")
+
+
+def resolve(schema: type[StepT], composed: DictConfig) -> StepT:
+    """Validate a composed configuration.
+
+    Args:
+        schema: The step's configuration class.
+        composed: What Hydra composed, interpolations not yet resolved.
+
+    Raises:
+        ConfigError: For an unknown key, a wrong type, a value out of range or a contradiction.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        values = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{getattr(error, 'full_key', '') or 'config'}: {str(error).splitlines()[0]}") from error
+    try:
+        return schema.model_validate_json(json.dumps(values))
+    except ValidationError as error:
+        lines = [_describe(item, schema) for item in error.errors()]
+        raise ConfigError("\n".join(dict.fromkeys(lines))) from error
+
+
+def _describe(item: Any, schema: type[BaseModel]) -> str:
+    """One line for one validation error: the key, what was found, what is expected, what to do."""
+    path, siblings = _walk(schema, item["loc"])
+    key = ".".join(path)
+    message = item["msg"].removeprefix("Value error, ")
+    if item["type"] == "extra_forbidden":
+        return f"unknown key {key}{closest(path[-1], siblings)}. `--cfg job` prints the keys that there are."
+    if item["type"] == "missing":
+        return f"{key} is missing; set it in the YAML file or on the command line"
+    if item["type"] == "value_error":
+        return f"{key}: {message}" if key else message
+    found = json.dumps(item["input"], default=str)
+    return f"{key} is {found}; {message[:1].lower()}{message[1:]}"
+
+
+def _walk(schema: type[BaseModel], location: tuple[str | int, ...]) -> tuple[list[str], list[str]]:
+    """Follow an error's location through the schema.
+
+    pydantic puts the branch that it took at a union into the location; users know no such key.
+
+    Returns:
+        The keys as a user writes them, and the keys that are allowed beside the last one.
+    """
+    definitions = schema.model_json_schema()
+    node: Any = definitions
+    path: list[str] = []
+    siblings: list[str] = []
+    for part in location:
+        while "$ref" in node:
+            node = definitions["$defs"][node["$ref"].rsplit("/", 1)[-1]]
+        if "discriminator" in node:
+            node = {"$ref": node["discriminator"]["mapping"].get(part, "#/$defs/_")}
+            if node["$ref"].endswith("/_"):
+                return path, siblings
+            continue
+        siblings = list(node.get("properties", {}))
+        if isinstance(part, str) and "anyOf" in node:
+            continue
+        path.append(str(part))
+        values = node.get("additionalProperties")
+        node = node.get("properties", {}).get(part) or node.get("items") or (values if isinstance(values, dict) else {})
+    return path, siblings

@@ -1,0 +1,67 @@
+"""The errors that a user can meet: each message says what, where, found against expected, and the remedy.
+
+The command line prints the message without a traceback and exits with 2.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class InfernoError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+
+class ConfigError(InfernoError, ValueError):
+    """The configuration has an unknown key, a wrong type, a value out of range or a contradiction."""
+
+
+class DatasetError(InfernoError, ValueError):
+    """The events cannot be used: values not finite, no events, or ids that do not match."""
+
+
+class DatasetFileError(DatasetError, OSError):
+    """A file of the dataset is missing, unreadable or truncated."""
+
+
+class TreeNotFoundError(DatasetError, LookupError):
+    """A tree is missing from the files of the dataset."""
+
+
+class BranchNotFoundError(DatasetError, LookupError):
+    """A branch is missing from a tree."""
+
+
+class TemplateError(InfernoError, ValueError):
+    """A template cannot enter a fit: its yield is not positive, or its bins cannot carry what is asked."""
+
+
+class SingularInformationError(InfernoError, ArithmeticError):
+    """The data cannot constrain all parameters: the information matrix has a flat direction."""
+
+
+class WorkspaceError(InfernoError, ValueError):
+    """A workspace is missing, is not valid against pyhf's schema, or has no such parameter."""
+
+
+class FitFailedError(InfernoError, RuntimeError):
+    """MINUIT did not give a valid result."""
+
+
+class TrackingError(InfernoError, ConnectionError):
+    """The MLflow store cannot be reached or written."""
+
+
+class OutputError(InfernoError, OSError):
+    """The output folder cannot be written."""
+
+
+def closest(name: str, candidates: Iterable[str]) -> str:
+    """Return ``"; closest: 'x'"`` for the candidate nearest to ``name``, or the list when none is near."""
+    known = sorted(candidates)
+    folded = {candidate.lower(): candidate for candidate in known}
+    near = difflib.get_close_matches(name.lower(), list(folded), n=1, cutoff=0.6)
+    if near:
+        return f"; closest: {folded[near[0]]!r}"
+    return f"; known: {', '.join(known)}" if known else ""

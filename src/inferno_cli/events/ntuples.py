@@ -1,0 +1,339 @@
+"""The one reader of flat ntuples: uproot, configured by YAML."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files as package_files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inferno_cli.config import NtupleDataset, NtupleSample, Nuisance, ShapeSystematic, WeightSystematic
+from inferno_cli.errors import (
+    BranchNotFoundError,
+    DatasetError,
+    DatasetFileError,
+    TreeNotFoundError,
+    closest,
+)
+from inferno_cli.events.sample import (
+    DIRECTIONS,
+    NOMINAL,
+    Events,
+    FloatArray,
+    Sample,
+    Variation,
+    generator,
+    split_rows,
+    variations,
+)
+
+EMBEDDED = "embedded"
+EMBEDDED_FILE = "top11004_sim.root"
+STAND_IN = "simulated stand-in, not CMS data"
+MIN_OVERLAP = 0.5
+"""A shifted tree shares most events with the nominal; with less than this share the ids cannot be the same."""
+
+
+@dataclass(frozen=True)
+class _Table:
+    """Rows of one tree: event ids, features and weights by variation."""
+
+    ids: NDArray[np.int64]
+    features: NDArray[np.float32]
+    weights: dict[Variation, FloatArray]
+    group: NDArray[np.int64] | None
+
+
+@cache
+def _embedded() -> Path:
+    return Path(str(package_files("inferno_cli") / "data" / EMBEDDED_FILE))
+
+
+@cache
+def _sha256(path: Path, _size: int, _mtime: int) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _checksum(path: Path) -> str:
+    status = path.stat()
+    return _sha256(path, status.st_size, status.st_mtime_ns)
+
+
+class Reader:
+    """Reads the trees of one dataset configuration."""
+
+    def __init__(self, dataset: NtupleDataset) -> None:
+        self.dataset = dataset
+        self.used: set[Path] = set()
+
+    def _candidates(self, pattern: str) -> list[Path]:
+        """Files that may hold a tree."""
+        text = self.dataset.path
+        root = _embedded() if text == EMBEDDED else Path(text).expanduser()
+        if root.is_file():
+            return [root]
+        if root.is_dir():
+            found = sorted(root.glob(pattern))
+            where = f"no file matches {pattern!r} (dataset.file) in folder {root}"
+        else:
+            anchor = Path(root.anchor or ".")
+            found = sorted(anchor.glob(str(root.relative_to(root.anchor) if root.anchor else root)))
+            where = f"{root} (dataset.path) is neither a file nor a folder, and no file matches it"
+        found = [path for path in found if path.is_file()]
+        if not found:
+            raise DatasetFileError(f"{where}. Fix dataset.path or dataset.file")
+        return found
+
+    def _locate(self, sample: str, variation: Variation) -> list[tuple[Path, str]]:
+        """Return the (file, tree) pairs that hold one sample in one variation."""
+        import uproot
+
+        settings = self.dataset.samples[sample]
+        suffix = (
+            self.dataset.variation.format(systematic=variation.systematic, direction=variation.direction)
+            if variation.systematic
+            else ""
+        )
+        names = {"sample": sample, "variation": suffix}
+        tree = (settings.tree or self.dataset.tree).format(**names)
+        found, trees, files = [], set(), self._candidates((settings.file or self.dataset.file).format(**names))
+        for path in files:
+            try:
+                with uproot.open(path) as file:
+                    inside = {key for key, kind in file.classnames(cycle=False).items() if kind != "TDirectory"}
+            except Exception as error:  # uproot raises many kinds for a damaged file
+                raise DatasetFileError(
+                    f"{path} cannot be read as a ROOT file ({type(error).__name__}: {str(error).strip().splitlines()[0]}); "
+                    "it may be truncated: compare its size or checksum with the original and copy it again"
+                ) from error
+            trees |= inside
+            if tree in inside:
+                found.append((path, tree))
+        if not found:
+            where = files[0] if len(files) == 1 else f"any of {len(files)} files in {files[0].parent}"
+            raise TreeNotFoundError(
+                f"tree {tree!r} (sample {sample!r}, {variation}) is missing from {where}{closest(tree, trees)}. "
+                "Fix dataset.tree, dataset.variation or dataset.path"
+            )
+        return found
+
+    def read(self, sample: str, variation: Variation, weights: dict[Variation, str]) -> _Table:
+        """Read one sample in one variation.
+
+        Args:
+            sample: Name of the sample.
+            variation: Nominal or a shape systematic.
+            weights: Weight expressions by variation that share these events; empty for data.
+        """
+        parts = [
+            self._read_tree(path, tree, sample, weights) for path, tree in self._locate(sample, variation)
+        ]
+        ids = np.concatenate([part.ids for part in parts])
+        groups = [part.group for part in parts]
+        if not len(ids):
+            raise DatasetError(f"sample {sample!r}, {variation}: the tree has no events. Leave it out or fix dataset.path")
+        return _Table(
+            ids=ids,
+            features=np.concatenate([part.features for part in parts]),
+            weights={key: np.concatenate([part.weights[key] for part in parts]) for key in weights},
+            group=None if any(g is None for g in groups) else np.concatenate([g for g in groups if g is not None]),
+        )
+
+    def _read_tree(self, path: Path, tree: str, sample: str, weights: dict[Variation, str]) -> _Table:
+        import uproot
+
+        dataset, settings = self.dataset, self.dataset.samples[sample]
+        self.used.add(path)
+        where = f"tree {tree!r} in {path}"
+        nominal = self._weight(settings)
+        with uproot.open(path) as file:
+            branches = file[tree]
+            present = set(branches.keys())
+
+            def arrays(names: tuple[str, ...], key: str) -> dict[str, NDArray[Any]]:
+                for name in names:
+                    if name not in present:
+                        raise BranchNotFoundError(
+                            f"branch {name!r} is missing from {where}{closest(name, present)}. Fix {key}"
+                        )
+                try:
+                    values = branches.arrays(names, library="np") if names else {}
+                except Exception as error:
+                    raise DatasetFileError(
+                        f"{where} cannot be read ({type(error).__name__}); the file may be truncated: copy it again"
+                    ) from error
+                return {name: np.asarray(values[name]) for name in names}
+
+            features = arrays(dataset.features, "dataset.features")
+            ids = arrays(dataset.event_id, "dataset.event_id")
+            split_by = tuple(settings.split_by or ())
+            # Real data has no generator-level branch: its events are independent, and the event id divides them.
+            groups = arrays(split_by, "split_by") if split_by and set(split_by) <= present else {}
+            values: dict[Variation, FloatArray] = {}
+            for variation, expression in weights.items():
+                key = f"dataset.samples.{sample}.weight" if settings.weight else "dataset.weight"
+                if variation.systematic:
+                    key = f"dataset.systematics.{variation.systematic}.{variation.direction}"
+                values[variation] = _evaluate(branches, expression, nominal, present, where, key)
+        n = int(branches.num_entries)
+        table = np.empty((n, len(features)), dtype=np.float32)
+        for column, (name, array) in enumerate(features.items()):
+            _require_finite(array, f"branch {name!r} of {where}")
+            table[:, column] = array
+        for variation, array in values.items():
+            _require_finite(array, f"weight {weights[variation]!r} of {where}")
+        return _Table(
+            ids=np.stack(list(ids.values()), axis=1).astype(np.int64) if ids else np.arange(n)[:, None],
+            features=table,
+            weights=values,
+            group=np.stack(list(groups.values()), axis=1).astype(np.int64) if groups else None,
+        )
+
+    def _weight(self, settings: NtupleSample) -> str:
+        return settings.weight or self.dataset.weight
+
+    def sample(self, name: str, nuisance: Nuisance) -> Sample:
+        """Read one simulated sample: nominal, and every variation of the chosen systematics, aligned by event id."""
+        dataset, settings = self.dataset, self.dataset.samples[name]
+        chosen = {key: dataset.systematics[key] for key in nuisance.fit if name in dataset.systematics[key].samples}
+        shapes = [key for key, item in chosen.items() if isinstance(item, ShapeSystematic)]
+        expressions = {NOMINAL: self._weight(settings)}
+        for key, item in chosen.items():
+            if isinstance(item, WeightSystematic):
+                expressions |= {Variation(key, "up"): item.up, Variation(key, "down"): item.down}
+        nominal = self.read(name, NOMINAL, expressions)
+        shifted = {
+            variation: self.read(name, variation, {variation: expressions[NOMINAL]})
+            for variation in variations(shapes)[1:]
+        }
+        tables = [nominal, *shifted.values()]
+        ids, row = np.unique(np.concatenate([table.ids for table in tables]), axis=0, return_inverse=True)
+        rows = np.split(row.ravel(), np.cumsum([len(table.ids) for table in tables])[:-1])
+        for variation, table_rows in zip([NOMINAL, *shifted], rows, strict=True):
+            self._check_ids(name, variation, rows[0], table_rows)
+        features = np.zeros((len(tables), len(ids), len(dataset.features)), dtype=np.float32)
+        weights, view = [], []
+        group = np.full(len(ids), -1, dtype=np.int64)
+        for block, (table, table_rows) in enumerate(zip(tables, rows, strict=True)):
+            features[block, table_rows] = table.features
+            for values in table.weights.values():
+                column = np.zeros(len(ids))
+                column[table_rows] = values
+                weights.append(column)
+                view.append(block)
+            if table.group is not None:
+                group[table_rows] = np.unique(table.group, axis=0, return_inverse=True)[1].ravel()
+        if nominal.group is None:
+            group = np.arange(len(ids))
+        return Sample(
+            name=name,
+            is_signal=settings.role == "signal",
+            group=group,
+            variations=(*nominal.weights, *shifted),
+            features=features,
+            view=tuple(view),
+            weights=np.stack(weights) * dataset.luminosity_scale * dataset.downsample_factor,
+        )
+
+    def _check_ids(self, name: str, variation: Variation, nominal: NDArray[Any], rows: NDArray[Any]) -> None:
+        key = " + ".join(self.dataset.event_id)
+        if len(np.unique(rows)) != len(rows):
+            raise DatasetError(
+                f"sample {name!r}, {variation}: {len(rows) - len(np.unique(rows))} of {len(rows)} events repeat an id "
+                f"({key}). Fix dataset.event_id"
+            )
+        share = len(np.intersect1d(nominal, rows)) / min(len(nominal), len(rows))
+        if share < MIN_OVERLAP:
+            raise DatasetError(
+                f"sample {name!r}, {variation}: {share:.0%} of the event ids ({key}) are also in the nominal tree, "
+                f"expected at least {MIN_OVERLAP:.0%}. The shifted tree must hold the same events; fix dataset.event_id"
+            )
+
+    def observed(self, seed: int) -> NDArray[np.float32] | None:
+        """Read the observed events: a seeded subset of the share ``downsample_factor``."""
+        names = [name for name, sample in self.dataset.samples.items() if sample.role == "data"]
+        if not names:
+            return None
+        features = self.read(names[0], NOMINAL, {}).features
+        n = round(len(features) * self.dataset.downsample_factor)
+        rows = generator(seed, "observed").permutation(len(features))[:n]
+        return features[np.sort(rows)]
+
+    def checksum(self) -> str:
+        """SHA-256 over the checksums of the files that were read."""
+        digest = hashlib.sha256()
+        for path in sorted(self.used):
+            digest.update(_checksum(path).encode())
+        return digest.hexdigest()
+
+    def label(self) -> str:
+        """What every output must say about these files."""
+        embedded = _checksum(_embedded())
+        return STAND_IN if any(_checksum(path) == embedded for path in self.used) else ""
+
+
+def _evaluate(
+    branches: Any, expression: str, nominal: str, present: set[str], where: str, key: str
+) -> FloatArray:
+    try:
+        array = branches.arrays(
+            ["_value"], aliases={"_value": expression, "weight": nominal}, library="np"
+        )["_value"]
+    except Exception as error:
+        missing = getattr(error, "key", None)
+        if missing is not None:
+            raise BranchNotFoundError(
+                f"branch {missing!r} in the expression {expression!r} is missing from {where}"
+                f"{closest(str(missing), present)}. Fix {key}"
+            ) from error
+        raise DatasetError(
+            f"the expression {expression!r} cannot be evaluated on {where}: {str(error).splitlines()[0]}. Fix {key}"
+        ) from error
+    return np.broadcast_to(np.asarray(array, dtype=np.float64), (int(branches.num_entries),))
+
+
+def _require_finite(values: NDArray[Any], what: str) -> None:
+    bad = np.flatnonzero(~np.isfinite(values))
+    if len(bad):
+        raise DatasetError(
+            f"{what}: {len(bad)} of {len(values)} values are not finite (first in row {bad[0]}: {values[bad[0]]}). "
+            "Remove these events or repair the branch"
+        )
+
+
+def read(dataset: NtupleDataset, samples: tuple[str, ...], nuisance: Nuisance, seed: int) -> Events:
+    """Read a dataset of ntuples and divide it into its three splits.
+
+    Args:
+        dataset: Where the events are and what they mean.
+        samples: Samples to read.
+        nuisance: The systematics whose variations are needed.
+        seed: Seed of the splits and of the subset of the data.
+    """
+    reader = Reader(dataset)
+    shares = (dataset.splits.train, dataset.splits.validation, dataset.splits.template)
+    parts = []
+    for name in samples:
+        sample = reader.sample(name, nuisance)
+        rows = split_rows(sample.group, shares, generator(seed, f"split {name}"))
+        parts.append([sample.subset(part) for part in rows])
+    train, validation, template = (tuple(part) for part in zip(*parts, strict=True))
+    return Events(
+        name=dataset.name,
+        features=dataset.features,
+        train=train,
+        validation=validation,
+        template=template,
+        observed=reader.observed(seed),
+        checksum=reader.checksum(),
+        label=reader.label(),
+    )
+
+
+__all__ = ["DIRECTIONS", "Reader", "read"]

@@ -1,0 +1,155 @@
+"""The event tables that every other package reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inferno_cli.errors import DatasetError, TemplateError
+
+FloatArray = NDArray[np.float64]
+Direction = Literal["up", "down"]
+DIRECTIONS: tuple[Direction, Direction] = ("up", "down")
+
+
+class Variation(NamedTuple):
+    """One systematic in one direction; both empty for the nominal."""
+
+    systematic: str
+    direction: str
+
+    def __str__(self) -> str:
+        return f"{self.systematic}_{self.direction}" if self.systematic else "nominal"
+
+
+NOMINAL = Variation("", "")
+
+
+def variations(systematics: Sequence[str]) -> tuple[Variation, ...]:
+    """Return the nominal, then up and down of each systematic."""
+    return (NOMINAL, *(Variation(name, direction) for name in systematics for direction in DIRECTIONS))
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The events of one sample, nominal and varied, aligned by event.
+
+    Row i is one event in every variation. An event that a variation does not select has weight 0 there: so the
+    simulation's noise, which the nominal and the shifted events share, cancels in up - down, while events that
+    migrate into the selection are still counted.
+
+    Attributes:
+        name: Name of the sample.
+        is_signal: Whether the POI scales it.
+        group: Events that must stay in one split share a number, shape (n_events,).
+        variations: Nominal first.
+        features: One block per distinct set of features, float32, shape (n_views, n_events, n_features).
+        view: For each variation, the block of ``features`` that it uses (a weight systematic uses the nominal's).
+        weights: Expected events, shape (n_variations, n_events); each row sums to the yield.
+    """
+
+    name: str
+    is_signal: bool
+    group: NDArray[np.int64]
+    variations: tuple[Variation, ...]
+    features: NDArray[np.float32]
+    view: tuple[int, ...]
+    weights: FloatArray
+
+    def __post_init__(self) -> None:
+        n_variations, n_events = self.weights.shape
+        if len(self.variations) != n_variations or len(self.view) != n_variations:
+            raise DatasetError(f"sample {self.name!r}: {len(self.variations)} variations, {n_variations} weight rows")
+        if self.features.shape[1] != n_events or self.group.shape != (n_events,):
+            raise DatasetError(f"sample {self.name!r}: features, group and weights differ in length")
+        if not n_events:
+            raise DatasetError(f"sample {self.name!r} has no events")
+        for variation, total in zip(self.variations, self.yields, strict=True):
+            if not total > 0:
+                raise TemplateError(
+                    f"sample {self.name!r}, {variation}: the weights sum to {total:g}, expected a positive yield; "
+                    "check the weight expression or leave the sample out with likelihood.samples"
+                )
+
+    @property
+    def yields(self) -> FloatArray:
+        """Expected events of each variation, shape (n_variations,)."""
+        return np.asarray(self.weights.sum(axis=1))
+
+    @property
+    def systematics(self) -> tuple[str, ...]:
+        """Names of the systematics that vary this sample's events."""
+        return tuple(dict.fromkeys(variation.systematic for variation in self.variations[1:]))
+
+    @property
+    def effective_events(self) -> float:
+        """Unweighted events with the same relative statistical error as the nominal: (sum w)^2 / sum w^2."""
+        nominal = self.weights[0]
+        return float(nominal.sum() ** 2 / (nominal**2).sum())
+
+    def scaled(self, factor: float) -> Sample:
+        """Return the sample with every weight times ``factor``."""
+        return self._replace(self.features, self.group, self.weights * factor)
+
+    def subset(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> Sample:
+        """Return some of the events, reweighted so that every variation keeps its yield."""
+        weights = self.weights[:, rows]
+        kept = weights.sum(axis=1, keepdims=True)
+        if weights.shape[1] == 0 or not (kept > 0).all():
+            raise DatasetError(
+                f"sample {self.name!r}: a split of {weights.shape[1]} events has no positive yield left; "
+                f"the sample has {len(self.group)} events. Give it more events or a larger share in dataset.splits"
+            )
+        return self._replace(self.features[:, rows], self.group[rows], weights * (self.yields[:, None] / kept))
+
+    def _replace(self, features: NDArray[np.float32], group: NDArray[np.int64], weights: FloatArray) -> Sample:
+        return Sample(self.name, self.is_signal, group, self.variations, features, self.view, weights)
+
+
+@dataclass(frozen=True)
+class Events:
+    """Everything that a run reads: three disjoint splits, and the observed events.
+
+    Attributes:
+        name: Name of the dataset.
+        label: Printed on every table and plot ("simulated stand-in, not CMS data"), or empty.
+        features: Names of the features.
+        train, validation, template: The same samples in each, with the same yields.
+        observed: Features of the observed events, shape (n_events, n_features), or None.
+        checksum: SHA-256 of what was read or generated.
+    """
+
+    name: str
+    label: str
+    features: tuple[str, ...]
+    train: tuple[Sample, ...]
+    validation: tuple[Sample, ...]
+    template: tuple[Sample, ...]
+    observed: NDArray[np.float32] | None
+    checksum: str
+
+
+def generator(seed: int, stream: str) -> np.random.Generator:
+    """Return the random generator of one purpose: streams of the same seed are independent."""
+    return np.random.default_rng(np.random.SeedSequence([seed, *stream.encode()]))
+
+
+def split_rows(group: NDArray[np.int64], shares: Sequence[float], rng: np.random.Generator) -> list[NDArray[np.intp]]:
+    """Divide events at random, keeping the events of one group together.
+
+    Args:
+        group: Group of each event, shape (n_events,).
+        shares: Fractions that sum to 1.
+        rng: Source of the random order.
+
+    Returns:
+        Row numbers of each part, ascending.
+    """
+    members = np.unique(group)
+    edges = np.rint(np.cumsum(shares)[:-1] * len(members)).astype(int)
+    parts = np.split(rng.permutation(members), edges)
+    return [np.flatnonzero(np.isin(group, part)) for part in parts]
