@@ -1,6 +1,7 @@
 """The configuration: its schema, its checks, and where its files are."""
 
 from inferno_cli.config.load import config_folder, resolve
+from inferno_cli.config.measurement import Measurement
 from inferno_cli.config.schema import (
     POI,
     AnySystematic,
@@ -37,6 +38,7 @@ __all__ = [
     "FitConfig",
     "FreeNormalisation",
     "Likelihood",
+    "Measurement",
     "Model",
     "NormalisationSystematic",
     "NtupleDataset",

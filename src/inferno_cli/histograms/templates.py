@@ -1,0 +1,217 @@
+"""Templates: yields and statistical errors by sample, systematic and direction, as ``hist`` objects."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import hist
+import numpy as np
+from numpy.typing import NDArray
+
+from inferno_cli.errors import TemplateError
+from inferno_cli.events import DIRECTIONS, NOMINAL, Sample, Variation
+
+FloatArray = NDArray[np.float64]
+Bins = NDArray[np.intp]
+
+
+def _histogram(bins: Bins, weights: FloatArray | None, n_bins: int) -> hist.Hist:
+    histogram = hist.Hist(hist.axis.Integer(0, n_bins, flow=False, name="bin"), storage=hist.storage.Weight())
+    return histogram.fill(bins, weight=weights)
+
+
+@dataclass(frozen=True)
+class Templates:
+    """The binned expectation of every sample, nominal and varied.
+
+    Attributes:
+        samples: Names, signal first.
+        signal: Those that the POI scales.
+        histograms: One histogram with weight storage per sample and variation.
+        noise: Variance that the simulation's noise gives to (up - down) / 2, by (systematic, sample), shape (B,).
+        observed: Histogram of the observed events, or None.
+        groups: For each bin, the network's bins that were merged into it.
+    """
+
+    samples: tuple[str, ...]
+    signal: tuple[str, ...]
+    histograms: Mapping[tuple[str, Variation], hist.Hist]
+    noise: Mapping[tuple[str, str], FloatArray]
+    observed: hist.Hist | None
+    groups: tuple[tuple[int, ...], ...]
+
+    @property
+    def n_bins(self) -> int:
+        """Number of bins."""
+        return len(self.groups)
+
+    def values(self, sample: str, variation: Variation = NOMINAL) -> FloatArray:
+        """Yields of one template, shape (B,)."""
+        return np.asarray(self.histograms[sample, variation].values())
+
+    @property
+    def nominal(self) -> FloatArray:
+        """Nominal yields, shape (S, B)."""
+        return np.stack([self.values(sample) for sample in self.samples])
+
+    @property
+    def variance(self) -> FloatArray:
+        """Statistical variances of the nominal yields, shape (S, B)."""
+        return np.stack([np.asarray(self.histograms[sample, NOMINAL].variances()) for sample in self.samples])
+
+    @property
+    def is_signal(self) -> NDArray[np.bool_]:
+        """Which samples are signal, shape (S,)."""
+        return np.array([sample in self.signal for sample in self.samples])
+
+    @property
+    def varied(self) -> dict[tuple[str, str], tuple[FloatArray, FloatArray]]:
+        """Templates up and down by (systematic, sample), each of shape (B,)."""
+        return {
+            (variation.systematic, sample): (
+                self.values(sample, variation),
+                self.values(sample, Variation(variation.systematic, "down")),
+            )
+            for sample, variation in self.histograms
+            if variation.direction == "up"
+        }
+
+    def require_positive(self) -> None:
+        """Check that the templates can be fitted.
+
+        Raises:
+            TemplateError: If a bin has no expected events, or a varied template no positive yield.
+        """
+        for (sample, variation), histogram in self.histograms.items():
+            total = float(histogram.values().sum())
+            if not total > 0:
+                raise TemplateError(f"sample {sample!r}, {variation}: the template's yield is {total:g}, expected above 0")
+        for bin_number, total in enumerate(self.nominal.sum(axis=0)):
+            if not total > 0:
+                raise TemplateError(
+                    f"bin {bin_number} expects {total:g} events; a fit needs more than 0. Raise binning.min_yield"
+                )
+
+    def grouped(self, groups: Sequence[Sequence[int]]) -> Templates:
+        """Return the templates with bins reordered and merged.
+
+        Args:
+            groups: For each new bin, the present bins that it is made of; every bin exactly once.
+        """
+        if sorted(i for group in groups for i in group) != list(range(self.n_bins)):
+            raise ValueError(f"groups {list(groups)} do not hold each of {self.n_bins} bins once")
+
+        def total(array: FloatArray) -> FloatArray:
+            return np.stack([array[list(group)].sum(axis=0) for group in groups])
+
+        def regroup(histogram: hist.Hist) -> hist.Hist:
+            return _from_arrays(total(histogram.values()), total(histogram.variances()))
+
+        return replace(
+            self,
+            histograms={key: regroup(histogram) for key, histogram in self.histograms.items()},
+            noise={key: total(noise) for key, noise in self.noise.items()},
+            observed=None if self.observed is None else regroup(self.observed),
+            groups=tuple(tuple(sorted(j for i in group for j in self.groups[i])) for group in groups),
+        )
+
+    def with_errors_scaled(self, factors: Sequence[float]) -> Templates:
+        """Return the templates as a split of another size would have them: variances and noise times a factor each."""
+        by_sample = dict(zip(self.samples, factors, strict=True))
+        return replace(
+            self,
+            histograms={
+                (sample, variation): _from_arrays(histogram.values(), histogram.variances() * by_sample[sample])
+                for (sample, variation), histogram in self.histograms.items()
+            },
+            noise={key: noise * by_sample[key[1]] for key, noise in self.noise.items()},
+        )
+
+    def save(self, path: Path) -> None:
+        """Write a ROOT file: one TH1 per template, ``sample/variation``, and how the bins came about."""
+        import uproot
+
+        with uproot.recreate(path) as file:
+            for (sample, variation), histogram in self.histograms.items():
+                file[f"{sample}/{variation}"] = histogram
+            for (systematic, sample), noise in self.noise.items():
+                file[f"{sample}/{systematic}_noise"] = _from_arrays(noise, np.zeros_like(noise))
+            if self.observed is not None:
+                file["observed/nominal"] = self.observed
+            label = [";".join(",".join(map(str, group)) for group in self.groups)]
+            file["groups"] = label[0]
+            file["signal"] = ",".join(self.signal)
+
+    @classmethod
+    def load(cls, path: Path) -> Templates:
+        """Read a file that ``save`` wrote."""
+        import uproot
+
+        histograms: dict[tuple[str, Variation], hist.Hist] = {}
+        noise: dict[tuple[str, str], FloatArray] = {}
+        observed = None
+        with uproot.open(path) as file:
+            groups = tuple(tuple(int(i) for i in part.split(",")) for part in str(file["groups"]).split(";"))
+            signal = tuple(str(file["signal"]).split(","))
+            for key in file.keys(cycle=False, filter_classname="TH1*"):
+                sample, _, name = key.partition("/")
+                content = file[key]
+                histogram = _from_arrays(content.values(), content.variances())
+                if sample == "observed":
+                    observed = histogram
+                elif name == "nominal":
+                    histograms[sample, NOMINAL] = histogram
+                elif name.endswith("_noise"):
+                    noise[name.removesuffix("_noise"), sample] = content.values()
+                else:
+                    histograms[sample, Variation(*name.rsplit("_", 1))] = histogram
+        samples = tuple(dict.fromkeys(sample for sample, _ in histograms))
+        return cls(samples, signal, histograms, noise, observed, groups)
+
+
+def _from_arrays(values: FloatArray, variances: FloatArray) -> hist.Hist:
+    histogram = hist.Hist(hist.axis.Integer(0, len(values), flow=False, name="bin"), storage=hist.storage.Weight())
+    histogram[...] = np.stack([values, variances], axis=-1)
+    return histogram
+
+
+def fill(
+    samples: Sequence[Sample], bins: Sequence[Bins], n_bins: int, observed: Bins | None = None
+) -> Templates:
+    """Fill the templates of hard-binned events.
+
+    Args:
+        samples: Event tables.
+        bins: For each sample, the bin of every event in every view of its features, shape (n_views, n_events).
+        n_bins: Number of bins.
+        observed: Bins of the observed events.
+    """
+    histograms: dict[tuple[str, Variation], Any] = {}
+    noise: dict[tuple[str, str], FloatArray] = {}
+    for sample, numbers in zip(samples, bins, strict=True):
+        for row, (variation, view) in enumerate(zip(sample.variations, sample.view, strict=True)):
+            histograms[sample.name, variation] = _histogram(numbers[view], sample.weights[row], n_bins)
+        for systematic in sample.systematics:
+            up, down = (sample.variations.index(Variation(systematic, d)) for d in DIRECTIONS)
+            noise[systematic, sample.name] = _noise(
+                sample.weights[up], sample.weights[down], numbers[sample.view[up]], numbers[sample.view[down]], n_bins
+            )
+    return Templates(
+        samples=tuple(sample.name for sample in samples),
+        signal=tuple(sample.name for sample in samples if sample.is_signal),
+        histograms=histograms,
+        noise=noise,
+        observed=None if observed is None else _histogram(observed, None, n_bins),
+        groups=tuple((i,) for i in range(n_bins)),
+    )
+
+
+def _noise(up: FloatArray, down: FloatArray, up_bin: Bins, down_bin: Bins, n_bins: int) -> FloatArray:
+    """Variance of the binned (up - down) / 2: an event that stays in its bin contributes only its change of weight."""
+    stays = up_bin == down_bin
+    moved = np.bincount(up_bin, up**2, n_bins) + np.bincount(down_bin, down**2, n_bins)
+    shared = np.bincount(up_bin[stays], (up * down)[stays], n_bins)
+    return np.asarray(moved - 2 * shared).clip(min=0) / 4

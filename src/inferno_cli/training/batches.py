@@ -1,0 +1,57 @@
+"""Batches: slices of tensors that stay on the device, stratified by sample."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from inferno_cli.events import Sample
+
+Batch = list[tuple[Tensor, Tensor]]
+"""For each sample: features (n_views, n_events, n_features) and weights (n_variations, n_events)."""
+
+WHOLE = 500
+"""A sample this small is in every batch whole: its template would be too noisy from a share of it."""
+
+
+def to_tensors(samples: Sequence[Sample], device: torch.device | str) -> Batch:
+    """Move event tables to a device."""
+    return [
+        (torch.from_numpy(sample.features).to(device), torch.from_numpy(sample.weights).to(device))
+        for sample in samples
+    ]
+
+
+class StratifiedBatches:
+    """One pass over the training split: every batch has its share of every sample.
+
+    One permutation per epoch and sample, then slices; the last incomplete batch is spread over the others.
+    """
+
+    def __init__(
+        self, samples: Sequence[Sample], batch_size: int, seed: int, device: torch.device | str
+    ) -> None:
+        self.tensors = to_tensors(samples, device)
+        sizes = [weights.shape[1] for _, weights in self.tensors]
+        self.n_batches = max(1, round(sum(sizes) / batch_size))
+        self.rows = [max(-(-n // self.n_batches), min(n, WHOLE)) for n in sizes]
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def __len__(self) -> int:
+        return self.n_batches
+
+    def __iter__(self) -> Iterator[Batch]:
+        shuffled = []
+        for (features, weights), rows in zip(self.tensors, self.rows, strict=True):
+            order = torch.randperm(weights.shape[1], generator=self.generator)
+            # Cycle through the permutation, so that every batch has as many rows.
+            order = order.repeat(-(-rows * self.n_batches // len(order)))[: rows * self.n_batches]
+            order = order.to(weights.device)
+            shuffled.append((features[:, order], weights[:, order]))
+        for i in range(self.n_batches):
+            yield [
+                (features[:, i * rows : (i + 1) * rows], weights[:, i * rows : (i + 1) * rows])
+                for (features, weights), rows in zip(shuffled, self.rows, strict=True)
+            ]

@@ -1,0 +1,106 @@
+"""What a network is worth on a split: the variance of the POI with soft and with hard bins."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from inferno_cli.config import Binning, Measurement
+from inferno_cli.errors import SingularInformationError
+from inferno_cli.events import Sample
+from inferno_cli.histograms import Templates, fill, merge
+from inferno_cli.likelihood import Channel, build_channel, correlation, covariance, poi_variance
+from inferno_cli.training.batches import to_tensors
+from inferno_cli.training.modules import SummaryModule
+
+CHUNK = 50_000
+
+
+def template_channel(measurement: Measurement, templates: Templates) -> Channel:
+    """Build the likelihood of hard templates."""
+    varied = {
+        key: (torch.from_numpy(up), torch.from_numpy(down))
+        for key, (up, down) in templates.varied.items()
+        if key[0] in measurement.shapes
+    }
+    nominal, variance = torch.from_numpy(templates.nominal), torch.from_numpy(templates.variance)
+    return build_channel(measurement, nominal, variance, varied)
+
+
+@torch.no_grad()
+def outputs(module: SummaryModule, features: Tensor) -> Tensor:
+    """Outputs of the network in chunks of bounded memory, for features of shape (..., n_features)."""
+    flat = features.flatten(0, -2)
+    parts = [module.network(chunk.to(module.device)) for chunk in flat.split(CHUNK)]
+    return torch.cat(parts).unflatten(0, features.shape[:-1])
+
+
+def assign(module: SummaryModule, samples: Sequence[Sample]) -> list[NDArray[np.intp]]:
+    """Bin of every event of every sample in every view, shape (n_views, n_events) each."""
+    return [
+        module.hard(outputs(module, torch.from_numpy(sample.features))).cpu().numpy() for sample in samples
+    ]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Figures of merit of one epoch on the validation split.
+
+    Attributes:
+        soft: poi_variance with soft bins; infinite when the information is singular.
+        hard: The same with hard bins, sparse ones merged.
+        n_bins: Hard bins that are left.
+        deviations: Standard deviation of every parameter with hard bins, by name; empty when singular.
+        correlations: Correlation of each pair of parameters, by "a,b".
+    """
+
+    soft: float
+    hard: float
+    n_bins: int
+    deviations: dict[str, float]
+    correlations: dict[str, float]
+
+
+@torch.no_grad()
+def evaluate(module: SummaryModule, samples: Sequence[Sample], rule: Binning) -> Evaluation:
+    """Evaluate a network once over a whole split.
+
+    The statistical errors are scaled to the size of the split whose templates will be fitted, and so is the support
+    that the merging asks for: the value predicts that fit. A singular information matrix counts as infinite variance.
+    """
+    logits = [outputs(module, torch.from_numpy(sample.features)) for sample in samples]
+    batch = to_tensors(samples, module.device)
+    try:
+        soft = float(poi_variance(module.soft_channel(batch, [module.soft(output) for output in logits])))
+    except SingularInformationError:
+        soft = math.inf
+    bins = [module.hard(output).cpu().numpy() for output in logits]
+    scale = [
+        sample.effective_events / stratum.effective_events
+        for sample, stratum in zip(samples, module.strata, strict=True)
+    ]
+    templates = merge(
+        fill(samples, bins, module.model.bins).with_errors_scaled(scale), rule, ordered=module.ordered
+    )
+    channel = template_channel(module.measurement, templates)
+    try:
+        matrix = covariance(channel)
+    except SingularInformationError:
+        return Evaluation(soft, math.inf, templates.n_bins, {}, {})
+    names, deviation = channel.parameters, matrix.diagonal().sqrt()
+    rho = correlation(matrix)
+    return Evaluation(
+        soft=soft,
+        hard=float(matrix[0, 0]),
+        n_bins=templates.n_bins,
+        deviations={name: float(value) for name, value in zip(names, deviation, strict=True)},
+        correlations={
+            f"{a},{b}": float(rho[i, j]) for i, a in enumerate(names) for j, b in enumerate(names) if i < j
+        },
+    )

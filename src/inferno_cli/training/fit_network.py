@@ -1,0 +1,167 @@
+"""Train a network with Lightning, and keep the epoch that is best on the validation split."""
+
+from __future__ import annotations
+
+import logging
+import math
+import sys
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, TQDMProgressBar
+
+from inferno_cli.config import Binning, Measurement, TrainConfig, Trainer
+from inferno_cli.errors import SingularInformationError
+from inferno_cli.events import Events, Sample
+from inferno_cli.training.batches import StratifiedBatches
+from inferno_cli.training.evaluation import Evaluation, evaluate
+from inferno_cli.training.modules import SummaryModule, create
+
+log = logging.getLogger(__name__)
+
+MONITOR = "validation/sigma_mu_hard"
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One line of the training curves."""
+
+    number: int
+    loss: float
+    evaluation: Evaluation
+
+
+@dataclass(frozen=True)
+class Training:
+    """A trained network.
+
+    Attributes:
+        module: The network of the best epoch.
+        epochs: Training curves.
+        best: The selected epoch.
+        checkpoint: File of its weights.
+        seconds: Wall time.
+    """
+
+    module: SummaryModule
+    epochs: tuple[Epoch, ...]
+    best: Epoch
+    checkpoint: Path
+    seconds: float
+
+
+class Validation(Callback):
+    """After every epoch, one evaluation over the whole validation split; it selects the checkpoint."""
+
+    def __init__(self, samples: Sequence[Sample], rule: Binning, lines: bool) -> None:
+        self.samples, self.rule, self.lines = samples, rule, lines
+        self.epochs: list[Epoch] = []
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Evaluate and log."""
+        assert isinstance(pl_module, SummaryModule)
+        evaluation = evaluate(pl_module, self.samples, self.rule)
+        epoch = Epoch(trainer.current_epoch, float(trainer.callback_metrics["loss"]), evaluation)
+        self.epochs.append(epoch)
+        pl_module.log(MONITOR, math.sqrt(evaluation.hard), prog_bar=True)
+        pl_module.log("validation/sigma_mu_soft", math.sqrt(evaluation.soft), prog_bar=True)
+        if self.lines:
+            log.info(
+                "epoch %3d/%d  loss %.4f  sigma(mu) soft %.4f hard %.4f  bins %d",
+                epoch.number + 1,
+                trainer.max_epochs,
+                epoch.loss,
+                math.sqrt(evaluation.soft),
+                math.sqrt(evaluation.hard),
+                evaluation.n_bins,
+            )
+
+
+class _Data(pl.LightningDataModule):
+    """Hands out batches of tensors that already are on the trainer's device."""
+
+    def __init__(self, samples: Sequence[Sample], batch_size: int, seed: int) -> None:
+        super().__init__()
+        self.samples, self.batch_size, self.seed = samples, batch_size, seed
+
+    def train_dataloader(self) -> Any:
+        """Return the training split."""
+        assert self.trainer is not None
+        return StratifiedBatches(self.samples, self.batch_size, self.seed, self.trainer.strategy.root_device)
+
+
+def _accelerator(settings: Trainer) -> str:
+    # Apple's MPS has no float64, which the likelihood needs; `auto` there means the CPU.
+    if settings.accelerator == "auto" and not torch.cuda.is_available():
+        return "cpu"
+    return settings.accelerator
+
+
+def train(config: TrainConfig, events: Events, folder: Path) -> Training:
+    """Train the configured model.
+
+    Args:
+        config: The whole configuration.
+        events: Events of the three splits.
+        folder: Where the checkpoint goes.
+
+    Returns:
+        The network of the epoch with the smallest hard validation value.
+
+    Raises:
+        SingularInformationError: If no epoch gave a finite hard validation value.
+    """
+    start = time.perf_counter()
+    settings = config.trainer
+    bar = settings.progress == "bar" or (settings.progress == "auto" and sys.stderr.isatty())
+    threads = torch.get_num_threads()
+    torch.set_num_threads(settings.threads)
+    try:
+        with torch.random.fork_rng(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", category=UserWarning, module=r"lightning\.")
+            torch.manual_seed(config.seed)
+            measurement = Measurement.from_config(config, config.nuisance.train)
+            module = create(config.model, settings, measurement, events.train, events.template)
+            lines = settings.progress == "lines" or (settings.progress == "auto" and not bar)
+            validation = Validation(events.validation, config.binning, lines)
+            checkpoint = ModelCheckpoint(
+                dirpath=folder, filename="best", monitor=MONITOR, save_on_train_epoch_end=True, save_weights_only=True
+            )
+            callbacks: list[Callback] = [validation, checkpoint]
+            if settings.early_stopping is not None:
+                callbacks.append(
+                    EarlyStopping(MONITOR, patience=settings.early_stopping, check_on_train_epoch_end=True, check_finite=False)
+                )
+            if bar:
+                callbacks.append(TQDMProgressBar())
+            trainer = pl.Trainer(
+                accelerator=_accelerator(settings),
+                devices=settings.devices,
+                max_epochs=settings.max_epochs,
+                gradient_clip_val=settings.gradient_clip or None,
+                callbacks=callbacks,
+                logger=False,
+                enable_progress_bar=bar,
+                enable_model_summary=False,
+                num_sanity_val_steps=0,
+                default_root_dir=folder,
+            )
+            trainer.fit(module, datamodule=_Data(events.train, config.model.batch_size, config.seed))
+    finally:
+        torch.set_num_threads(threads)
+    epochs = tuple(validation.epochs)
+    best = min(epochs, key=lambda epoch: epoch.evaluation.hard)
+    if not math.isfinite(best.evaluation.hard):
+        raise SingularInformationError(
+            f"after none of {len(epochs)} epochs could the hard bins of the validation split constrain "
+            f"{', '.join(measurement.parameters)}. Train longer, use more bins, or lower binning.min_effective_events"
+        )
+    path = Path(checkpoint.best_model_path)
+    module.load_state_dict(torch.load(path, map_location=module.device, weights_only=True)["state_dict"])
+    return Training(module, epochs, best, path, time.perf_counter() - start)

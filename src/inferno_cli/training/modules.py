@@ -1,0 +1,211 @@
+"""The Lightning modules: one small base, and what BCE and INFERNO make of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor, nn
+
+from inferno_cli.config import Measurement, Model, Trainer
+from inferno_cli.events import Sample, Variation
+from inferno_cli.likelihood import Channel, build_channel, poi_variance
+from inferno_cli.training.batches import Batch
+from inferno_cli.training.network import mlp, moments
+
+
+@dataclass(frozen=True)
+class Stratum:
+    """What the loss knows of one sample apart from its events.
+
+    Attributes:
+        name: Name of the sample.
+        is_signal: Whether the POI scales it.
+        variations: Nominal first.
+        view: The feature block of each variation.
+        yields: Expected events of each variation, from the full sample.
+        effective_events: Effective events of the split whose templates are fitted: the size of its staterror.
+    """
+
+    name: str
+    is_signal: bool
+    variations: tuple[Variation, ...]
+    view: tuple[int, ...]
+    yields: tuple[float, ...]
+    effective_events: float
+
+    @classmethod
+    def of(cls, sample: Sample, effective_events: float) -> Stratum:
+        """Describe a sample."""
+        return cls(
+            sample.name, sample.is_signal, sample.variations, sample.view, tuple(sample.yields.tolist()), effective_events
+        )
+
+
+class SummaryModule(pl.LightningModule):
+    """A network that sorts events into bins, softly for the gradient and hard for the histogram."""
+
+    n_outputs: int
+    ordered: bool
+    """Whether the bins have an order of their own."""
+
+    def __init__(
+        self,
+        model: Model,
+        trainer: Trainer,
+        measurement: Measurement,
+        strata: Sequence[Stratum],
+        mean: Tensor,
+        deviation: Tensor,
+    ) -> None:
+        super().__init__()
+        self.model, self.settings, self.measurement, self.strata = model, trainer, measurement, tuple(strata)
+        outputs = 1 if model.kind == "bce" else model.bins
+        self.network: nn.Module = mlp(mean, deviation, model.hidden, outputs, model.activation)
+
+    def soft(self, logits: Tensor) -> Tensor:
+        """Membership of each bin, shape (..., n_bins), float64, rows sum to 1."""
+        raise NotImplementedError
+
+    def hard(self, logits: Tensor) -> Tensor:
+        """Bin of each event, shape (...)."""
+        raise NotImplementedError
+
+    def loss(self, batch: Batch, logits: list[Tensor]) -> Tensor:
+        """Loss of a batch, given the network's outputs for each sample, shape (n_views, n_events, n_outputs)."""
+        raise NotImplementedError
+
+    def views(self, batch: Batch) -> list[Tensor]:
+        """The feature blocks that the loss needs, by sample."""
+        return [features for features, _ in batch]
+
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor:  # noqa: ARG002
+        """One forward pass over nominal and varied events of all samples together."""
+        blocks = self.views(batch)
+        flat = [block.flatten(0, 1) for block in blocks]
+        outputs = self.network(torch.cat(flat)).split([len(block) for block in flat])
+        logits = [output.unflatten(0, block.shape[:2]) for output, block in zip(outputs, blocks, strict=True)]
+        loss = self.loss(batch, logits)
+        self.log("loss", loss, on_step=False, on_epoch=True)
+        return loss
+
+    def configure_optimizers(self) -> Any:
+        """Adam with the configured schedule."""
+        optimizer = torch.optim.AdamW(
+            self.parameters(), lr=self.model.learning_rate, weight_decay=self.model.weight_decay
+        )
+        steps = int(self.trainer.estimated_stepping_batches)
+        if self.settings.schedule == "cosine":
+            schedule: Any = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+        elif self.settings.schedule == "one_cycle":
+            schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.model.learning_rate, steps)
+        else:
+            return optimizer
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def soft_channel(self, batch: Batch, memberships: Sequence[Tensor]) -> Channel:
+        """Build the likelihood of the soft templates of a batch, scaled to the expected yields.
+
+        Args:
+            batch: Weights of the events, shape (n_variations, n_events) for each sample.
+            memberships: Bin memberships, shape (n_views, n_events, n_bins) for each sample.
+        """
+        nominal, variance, varied = [], [], {}
+        for stratum, (_, weights), membership in zip(self.strata, batch, memberships, strict=True):
+            yields = weights.new_tensor(stratum.yields)
+            scaled = weights * (yields / weights.sum(dim=1))[:, None]
+            templates = {
+                variation: scaled[row] @ membership[view]
+                for row, (variation, view) in enumerate(zip(stratum.variations, stratum.view, strict=True))
+            }
+            nominal.append(templates[stratum.variations[0]])
+            # The share of sum w^2 in each bin, at the size of the split whose templates are fitted.
+            squares = weights[0].square()
+            share = (squares @ membership[stratum.view[0]]) / squares.sum()
+            variance.append(yields[0] ** 2 / stratum.effective_events * share)
+            for variation in stratum.variations:
+                if variation.direction == "up" and variation.systematic in self.measurement.shapes:
+                    down = templates[Variation(variation.systematic, "down")]
+                    varied[variation.systematic, stratum.name] = (templates[variation], down)
+        return build_channel(self.measurement, torch.stack(nominal), torch.stack(variance), varied)
+
+
+class Inferno(SummaryModule):
+    """A tempered softmax over the bins, trained to minimise the variance of the POI in the fit."""
+
+    ordered = False
+
+    def soft(self, logits: Tensor) -> Tensor:
+        """Tempered softmax."""
+        return torch.softmax(logits.double() / self.model.temperature, dim=-1)
+
+    def hard(self, logits: Tensor) -> Tensor:
+        """The bin with the largest membership."""
+        return logits.argmax(dim=-1)
+
+    def loss(self, batch: Batch, logits: list[Tensor]) -> Tensor:
+        """Logarithm of poi_variance: the same minimum, and steps that do not depend on the size of the error."""
+        channel = self.soft_channel(batch, [self.soft(output) for output in logits])
+        return poi_variance(channel).log()
+
+
+class Bce(SummaryModule):
+    """A classifier with binary cross-entropy, its output histogrammed in equal bins."""
+
+    ordered = True
+
+    def soft(self, logits: Tensor) -> Tensor:
+        """Bins with smooth edges: what falls into a bin after smearing the output by a share of the bin width."""
+        score = torch.sigmoid(logits[..., 0].double())
+        edges = torch.arange(1, self.model.bins, dtype=score.dtype, device=score.device) / self.model.bins
+        above = torch.sigmoid((score[..., None] - edges) * self.model.bins / self.model.temperature)
+        ones, zeros = torch.ones_like(score)[..., None], torch.zeros_like(score)[..., None]
+        return torch.cat([ones, above], dim=-1) - torch.cat([above, zeros], dim=-1)
+
+    def hard(self, logits: Tensor) -> Tensor:
+        """Equal bins of the sigmoid."""
+        score = torch.sigmoid(logits[..., 0].double())
+        return (score * self.model.bins).long().clamp_max(self.model.bins - 1)
+
+    def views(self, batch: Batch) -> list[Tensor]:
+        """The nominal events alone: the classifier knows of no systematics."""
+        return [features[:1] for features, _ in batch]
+
+    def loss(self, batch: Batch, logits: list[Tensor]) -> Tensor:
+        """Weighted cross-entropy; signal and background count half each."""
+        is_signal = [stratum.is_signal for stratum in self.strata]
+        total = logits[0].new_zeros(())
+        for label in (True, False):
+            chosen = [i for i, flag in enumerate(is_signal) if flag == label]
+            # A sample's share of the batch differs from its share of the yield: scale to the expected yields.
+            weights = [
+                batch[i][1][0] * (self.strata[i].yields[0] / batch[i][1][0].sum()) for i in chosen
+            ]
+            weight = torch.cat(weights)
+            output = torch.cat([logits[i][0, :, 0] for i in chosen]).double()
+            cost = nn.functional.softplus(-output if label else output)
+            total = total + 0.5 * (weight * cost).sum() / weight.sum()
+        return total
+
+
+def create(
+    model: Model, trainer: Trainer, measurement: Measurement, train: Sequence[Sample], template: Sequence[Sample]
+) -> SummaryModule:
+    """Create the module of a configuration, standardised on the training split.
+
+    Args:
+        model: The network and its summary.
+        trainer: Schedule of the training.
+        measurement: The likelihood that is trained on.
+        train: Training split.
+        template: Template split, for the size of its statistical errors.
+    """
+    mean, deviation = moments(
+        [torch.from_numpy(sample.features[0][sample.weights[0] != 0]) for sample in train]
+    )
+    strata = [Stratum.of(x, y.effective_events) for x, y in zip(train, template, strict=True)]
+    kind = {"bce": Bce, "inferno": Inferno}[model.kind]
+    return kind(model, trainer, measurement, strata, mean, deviation)
