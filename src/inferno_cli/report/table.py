@@ -1,0 +1,162 @@
+"""The summary of a run on the terminal: short, 80 columns, and plain in a log file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from inferno_cli.report.results import ParameterRecord, Results
+
+MODEL_NAMES = {"bce": "BCE", "inferno": "INFERNO"}
+MAX_NUISANCES = 7
+"""Rows of nuisance parameters; a workspace can have hundreds, and results.json has them all."""
+
+
+def title(results: Results) -> str:
+    """Return "INFERNO on top11004, Asimov data": what was fitted, to which data."""
+    data = "Asimov data" if results.data == "asimov" else "observed data"
+    model = "" if results.model is None else f"{MODEL_NAMES.get(results.model, results.model)} on "
+    return f"{model}{results.dataset}, {data}"
+
+
+def decimals(error: float) -> int:
+    """Return the decimals that show three significant digits of ``error``, four when it begins with 1."""
+    if not (error > 0 and math.isfinite(error)):
+        return 3
+    return max(0, 2 - math.floor(math.log10(error / 2)))
+
+
+def by_correlation(results: Results, names: Sequence[str], limit: int) -> list[str]:
+    """Return at most ``limit`` of the parameters, those most correlated with mu, in their own order."""
+    row = results.correlation.get("mu", {})
+    foremost = sorted(names, key=lambda name: -abs(row.get(name, 0.0)))[:limit]
+    return [name for name in names if name in foremost]
+
+
+def summary(results: Results, *, plus_minus: str = "±") -> RenderableType:
+    """Return what a physicist wants to see at the end of a run, at most about twenty lines.
+
+    Args:
+        results: The record of the run.
+        plus_minus: Sign in front of symmetric errors; "+-" where the terminal has no better.
+    """
+    heading = [Text(title(results), style="bold")]
+    if results.label:
+        heading.append(Text(f"*** {results.label} ***", style="bold yellow"))
+    return Group(*heading, _parameters(results, plus_minus), _facts(results))
+
+
+def show(results: Results) -> None:
+    """Print the summary to stdout, without colours where that is not a terminal."""
+    console = Console(highlight=False)
+    plus_minus = "±" if console.encoding.lower().startswith("utf") else "+-"
+    console.print(summary(results, plus_minus=plus_minus))
+
+
+def closing_line(path: Path) -> str:
+    """Return the last line of a run: where its record is."""
+    return f"results: {path}"
+
+
+def _parameters(results: Results, plus_minus: str) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
+    # Names of a foreign workspace can be long: folded, never cut.
+    table.add_column("", overflow="fold")
+    for heading in ("best fit", "HESSE", "MINOS"):
+        table.add_column(heading, justify="right", overflow="fold")
+
+    def add(name: str, estimate: ParameterRecord, style: str = "") -> None:
+        digits = decimals(estimate.hesse)
+        hesse = f"{plus_minus}{estimate.hesse:.{digits}f}" if estimate.hesse > 0 else "constant"
+        minos = "" if estimate.minos is None else "  ".join(f"{side:+z.{digits}f}" for side in estimate.minos)
+        cells = (name, f"{estimate.bestfit:z.{digits}f}", hesse, minos)
+        # Text, not str: rich would read "[...]" in a name as markup.
+        table.add_row(*(Text(cell) for cell in cells), style=style)
+
+    poi = results.parameters["mu"]
+    add("mu" if results.poi == "mu" else f"mu ({results.poi})", poi, "bold")
+    if results.stat_only is not None:
+        add("mu, stat. only", results.stat_only.mu)
+    scalars = [name for name in results.parameters if name != "mu" and not name.endswith("]")]
+    shown = by_correlation(results, scalars, MAX_NUISANCES)
+    for name in shown:
+        add(name, results.parameters[name])
+    if len(shown) < len(scalars):
+        table.add_row(Text(f"... and {len(scalars) - len(shown)} more in results.json"))
+    for name, entries in _vectors(results).items():
+        errors = [entry.hesse for entry in entries]
+        values = [entry.bestfit for entry in entries]
+        table.add_row(
+            Text(f"{name} ({len(entries)} bins)"),
+            Text(_range(values, 3)),
+            Text(plus_minus + _range(errors, 3)),
+        )
+    return table
+
+
+def _vectors(results: Results) -> dict[str, list[ParameterRecord]]:
+    """Group "staterror_SR[0]", "staterror_SR[1]", ... and the like; constant entries are left out."""
+    groups: dict[str, list[ParameterRecord]] = {}
+    for name, entry in results.parameters.items():
+        if name.endswith("]") and entry.hesse > 0:
+            base = "staterror" if name.startswith("staterror") else name.rpartition("[")[0]
+            groups.setdefault(base, []).append(entry)
+    return groups
+
+
+def _range(values: Sequence[float], digits: int) -> str:
+    low, high = f"{min(values):z.{digits}f}", f"{max(values):z.{digits}f}"
+    return low if low == high else f"{low}..{high}"
+
+
+def _facts(results: Results) -> Table:
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(overflow="fold")
+    grid.add_column(overflow="fold")
+    grid.add_row()
+    for name, value in _fact_lines(results):
+        grid.add_row(Text(name), Text(value))
+    return grid
+
+
+def _fact_lines(results: Results) -> Iterator[tuple[str, str]]:
+    if results.significance is not None:
+        found = results.significance
+        text, p_value = f"expected {found.expected:.3g} sigma", found.expected_p_value
+        if results.data == "observed":
+            text, p_value = f"{text}, observed {found.observed:.3g} sigma", found.observed_p_value
+        yield "significance", f"{text} (p = {p_value:.2g})"
+    if results.sigma_s is not None:
+        text = f"{results.sigma_s:.4g}"
+        if bound := results.cramer_rao_bound_s:
+            text += f", Cramer-Rao bound {bound:.4g} ({results.sigma_s / bound - 1:+.1%})"
+        yield "sigma(s)", text
+    if (variance := results.poi_variance) is not None:
+        yield (
+            "sigma(mu), closed form",
+            f"templates {_sigma(variance.templates)}; validation soft {_sigma(variance.validation_soft)}, "
+            f"hard {_sigma(variance.validation_hard)}",
+        )
+    if results.stability:
+        names = by_correlation(results, list(results.stability), MAX_NUISANCES)
+        yield (
+            "HESSE from two halves",
+            ", ".join(f"{name} {_sides(results.stability[name])}" for name in names) + " (template events)",
+        )
+    if results.bins is not None:
+        before = sum(len(entry.merged_from) for entry in results.bins)
+        merged = "none merged" if before == len(results.bins) else f"merged from {before}"
+        yield "bins", f"{len(results.bins)}, {merged}"
+
+
+def _sigma(variance: float | None) -> str:
+    return "singular" if variance is None else f"{math.sqrt(variance):#.4g}"
+
+
+def _sides(errors: tuple[float, float]) -> str:
+    return " | ".join(f"{error:#.3g}" for error in errors)

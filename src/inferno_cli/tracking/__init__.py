@@ -1,0 +1,7 @@
+"""MLflow: where runs are logged. MLflow itself is imported when a run starts, not with this package."""
+
+from inferno_cli.tracking.runs import Run, run
+from inferno_cli.tracking.store import absolute_uri, check, shown, sqlite_file
+from inferno_cli.tracking.sweep import SweepCallback
+
+__all__ = ["Run", "SweepCallback", "absolute_uri", "check", "run", "shown", "sqlite_file"]

@@ -1,0 +1,160 @@
+"""One run: its parameters, metrics and artifacts.
+
+Everything goes through an explicit MlflowClient. MLflow's fluent functions keep an active run and a tracking URI
+for the whole process, which would leak from one point of a sweep into the next.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import re
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from inferno_cli.errors import TrackingError
+from inferno_cli.tracking.store import Store, absolute_uri, check, connect, experiment_id
+from inferno_cli.tracking.sweep import end_parent, parent_run
+
+if TYPE_CHECKING:
+    from inferno_cli.config import Tracking
+
+log = logging.getLogger(__name__)
+
+# MLflow's limits.
+_METRICS_PER_CALL = 1000
+_PARAMS_PER_CALL = 100
+_PARAM_LENGTH = 6000
+_TAG_LENGTH = 8000
+_NAME_LENGTH = 250
+
+
+class Run:
+    """A run that is logged nowhere; with MLflow, its subclass logs."""
+
+    run_id: str | None = None
+
+    def epochs(self, history: Sequence[Mapping[str, float]]) -> None:
+        """Log the metrics of every epoch; the index is the step. Values that are not finite are left out."""
+
+    def metrics(self, values: Mapping[str, float]) -> None:
+        """Log single numbers. Values that are not finite are left out."""
+
+    def artifacts(self, files: Sequence[Path], folder: str | None = None) -> None:
+        """Copy files to the store, below ``folder`` of the run."""
+
+
+@dataclass
+class _MlflowRun(Run):
+    store: Store
+    run_id: str
+
+    def epochs(self, history: Sequence[Mapping[str, float]]) -> None:
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        entries = [
+            Metric(_key(name), float(value), now, step)
+            for step, values in enumerate(history)
+            for name, value in values.items()
+            if math.isfinite(value)
+        ]
+        with self.store.calls("log metrics"):
+            for start in range(0, len(entries), _METRICS_PER_CALL):
+                self.store.client.log_batch(self.run_id, metrics=entries[start : start + _METRICS_PER_CALL])
+
+    def metrics(self, values: Mapping[str, float]) -> None:
+        self.epochs([values])
+
+    def artifacts(self, files: Sequence[Path], folder: str | None = None) -> None:
+        for file in files:
+            with self.store.calls(f"copy {file}"):
+                self.store.client.log_artifact(self.run_id, str(file), artifact_path=folder)
+
+    def params(self, values: Mapping[str, Any]) -> None:
+        from mlflow.entities import Param
+
+        entries = [Param(_key(name), _text(value)) for name, value in flatten(values)]
+        with self.store.calls("log parameters"):
+            for start in range(0, len(entries), _PARAMS_PER_CALL):
+                self.store.client.log_batch(self.run_id, params=entries[start : start + _PARAMS_PER_CALL])
+
+    def fail(self, error: BaseException, status: str) -> None:
+        message = f"{type(error).__name__}: {error}"[:_TAG_LENGTH]
+        try:
+            with self.store.calls("end the run"):
+                self.store.client.set_tag(self.run_id, "error", message)
+                self.store.client.set_terminated(self.run_id, status)
+        except TrackingError as lost:  # the error that ended the run is the one to see
+            log.warning("%s", lost)
+
+
+@contextmanager
+def run(
+    tracking: Tracking,
+    *,
+    name: str,
+    params: Mapping[str, Any],
+    tags: Mapping[str, str],
+    sweep_folder: Path | None,
+) -> Iterator[Run]:
+    """Log what happens within as one run. An exception ends it as FAILED (Ctrl-C: KILLED) and goes on.
+
+    Args:
+        tracking: Where to log; the run is called ``tracking.run_name`` when that is set.
+        name: What to call the run otherwise.
+        params: The whole configuration, nested; logged under dotted keys.
+        tags: Tags of the run.
+        sweep_folder: Folder of the multirun that this run is a point of, under whose parent run it is nested.
+
+    Raises:
+        TrackingError: If the store cannot be reached or written.
+    """
+    check(tracking)
+    if tracking.backend == "none":
+        yield Run()
+        return
+    store = connect(absolute_uri(tracking))
+    experiment = experiment_id(store, tracking.experiment or "")
+    parent = None if sweep_folder is None else parent_run(store, experiment, sweep_folder)
+    nesting = {} if parent is None else {"mlflow.parentRunId": parent}
+    with store.calls("start a run"):
+        created = store.client.create_run(
+            experiment, run_name=(tracking.run_name or name)[:_NAME_LENGTH], tags={**tags, **nesting}
+        )
+    logged = _MlflowRun(store, created.info.run_id)
+    try:
+        logged.params(params)
+        yield logged
+    except BaseException as error:
+        status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
+        logged.fail(error, status)
+        if sweep_folder is not None:
+            end_parent(sweep_folder, status)
+        raise
+    with store.calls("end the run"):
+        store.client.set_terminated(logged.run_id, "FINISHED")
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Return every value of a nested mapping with its dotted key; an empty mapping counts as a value."""
+    for name, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from flatten(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _text(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"), default=str)
+    return text if len(text) <= _PARAM_LENGTH else text[: _PARAM_LENGTH - 3] + "..."
+
+
+def _key(name: str) -> str:
+    # A user's sample may be called anything; MLflow refuses other characters.
+    return re.sub(r"[^\w.\-/: ]", "_", name)[:_NAME_LENGTH]

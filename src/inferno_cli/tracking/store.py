@@ -1,0 +1,170 @@
+"""The MLflow store: its address, whether it can be reached, and the experiment in it."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import socket
+import ssl
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit, urlunsplit
+
+from inferno_cli.errors import TrackingError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+    from inferno_cli.config import Tracking
+
+_SQLITE = "sqlite:///"
+# Seconds to connect, and again to answer. A host may have two addresses (IPv6 and IPv4): 9 s in all.
+_TIMEOUT = 3.0
+_LOCK_TIMEOUT = 120.0
+_REMEDY = "Choose another store with tracking.uri=..., or log nothing with tracking=none."
+
+
+@dataclass(frozen=True)
+class Store:
+    """An open store; all that is said to MLflow goes through ``client``, within ``calls``."""
+
+    uri: str
+    client: MlflowClient
+
+    @contextmanager
+    def calls(self, what: str) -> Iterator[None]:
+        """Turn whatever MLflow raises within into a TrackingError: "cannot ``what``".
+
+        A server that died since is found in seconds; MLflow's client would retry for minutes.
+        """
+        _reach(self.uri)
+        try:
+            yield
+        except Exception as error:  # errors of requests, sqlalchemy, alembic and the file system come through
+            found = str(error).strip().split("\n", 1)[0] or type(error).__name__
+            raise TrackingError(
+                f"MLflow store {shown(self.uri)}: cannot {what}: {found}. {_REMEDY}"
+            ) from error
+
+
+def check(tracking: Tracking) -> None:
+    """Find out within seconds whether runs can be logged; call it before any work.
+
+    Raises:
+        TrackingError: If the server does not answer, or the file cannot be written.
+    """
+    if tracking.backend == "none":
+        return
+    uri = absolute_uri(tracking)
+    file = sqlite_file(uri)
+    if file is None:
+        _reach(uri)
+        return
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=file.parent):
+            pass
+        if file.exists():
+            file.open("r+b").close()
+    except OSError as error:
+        raise TrackingError(f"MLflow store {file} cannot be written: {error.strerror}. {_REMEDY}") from error
+
+
+def connect(uri: str) -> Store:
+    """Open the store at an absolute URI; a sqlite store is created when it is not there.
+
+    Raises:
+        TrackingError: If that fails.
+    """
+    # MLflow would report its use to its makers, and every table that it creates to the user.
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+    from filelock import FileLock
+    from mlflow import MlflowClient
+
+    file = sqlite_file(uri)
+    # Two processes that create the same store race in its migrations, and one of them dies.
+    lock = nullcontext() if file is None else FileLock(f"{file}.lock", timeout=_LOCK_TIMEOUT)
+    with _calls(uri, "open it"), lock:
+        return Store(uri, MlflowClient(tracking_uri=uri))
+
+
+def experiment_id(store: Store, name: str) -> str:
+    """Return the id of the experiment ``name``, which is created when it is not there."""
+    from mlflow.exceptions import MlflowException
+
+    file = sqlite_file(store.uri)
+    # Left to itself, a sqlite store puts artifacts in the working directory of this moment.
+    location = None if file is None else (file.parent / "mlartifacts").as_uri()
+    with store.calls(f"open experiment {name!r}"):
+        experiment = store.client.get_experiment_by_name(name)
+        if experiment is None:
+            try:
+                return str(store.client.create_experiment(name, artifact_location=location))
+            except MlflowException:
+                experiment = store.client.get_experiment_by_name(name)
+                if experiment is None:  # not just another process that was faster
+                    raise
+        return str(experiment.experiment_id)
+
+
+def absolute_uri(tracking: Tracking) -> str:
+    """Return the tracking URI, with the path of a sqlite file taken from the working directory."""
+    uri = tracking.uri or ""
+    file = sqlite_file(uri)
+    return uri if file is None else f"{_SQLITE}{file}"
+
+
+def sqlite_file(uri: str) -> Path | None:
+    """Return the absolute path of a sqlite store; None for any other store."""
+    return Path(uri.removeprefix(_SQLITE)).resolve() if uri.startswith(_SQLITE) else None
+
+
+def shown(uri: str) -> str:
+    """Return the URI without user and password."""
+    parts = urlsplit(uri)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+@contextmanager
+def _calls(uri: str, what: str) -> Iterator[None]:
+    _reach(uri)  # of a server that has died since; MLflow's client would retry for minutes
+    try:
+        yield
+    except Exception as error:  # those of requests, sqlalchemy, alembic and the file system come through
+        found = str(error).strip().split("\n", 1)[0] or type(error).__name__
+        raise TrackingError(f"MLflow store {shown(uri)}: cannot {what}: {found}. {_REMEDY}") from error
+
+
+def _reach(uri: str) -> None:
+    """Raise TrackingError unless the server of a store answers; a store without a server is left alone."""
+    parts = urlsplit(uri)
+    try:
+        if parts.scheme in ("http", "https"):
+            _request(shown(uri).rstrip("/") + "/health")
+        elif parts.hostname and parts.port:
+            socket.create_connection((parts.hostname, parts.port), timeout=_TIMEOUT).close()
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        found = getattr(error, "reason", None) or error
+        raise TrackingError(
+            f"MLflow server {shown(uri)} does not answer: {found}. Start it, or c{_REMEDY[1:]}"
+        ) from error
+
+
+def _request(url: str) -> None:
+    # Nothing secret is sent, and which certificates to trust is for MLflow's own settings to say.
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    try:
+        urllib.request.urlopen(url, timeout=_TIMEOUT, context=context).close()
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code >= 500:  # below: a server without this page, or behind a login, is there nevertheless
+            raise

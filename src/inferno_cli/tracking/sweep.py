@@ -1,0 +1,91 @@
+"""A multirun: one parent run, with its jobs nested under it.
+
+The first job creates the parent and writes its id in the sweep folder, where the other jobs find it, also those
+in other processes. It is not created when the multirun starts: Hydra turns an exception of a callback into a
+warning, has not applied the overrides of the sweep by then, and checks only later whether they compose; a misspelt
+sweep would leave a parent behind that runs for ever. A job that fails ends the parent as FAILED itself, as Hydra
+does not call ``on_multirun_end`` then.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.utils import JobStatus
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
+
+from inferno_cli.errors import TrackingError
+from inferno_cli.tracking.store import Store, connect
+
+if TYPE_CHECKING:
+    from hydra.core.utils import JobReturn
+    from omegaconf import DictConfig
+
+log = logging.getLogger(__name__)
+
+_FILE = "mlflow_parent.json"
+
+
+class SweepCallback(Callback):
+    """Ends the parent run of a multirun; does nothing in a single run."""
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
+        """End the parent as FAILED after a job that failed, which may have had no run of its own yet."""
+        if config.hydra.mode == RunMode.MULTIRUN and job_return.status == JobStatus.FAILED:
+            end_parent(Path(config.hydra.sweep.dir), "FAILED")
+
+    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
+        """End the parent as FINISHED, unless a job has ended it otherwise."""
+        end_parent(Path(config.hydra.sweep.dir), "FINISHED")
+
+
+def parent_run(store: Store, experiment: str, folder: Path) -> str | None:
+    """Return the id of the parent run of the multirun in ``folder``; the first job that asks creates it.
+
+    A job of the same multirun with another store or experiment has none.
+    """
+    from filelock import FileLock
+
+    file = folder / _FILE
+    place = {"uri": store.uri, "experiment_id": experiment}
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{file}.lock"):
+        if not file.exists():
+            with store.calls("start the parent run"):
+                parent = store.client.create_run(experiment, run_name=_name(folder))
+            partial = file.with_suffix(".partial")
+            partial.write_text(json.dumps({**place, "run_id": parent.info.run_id}), encoding="utf-8")
+            partial.replace(file)
+        found = json.loads(file.read_text(encoding="utf-8"))
+    run_id = found.pop("run_id")
+    return str(run_id) if found == place else None
+
+
+def end_parent(folder: Path, status: str) -> None:
+    """End the parent run of the multirun in ``folder``, if it has one that has not ended."""
+    file = folder / _FILE
+    if not file.exists():
+        return
+    found = json.loads(file.read_text(encoding="utf-8"))
+    try:
+        store = connect(found["uri"])
+        with store.calls("end the parent run"):
+            if store.client.get_run(found["run_id"]).info.status == "RUNNING":
+                store.client.set_terminated(found["run_id"], status)
+    except TrackingError as error:  # the jobs have ended: nothing is lost but the parent's status
+        log.warning("%s", error)
+
+
+def _name(folder: Path) -> str:
+    """Return the overrides of the sweep, which Hydra's sweepers save before the first job."""
+    import yaml
+
+    try:
+        saved = yaml.safe_load((folder / "multirun.yaml").read_text(encoding="utf-8"))
+        return " ".join(saved["hydra"]["overrides"]["task"])[:250] or folder.name
+    except (OSError, KeyError, TypeError, yaml.YAMLError):
+        return folder.name

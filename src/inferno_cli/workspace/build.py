@@ -1,0 +1,198 @@
+"""Templates to a cabinetry configuration and a pyhf workspace."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from inferno_cli.config import POI, AnySystematic, FreeNormalisation, Measurement
+from inferno_cli.errors import TemplateError, WorkspaceError
+from inferno_cli.events import NOMINAL, Variation
+from inferno_cli.histograms import Templates
+
+REGION = "SR"
+DATA = "Data"
+MORPH_BOUNDS = (-10.0, 10.0)
+CONSTRAINED_BOUNDS = (-10.0, 10.0)
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A workspace on disk.
+
+    Attributes:
+        spec: The pyhf workspace.
+        path: Its JSON file.
+        config: File of the cabinetry configuration that built it.
+    """
+
+    spec: dict[str, Any]
+    path: Path
+    config: Path
+
+
+def morph_name(sample: str, systematic: str) -> str:
+    """Name of the sample that holds (up - down) / 2 of an unconstrained shape."""
+    return f"{sample}@{systematic}"
+
+
+def cabinetry_config(
+    templates: Templates,
+    measurement: Measurement,
+    definitions: dict[str, AnySystematic],
+    poi_bounds: tuple[float, float],
+    folder: Path,
+) -> dict[str, Any]:
+    """Describe the measurement in cabinetry's words; the histograms are in ``folder``."""
+    morphs = [
+        (name, sample) for name, sample in templates.varied if name in measurement.unconstrained
+    ]
+    children = {
+        sample: [morph_name(sample, name) for name, parent in morphs if parent == sample]
+        for sample in measurement.samples
+    }
+
+    def with_morphs(samples: tuple[str, ...]) -> list[str]:
+        return [name for sample in samples for name in (sample, *children[sample])]
+
+    factors: list[dict[str, Any]] = [
+        {"Name": POI, "Samples": with_morphs(measurement.signal), "Nominal": 1.0, "Bounds": list(poi_bounds)}
+    ]
+    for name, touched in measurement.free.items():
+        definition = definitions[name]
+        assert isinstance(definition, FreeNormalisation)
+        factors.append(
+            {"Name": name, "Samples": with_morphs(touched), "Nominal": 1.0, "Bounds": list(definition.bounds)}
+        )
+    for name in measurement.unconstrained:
+        samples = [morph_name(sample, systematic) for systematic, sample in morphs if systematic == name]
+        factors.append({"Name": name, "Samples": samples, "Nominal": 0.0, "Bounds": list(MORPH_BOUNDS)})
+    systematics: list[dict[str, Any]] = [
+        {
+            "Name": name,
+            "Type": "Normalization",
+            "Samples": with_morphs(touched),
+            "Up": {"Normalization": up - 1},
+            "Down": {"Normalization": down - 1},
+        }
+        for name, (touched, up, down) in measurement.normalisation.items()
+    ]
+    systematics += [
+        {
+            "Name": name,
+            "Type": "NormPlusShape",
+            "Samples": [sample for systematic, sample in templates.varied if systematic == name],
+            "Up": {},
+            "Down": {},
+        }
+        for name in measurement.shapes
+        if name not in measurement.unconstrained
+    ]
+    samples: list[dict[str, Any]] = [{"Name": DATA, "Data": True}]
+    for sample in measurement.samples:
+        samples.append({"Name": sample, "DisableStaterror": not measurement.staterror})
+        samples += [{"Name": name, "DisableStaterror": True} for name in children[sample]]
+    return {
+        "General": {
+            "Measurement": "inferno",
+            "POI": POI,
+            "InputPath": "unused: the histograms are written already",
+            "HistogramFolder": str(folder),
+        },
+        "Regions": [{"Name": REGION}],
+        "Samples": samples,
+        "NormFactors": factors,
+        "Systematics": systematics,
+    }
+
+
+def _save_histograms(
+    templates: Templates, measurement: Measurement, observation: np.ndarray[Any, Any], folder: Path
+) -> None:
+    from cabinetry import histo
+
+    edges = np.arange(templates.n_bins + 1)
+    region = {"Name": REGION}
+
+    def save(sample: str, values: Any, deviations: Any, systematic: str = "", direction: str = "") -> None:
+        name = histo.name(
+            region, {"Name": sample}, {"Name": systematic} if systematic else {}, template=direction or None
+        )
+        histo.Histogram.from_arrays(edges, values, deviations).save(folder / name)
+
+    folder.mkdir(parents=True, exist_ok=True)
+    save(DATA, observation, np.sqrt(observation))
+    for (sample, variation), histogram in templates.histograms.items():
+        values, deviations = histogram.values(), np.sqrt(histogram.variances())
+        if variation == NOMINAL:
+            save(sample, values, deviations)
+        elif variation.systematic in measurement.shapes and variation.systematic not in measurement.unconstrained:
+            if not measurement.shapes[variation.systematic]:
+                values = values * (templates.values(sample).sum() / values.sum())
+            save(sample, values, deviations, variation.systematic, variation.direction.capitalize())
+        elif variation.systematic in measurement.unconstrained and variation.direction == "up":
+            down = templates.values(sample, Variation(variation.systematic, "down"))
+            save(morph_name(sample, variation.systematic), (values - down) / 2, np.zeros_like(values))
+
+
+def build(
+    templates: Templates,
+    measurement: Measurement,
+    definitions: dict[str, AnySystematic],
+    *,
+    poi_bounds: tuple[float, float],
+    observed: bool,
+    folder: Path,
+) -> Workspace:
+    """Write the workspace of a run: histograms, cabinetry configuration and pyhf JSON.
+
+    The observation is what the run fits: a run on Asimov data leaves no observed data in its workspace.
+
+    Args:
+        templates: Final templates.
+        measurement: Samples and parameters.
+        definitions: The systematics of the dataset, by name.
+        poi_bounds: Bounds of the parameter of interest.
+        observed: Take the observed events; else the Asimov data.
+        folder: Where the files go.
+
+    Raises:
+        TemplateError: If a template cannot be fitted, or one bin is left for a shape.
+        WorkspaceError: If the result is not a valid pyhf workspace.
+    """
+    import cabinetry
+    import yaml
+
+    templates.require_positive()
+    shapes = [name for name in measurement.shapes if any(name == key for key, _ in templates.varied)]
+    if templates.n_bins == 1 and shapes:
+        raise TemplateError(
+            f"one bin is left after merging, and a shape nuisance parameter ({', '.join(shapes)}) needs at least two. "
+            "Lower binning.min_effective_events, raise model.bins, or train longer"
+        )
+    if observed and templates.observed is None:
+        raise TemplateError("fit.data is 'observed', but the dataset has no observed events")
+    observation = (
+        templates.observed.values() if observed and templates.observed else templates.nominal.sum(axis=0)
+    )
+    histograms = folder / "histograms"
+    _save_histograms(templates, measurement, observation, histograms)
+    config = cabinetry_config(templates, measurement, definitions, poi_bounds, histograms)
+    config_path = folder / "cabinetry.yaml"
+    config_path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+    try:
+        spec: dict[str, Any] = cabinetry.workspace.build(config)
+    except Exception as error:  # cabinetry and pyhf each have their own tree of errors
+        raise WorkspaceError(f"the templates do not make a valid workspace: {error}") from error
+    # pyhf's own bounds, 5 sigma, make MINUIT's HESSE of a barely constrained parameter 0.6% too small.
+    constrained = [item["Name"] for item in config["Systematics"]]
+    spec["measurements"][0]["config"]["parameters"] += [
+        {"name": name, "bounds": [list(CONSTRAINED_BOUNDS)]} for name in constrained
+    ]
+    path = folder / "workspace.json"
+    path.write_text(json.dumps(spec, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    return Workspace(spec, path, config_path)

@@ -1,0 +1,311 @@
+"""The table of a run on the terminal, and its plots."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import hist
+import numpy as np
+import pytest
+
+from inferno_cli.events import NOMINAL, Variation
+from inferno_cli.fit.result import Estimate, FitResult, Scan, Significance
+from inferno_cli.histograms import Templates
+from inferno_cli.report import Results, closing_line, draw, fit_records, show
+from inferno_cli.report.plots import merged
+from inferno_cli.report.results import BinRecord, PoiVarianceRecord, TrainingRecord
+
+LABEL = "simulated stand-in, not CMS data"
+SIGNAL = np.array([2.0, 5.0, 12.0, 20.0, 30.0])
+QCD = np.array([300.0, 180.0, 90.0, 40.0, 15.0])
+TOP = np.array([20.0, 18.0, 15.0, 9.0, 5.0])
+JES_UP, JES_DOWN = np.array([0.9, 0.95, 1.0, 1.04, 1.1]), np.array([1.08, 1.06, 1.0, 0.97, 0.92])
+BEND = np.array([8.0, -9.0, -7.0, 4.0, 3.0])
+OBSERVED = [318.0, 195.0, 109.0, 78.0, 56.0]
+
+
+def workspace(channels: tuple[str, ...] = ("SR",)) -> dict[str, Any]:
+    """Signal and two backgrounds with every kind of modifier, and a free shape of QCD."""
+
+    def channel(name: str) -> dict[str, Any]:
+        def sample(label: str, values: np.ndarray, *modifiers: dict[str, Any]) -> dict[str, Any]:
+            error = {"name": f"staterror_{name}", "type": "staterror", "data": list(0.04 * np.abs(values))}
+            return {"name": label, "data": list(values), "modifiers": [*modifiers, error]}
+
+        jes = {
+            "name": "jes",
+            "type": "histosys",
+            "data": {"hi_data": list(SIGNAL * JES_UP), "lo_data": list(SIGNAL * JES_DOWN)},
+        }
+        free = {"name": "shape", "type": "normfactor", "data": None}
+        return {
+            "name": name,
+            "samples": [
+                sample("ttbar", SIGNAL, {"name": "mu", "type": "normfactor", "data": None}, jes),
+                sample("QCD", QCD, {"name": "QCD_norm", "type": "normfactor", "data": None}),
+                {"name": "QCD@shape", "data": list(BEND), "modifiers": [free]},
+                sample("top", TOP, {"name": "xsec", "type": "normsys", "data": {"hi": 1.1, "lo": 0.9}}),
+            ],
+        }
+
+    parameters = [
+        {"name": "mu", "inits": [1.0], "bounds": [[-5.0, 10.0]]},
+        {"name": "QCD_norm", "inits": [1.0], "bounds": [[0.5, 1.5]]},
+        {"name": "shape", "inits": [0.0], "bounds": [[-5.0, 5.0]]},
+    ]
+    return {
+        "channels": [channel(name) for name in channels],
+        "observations": [{"name": name, "data": OBSERVED} for name in channels],
+        "measurements": [{"name": "fit", "config": {"poi": "mu", "parameters": parameters}}],
+        "version": "1.0.0",
+    }
+
+
+def fitted(spec: dict[str, Any], data: str) -> FitResult:
+    import cabinetry
+
+    model, values = cabinetry.model_utils.model_and_data(spec, asimov=data == "asimov")
+    found = cabinetry.fit.fit(model, values, minos="mu")
+    parameters = {
+        name: Estimate(float(best), float(error), found.minos_uncertainty.get(name))
+        for name, best, error in zip(found.labels, found.bestfit, found.uncertainty, strict=True)
+    }
+    mu = parameters["mu"]
+    points = np.linspace(mu.bestfit - 2 * mu.hesse, mu.bestfit + 2 * mu.hesse, 9)
+    return FitResult(
+        data=data,
+        poi="mu",
+        parameters=parameters,
+        labels=tuple(found.labels),
+        correlation=tuple(map(tuple, found.corr_mat.tolist())),
+        twice_nll=found.best_twice_nll,
+        stat_only=Estimate(mu.bestfit, 0.1432, (-0.14, 0.15)),
+        significance=Significance(6.123, 5.871, 4.6e-10, 2.2e-9),
+        scan=Scan("mu", tuple(points), tuple(((points - mu.bestfit) / mu.hesse) ** 2)),
+    )
+
+
+def record(fit: FitResult, **changes: Any) -> Results:
+    nothing = dict.fromkeys(
+        (
+            "model",
+            "seed",
+            "poi_variance",
+            "noise_information",
+            "stability",
+            "sigma_s",
+            "cramer_rao_bound_s",
+            "bins",
+            "training",
+        )
+    )
+    known = {
+        "dataset": "workspace",
+        "label": "",
+        "dataset_checksum": "",
+        "code_version": "",
+        "workspace": "",
+        "timing": {},
+    }
+    return Results(**{**nothing, **known, **fit_records(fit), **changes})
+
+
+def full_record(fit: FitResult) -> Results:
+    """What a training gives."""
+    return record(
+        fit,
+        model="inferno",
+        dataset="top11004",
+        label=LABEL,
+        poi_variance=PoiVarianceRecord(validation_soft=0.0225, validation_hard=None, templates=0.04),
+        stability={"mu": (0.1991, 0.2042), "jes": (0.71, 0.79)},
+        sigma_s=16.17,
+        cramer_rao_bound_s=15.53,
+        bins=tuple(
+            BinRecord(merged_from=group, signal=1, background=1, effective_events=1, relative_staterror=0.04)
+            for group in ((0,), (1, 2), (3, 4, 5), (6,), (7,))
+        ),
+        training=TrainingRecord(
+            best_epoch=2,
+            loss=(0.9, 0.5, 0.3, 0.25, 0.24),
+            sigma_mu_soft=(0.9, 0.4, 0.25, 0.22, 0.21),
+            sigma_mu_hard=(None, 0.45, 0.24, 0.26, 0.25),
+            nuisance=("jes",),
+        ),
+    )
+
+
+def templates() -> Templates:
+    def histogram(values: np.ndarray) -> hist.Hist:
+        result = hist.Hist(hist.axis.Integer(0, 5, flow=False), storage=hist.storage.Weight())
+        result[...] = np.stack([values, (0.04 * values) ** 2], axis=-1)
+        return result
+
+    histograms = {
+        ("ttbar", NOMINAL): histogram(SIGNAL),
+        ("ttbar", Variation("jes", "up")): histogram(SIGNAL * JES_UP),
+        ("ttbar", Variation("jes", "down")): histogram(SIGNAL * JES_DOWN),
+        ("QCD", NOMINAL): histogram(QCD),
+        ("QCD", Variation("shape", "up")): histogram(QCD + BEND),
+        ("QCD", Variation("shape", "down")): histogram(QCD - BEND),
+        ("top", NOMINAL): histogram(TOP),
+    }
+    return Templates(("ttbar", "QCD", "top"), ("ttbar",), histograms, {}, None, tuple((i,) for i in range(5)))
+
+
+@pytest.fixture(scope="module", params=["asimov", "observed"])
+def fit(request: pytest.FixtureRequest) -> FitResult:
+    return fitted(workspace(), request.param)
+
+
+def test_table(fit: FitResult, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    results = full_record(fit)
+    show(results)
+    text = capsys.readouterr().out
+    lines = text.splitlines()
+    data = "Asimov data" if fit.data == "asimov" else "observed data"
+    assert lines[0] == f"INFERNO on top11004, {data}"
+    assert LABEL in lines[1]
+    assert len(lines) <= 22
+    assert max(map(len, lines)) <= 80
+    assert "\x1b" not in text
+    mu = fit.parameters["mu"]
+    assert mu.minos is not None
+    row = next(line.split() for line in lines if line.startswith("mu "))
+    assert [float(cell.lstrip("±")) for cell in row[1:]] == pytest.approx(
+        [mu.bestfit, mu.hesse, *mu.minos], abs=1e-3
+    )
+    assert row[2].startswith("±")
+    assert row[3].startswith("-")
+    assert row[4].startswith("+")
+    assert "staterror (5 bins)" in text
+    assert "staterror_SR[" not in text
+    for expected in (
+        "±0.1432",
+        "6.12 sigma",
+        "16.17",
+        "15.53",
+        "0.2000",
+        "0.1500",
+        "singular",
+        "merged from 8",
+        "0.199 | 0.204",
+    ):
+        assert expected in text
+    assert ("5.87 sigma" in text) == (fit.data == "observed")
+
+
+def test_table_of_a_fit_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    many = {f"np[a]{i}": Estimate(0.0, 1.0) for i in range(40)}
+    result = FitResult(
+        "asimov",
+        "mu_sig",
+        {"mu_sig": Estimate(-1e-9, 0.5), **many},
+        ("mu_sig", *many),
+        tuple(map(tuple, np.eye(41).tolist())),
+        0.0,
+        None,
+        None,
+        None,
+    )
+    show(record(result))
+    text = capsys.readouterr().out
+    assert "mu (mu_sig)" in text
+    assert "-0.0" not in text
+    assert "np[a]0" in text
+    assert "33 more in results.json" in text
+    assert "***" not in text
+
+
+def test_closing_line() -> None:
+    assert closing_line(Path("outputs/results.json")) == "results: outputs/results.json"
+
+
+@pytest.fixture
+def no_open_figures() -> Any:
+    import matplotlib
+
+    style = dict(matplotlib.rcParams)
+    yield
+    import matplotlib.pyplot as plt
+
+    assert plt.get_fignums() == []
+    assert dict(matplotlib.rcParams) == style
+
+
+@pytest.mark.usefixtures("no_open_figures")
+def test_plots_of_a_training(fit: FitResult, tmp_path: Path) -> None:
+    paths = draw(
+        full_record(fit),
+        folder=tmp_path / "plots",
+        formats=["png", "svg"],
+        templates=templates(),
+        workspace=workspace(),
+        fit=fit,
+    )
+    stems = {"training", "templates", "prefit", "postfit", "pulls", "correlation", "scan"}
+    assert {path.name for path in paths} == {
+        f"{stem}.{suffix}" for stem in stems for suffix in ("png", "svg")
+    }
+    assert set(paths) == set((tmp_path / "plots").iterdir())
+    data = "Asimov data" if fit.data == "asimov" else "observed data"
+    for path in paths:
+        if path.suffix == ".svg":
+            assert LABEL in path.read_text()
+            assert f"INFERNO on top11004, {data}" in path.read_text()
+        else:
+            assert path.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.usefixtures("no_open_figures")
+def test_plots_of_a_fit_alone(tmp_path: Path) -> None:
+    spec = workspace(("A", "B"))
+    fit = fitted(spec, "observed")
+    paths = draw(record(fit), folder=tmp_path, formats=["png"], templates=None, workspace=spec, fit=fit)
+    assert {path.stem for path in paths} == {
+        "prefit_A",
+        "prefit_B",
+        "postfit_A",
+        "postfit_B",
+        "pulls",
+        "correlation",
+        "scan",
+    }
+
+
+def test_no_pulls_without_constrained_parameters(tmp_path: Path) -> None:
+    spec = workspace()
+    for sample in spec["channels"][0]["samples"]:
+        sample["modifiers"] = [entry for entry in sample["modifiers"] if entry["type"] == "normfactor"]
+    fit = fitted(spec, "asimov")
+    paths = draw(record(fit), folder=tmp_path, formats=["png"], templates=None, workspace=spec, fit=fit)
+    assert {path.stem for path in paths} == {"prefit", "postfit", "correlation", "scan"}
+
+
+def test_a_folder_that_cannot_be_written(fit: FitResult, tmp_path: Path) -> None:
+    from inferno_cli.errors import OutputError
+
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match=r"file/correlation\.png"):
+        draw(record(fit), folder=tmp_path / "file", formats=["png"], templates=None, workspace=None, fit=fit)
+
+
+def test_merged_rows() -> None:
+    rows = {"QCD": QCD, "QCD@shape": BEND, "small": np.ones(5), "ttbar": SIGNAL, "odd@name": np.ones(5)}
+    stack = merged(rows, {"ttbar": "red", "QCD": "blue"})
+    assert list(stack) == ["other", "QCD", "ttbar"]
+    np.testing.assert_array_equal(stack["QCD"], QCD + BEND)
+    np.testing.assert_array_equal(stack["other"], np.full(5, 2.0))
+
+
+def test_import_is_light() -> None:
+    code = (
+        "import sys, inferno_cli.report\n"
+        "print(*{'matplotlib', 'cabinetry', 'pyhf', 'hist', 'torch', 'iminuit'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
