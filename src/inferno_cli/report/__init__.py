@@ -1,7 +1,27 @@
 """Report: the record of a run, its table on the terminal, and its plots."""
 
 from inferno_cli.report.plots import draw
-from inferno_cli.report.results import Results, finite, fit_records
+from inferno_cli.report.results import (
+    RESULTS_FILE,
+    PoiVarianceRecord,
+    Results,
+    TrainingRecord,
+    bin_records,
+    finite,
+    fit_records,
+)
 from inferno_cli.report.table import closing_line, show, summary
 
-__all__ = ["Results", "closing_line", "draw", "finite", "fit_records", "show", "summary"]
+__all__ = [
+    "RESULTS_FILE",
+    "PoiVarianceRecord",
+    "Results",
+    "TrainingRecord",
+    "bin_records",
+    "closing_line",
+    "draw",
+    "finite",
+    "fit_records",
+    "show",
+    "summary",
+]

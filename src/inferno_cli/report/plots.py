@@ -25,7 +25,7 @@ FloatArray = NDArray[np.float64]
 
 # M. Petroff's colours (arXiv:2107.02270), chosen to be told apart with any colour vision; the signal is red.
 SIGNAL, ACCENT, MUTED = "#bd1f01", "#3f90da", "#717581"
-SAMPLE_COLOURS = (SIGNAL, ACCENT, "#ffa90e", "#94a4a2", "#832db6", "#a96b59", "#92dadd", "#b9ac70")
+SAMPLE_COLOURS = (SIGNAL, ACCENT, "#ffa90e", "#94a4a2", "#92dadd", "#b9ac70", "#a96b59", "#832db6")
 OTHER = "other"
 OTHER_COLOUR = "#d8d8d8"
 LINE_COLOURS = ("#1b1b1b", "#0072b2", "#e69f00", "#009e73", "#cc79a7")
@@ -66,7 +66,7 @@ def draw(
         folder: Where the files go; made if it is missing.
         formats: Of "png", "pdf" and "svg".
         templates: As fitted, or None for the fit of a workspace by itself.
-        workspace: The pyhf workspace that was fitted (its first measurement), or None.
+        workspace: The pyhf workspace that was fitted (its first measurement with the fit's POI), or None.
         fit: The fit of that workspace.
 
     Returns:
@@ -105,10 +105,8 @@ def _figures(
         for prediction in predictions:
             channel = re.sub(r"[^\w.-]+", "_", prediction.channel)
             stem = prediction.when.replace("-", "")
-            yield (
-                (stem if len(predictions) == 2 else f"{stem}_{channel}"),
-                _data_mc(results, prediction, colours),
-            )
+            stem = stem if len(predictions) == 2 else f"{stem}_{channel}"
+            yield stem, _data_mc(results, prediction, colours)
         if pulls := _pull_values(results, model):
             yield "pulls", _pulls(results, pulls)
     names = _correlated(results)
@@ -116,6 +114,11 @@ def _figures(
         yield "correlation", _correlation(results, names)
     if results.nll_scan is not None:
         yield "scan", _scan(results)
+
+
+def _short(name: str) -> str:
+    """Return a name that fits beside a plot: a foreign workspace can have very long ones."""
+    return name if len(name) <= 26 else f"{name[:14]}…{name[-11:]}"
 
 
 def _figure(results: Results, *, width: float = 6.4, height: float = 4.8) -> Figure:
@@ -144,10 +147,7 @@ def _sample_colours(
         for sample in (sample for channel in workspace["channels"] for sample in channel["samples"]):
             name = sample["name"]
             yields[name] = yields.get(name, 0.0) + sum(sample["data"])
-            if any(
-                modifier["type"] == "normfactor" and modifier["name"] == poi
-                for modifier in sample["modifiers"]
-            ):
+            if poi in (modifier["name"] for modifier in sample["modifiers"]):
                 signal.add(name)
     elif templates is not None:
         yields = dict(zip(templates.samples, templates.nominal.sum(axis=1), strict=True))
@@ -195,8 +195,13 @@ def _draw_stack(
     edges = np.arange(len(error) + 1) - 0.5
     total = np.zeros(len(error))
     for name, values in stack.items():
-        colour = colours.get(name, OTHER_COLOUR)
-        axes.stairs(total + values, edges, baseline=total, fill=True, color=colour, label=name, linewidth=0)
+        filling = {
+            "fill": True,
+            "color": colours.get(name, OTHER_COLOUR),
+            "linewidth": 0,
+            "label": _short(name),
+        }
+        axes.stairs(total + values, edges, baseline=total, **filling)
         total = total + values
     axes.stairs(total, edges, color="black", linewidth=0.8)
     _band(axes, total, error, "uncertainty")
@@ -205,10 +210,8 @@ def _draw_stack(
 
 def _band(axes: Axes, centre: FloatArray, error: FloatArray, label: str | None = None) -> None:
     edges = np.arange(len(error) + 1) - 0.5
-    axes.stairs(
-        centre + error, edges, baseline=centre - error, fill=True, facecolor="none", edgecolor="0.25",
-        hatch="/////", linewidth=0, label=label,
-    )  # fmt: skip
+    hatching = {"fill": True, "facecolor": "none", "edgecolor": "0.25", "hatch": "/////", "linewidth": 0}
+    axes.stairs(centre + error, edges, baseline=centre - error, label=label, **hatching)
 
 
 def _finish_stack(axes: Axes, stack: Mapping[str, FloatArray], top: float) -> None:
@@ -265,9 +268,10 @@ def _predictions(workspace: Mapping[str, Any], fit: FitResult) -> tuple[Any, lis
     from cabinetry import model_utils
     from cabinetry.fit import FitResults
 
-    model, data = model_utils.model_and_data(
-        dict(workspace), asimov=fit.data == "asimov", include_auxdata=False
-    )
+    # cabinetry takes the first measurement: make that the one that was fitted.
+    measurements = sorted(workspace["measurements"], key=lambda item: item["config"]["poi"] != fit.poi)
+    spec = {**workspace, "measurements": measurements}
+    model, data = model_utils.model_and_data(spec, asimov=fit.data == "asimov", include_auxdata=False)
     names = model.config.par_names
     order = [fit.labels.index(name) for name in names]
     after = FitResults(
@@ -303,13 +307,8 @@ def _data_mc(results: Results, prediction: _Prediction, colours: Mapping[str, st
     total = _draw_stack(upper, stack, prediction.error, colours)
     data, bins = prediction.data, np.arange(len(total))
     asimov = results.data == "asimov"
-    marker = {
-        "fmt": "o",
-        "color": "black",
-        "markersize": 4.5,
-        "markerfacecolor": "white" if asimov else "black",
-    }
-    label = "Asimov data" if asimov else "observed data"
+    face, label = ("white", "Asimov data") if asimov else ("black", "observed data")
+    marker = {"fmt": "o", "color": "black", "markersize": 4.5, "markerfacecolor": face}
     upper.errorbar(bins, data, yerr=np.sqrt(data), label=label, **marker)
     upper.set_title(f"{prediction.when}, {prediction.channel}")
     _finish_stack(upper, stack, float(max((data + np.sqrt(data)).max(), (total + prediction.error).max())))
@@ -341,10 +340,9 @@ def _templates(results: Results, templates: Templates, colours: Mapping[str, str
             size[systematic] = max(size.get(systematic, 0.0), change)
     lines = dict(zip(sorted(size, key=lambda name: -size[name]), LINE_COLOURS, strict=False))
 
-    figure = _figure(results, height=3.8 + 1.15 * len(panels))
-    axes = figure.subplots(
-        1 + len(panels), 1, sharex=True, squeeze=False, height_ratios=(3, *[1.15] * len(panels))
-    )[:, 0]
+    figure = _figure(results, height=4.2 + 1.15 * len(panels))
+    ratios = (3, *[1.15] * len(panels))
+    axes = figure.subplots(len(ratios), 1, sharex=True, squeeze=False, height_ratios=ratios)[:, 0]
     error = np.sqrt(templates.variance.sum(axis=0))
     stack = merged(nominal, colours)
     total = _draw_stack(axes[0], stack, error, colours)
@@ -356,22 +354,19 @@ def _templates(results: Results, templates: Templates, colours: Mapping[str, str
         _band(panel, np.ones(templates.n_bins), np.nan_to_num(relative[sample]))
         for systematic in (name for name in lines if name in varied[sample]):
             for side, dashes in zip(varied[sample][systematic], ("-", "--"), strict=True):
-                panel.stairs(
-                    side, edges, baseline=None, color=lines[systematic], linestyle=dashes, linewidth=1.4
-                )
+                panel.stairs(side, edges, baseline=None, color=lines[systematic], ls=dashes, lw=1.4)
                 deviations.append(side - 1)
         _finish_ratio(panel, deviations)
         panel.set_title(sample, size=9, color=colours.get(sample, "black"), weight="bold", pad=3)
         panel.set_ylabel("varied / nom.", size=9)
-    if panels:
-        handles = [Line2D([], [], color=colour, label=name) for name, colour in lines.items()]
+    if lines:
+        handles = [Line2D([], [], color=colour, label=_short(name)) for name, colour in lines.items()]
         handles += [
-            Line2D([], [], color=MUTED, linestyle=dashes, label=side)
-            for side, dashes in (("up", "-"), ("down", "--"))
+            Line2D([], [], color=MUTED, label="up"),
+            Line2D([], [], color=MUTED, ls="--", label="down"),
         ]
-        axes[1].legend(
-            handles=handles, loc="lower right", bbox_to_anchor=(1.0, 0.96), ncols=len(handles), borderpad=0
-        )
+        heading = f"the largest {len(lines)} of {len(size)} systematics" if len(lines) < len(size) else None
+        figure.legend(handles=handles, loc="outside lower center", ncols=4, title=heading)
     _finish_bins(axes[-1], templates.n_bins, "bin, as fitted")
     return figure
 
@@ -401,7 +396,7 @@ def _training(results: Results, training: TrainingRecord) -> Figure:
         if len(drawn) and drawn.min() > 0 and drawn.max() > 10 * drawn.min():
             axes.set_yscale("log")
     lower.set_ylabel(r"$\sigma(\mu)$ on validation")
-    lower.legend(loc="upper right")
+    lower.legend(loc="upper right", frameon=True, framealpha=0.9, edgecolor="none")
     lower.set_xlabel("epoch")
     lower.xaxis.set_major_locator(MaxNLocator(integer=True))
     return figure
@@ -412,24 +407,26 @@ def _correlated(results: Results) -> list[str]:
     names = [name for name in results.correlation if results.parameters[name].hesse > 0]
     if len(names) > ANNOTATED:
         names = [name for name in names if not name.startswith("staterror")]
-    return by_correlation(results, names, MAX_PARAMETERS)
+    return sorted(by_correlation(results, names, MAX_PARAMETERS), key=lambda name: name != "mu")
 
 
 def _correlation(results: Results, names: Sequence[str]) -> Figure:
     matrix = np.array([[results.correlation[a][b] for b in names] for a in names])
+    labels = [_short(name) for name in names]
     side = min(3.2 + 0.4 * len(names), 10.0)
     figure = _figure(results, width=side + 1.2, height=side)
     axes = figure.subplots()
     image = axes.imshow(matrix, vmin=-1, vmax=1, cmap="RdBu_r")
-    axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(len(names)), names)
+    axes.set_xticks(range(len(names)), labels, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(names)), labels)
     axes.tick_params(length=0)
     if len(names) <= ANNOTATED:
         for row, column in np.ndindex(matrix.shape):
             value = matrix[row, column]
             colour = "white" if abs(value) > 0.6 else "black"
             axes.text(column, row, f"{value:z.2f}", ha="center", va="center", size=9, color=colour)
-    axes.set_title("correlation (HESSE)")
+    chosen = f", the {len(names)} largest with mu" if len(names) == MAX_PARAMETERS else ""
+    axes.set_title(f"correlation (HESSE){chosen}")
     figure.colorbar(image, ax=axes, shrink=0.85)
     return figure
 
@@ -439,24 +436,28 @@ def _scan(results: Results) -> Figure:
     assert scan is not None
     figure = _figure(results)
     axes = figure.subplots()
-    values = np.asarray(scan.values)
+    values, rise = np.asarray(scan.values), np.clip(scan.delta_twice_nll, 0, None)
+    dense = np.union1d(values, np.linspace(values.min(), values.max(), 201))
+    top = max(float(rise.max()), 1.2)
     if poi.minos is not None:
         low, high = poi.bestfit + poi.minos[0], poi.bestfit + poi.minos[1]
         axes.axvspan(low, high, color=ACCENT, alpha=0.2, linewidth=0, label=f"MINOS: {low:.3f} to {high:.3f}")
     if poi.hesse > 0:
-        dense = np.linspace(values.min(), values.max(), 101)
         axes.plot(dense, ((dense - poi.bestfit) / poi.hesse) ** 2, "--", color=MUTED, label="HESSE parabola")
-    axes.plot(values, scan.delta_twice_nll, "o-", color="black", markersize=3.5, label="profile likelihood")
-    axes.axvline(poi.bestfit, color=MUTED, linewidth=0.8)
-    axes.set_xlim(values.min(), values.max())
-    axes.set_ylim(0, max(1.1 * max(scan.delta_twice_nll), 1.3))
+    # The signed root is nearly a straight line: interpolated there, the curve has no corners.
+    root = np.interp(dense, values, np.sign(values - poi.bestfit) * np.sqrt(rise))
+    axes.plot(dense, root**2, color="black", linewidth=1.2)
+    axes.plot(values, rise, "o", color="black", markersize=3.5, label="profile likelihood")
+    axes.vlines(poi.bestfit, 0, top, color=MUTED, linewidth=0.8)
+    edge = axes.get_yaxis_transform()
     for sigma in (1, 2):
-        if sigma**2 < axes.get_ylim()[1]:
+        if sigma**2 < 1.05 * top:
             axes.axhline(sigma**2, color=SIGNAL, linewidth=0.9, linestyle=":")
-            axes.annotate(
-                rf"{sigma}$\,\sigma$", (1, sigma**2), (-4, 2), xycoords=("axes fraction", "data"),
-                textcoords="offset points", ha="right", color=SIGNAL,
-            )  # fmt: skip
+            axes.text(
+                0.99, sigma**2, rf"{sigma}$\,\sigma$", transform=edge, ha="right", va="bottom", color=SIGNAL
+            )
+    axes.margins(x=0.02)
+    axes.set_ylim(0, 1.35 * top)
     axes.set_xlabel(r"$\mu$" if results.poi == "mu" else results.poi)
     axes.set_ylabel(r"$2\,\Delta$ NLL")
     axes.legend(loc="upper center")
@@ -485,10 +486,10 @@ def _pulls(results: Results, pulls: Mapping[str, tuple[float, float]]) -> Figure
         axes.axvspan(-reach, reach, color=shade, linewidth=0)
     axes.axvline(0, color=MUTED, linewidth=0.8)
     axes.errorbar(centres, rows, xerr=errors, fmt="o", color="black", markersize=4.5, capsize=2)
-    axes.set_yticks(rows, list(pulls))
+    axes.set_yticks(rows, [_short(name) for name in pulls])
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(-0.7, len(pulls) - 0.3)
     limit = max(2.5, 1.15 * float((np.abs(centres) + errors).max()))
     axes.set_xlim(-limit, limit)
-    axes.set_xlabel(r"(best fit $-$ nominal) / constraint, with HESSE error")
+    axes.set_xlabel("pull, in units of the constraint")
     return figure

@@ -8,11 +8,14 @@ import os
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
 
 from inferno_cli.fit.result import FitResult
+from inferno_cli.histograms import Templates, effective_events
 
-SCHEMA = "inferno_cli/results/1"
+SCHEMA: Literal["inferno_cli/results/1"] = "inferno_cli/results/1"
+RESULTS_FILE = "results.json"
 
 
 class Record(BaseModel):
@@ -78,6 +81,9 @@ class TrainingRecord(Record):
     sigma_mu_soft: tuple[float | None, ...]
     sigma_mu_hard: tuple[float | None, ...]
     nuisance: tuple[str, ...]
+    """Nuisance parameters in the training's likelihood."""
+    history: tuple[dict[str, float | None], ...]
+    """Every number of every epoch, as it is logged."""
 
 
 class Results(Record):
@@ -87,7 +93,8 @@ class Results(Record):
     and the staterror of the whole: how far the errors rest on the noise of the simulation.
     """
 
-    schema: Literal["inferno_cli/results/1"] = SCHEMA  # type: ignore[assignment]
+    # pydantic's BaseModel has an attribute of the name that the file uses.
+    schema_version: Literal["inferno_cli/results/1"] = Field(default=SCHEMA, alias="schema")
     model: str | None
     dataset: str
     label: str
@@ -113,10 +120,53 @@ class Results(Record):
     timing: dict[str, float]
     """Wall seconds of each part."""
 
+    @classmethod
+    def of_fit(
+        cls, fit: FitResult, *, dataset: str, checksum: str, code_version: str, workspace: str, seconds: float
+    ) -> Self:
+        """Return the record of a workspace that was fitted by itself."""
+        absent = dict.fromkeys(
+            ("model", "seed", "poi_variance", "noise_information", "stability", "sigma_s", "cramer_rao_bound_s", "bins", "training")
+        )
+        return cls.model_validate(
+            {
+                **absent,
+                **fit_records(fit),
+                "dataset": dataset,
+                "label": "",
+                "dataset_checksum": checksum,
+                "code_version": code_version,
+                "workspace": workspace,
+                "timing": {"fit": seconds},
+            }
+        )
+
+    def metrics(self) -> dict[str, float]:
+        """Return the numbers that are logged for comparison across runs, by name."""
+        values: dict[str, float | None] = {"sigma_s": self.sigma_s, "cramer_rao_bound_s": self.cramer_rao_bound_s}
+        for name, parameter in self.parameters.items():
+            if "[" in name:  # one of a vector: the staterror parameters
+                continue
+            values[f"{name}/bestfit"], values[f"{name}/hesse"] = parameter.bestfit, parameter.hesse
+            if parameter.minos is not None:
+                down, up = parameter.minos
+                values |= {f"{name}/minos_down": down, f"{name}/minos_up": up, f"{name}/minos_width": up - down}
+        if self.stat_only is not None:
+            values["stat_only/mu/hesse"] = self.stat_only.mu.hesse
+        if self.significance is not None:
+            values["significance/expected"] = self.significance.expected
+            values["significance/observed"] = self.significance.observed
+        if self.poi_variance is not None:
+            for key, variance in self.poi_variance.model_dump().items():
+                values[f"sigma_mu/{key}"] = None if variance is None else math.sqrt(variance)
+        for name, seconds in self.timing.items():
+            values[f"seconds/{name}"] = seconds
+        return {name: value for name, value in values.items() if value is not None}
+
     def save(self, path: Path) -> None:
         """Write the file in one step: it is whole, or not there."""
         partial = path.with_name(path.name + ".partial")
-        partial.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        partial.write_text(self.model_dump_json(indent=2, by_alias=True) + "\n", encoding="utf-8")
         os.replace(partial, path)
 
     @classmethod
@@ -154,4 +204,19 @@ def fit_records(fit: FitResult) -> dict[str, Any]:
     }
 
 
-__all__ = ["SCHEMA", "Results", "finite", "fit_records"]
+def bin_records(templates: Templates) -> tuple[BinRecord, ...]:
+    """Return what each bin holds."""
+    nominal, deviation = templates.nominal, np.sqrt(templates.variance.sum(axis=0))
+    signal = nominal[templates.is_signal].sum(axis=0)
+    background = nominal[~templates.is_signal].sum(axis=0)
+    effective = effective_events(templates)
+    return tuple(
+        BinRecord(
+            merged_from=group,
+            signal=signal[i],
+            background=background[i],
+            effective_events=effective[i],
+            relative_staterror=deviation[i] / (signal[i] + background[i]),
+        )
+        for i, group in enumerate(templates.groups)
+    )

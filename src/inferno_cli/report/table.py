@@ -13,7 +13,7 @@ from rich.text import Text
 from inferno_cli.report.results import ParameterRecord, Results
 
 MODEL_NAMES = {"bce": "BCE", "inferno": "INFERNO"}
-MAX_NUISANCES = 7
+MAX_NUISANCES = 8
 """Rows of nuisance parameters; a workspace can have hundreds, and results.json has them all."""
 
 
@@ -45,10 +45,18 @@ def summary(results: Results, *, plus_minus: str = "±") -> RenderableType:
         results: The record of the run.
         plus_minus: Sign in front of symmetric errors; "+-" where the terminal has no better.
     """
-    heading = [Text(title(results), style="bold")]
+    parts: list[RenderableType] = [Text(title(results), style="bold")]
     if results.label:
-        heading.append(Text(f"*** {results.label} ***", style="bold yellow"))
-    return Group(*heading, _parameters(results, plus_minus), _facts(results))
+        parts.append(Text(f"*** {results.label} ***", style="bold yellow"))
+    parts.append(_parameters(results, plus_minus))
+    if facts := list(_facts(results)):
+        grid = Table.grid(padding=(0, 2, 0, 0))
+        grid.add_column(overflow="fold")
+        grid.add_column(overflow="fold")
+        for name, value in facts:
+            grid.add_row(Text(name), Text(value))
+        parts += [Text(), grid]
+    return Group(*parts)
 
 
 def show(results: Results) -> None:
@@ -114,17 +122,7 @@ def _range(values: Sequence[float], digits: int) -> str:
     return low if low == high else f"{low}..{high}"
 
 
-def _facts(results: Results) -> Table:
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(overflow="fold")
-    grid.add_column(overflow="fold")
-    grid.add_row()
-    for name, value in _fact_lines(results):
-        grid.add_row(Text(name), Text(value))
-    return grid
-
-
-def _fact_lines(results: Results) -> Iterator[tuple[str, str]]:
+def _facts(results: Results) -> Iterator[tuple[str, str]]:
     if results.significance is not None:
         found = results.significance
         text, p_value = f"expected {found.expected:.3g} sigma", found.expected_p_value

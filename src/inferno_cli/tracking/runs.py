@@ -1,7 +1,7 @@
 """One run: its parameters, metrics and artifacts.
 
-Everything goes through an explicit MlflowClient. MLflow's fluent functions keep an active run and a tracking URI
-for the whole process, which would leak from one point of a sweep into the next.
+Everything goes through an explicit MlflowClient. MLflow's fluent functions keep an active run and a tracking
+URI for the whole process, which would leak from one point of a sweep into the next.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from inferno_cli.errors import TrackingError
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from inferno_cli.config import Tracking
 
 _SQLITE = "sqlite:///"
+_SQLITE_HEADER = b"SQLite format 3\0"
 # Seconds to connect, and again to answer. A host may have two addresses (IPv6 and IPv4): 9 s in all.
 _TIMEOUT = 3.0
 _LOCK_TIMEOUT = 120.0
@@ -32,25 +33,14 @@ _REMEDY = "Choose another store with tracking.uri=..., or log nothing with track
 
 @dataclass(frozen=True)
 class Store:
-    """An open store; all that is said to MLflow goes through ``client``, within ``calls``."""
+    """An open store; everything that is asked of ``client`` is asked within ``calls``."""
 
     uri: str
     client: MlflowClient
 
-    @contextmanager
-    def calls(self, what: str) -> Iterator[None]:
-        """Turn whatever MLflow raises within into a TrackingError: "cannot ``what``".
-
-        A server that died since is found in seconds; MLflow's client would retry for minutes.
-        """
-        _reach(self.uri)
-        try:
-            yield
-        except Exception as error:  # errors of requests, sqlalchemy, alembic and the file system come through
-            found = str(error).strip().split("\n", 1)[0] or type(error).__name__
-            raise TrackingError(
-                f"MLflow store {shown(self.uri)}: cannot {what}: {found}. {_REMEDY}"
-            ) from error
+    def calls(self, what: str) -> AbstractContextManager[None]:
+        """Turn whatever MLflow raises within into a TrackingError: "cannot ``what``"."""
+        return _calls(self.uri, what)
 
 
 def check(tracking: Tracking) -> None:
@@ -66,14 +56,21 @@ def check(tracking: Tracking) -> None:
     if file is None:
         _reach(uri)
         return
+    header = b""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=file.parent):
             pass
         if file.exists():
-            file.open("r+b").close()
+            with file.open("r+b") as existing:
+                header = existing.read(len(_SQLITE_HEADER))
     except OSError as error:
         raise TrackingError(f"MLflow store {file} cannot be written: {error.strerror}. {_REMEDY}") from error
+    # MLflow would try to open these for minutes.
+    if header not in (b"", _SQLITE_HEADER):
+        raise TrackingError(f"MLflow store {file} is no SQLite file. {_REMEDY}")
+    if set("%?") & set(str(file)):
+        raise TrackingError(f"MLflow store {file}: a sqlite URI cannot hold '%' or '?'. {_REMEDY}")
 
 
 def connect(uri: str) -> Store:
@@ -128,8 +125,9 @@ def sqlite_file(uri: str) -> Path | None:
 
 def shown(uri: str) -> str:
     """Return the URI without user and password."""
-    parts = urlsplit(uri)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    scheme, mark, rest = uri.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{mark}{host.rpartition('@')[2]}{slash}{path}"
 
 
 @contextmanager

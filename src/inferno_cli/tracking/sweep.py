@@ -1,10 +1,10 @@
 """A multirun: one parent run, with its jobs nested under it.
 
-The first job creates the parent and writes its id in the sweep folder, where the other jobs find it, also those
-in other processes. It is not created when the multirun starts: Hydra turns an exception of a callback into a
-warning, has not applied the overrides of the sweep by then, and checks only later whether they compose; a misspelt
-sweep would leave a parent behind that runs for ever. A job that fails ends the parent as FAILED itself, as Hydra
-does not call ``on_multirun_end`` then.
+The first job creates the parent and writes its id in the sweep folder, where the other jobs find it, also
+those in other processes. It is not created when the multirun starts: Hydra turns an exception of a callback
+into a warning, has not applied the overrides of the sweep by then, and checks only later whether they compose
+(a misspelt sweep would leave a parent behind that runs for ever). A job that fails ends the parent as FAILED
+itself, as Hydra does not call ``on_multirun_end`` then.
 """
 
 from __future__ import annotations

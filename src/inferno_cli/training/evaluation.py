@@ -57,7 +57,7 @@ class Evaluation:
         hard: The same with hard bins, sparse ones merged.
         n_bins: Hard bins that are left.
         deviations: Standard deviation of every parameter with hard bins, by name; empty when singular.
-        correlations: Correlation of each pair of parameters, by "a,b".
+        correlations: Correlation of each pair of parameters, by "a-b".
     """
 
     soft: float
@@ -101,6 +101,6 @@ def evaluate(module: SummaryModule, samples: Sequence[Sample], rule: Binning) ->
         n_bins=templates.n_bins,
         deviations={name: float(value) for name, value in zip(names, deviation, strict=True)},
         correlations={
-            f"{a},{b}": float(rho[i, j]) for i, a in enumerate(names) for j, b in enumerate(names) if i < j
+            f"{a}-{b}": float(rho[i, j]) for i, a in enumerate(names) for j, b in enumerate(names) if i < j
         },
     )

@@ -36,6 +36,18 @@ class Epoch:
     loss: float
     evaluation: Evaluation
 
+    def metrics(self) -> dict[str, float | None]:
+        """Return the numbers to log, by name; None where the information was singular."""
+        values = {
+            "loss": self.loss,
+            "validation/sigma_mu_soft": math.sqrt(self.evaluation.soft),
+            MONITOR: math.sqrt(self.evaluation.hard),
+            "validation/bins": float(self.evaluation.n_bins),
+            **{f"validation/sigma/{name}": value for name, value in self.evaluation.deviations.items()},
+            **{f"validation/correlation/{pair}": value for pair, value in self.evaluation.correlations.items()},
+        }
+        return {name: value if math.isfinite(value) else None for name, value in values.items()}
+
 
 @dataclass(frozen=True)
 class Training:

@@ -8,10 +8,10 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from inferno_cli.errors import TrackingError
-from inferno_cli.tracking import absolute_uri, check, shown, sqlite_file
 
 if TYPE_CHECKING:
     from inferno_cli.config import Step, UiConfig
@@ -34,6 +34,8 @@ def run(config: UiConfig, composed: Any) -> None:  # noqa: ARG001
     Raises:
         TrackingError: If there is no store, or the port is in use.
     """
+    from inferno_cli.tracking import absolute_uri, check, shown, sqlite_file
+
     if config.tracking.backend == "none":
         raise TrackingError("tracking is 'none': there is no store to show. Use tracking=mlflow.")
     uri = absolute_uri(config.tracking)
@@ -50,9 +52,11 @@ def run(config: UiConfig, composed: Any) -> None:  # noqa: ARG001
     _check_port(config.host, config.port)
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
     command += ["--host", config.host, "--port", str(config.port), "--workers", "1"]
+    command += ["--uvicorn-opts", "--log-level warning"]
     if file is not None:
         command += ["--artifacts-destination", (file.parent / "mlartifacts").as_uri()]
-    log.info("MLflow on %s: http://%s:%d in about 20 s; Ctrl-C ends it", shown(uri), config.host, config.port)
+    log.info("MLflow on %s", shown(uri))
+    log.info("http://%s:%d will answer in 5 to 20 s; Ctrl-C ends it", config.host, config.port)
     _serve(command)
 
 
@@ -65,7 +69,7 @@ def _check_port(host: str, port: int) -> None:
             listener.bind(address)
     except OSError as error:
         raise TrackingError(
-            f"port {port} of {host} cannot be used: {error.strerror}. Choose another with port=... or host=..."
+            f"port {port} of {host} cannot be used: {error.strerror}. Choose another: port=..."
         ) from error
 
 
@@ -84,7 +88,8 @@ def _serve(command: list[str]) -> None:
         code = process.wait()
     except KeyboardInterrupt:
         code = 0
-        os.killpg(process.pid, signal.SIGINT)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGINT)
         try:
             process.wait(_SECONDS_TO_STOP)
         except subprocess.TimeoutExpired:

@@ -1,0 +1,183 @@
+"""The command line: ``inferno STEP [overrides]``.
+
+A step's word comes first; what follows is Hydra's. Every module in ``inferno_cli.cli.steps`` is a step, so that
+adding one is adding a file there and its configuration in ``conf``.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import logging
+import os
+import pkgutil
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+from inferno_cli import __version__
+from inferno_cli.cli import steps
+from inferno_cli.errors import ConfigError, InfernoError, closest
+
+FAILURE = 2
+
+
+def step_help() -> dict[str, str]:
+    """Names of the steps, and the first line of each one's docstring, read without importing them."""
+    found = {}
+    for module in pkgutil.iter_modules(steps.__path__):
+        source = (Path(steps.__path__[0]) / f"{module.name}.py").read_text(encoding="utf-8")
+        found[module.name] = (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
+    return found
+
+
+def usage() -> str:
+    """Return the help of the whole program."""
+    lines = [f"  {name:<8} {text}" for name, text in step_help().items()]
+    return "\n".join(
+        [
+            f"inferno {__version__}: train the histogram for the fit, and compare.",
+            "",
+            "usage: inferno STEP [key=value ...]      (or: python -m inferno_cli STEP ...)",
+            "",
+            "steps:",
+            *lines,
+            "",
+            "examples:",
+            "  inferno train +experiment=top11004",
+            "  inferno train -m +experiment=top11004 model=bce,inferno model.bins=5,10",
+            "  inferno train -m +experiment=top11004 +sweep=bins",
+            "  inferno fit workspace=outputs/.../workspace.json fit=data",
+            "  inferno ui",
+            "",
+            "after a step: --help (its keys and choices), --cfg job (the whole configuration), -m (sweep),",
+            "              --config-dir DIR (your own YAML files), --debug (tracebacks)",
+        ]
+    )
+
+
+def main() -> None:
+    """Entry point of the console script and of ``python -m inferno_cli``."""
+    if "COMP_LINE" in os.environ or any(argument == "-sc" for argument in sys.argv[1:]):
+        from inferno_cli.cli.completion import prepare
+
+        prepare(list(step_help()))
+    arguments = sys.argv[1:]
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        sys.stdout.write(usage() + "\n")
+        return
+    if arguments[0] == "--version":
+        sys.stdout.write(f"inferno {__version__}\n")
+        return
+    name, *rest = arguments
+    debug = "--debug" in rest
+    rest = [argument for argument in rest if argument != "--debug"]
+    try:
+        if name not in step_help():
+            raise ConfigError(f"unknown step {name!r}{closest(name, step_help())}. `inferno --help` lists them")
+        _run(name, rest)
+    except (InfernoError, OSError) as error:
+        if debug:
+            raise
+        _fail(type(error).__name__, str(error))
+    except KeyboardInterrupt:
+        _fail("Interrupted", "stopped by the user; nothing was recorded as finished", code=130)
+
+
+def _fail(kind: str, message: str, code: int = FAILURE) -> NoReturn:
+    sys.stderr.write(f"{kind}: {message}\n")
+    sys.exit(code)
+
+
+def _run(name: str, arguments: list[str]) -> None:
+    """Hand a step to Hydra, with errors raised to us instead of printed by it."""
+    import hydra
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    from inferno_cli.config import config_folder, resolve
+
+    step = importlib.import_module(f"inferno_cli.cli.steps.{name}")
+
+    def task(composed: Any) -> None:
+        config = resolve(step.schema(), composed)
+        _quiet()
+        step.run(config, composed)
+
+    # Hydra's parser takes flags only before the first override.
+    flags, overrides = _flags_first(arguments)
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    sys.argv = [sys.argv[0], *flags, *overrides]
+    try:
+        hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=name)(task)()
+    except HydraException as error:
+        raise _translated(error, name) from error
+    except OmegaConfBaseException as error:
+        raise ConfigError(str(error).splitlines()[0]) from error
+
+
+def _flags_first(arguments: list[str]) -> tuple[list[str], list[str]]:
+    flags: list[str] = []
+    overrides: list[str] = []
+    takes_value = {"--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--package", "-p"}
+    takes_value |= {"--cfg", "-c", "--info", "-i", "--experimental-rerun"}
+    queue = iter(arguments)
+    for argument in queue:
+        if argument.startswith("-"):
+            flags.append(argument)
+            if argument in takes_value and (value := next(queue, None)) is not None:
+                flags.append(value)
+        else:
+            overrides.append(argument)
+    return flags, overrides
+
+
+def _translated(error: Exception, step: str) -> ConfigError:
+    """Say what Hydra means in one message, without its advice to add the unknown key by force."""
+    causes = [error]
+    while (cause := causes[-1].__cause__) is not None and isinstance(cause, Exception):
+        causes.append(cause)
+    text = "\n".join(str(item) for item in causes)
+    first = str(error).strip().splitlines()[0].strip()
+    if "is not in struct" in text and "Could not override" in first:
+        key = first.split("'")[1]
+        return ConfigError(f"unknown key {key}{closest(key, _keys(step))}. `inferno {step} --cfg job` prints the keys")
+    options = [line.strip() for line in str(error).splitlines() if line.startswith("\t")]
+    if "Could not find" in first and options:
+        wanted = first.split("'")[1].rsplit("/", 1)[-1]
+        return ConfigError(f"{first}{closest(wanted, options)}")
+    return ConfigError(first)
+
+
+def _keys(step: str) -> list[str]:
+    """Every key of a step's default configuration, dotted."""
+    from hydra import compose
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra import initialize_config_dir
+    from omegaconf import OmegaConf
+
+    from inferno_cli.config import config_folder
+
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+        values = OmegaConf.to_container(compose(step))
+
+    def flatten(node: Any, prefix: str) -> list[str]:
+        if not isinstance(node, dict):
+            return []
+        return [key for k, v in node.items() for key in (f"{prefix}{k}", *flatten(v, f"{prefix}{k}."))]
+
+    return flatten(values, "")
+
+
+def _quiet() -> None:
+    """Show our own messages on the terminal; those of the libraries only from warnings up."""
+    ours = logging.getLogger("inferno_cli")
+    ours.setLevel(logging.INFO)
+    if not any(getattr(handler, "is_console", False) for handler in ours.handlers):
+        handler = logging.StreamHandler(sys.stdout)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        handler.is_console = True  # type: ignore[attr-defined]
+        ours.addHandler(handler)
+    for library in ("cabinetry", "pyhf", "lightning.pytorch", "lightning", "mlflow", "alembic", "matplotlib"):
+        logging.getLogger(library).setLevel(logging.WARNING)

@@ -1,0 +1,54 @@
+"""Where a run came from: the version of the code, and the folder and name that Hydra gave it."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from inferno_cli import __version__
+
+
+def code_version() -> str:
+    """Version of the package, with the commit when it runs from a checkout (``+dirty`` with changes)."""
+    source = Path(__file__).resolve().parents[3]
+    if not (source / ".git").exists():
+        return __version__
+    try:
+        commit = subprocess.run(
+            ["git", "describe", "--always", "--dirty=+dirty", "--abbrev=12", "--exclude=*"],
+            cwd=source,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
+        ).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return __version__
+    return f"{__version__}+{commit}"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job of Hydra's.
+
+    Attributes:
+        folder: Its output folder.
+        name: Its overrides, or the step's name without any.
+        sweep: Folder of the multirun that it belongs to, or None.
+    """
+
+    folder: Path
+    name: str
+    sweep: Path | None
+
+    @classmethod
+    def current(cls) -> Job:
+        """Return the job that Hydra is running."""
+        from hydra.core.hydra_config import HydraConfig
+        from hydra.types import RunMode
+
+        hydra = HydraConfig.get()
+        name = ",".join(text.lstrip("+") for text in hydra.overrides.task if not text.startswith("tracking"))
+        sweep = Path(hydra.sweep.dir).absolute() if hydra.mode == RunMode.MULTIRUN else None
+        return cls(Path(hydra.runtime.output_dir), name or str(hydra.job.config_name), sweep)

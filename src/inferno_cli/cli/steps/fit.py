@@ -1,0 +1,80 @@
+"""fit any pyhf workspace with MINUIT: HESSE, MINOS, scan, significance
+
+It needs no events and no network: torch is not imported.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from inferno_cli.config import FitConfig, Step
+
+log = logging.getLogger(__name__)
+
+
+def schema() -> type[Step]:
+    """Return the class of this step's configuration."""
+    return FitConfig
+
+
+def run(config: FitConfig, composed: Any) -> None:
+    """Fit a workspace and report.
+
+    Args:
+        config: The validated configuration.
+        composed: The same as Hydra composed it, for the record.
+    """
+    from omegaconf import OmegaConf
+
+    from inferno_cli import report, tracking
+    from inferno_cli.cli.provenance import Job, code_version
+    from inferno_cli.fit import fit_workspace, read_workspace
+
+    job, version = Job.current(), code_version()
+    path = Path(config.workspace).expanduser()
+    spec = read_workspace(path)
+    tracking.check(config.tracking)
+    params = OmegaConf.to_container(composed, resolve=True)
+    assert isinstance(params, dict)
+    with tracking.run(
+        config.tracking,
+        name=f"fit {path.stem}" if job.sweep is None else job.name,
+        params={str(key): value for key, value in params.items()},
+        tags={"code_version": version},
+        sweep_folder=job.sweep,
+    ) as logged:
+        log.info(f"fit: {path}")
+        start = time.perf_counter()
+        fit = fit_workspace(spec, config.fit, measurement=config.measurement, where=str(path))
+        results = report.Results.of_fit(
+            fit,
+            dataset=path.stem,
+            checksum=hashlib.sha256(path.read_bytes()).hexdigest(),
+            code_version=version,
+            workspace=str(path.absolute()),
+            seconds=round(time.perf_counter() - start, 3),
+        )
+        plots: tuple[Path, ...] = ()
+        if config.report.plots:
+            log.info("report: plots")
+            plots = report.draw(
+                results,
+                folder=job.folder / "plots",
+                formats=config.report.formats,
+                templates=None,
+                workspace=spec,
+                fit=fit,
+            )
+        results_path = job.folder / report.RESULTS_FILE
+        results.save(results_path)
+        logged.tags({"dataset_checksum": results.dataset_checksum})
+        logged.metrics(results.metrics())
+        logged.artifacts([results_path, path])
+        logged.artifacts(plots, "plots")
+    report.show(results)
+    sys.stdout.write(report.closing_line(results_path) + "\n")

@@ -1,0 +1,203 @@
+"""events -> training -> templates -> workspace -> fit -> report, logged to MLflow
+
+The only place that knows the order of the pipeline. Each part takes and gives frozen dataclasses.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from inferno_cli.config import Step, TrainConfig
+
+if TYPE_CHECKING:
+    from inferno_cli.events import Events
+    from inferno_cli.fit import FitResult
+    from inferno_cli.report import Results
+    from inferno_cli.training import Summary, Training
+
+log = logging.getLogger(__name__)
+
+
+def schema() -> type[Step]:
+    """Return the class of this step's configuration."""
+    return TrainConfig
+
+
+class Stopwatch:
+    """Wall seconds of each part, said aloud when the part begins."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def part(self, name: str, message: str) -> Iterator[None]:
+        """Time one part."""
+        log.info(message)
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = round(time.perf_counter() - start, 3)
+
+
+def run(config: TrainConfig, composed: Any) -> None:
+    """Run the pipeline once.
+
+    Args:
+        config: The validated configuration.
+        composed: The same as Hydra composed it, for the record.
+    """
+    from omegaconf import OmegaConf
+
+    from inferno_cli import tracking
+    from inferno_cli.cli.provenance import Job, code_version
+
+    job, version = Job.current(), code_version()
+    tracking.check(config.tracking)
+    params = OmegaConf.to_container(composed, resolve=True)
+    assert isinstance(params, dict)
+    tags = {"seed": str(config.seed), "code_version": version, "model": config.model.kind}
+    name = f"{config.dataset.name} {config.model.kind}" if job.sweep is None else job.name
+    with tracking.run(
+        config.tracking,
+        name=name,
+        params={str(key): value for key, value in params.items()},
+        tags=tags,
+        sweep_folder=job.sweep,
+    ) as logged:
+        results, files = pipeline(config, job.folder, version)
+        logged.tags({"dataset_checksum": results.dataset_checksum, "label": results.label or "none"})
+        if results.training is not None:
+            logged.epochs(results.training.history)
+        logged.metrics(results.metrics())
+        for folder, paths in files.items():
+            logged.artifacts(paths, folder or None)
+    from inferno_cli import report
+
+    report.show(results)
+    sys.stdout.write(report.closing_line(job.folder / report.RESULTS_FILE) + "\n")
+
+
+def pipeline(
+    config: TrainConfig, folder: Path, version: str
+) -> tuple[Results, dict[str, list[Path]]]:
+    """Train, bin, fit and report.
+
+    Args:
+        config: The configuration.
+        folder: Where the files of the run go; ``results.json`` is written last.
+        version: Version of the code.
+
+    Returns:
+        The record, and the files of the run by folder of the store.
+    """
+    from inferno_cli import events as events_package
+    from inferno_cli import report, training, workspace
+    from inferno_cli.config import Measurement
+    from inferno_cli.fit import fit_workspace
+
+    clock = Stopwatch()
+    with clock.part("events", f"events: {config.dataset.name}"):
+        events = events_package.load(config)
+    if events.label:
+        log.info(f"events: {events.label}")
+    with clock.part("training", f"training: {config.model.kind}, at most {config.trainer.max_epochs} epochs"):
+        trained = training.train(config, events, folder / "checkpoints")
+    with clock.part("templates", "templates: filling and merging bins"):
+        summary = training.summarise(config, events, trained.module)
+        templates_path = folder / "templates.root"
+        summary.templates.save(templates_path)
+    if summary.templates.n_bins < config.model.bins:
+        groups = "  ".join("+".join(map(str, group)) for group in summary.templates.groups)
+        log.info(f"templates: {config.model.bins} bins merged to {summary.templates.n_bins}: {groups}")
+    with clock.part("fit", f"fit: {config.fit.data} data"):
+        built = workspace.build(
+            summary.templates,
+            Measurement.from_config(config, config.nuisance.fit),
+            config.dataset.systematics,
+            poi_bounds=config.likelihood.poi_bounds,
+            observed=config.fit.data == "observed",
+            folder=folder,
+        )
+        fit = fit_workspace(built.spec, config.fit, where=str(built.path))
+    record = _record(config, events, trained, summary, fit, version, built.path, clock.seconds)
+    plots: tuple[Path, ...] = ()
+    if config.report.plots:
+        with clock.part("report", "report: plots"):
+            plots = report.draw(
+                record,
+                folder=folder / "plots",
+                formats=config.report.formats,
+                templates=summary.templates,
+                workspace=built.spec,
+                fit=fit,
+            )
+    results_path = folder / report.RESULTS_FILE
+    record = record.model_copy(update={"timing": dict(clock.seconds)})
+    record.save(results_path)
+    files = {"": [results_path, built.path, built.config, templates_path], "plots": list(plots)}
+    if config.tracking.log_checkpoint:
+        files["checkpoints"] = [trained.checkpoint]
+    hydra_config = folder / ".hydra" / "config.yaml"
+    if hydra_config.exists():
+        files["config"] = sorted(hydra_config.parent.glob("*.yaml"))
+    return record, files
+
+
+def _record(
+    config: TrainConfig,
+    events: Events,
+    trained: Training,
+    summary: Summary,
+    fit: FitResult,
+    version: str,
+    workspace: Path,
+    seconds: dict[str, float],
+) -> Results:
+    """Gather what the parts found."""
+    from inferno_cli import report
+    from inferno_cli.config import POI, SyntheticDataset
+
+    best = trained.best.evaluation
+    synthetic: dict[str, float] = {}
+    if isinstance(config.dataset, SyntheticDataset):
+        from inferno_cli.events.synthetic import cramer_rao_bound
+
+        s = config.dataset.yields["signal"] * config.dataset.downsample_factor
+        synthetic = {
+            "sigma_s": s * fit.parameters[POI].hesse,
+            "cramer_rao_bound_s": cramer_rao_bound(config.dataset, config.nuisance),
+        }
+    return report.Results(
+        model=config.model.kind,
+        dataset=events.name,
+        label=events.label,
+        seed=config.seed,
+        poi_variance=report.PoiVarianceRecord(
+            validation_soft=report.finite(best.soft),
+            validation_hard=report.finite(best.hard),
+            templates=summary.poi_variance,
+        ),
+        noise_information=summary.noise_information,
+        stability=summary.stability,
+        bins=report.bin_records(summary.templates),
+        training=report.TrainingRecord(
+            best_epoch=trained.best.number,
+            loss=tuple(epoch.loss for epoch in trained.epochs),
+            sigma_mu_soft=tuple(report.finite(math.sqrt(epoch.evaluation.soft)) for epoch in trained.epochs),
+            sigma_mu_hard=tuple(report.finite(math.sqrt(epoch.evaluation.hard)) for epoch in trained.epochs),
+            nuisance=config.nuisance.train,
+            history=tuple(epoch.metrics() for epoch in trained.epochs),
+        ),
+        dataset_checksum=events.checksum,
+        code_version=version,
+        workspace=str(workspace),
+        timing=dict(seconds),
+        **{"sigma_s": None, "cramer_rao_bound_s": None, **synthetic},
+        **report.fit_records(fit),
+    )

@@ -1,0 +1,75 @@
+"""What a trained network makes of the template split: the templates that are fitted, and how sound they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from inferno_cli.config import Measurement, TrainConfig
+from inferno_cli.events import Events, Sample, generator, split_rows
+from inferno_cli.histograms import Templates, fill, merge, noise_information
+from inferno_cli.likelihood import covariance
+from inferno_cli.training.evaluation import assign, outputs, template_channel
+from inferno_cli.training.modules import SummaryModule
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Final templates and their closed-form checks.
+
+    Attributes:
+        templates: Sorted and merged.
+        poi_variance: Of the Asimov fit of these templates, in closed form.
+        noise_information: Information on each shape parameter that the simulation's noise alone makes.
+        stability: For each parameter its standard deviation from two disjoint halves of the split.
+    """
+
+    templates: Templates
+    poi_variance: float
+    noise_information: dict[str, float]
+    stability: dict[str, tuple[float, float]]
+
+
+@torch.no_grad()
+def summarise(config: TrainConfig, events: Events, module: SummaryModule) -> Summary:
+    """Fill the templates of the template split and check them.
+
+    Raises:
+        SingularInformationError: If the templates cannot constrain the parameters of the fit.
+    """
+    measurement = Measurement.from_config(config, config.nuisance.fit)
+    bins = assign(module, events.template)
+    observed = None
+    if events.observed is not None:
+        observed = module.hard(outputs(module, torch.from_numpy(events.observed))).cpu().numpy()
+    filled = fill(events.template, bins, config.model.bins, observed)
+    templates = merge(filled, config.binning, ordered=module.ordered)
+    templates.require_positive()
+    channel = template_channel(measurement, templates)
+    variance = float(covariance(channel)[0, 0])
+
+    halves = []
+    for half in _halves(events.template, config.seed):
+        samples = [sample.subset(rows) for sample, rows in zip(events.template, half, strict=True)]
+        numbers = [array[:, rows] for array, rows in zip(bins, half, strict=True)]
+        part = fill(samples, numbers, config.model.bins).grouped(templates.groups)
+        # The staterror of the whole: what differs between the halves is noise alone.
+        model = replace(template_channel(measurement, part), relative_error=channel.relative_error)
+        halves.append(covariance(model).diagonal().sqrt().tolist())
+    return Summary(
+        templates=templates,
+        poi_variance=variance,
+        noise_information={name: float(values.sum()) for name, values in noise_information(templates).items()},
+        stability={
+            name: (first, second)
+            for name, first, second in zip(channel.parameters, *halves, strict=True)
+        },
+    )
+
+
+def _halves(samples: Sequence[Sample], seed: int) -> list[list[np.ndarray[tuple[int], np.dtype[np.intp]]]]:
+    parts = [split_rows(sample.group, (0.5, 0.5), generator(seed, f"halves {sample.name}")) for sample in samples]
+    return [[rows[i] for rows in parts] for i in (0, 1)]
