@@ -15,8 +15,8 @@ from inferno_cli.events import NOMINAL, Variation
 from inferno_cli.fit.result import Estimate, FitResult, Scan, Significance
 from inferno_cli.histograms import Templates
 from inferno_cli.report import Results, closing_line, draw, show
-from inferno_cli.report.plots import merged
 from inferno_cli.report.results import BinRecord, PoiVarianceRecord, TrainingRecord
+from inferno_cli.report.stacks import merged
 
 LABEL = "simulated stand-in, not CMS data"
 SIGNAL = np.array([2.0, 5.0, 12.0, 20.0, 30.0])
@@ -157,9 +157,7 @@ def test_table(fit: FitResult, capsys: pytest.CaptureFixture[str], monkeypatch: 
     mu = fit.parameters["mu"]
     assert mu.minos is not None
     row = next(line.split() for line in lines if line.startswith("mu "))
-    assert [float(cell.lstrip("±")) for cell in row[1:]] == pytest.approx(
-        [mu.bestfit, mu.hesse, *mu.minos], abs=1e-3
-    )
+    assert [float(cell.lstrip("±")) for cell in row[1:]] == pytest.approx([mu.bestfit, mu.hesse, *mu.minos], abs=1e-3)
     assert row[2].startswith("±")
     assert row[3].startswith("-")
     assert row[4].startswith("+")
@@ -229,9 +227,7 @@ def test_plots_of_a_training(fit: FitResult, tmp_path: Path) -> None:
         fit=fit,
     )
     stems = {"training", "templates", "prefit", "postfit", "pulls", "correlation", "scan"}
-    assert {path.name for path in paths} == {
-        f"{stem}.{suffix}" for stem in stems for suffix in ("png", "svg")
-    }
+    assert {path.name for path in paths} == {f"{stem}.{suffix}" for stem in stems for suffix in ("png", "svg")}
     assert set(paths) == set((tmp_path / "plots").iterdir())
     data = "Asimov data" if fit.data == "asimov" else "observed data"
     for path in paths:

@@ -27,7 +27,7 @@ def step_help() -> dict[str, str]:
     found = {}
     for module in pkgutil.iter_modules(steps.__path__):
         source = (Path(steps.__path__[0]) / f"{module.name}.py").read_text(encoding="utf-8")
-        found[module.name] = (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
+        found[module.name] = (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0].removesuffix(".")
     return found
 
 
@@ -75,24 +75,33 @@ def main() -> None:
     try:
         if name not in step_help():
             raise ConfigError(f"unknown step {name!r}{closest(name, step_help())}. `inferno --help` lists them")
-        _run(name, rest)
+        _run(name, rest, debug)
     except (InfernoError, OSError) as error:
         if debug:
             raise
-        _fail(type(error).__name__, str(error))
+        _fail(error)
     except KeyboardInterrupt:
-        _fail("Interrupted", "stopped by the user; nothing was recorded as finished", code=130)
+        sys.stderr.write("stopped by the user; the run is not recorded as finished\n")
+        sys.exit(130)
 
 
-def _fail(kind: str, message: str, code: int = FAILURE) -> NoReturn:
-    sys.stderr.write(f"{kind}: {message}\n")
-    sys.exit(code)
+def _message(error: Exception) -> str:
+    if isinstance(error, OSError) and not isinstance(error, InfernoError):
+        return f"OutputError: {error}. Free the place, or choose another folder with output_dir=..."
+    return f"{type(error).__name__}: {error}"
 
 
-def _run(name: str, arguments: list[str]) -> None:
+def _fail(error: Exception) -> NoReturn:
+    sys.stderr.write(_message(error) + "\n")
+    sys.exit(FAILURE)
+
+
+def _run(name: str, arguments: list[str], debug: bool) -> None:
     """Hand a step to Hydra, with errors raised to us instead of printed by it."""
     import hydra
+    from hydra.core.hydra_config import HydraConfig
     from hydra.errors import HydraException
+    from hydra.types import RunMode
     from omegaconf.errors import OmegaConfBaseException
 
     from inferno_cli.config import config_folder, resolve
@@ -100,9 +109,18 @@ def _run(name: str, arguments: list[str]) -> None:
     step = importlib.import_module(f"inferno_cli.cli.steps.{name}")
 
     def task(composed: Any) -> None:
-        config = resolve(step.schema(), composed)
         _quiet()
-        step.run(config, composed)
+        try:
+            step.run(resolve(step.schema(), composed), composed)
+        except (InfernoError, OSError) as error:
+            if debug:
+                raise
+            job = HydraConfig.get()
+            if job.mode == RunMode.RUN:
+                _fail(error)
+            # The other points of a sweep go on; Hydra raises the first error again at the end.
+            sys.stderr.write(f"job {job.job.num} ({job.job.override_dirname}): {_message(error)}\n")
+            raise
 
     # Hydra's parser takes flags only before the first override.
     flags, overrides = _flags_first(arguments)
@@ -142,18 +160,19 @@ def _translated(error: Exception, step: str) -> ConfigError:
     if "is not in struct" in text and "Could not override" in first:
         key = first.split("'")[1]
         return ConfigError(f"unknown key {key}{closest(key, _keys(step))}. `inferno {step} --cfg job` prints the keys")
-    options = [line.strip() for line in str(error).splitlines() if line.startswith("\t")]
+    options = [line.strip() for line in str(error).splitlines() if line.startswith("\t") and "=" not in line]
     if "Could not find" in first and options:
         wanted = first.split("'")[1].rsplit("/", 1)[-1]
         return ConfigError(f"{first}{closest(wanted, options)}")
+    if first.startswith("Error parsing override"):
+        return ConfigError(f"{first}; write key=value, and quote lists: 'key=[a,b]'")
     return ConfigError(first)
 
 
 def _keys(step: str) -> list[str]:
     """Every key of a step's default configuration, dotted."""
-    from hydra import compose
+    from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
-    from hydra import initialize_config_dir
     from omegaconf import OmegaConf
 
     from inferno_cli.config import config_folder

@@ -37,12 +37,15 @@ def resolve(schema: type[StepT], composed: DictConfig) -> StepT:
         ConfigError: For an unknown key, a wrong type, a value out of range or a contradiction.
     """
     from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
+    from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
     try:
         values = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
-        raise ConfigError(f"{getattr(error, 'full_key', '') or 'config'}: {str(error).splitlines()[0]}") from error
+        key = getattr(error, "full_key", "") or "config"
+        if isinstance(error, MissingMandatoryValue):
+            raise ConfigError(f"{key} is missing; set it with {key}=...") from error
+        raise ConfigError(f"{key}: {str(error).splitlines()[0]}") from error
     try:
         return schema.model_validate_json(json.dumps(values))
     except ValidationError as error:

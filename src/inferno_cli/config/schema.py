@@ -62,9 +62,10 @@ class NormalisationSystematic(Systematic):
     """A log-normal-like change of the yield, relative: one number, or one for up and one for down."""
 
     kind: Literal["normalisation"]
-    size: Annotated[float, Field(gt=0, lt=1)] | tuple[
-        Annotated[float, Field(gt=-1, lt=1)], Annotated[float, Field(gt=-1, lt=1)]
-    ]
+    size: (
+        Annotated[float, Field(gt=0, lt=1)]
+        | tuple[Annotated[float, Field(gt=-1, lt=1)], Annotated[float, Field(gt=-1, lt=1)]]
+    )
 
     @property
     def factors(self) -> tuple[float, float]:
@@ -113,11 +114,11 @@ class SyntheticDataset(Section):
 
     kind: Literal["synthetic"]
     name: str
-    yields: dict[Literal["signal", "background"], Positive]
+    yields: dict[str, Positive]
     signal_mean: tuple[float, float]
     """Mean of (x0, x1) for the signal. The paper prints (1, 1); its code and its tables have (0, 0)."""
-    nominal: dict[Literal["r", "lambda"], float]
-    events: dict[Literal["train", "validation", "template"], Annotated[int, Field(ge=100)]]
+    nominal: dict[str, float]
+    events: dict[str, Annotated[int, Field(ge=100)]]
     """Generated events, half of them signal."""
     downsample_factor: Annotated[float, Field(gt=0, le=1)]
     systematics: dict[str, AnySystematic]
@@ -373,12 +374,15 @@ class TrainConfig(Step):
         for name in self.nuisance.fit:
             if name not in systematics:
                 raise ValueError(
-                    f"nuisance.fit: dataset {self.dataset.name!r} has no systematic {name!r}{closest(name, systematics)}"
+                    f"nuisance.fit: dataset {self.dataset.name!r} has no systematic {name!r}"
+                    f"{closest(name, systematics)}"
                 )
             systematic = systematics[name]
             if not set(systematic.samples) & set(self.sample_names):
                 raise ValueError(f"nuisance.fit: {name!r} touches none of the samples in likelihood.samples")
-            if name in self.nuisance.unconstrained and not isinstance(systematic, TransformSystematic | ShapeSystematic):
+            if name in self.nuisance.unconstrained and not isinstance(
+                systematic, TransformSystematic | ShapeSystematic
+            ):
                 raise ValueError(
                     f"nuisance.unconstrained: {name!r} is of kind {systematic.kind!r}; only shapes can be freed "
                     "(for a yield use kind 'free')"
@@ -388,9 +392,11 @@ class TrainConfig(Step):
                 raise ValueError(f"fit.minos: {name!r} is not a parameter{closest(name, (POI, *self.nuisance.fit))}")
         if not self.likelihood.poi_bounds[0] < 1 < self.likelihood.poi_bounds[1]:
             raise ValueError("likelihood.poi_bounds must contain the nominal value 1")
-        if self.fit.data == "observed" and isinstance(self.dataset, NtupleDataset):
-            if "data" not in {sample.role for sample in self.dataset.samples.values()}:
-                raise ValueError("fit.data is 'observed', but no sample of the dataset has the role 'data'")
+        has_data = not isinstance(self.dataset, NtupleDataset) or "data" in {
+            sample.role for sample in self.dataset.samples.values()
+        }
+        if self.fit.data == "observed" and not has_data:
+            raise ValueError("fit.data is 'observed', but no sample of the dataset has the role 'data'")
         if not {name for name in self.sample_names if self._is_signal(name)}:
             raise ValueError("likelihood.samples leaves no signal sample")
         if all(self._is_signal(name) for name in self.sample_names):

@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from inferno_cli.config import SyntheticDataset, TrainConfig
-from inferno_cli.events.sample import DIRECTIONS, NOMINAL, Events, Sample, Variation, generator, split_rows, variations
+from inferno_cli.events.sample import (
+    DIRECTIONS,
+    NOMINAL,
+    Events,
+    Sample,
+    Variation,
+    generator,
+    split_rows,
+    variations,
+)
 
 
 def load(config: TrainConfig) -> Events:
@@ -17,4 +26,14 @@ def load(config: TrainConfig) -> Events:
     return read(config.dataset, config.sample_names, config.nuisance, config.seed)
 
 
-__all__ = ["DIRECTIONS", "NOMINAL", "Events", "Sample", "Variation", "generator", "load", "split_rows", "variations"]
+__all__ = [
+    "DIRECTIONS",
+    "NOMINAL",
+    "Events",
+    "Sample",
+    "Variation",
+    "generator",
+    "load",
+    "split_rows",
+    "variations",
+]

@@ -102,14 +102,18 @@ class Reader:
         )
         names = {"sample": sample, "variation": suffix}
         tree = (settings.tree or self.dataset.tree).format(**names)
-        found, trees, files = [], set(), self._candidates((settings.file or self.dataset.file).format(**names))
+        found, trees, files = (
+            [],
+            set(),
+            self._candidates((settings.file or self.dataset.file).format(**names)),
+        )
         for path in files:
             try:
                 with uproot.open(path) as file:
                     inside = {key for key, kind in file.classnames(cycle=False).items() if kind != "TDirectory"}
             except Exception as error:  # uproot raises many kinds for a damaged file
                 raise DatasetFileError(
-                    f"{path} cannot be read as a ROOT file ({type(error).__name__}: {str(error).strip().splitlines()[0]}); "
+                    f"{path} cannot be read as a ROOT file ({type(error).__name__}: {_first_line(error)}); "
                     "it may be truncated: compare its size or checksum with the original and copy it again"
                 ) from error
             trees |= inside
@@ -131,13 +135,13 @@ class Reader:
             variation: Nominal or a shape systematic.
             weights: Weight expressions by variation that share these events; empty for data.
         """
-        parts = [
-            self._read_tree(path, tree, sample, weights) for path, tree in self._locate(sample, variation)
-        ]
+        parts = [self._read_tree(path, tree, sample, weights) for path, tree in self._locate(sample, variation)]
         ids = np.concatenate([part.ids for part in parts])
         groups = [part.group for part in parts]
         if not len(ids):
-            raise DatasetError(f"sample {sample!r}, {variation}: the tree has no events. Leave it out or fix dataset.path")
+            raise DatasetError(
+                f"sample {sample!r}, {variation}: the tree has no events. Leave it out or fix dataset.path"
+            )
         return _Table(
             ids=ids,
             features=np.concatenate([part.features for part in parts]),
@@ -278,13 +282,13 @@ class Reader:
         return STAND_IN if any(_checksum(path) == embedded for path in self.used) else ""
 
 
-def _evaluate(
-    branches: Any, expression: str, nominal: str, present: set[str], where: str, key: str
-) -> FloatArray:
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _evaluate(branches: Any, expression: str, nominal: str, present: set[str], where: str, key: str) -> FloatArray:
     try:
-        array = branches.arrays(
-            ["_value"], aliases={"_value": expression, "weight": nominal}, library="np"
-        )["_value"]
+        array = branches.arrays(["_value"], aliases={"_value": expression, "weight": nominal}, library="np")["_value"]
     except Exception as error:
         missing = getattr(error, "key", None)
         if missing is not None:
@@ -293,7 +297,7 @@ def _evaluate(
                 f"{closest(str(missing), present)}. Fix {key}"
             ) from error
         raise DatasetError(
-            f"the expression {expression!r} cannot be evaluated on {where}: {str(error).splitlines()[0]}. Fix {key}"
+            f"the expression {expression!r} cannot be evaluated on {where}: {_first_line(error)}. Fix {key}"
         ) from error
     return np.broadcast_to(np.asarray(array, dtype=np.float64), (int(branches.num_entries),))
 

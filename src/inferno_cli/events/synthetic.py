@@ -113,9 +113,7 @@ def generate(dataset: SyntheticDataset, nuisance: Nuisance, seed: int) -> Events
     )
 
 
-def log_density(
-    x: FloatArray, mean: Sequence[float], variance: Sequence[float], rate: float
-) -> FloatArray:
+def log_density(x: FloatArray, mean: Sequence[float], variance: Sequence[float], rate: float) -> FloatArray:
     """Logarithm of the density of one component at ``x``, shape (n, 3)."""
     pulls = (x[:, :2] - np.asarray(mean)) ** 2 / np.asarray(variance)
     norm = np.log(2 * np.pi) + 0.5 * np.log(np.prod(variance)) - np.log(rate)
@@ -137,9 +135,7 @@ def cramer_rao_bound(dataset: SyntheticDataset, nuisance: Nuisance) -> float:
     # The trapezium rule converges exponentially for Gaussians; x2 = -log(1 - u) / k turns the tail into a polynomial.
     step = 0.25
     axes = [
-        np.arange(
-            min(mean[i], dataset.signal_mean[i]) - 8 * sd, max(mean[i], dataset.signal_mean[i]) + 8 * sd, step
-        )
+        np.arange(min(mean[i], dataset.signal_mean[i]) - 8 * sd, max(mean[i], dataset.signal_mean[i]) + 8 * sd, step)
         for i, sd in enumerate(np.sqrt(BACKGROUND_VARIANCE))
     ]
     nodes, node_weights = np.polynomial.legendre.leggauss(80)
@@ -176,4 +172,12 @@ def cramer_rao_bound(dataset: SyntheticDataset, nuisance: Nuisance) -> float:
     return float(np.sqrt(np.linalg.inv(information)[0, 0]))
 
 
-__all__ = ["FEATURES", "Variation", "cramer_rao_bound", "draw_background", "draw_signal", "generate", "transform"]
+__all__ = [
+    "FEATURES",
+    "Variation",
+    "cramer_rao_bound",
+    "draw_background",
+    "draw_signal",
+    "generate",
+    "transform",
+]

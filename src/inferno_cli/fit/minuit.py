@@ -123,9 +123,7 @@ class Fitter:
 
         with _minuit() as made:
             try:
-                result = cabinetry.fit.fit(
-                    self.model, self.data, minos=list(minos) or None, **self._options(), **fixed
-                )
+                result = cabinetry.fit.fit(self.model, self.data, minos=list(minos) or None, **self._options(), **fixed)
             except Exception as error:
                 state = _state(made[-1]) if made and made[-1].fmin else str(error)
                 raise FitFailedError(f"MINUIT did not converge on {self.where}: {state}") from error
@@ -133,12 +131,12 @@ class Fitter:
             if not (minuit.valid and minuit.accurate) or _at_limit(minuit):
                 raise FitFailedError(f"MINUIT's minimum on {self.where} is not valid: {_state(minuit)}")
             for name in minos:
-                error = minuit.merrors[name]
-                if not error.is_valid:
+                interval = minuit.merrors[name]
+                if not interval.is_valid:
                     raise FitFailedError(
-                        f"MINOS of {name} on {self.where} failed: lower valid {error.lower_valid}, upper valid "
-                        f"{error.upper_valid}, at limit {error.at_lower_limit or error.at_upper_limit}, "
-                        f"new minimum {error.lower_new_min or error.upper_new_min}. Widen the bounds of {name}"
+                        f"MINOS of {name} on {self.where} failed: lower valid {interval.lower_valid}, upper valid "
+                        f"{interval.upper_valid}, at limit {interval.at_lower_limit or interval.at_upper_limit}, "
+                        f"new minimum {interval.lower_new_min or interval.upper_new_min}. Widen the bounds of {name}"
                     )
         if not np.isfinite([*result.bestfit, *result.uncertainty]).all():
             raise FitFailedError(f"MINUIT gave values that are not finite on {self.where}")

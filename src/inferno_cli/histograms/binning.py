@@ -42,7 +42,7 @@ def effective_events(templates: Templates) -> FloatArray:
         yields = templates.nominal[mask].sum(axis=0)
         variance = templates.variance[mask].sum(axis=0)
         parts.append(np.divide(yields**2, variance, out=np.zeros_like(yields), where=variance > 0))
-    return np.minimum(*parts)
+    return np.asarray(np.minimum(*parts))
 
 
 def purity(templates: Templates) -> FloatArray:
@@ -50,7 +50,7 @@ def purity(templates: Templates) -> FloatArray:
     nominal = templates.nominal
     total = nominal.sum(axis=0)
     signal = nominal[templates.is_signal].sum(axis=0)
-    return np.divide(signal, total, out=np.zeros_like(total), where=total > 0)
+    return np.asarray(np.divide(signal, total, out=np.zeros_like(total), where=total > 0))
 
 
 def _poorest(templates: Templates, rule: Binning) -> int | None:
@@ -89,7 +89,7 @@ def merge(templates: Templates, rule: Binning, *, ordered: bool) -> Templates:
             first = poorest
         else:
             first = below
-        groups = [(i,) for i in range(templates.n_bins) if i != first + 1]
+        groups: list[tuple[int, ...]] = [(i,) for i in range(templates.n_bins) if i != first + 1]
         groups[first] = (first, first + 1)
         templates = templates.grouped(groups)
     return templates

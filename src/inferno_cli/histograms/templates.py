@@ -88,7 +88,9 @@ class Templates:
         for (sample, variation), histogram in self.histograms.items():
             total = float(histogram.values().sum())
             if not total > 0:
-                raise TemplateError(f"sample {sample!r}, {variation}: the template's yield is {total:g}, expected above 0")
+                raise TemplateError(
+                    f"sample {sample!r}, {variation}: the template's yield is {total:g}, expected above 0"
+                )
         for bin_number, total in enumerate(self.nominal.sum(axis=0)):
             if not total > 0:
                 raise TemplateError(
@@ -178,9 +180,7 @@ def _from_arrays(values: FloatArray, variances: FloatArray) -> hist.Hist:
     return histogram
 
 
-def fill(
-    samples: Sequence[Sample], bins: Sequence[Bins], n_bins: int, observed: Bins | None = None
-) -> Templates:
+def fill(samples: Sequence[Sample], bins: Sequence[Bins], n_bins: int, observed: Bins | None = None) -> Templates:
     """Fill the templates of hard-binned events.
 
     Args:
@@ -197,7 +197,11 @@ def fill(
         for systematic in sample.systematics:
             up, down = (sample.variations.index(Variation(systematic, d)) for d in DIRECTIONS)
             noise[systematic, sample.name] = _noise(
-                sample.weights[up], sample.weights[down], numbers[sample.view[up]], numbers[sample.view[down]], n_bins
+                sample.weights[up],
+                sample.weights[down],
+                numbers[sample.view[up]],
+                numbers[sample.view[down]],
+                n_bins,
             )
     return Templates(
         samples=tuple(sample.name for sample in samples),

@@ -166,9 +166,7 @@ def build_channel(
         if measurement.shapes[name]:
             normsys[:, parameter, row] = ratios
     total = nominal.sum(dim=0)
-    relative = (
-        variance.sum(dim=0).sqrt() / total if measurement.staterror else torch.zeros_like(total)
-    )
+    relative = variance.sum(dim=0).sqrt() / total if measurement.staterror else torch.zeros_like(total)
     scale_factors = (POI, *measurement.free)
     constrained = [name not in (*scale_factors, *measurement.unconstrained) for name in names]
     device = nominal.device
@@ -183,4 +181,3 @@ def build_channel(
         in_staterror=torch.tensor([i < len(samples) for i in range(len(rows))], device=device),
         relative_error=relative,
     )
-

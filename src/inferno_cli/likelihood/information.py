@@ -47,7 +47,7 @@ def _factor(matrix: Tensor, names: Sequence[str]) -> Tensor:
     scale = matrix.diagonal().clamp_min(0).sqrt()
     try:
         factor: Tensor = torch.linalg.cholesky(matrix)
-    except torch.linalg.LinAlgError as error:
+    except RuntimeError as error:  # torch.linalg.LinAlgError, which torch's types do not export
         raise SingularInformationError(_flat_direction(matrix, scale, names)) from error
     if not matrix.is_meta:
         # A pivot that is rounding noise is a zero: what is left of a parameter once the others are known.
@@ -98,7 +98,8 @@ def poi_variance(channel: Channel, theta: Tensor | None = None) -> Tensor:
     factor = _factor(matrix, channel.parameters)
     unit = torch.zeros_like(matrix[:, :1])
     unit[0] = 1.0
-    return torch.linalg.solve_triangular(factor, unit, upper=False).square().sum()
+    column: Tensor = torch.linalg.solve_triangular(factor, unit, upper=False)
+    return column.square().sum()
 
 
 def covariance(channel: Channel, theta: Tensor | None = None) -> Tensor:

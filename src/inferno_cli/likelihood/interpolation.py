@@ -27,7 +27,7 @@ def _code4_coefficients(up: Tensor, down: Tensor) -> Tensor:
     conditions = torch.stack(
         [up - 1, down - 1, up * log_up, -down * log_down, up * log_up**2, down * log_down**2], dim=-1
     )
-    return conditions @ _COEFFICIENTS.to(up).T
+    return torch.matmul(conditions, _COEFFICIENTS.to(up).T)
 
 
 def code4(alpha: Tensor, up: Tensor, down: Tensor) -> tuple[Tensor, Tensor]:
@@ -72,6 +72,4 @@ def code4p(alpha: Tensor, up: Tensor, down: Tensor) -> tuple[Tensor, Tensor]:
     polynomial = alpha * (slope + alpha * curve * (15 + square * (3 * square - 10)))
     polynomial_slope = slope + alpha * curve * (30 + square * (18 * square - 40))
     linear_slope = torch.where(alpha > 0, up, -down)
-    return torch.where(inside, polynomial, alpha * linear_slope), torch.where(
-        inside, polynomial_slope, linear_slope
-    )
+    return torch.where(inside, polynomial, alpha * linear_slope), torch.where(inside, polynomial_slope, linear_slope)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -77,6 +76,7 @@ class TrainingRecord(Record):
     """How the network was trained."""
 
     best_epoch: int
+    """The selected epoch, counted from 0."""
     loss: tuple[float, ...]
     sigma_mu_soft: tuple[float | None, ...]
     sigma_mu_hard: tuple[float | None, ...]
@@ -126,7 +126,17 @@ class Results(Record):
     ) -> Self:
         """Return the record of a workspace that was fitted by itself."""
         absent = dict.fromkeys(
-            ("model", "seed", "poi_variance", "noise_information", "stability", "sigma_s", "cramer_rao_bound_s", "bins", "training")
+            (
+                "model",
+                "seed",
+                "poi_variance",
+                "noise_information",
+                "stability",
+                "sigma_s",
+                "cramer_rao_bound_s",
+                "bins",
+                "training",
+            )
         )
         return cls.model_validate(
             {
@@ -143,14 +153,21 @@ class Results(Record):
 
     def metrics(self) -> dict[str, float]:
         """Return the numbers that are logged for comparison across runs, by name."""
-        values: dict[str, float | None] = {"sigma_s": self.sigma_s, "cramer_rao_bound_s": self.cramer_rao_bound_s}
+        values: dict[str, float | None] = {
+            "sigma_s": self.sigma_s,
+            "cramer_rao_bound_s": self.cramer_rao_bound_s,
+        }
         for name, parameter in self.parameters.items():
             if "[" in name:  # one of a vector: the staterror parameters
                 continue
             values[f"{name}/bestfit"], values[f"{name}/hesse"] = parameter.bestfit, parameter.hesse
             if parameter.minos is not None:
                 down, up = parameter.minos
-                values |= {f"{name}/minos_down": down, f"{name}/minos_up": up, f"{name}/minos_width": up - down}
+                values |= {
+                    f"{name}/minos_down": down,
+                    f"{name}/minos_up": up,
+                    f"{name}/minos_width": up - down,
+                }
         if self.stat_only is not None:
             values["stat_only/mu/hesse"] = self.stat_only.mu.hesse
         if self.significance is not None:
@@ -167,7 +184,7 @@ class Results(Record):
         """Write the file in one step: it is whole, or not there."""
         partial = path.with_name(path.name + ".partial")
         partial.write_text(self.model_dump_json(indent=2, by_alias=True) + "\n", encoding="utf-8")
-        os.replace(partial, path)
+        partial.replace(path)
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -197,9 +214,7 @@ def fit_records(fit: FitResult) -> dict[str, Any]:
             for i, a in enumerate(fit.labels)
         },
         "stat_only": None if fit.stat_only is None else StatOnlyRecord(mu=record(fit.stat_only)),
-        "significance": None
-        if fit.significance is None
-        else SignificanceRecord.model_validate(vars(fit.significance)),
+        "significance": None if fit.significance is None else SignificanceRecord.model_validate(vars(fit.significance)),
         "nll_scan": None if fit.scan is None else ScanRecord.model_validate(vars(fit.scan)),
     }
 

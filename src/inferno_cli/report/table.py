@@ -142,10 +142,7 @@ def _facts(results: Results) -> Iterator[tuple[str, str]]:
         )
     if results.stability:
         names = by_correlation(results, list(results.stability), MAX_NUISANCES)
-        yield (
-            "HESSE from two halves",
-            ", ".join(f"{name} {_sides(results.stability[name])}" for name in names) + " (template events)",
-        )
+        yield "HESSE, two halves", ", ".join(f"{name} {_sides(results.stability[name])}" for name in names)
     if results.bins is not None:
         before = sum(len(entry.merged_from) for entry in results.bins)
         merged = "none merged" if before == len(results.bins) else f"merged from {before}"

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inferno_cli.errors import TrackingError
-from inferno_cli.tracking.store import Store, absolute_uri, check, connect, experiment_id
+from inferno_cli.tracking.store import Store, absolute_uri, check, connect, experiment_id, shown
 from inferno_cli.tracking.sweep import end_parent, parent_run
 
 if TYPE_CHECKING:
@@ -44,6 +44,9 @@ class Run:
 
     def metrics(self, values: Mapping[str, float]) -> None:
         """Log single numbers. Values that are not finite are left out."""
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        """Add tags to those that the run was started with."""
 
     def artifacts(self, files: Sequence[Path], folder: str | None = None) -> None:
         """Copy files to the store, below ``folder`` of the run."""
@@ -71,6 +74,13 @@ class _MlflowRun(Run):
     def metrics(self, values: Mapping[str, float]) -> None:
         self.epochs([values])
 
+    def tags(self, values: Mapping[str, str]) -> None:
+        from mlflow.entities import RunTag
+
+        entries = [RunTag(name, value[:_TAG_LENGTH]) for name, value in values.items()]
+        with self.store.calls("log tags"):
+            self.store.client.log_batch(self.run_id, tags=entries)
+
     def artifacts(self, files: Sequence[Path], folder: str | None = None) -> None:
         for file in files:
             with self.store.calls(f"copy {file}"):
@@ -85,10 +95,9 @@ class _MlflowRun(Run):
                 self.store.client.log_batch(self.run_id, params=entries[start : start + _PARAMS_PER_CALL])
 
     def fail(self, error: BaseException, status: str) -> None:
-        message = f"{type(error).__name__}: {error}"[:_TAG_LENGTH]
         try:
+            self.tags({"error": f"{type(error).__name__}: {error}".removesuffix(": ")})
             with self.store.calls("end the run"):
-                self.store.client.set_tag(self.run_id, "error", message)
                 self.store.client.set_terminated(self.run_id, status)
         except TrackingError as lost:  # the error that ended the run is the one to see
             log.warning("%s", lost)
@@ -128,6 +137,7 @@ def run(
             experiment, run_name=(tracking.run_name or name)[:_NAME_LENGTH], tags={**tags, **nesting}
         )
     logged = _MlflowRun(store, created.info.run_id)
+    log.info("tracking: run %s in %s", logged.run_id, shown(store.uri))
     try:
         logged.params(params)
         yield logged

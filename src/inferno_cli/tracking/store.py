@@ -27,7 +27,7 @@ _SQLITE = "sqlite:///"
 _SQLITE_HEADER = b"SQLite format 3\0"
 # Seconds to connect, and again to answer. A host may have two addresses (IPv6 and IPv4): 9 s in all.
 _TIMEOUT = 3.0
-_LOCK_TIMEOUT = 120.0
+LOCK_TIMEOUT = 120.0
 _REMEDY = "Choose another store with tracking.uri=..., or log nothing with tracking=none."
 
 
@@ -65,7 +65,8 @@ def check(tracking: Tracking) -> None:
             with file.open("r+b") as existing:
                 header = existing.read(len(_SQLITE_HEADER))
     except OSError as error:
-        raise TrackingError(f"MLflow store {file} cannot be written: {error.strerror}. {_REMEDY}") from error
+        found = f"{error.strerror}: {error.filename}"
+        raise TrackingError(f"MLflow store {file} cannot be written: {found}. {_REMEDY}") from error
     # MLflow would try to open these for minutes.
     if header not in (b"", _SQLITE_HEADER):
         raise TrackingError(f"MLflow store {file} is no SQLite file. {_REMEDY}")
@@ -79,15 +80,16 @@ def connect(uri: str) -> Store:
     Raises:
         TrackingError: If that fails.
     """
-    # MLflow would report its use to its makers, and every table that it creates to the user.
+    # MLflow would report its use to its makers, and its doings to the user.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     from filelock import FileLock
     from mlflow import MlflowClient
 
     file = sqlite_file(uri)
     # Two processes that create the same store race in its migrations, and one of them dies.
-    lock = nullcontext() if file is None else FileLock(f"{file}.lock", timeout=_LOCK_TIMEOUT)
+    lock = nullcontext() if file is None else FileLock(f"{file}.lock", timeout=LOCK_TIMEOUT)
     with _calls(uri, "open it"), lock:
         return Store(uri, MlflowClient(tracking_uri=uri))
 
@@ -136,7 +138,7 @@ def _calls(uri: str, what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # those of requests, sqlalchemy, alembic and the file system come through
-        found = str(error).strip().split("\n", 1)[0] or type(error).__name__
+        found = str(error).strip().split("\n", 1)[0].rstrip(".") or type(error).__name__
         raise TrackingError(f"MLflow store {shown(uri)}: cannot {what}: {found}. {_REMEDY}") from error
 
 

@@ -19,15 +19,18 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 
 from inferno_cli.errors import TrackingError
-from inferno_cli.tracking.store import Store, connect
+from inferno_cli.tracking.store import LOCK_TIMEOUT, Store, connect
 
 if TYPE_CHECKING:
+    from filelock import FileLock
     from hydra.core.utils import JobReturn
     from omegaconf import DictConfig
 
 log = logging.getLogger(__name__)
 
-_FILE = "mlflow_parent.json"
+_PARENT = "mlflow_parent.json"
+_FAILED = "mlflow_failed"
+_NAME_LENGTH = 250
 
 
 class SweepCallback(Callback):
@@ -35,7 +38,8 @@ class SweepCallback(Callback):
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
         """End the parent as FAILED after a job that failed, which may have had no run of its own yet."""
-        if config.hydra.mode == RunMode.MULTIRUN and job_return.status == JobStatus.FAILED:
+        failed = config.hydra.mode == RunMode.MULTIRUN and job_return.status == JobStatus.FAILED
+        if failed and config.tracking.backend != "none":
             end_parent(Path(config.hydra.sweep.dir), "FAILED")
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
@@ -48,36 +52,45 @@ def parent_run(store: Store, experiment: str, folder: Path) -> str | None:
 
     A job of the same multirun with another store or experiment has none.
     """
-    from filelock import FileLock
-
-    file = folder / _FILE
     place = {"uri": store.uri, "experiment_id": experiment}
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{file}.lock"):
-        if not file.exists():
+    with _lock(folder):
+        if not (folder / _PARENT).exists():
             with store.calls("start the parent run"):
-                parent = store.client.create_run(experiment, run_name=_name(folder))
-            partial = file.with_suffix(".partial")
-            partial.write_text(json.dumps({**place, "run_id": parent.info.run_id}), encoding="utf-8")
-            partial.replace(file)
-        found = json.loads(file.read_text(encoding="utf-8"))
+                parent = store.client.create_run(experiment, run_name=_name(folder)).info.run_id
+                if (folder / _FAILED).exists():
+                    store.client.set_terminated(parent, "FAILED")
+            (folder / _PARENT).write_text(json.dumps({**place, "run_id": parent}), encoding="utf-8")
+        found = json.loads((folder / _PARENT).read_text(encoding="utf-8"))
     run_id = found.pop("run_id")
     return str(run_id) if found == place else None
 
 
 def end_parent(folder: Path, status: str) -> None:
-    """End the parent run of the multirun in ``folder``, if it has one that has not ended."""
-    file = folder / _FILE
-    if not file.exists():
+    """End the parent run of the multirun in ``folder``, unless it has ended before.
+
+    A failure is kept in the folder for a parent that a later job may create.
+    """
+    if status == "FINISHED" and not (folder / _PARENT).exists():
         return
-    found = json.loads(file.read_text(encoding="utf-8"))
+    with _lock(folder):
+        if not (folder / _PARENT).exists():
+            (folder / _FAILED).touch()
+            return
+        found = json.loads((folder / _PARENT).read_text(encoding="utf-8"))
     try:
         store = connect(found["uri"])
         with store.calls("end the parent run"):
             if store.client.get_run(found["run_id"]).info.status == "RUNNING":
                 store.client.set_terminated(found["run_id"], status)
-    except TrackingError as error:  # the jobs have ended: nothing is lost but the parent's status
+    except TrackingError as error:  # the jobs have ended: nothing is lost but the status of the parent
         log.warning("%s", error)
+
+
+def _lock(folder: Path) -> FileLock:
+    from filelock import FileLock
+
+    return FileLock(folder / f"{_PARENT}.lock", timeout=LOCK_TIMEOUT)
 
 
 def _name(folder: Path) -> str:
@@ -86,6 +99,6 @@ def _name(folder: Path) -> str:
 
     try:
         saved = yaml.safe_load((folder / "multirun.yaml").read_text(encoding="utf-8"))
-        return " ".join(saved["hydra"]["overrides"]["task"])[:250] or folder.name
+        return " ".join(saved["hydra"]["overrides"]["task"])[:_NAME_LENGTH] or folder.name
     except (OSError, KeyError, TypeError, yaml.YAMLError):
         return folder.name

@@ -30,9 +30,7 @@ class StratifiedBatches:
     One permutation per epoch and sample, then slices; the last incomplete batch is spread over the others.
     """
 
-    def __init__(
-        self, samples: Sequence[Sample], batch_size: int, seed: int, device: torch.device | str
-    ) -> None:
+    def __init__(self, samples: Sequence[Sample], batch_size: int, seed: int, device: torch.device | str) -> None:
         self.tensors = to_tensors(samples, device)
         sizes = [weights.shape[1] for _, weights in self.tensors]
         self.n_batches = max(1, round(sum(sizes) / batch_size))

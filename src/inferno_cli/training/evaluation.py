@@ -37,15 +37,13 @@ def template_channel(measurement: Measurement, templates: Templates) -> Channel:
 def outputs(module: SummaryModule, features: Tensor) -> Tensor:
     """Outputs of the network in chunks of bounded memory, for features of shape (..., n_features)."""
     flat = features.flatten(0, -2)
-    parts = [module.network(chunk.to(module.device)) for chunk in flat.split(CHUNK)]
-    return torch.cat(parts).unflatten(0, features.shape[:-1])
+    parts = [module.network(chunk.to(module.device)) for chunk in torch.split(flat, CHUNK)]
+    return torch.cat(parts).reshape(*features.shape[:-1], -1)
 
 
 def assign(module: SummaryModule, samples: Sequence[Sample]) -> list[NDArray[np.intp]]:
     """Bin of every event of every sample in every view, shape (n_views, n_events) each."""
-    return [
-        module.hard(outputs(module, torch.from_numpy(sample.features))).cpu().numpy() for sample in samples
-    ]
+    return [module.hard(outputs(module, torch.from_numpy(sample.features))).cpu().numpy() for sample in samples]
 
 
 @dataclass(frozen=True)
@@ -85,9 +83,7 @@ def evaluate(module: SummaryModule, samples: Sequence[Sample], rule: Binning) ->
         sample.effective_events / stratum.effective_events
         for sample, stratum in zip(samples, module.strata, strict=True)
     ]
-    templates = merge(
-        fill(samples, bins, module.model.bins).with_errors_scaled(scale), rule, ordered=module.ordered
-    )
+    templates = merge(fill(samples, bins, module.model.bins).with_errors_scaled(scale), rule, ordered=module.ordered)
     channel = template_channel(module.measurement, templates)
     try:
         matrix = covariance(channel)
@@ -100,7 +96,5 @@ def evaluate(module: SummaryModule, samples: Sequence[Sample], rule: Binning) ->
         hard=float(matrix[0, 0]),
         n_bins=templates.n_bins,
         deviations={name: float(value) for name, value in zip(names, deviation, strict=True)},
-        correlations={
-            f"{a}-{b}": float(rho[i, j]) for i, a in enumerate(names) for j, b in enumerate(names) if i < j
-        },
+        correlations={f"{a}-{b}": float(rho[i, j]) for i, a in enumerate(names) for j, b in enumerate(names) if i < j},
     )

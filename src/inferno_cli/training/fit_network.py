@@ -26,6 +26,8 @@ from inferno_cli.training.modules import SummaryModule, create
 log = logging.getLogger(__name__)
 
 MONITOR = "validation/sigma_mu_hard"
+LINES = 10
+"""Lines of progress in a log."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,9 @@ class Validation(Callback):
         self.epochs.append(epoch)
         pl_module.log(MONITOR, math.sqrt(evaluation.hard), prog_bar=True)
         pl_module.log("validation/sigma_mu_soft", math.sqrt(evaluation.soft), prog_bar=True)
-        if self.lines:
+        assert trainer.max_epochs is not None
+        every = max(1, trainer.max_epochs // LINES)
+        if self.lines and (epoch.number % every == every - 1 or epoch.number == 0):
             log.info(
                 "epoch %3d/%d  loss %.4f  sigma(mu) soft %.4f hard %.4f  bins %d",
                 epoch.number + 1,
@@ -143,12 +147,21 @@ def train(config: TrainConfig, events: Events, folder: Path) -> Training:
             lines = settings.progress == "lines" or (settings.progress == "auto" and not bar)
             validation = Validation(events.validation, config.binning, lines)
             checkpoint = ModelCheckpoint(
-                dirpath=folder, filename="best", monitor=MONITOR, save_on_train_epoch_end=True, save_weights_only=True
+                dirpath=folder,
+                filename="best",
+                monitor=MONITOR,
+                save_on_train_epoch_end=True,
+                save_weights_only=True,
             )
             callbacks: list[Callback] = [validation, checkpoint]
             if settings.early_stopping is not None:
                 callbacks.append(
-                    EarlyStopping(MONITOR, patience=settings.early_stopping, check_on_train_epoch_end=True, check_finite=False)
+                    EarlyStopping(
+                        MONITOR,
+                        patience=settings.early_stopping,
+                        check_on_train_epoch_end=True,
+                        check_finite=False,
+                    )
                 )
             if bar:
                 callbacks.append(TQDMProgressBar())

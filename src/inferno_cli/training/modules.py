@@ -41,8 +41,17 @@ class Stratum:
     def of(cls, sample: Sample, effective_events: float) -> Stratum:
         """Describe a sample."""
         return cls(
-            sample.name, sample.is_signal, sample.variations, sample.view, tuple(sample.yields.tolist()), effective_events
+            sample.name,
+            sample.is_signal,
+            sample.variations,
+            sample.view,
+            tuple(sample.yields.tolist()),
+            effective_events,
         )
+
+
+SPREAD = 3.0
+SPREAD_EVENTS = 10_000
 
 
 class SummaryModule(pl.LightningModule):
@@ -64,7 +73,7 @@ class SummaryModule(pl.LightningModule):
         super().__init__()
         self.model, self.settings, self.measurement, self.strata = model, trainer, measurement, tuple(strata)
         outputs = 1 if model.kind == "bce" else model.bins
-        self.network: nn.Module = mlp(mean, deviation, model.hidden, outputs, model.activation)
+        self.network = mlp(mean, deviation, model.hidden, outputs, model.activation)
 
     def soft(self, logits: Tensor) -> Tensor:
         """Membership of each bin, shape (..., n_bins), float64, rows sum to 1."""
@@ -146,6 +155,20 @@ class Inferno(SummaryModule):
         """The bin with the largest membership."""
         return logits.argmax(dim=-1)
 
+    @torch.no_grad()
+    def spread(self, features: Tensor) -> None:
+        """Scale the last layer to the data, so that every bin starts with a share of the events.
+
+        From the usual initialisation most bins win no event, and with a small temperature no gradient brings them
+        back. Here every output has mean 0 and a standard deviation of ``SPREAD`` temperatures over the events.
+        """
+        outputs = self.network(features)
+        last = self.network[-1]
+        assert isinstance(last, nn.Linear)
+        factor = SPREAD * self.model.temperature / outputs.std(dim=0)
+        last.weight *= factor[:, None]
+        last.bias.copy_((last.bias - outputs.mean(dim=0)) * factor)
+
     def loss(self, batch: Batch, logits: list[Tensor]) -> Tensor:
         """Logarithm of poi_variance: the same minimum, and steps that do not depend on the size of the error."""
         channel = self.soft_channel(batch, [self.soft(output) for output in logits])
@@ -181,9 +204,7 @@ class Bce(SummaryModule):
         for label in (True, False):
             chosen = [i for i, flag in enumerate(is_signal) if flag == label]
             # A sample's share of the batch differs from its share of the yield: scale to the expected yields.
-            weights = [
-                batch[i][1][0] * (self.strata[i].yields[0] / batch[i][1][0].sum()) for i in chosen
-            ]
+            weights = [batch[i][1][0] * (self.strata[i].yields[0] / batch[i][1][0].sum()) for i in chosen]
             weight = torch.cat(weights)
             output = torch.cat([logits[i][0, :, 0] for i in chosen]).double()
             cost = nn.functional.softplus(-output if label else output)
@@ -192,7 +213,11 @@ class Bce(SummaryModule):
 
 
 def create(
-    model: Model, trainer: Trainer, measurement: Measurement, train: Sequence[Sample], template: Sequence[Sample]
+    model: Model,
+    trainer: Trainer,
+    measurement: Measurement,
+    train: Sequence[Sample],
+    template: Sequence[Sample],
 ) -> SummaryModule:
     """Create the module of a configuration, standardised on the training split.
 
@@ -203,9 +228,11 @@ def create(
         train: Training split.
         template: Template split, for the size of its statistical errors.
     """
-    mean, deviation = moments(
-        [torch.from_numpy(sample.features[0][sample.weights[0] != 0]) for sample in train]
-    )
+    features = [torch.from_numpy(sample.features[0][sample.weights[0] != 0]) for sample in train]
+    mean, deviation = moments(features)
     strata = [Stratum.of(x, y.effective_events) for x, y in zip(train, template, strict=True)]
-    kind = {"bce": Bce, "inferno": Inferno}[model.kind]
-    return kind(model, trainer, measurement, strata, mean, deviation)
+    if model.kind == "bce":
+        return Bce(model, trainer, measurement, strata, mean, deviation)
+    module = Inferno(model, trainer, measurement, strata, mean, deviation)
+    module.spread(torch.cat([part[:SPREAD_EVENTS] for part in features]))
+    return module

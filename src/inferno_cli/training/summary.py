@@ -63,10 +63,7 @@ def summarise(config: TrainConfig, events: Events, module: SummaryModule) -> Sum
         templates=templates,
         poi_variance=variance,
         noise_information={name: float(values.sum()) for name, values in noise_information(templates).items()},
-        stability={
-            name: (first, second)
-            for name, first, second in zip(channel.parameters, *halves, strict=True)
-        },
+        stability={name: (first, second) for name, first, second in zip(channel.parameters, *halves, strict=True)},
     )
 
 

@@ -48,9 +48,7 @@ def cabinetry_config(
     folder: Path,
 ) -> dict[str, Any]:
     """Describe the measurement in cabinetry's words; the histograms are in ``folder``."""
-    morphs = [
-        (name, sample) for name, sample in templates.varied if name in measurement.unconstrained
-    ]
+    morphs = [(name, sample) for name, sample in templates.varied if name in measurement.unconstrained]
     children = {
         sample: [morph_name(sample, name) for name, parent in morphs if parent == sample]
         for sample in measurement.samples
@@ -92,10 +90,10 @@ def cabinetry_config(
         for name in measurement.shapes
         if name not in measurement.unconstrained
     ]
-    samples: list[dict[str, Any]] = [{"Name": DATA, "Data": True}]
+    rows: list[dict[str, Any]] = [{"Name": DATA, "Data": True}]
     for sample in measurement.samples:
-        samples.append({"Name": sample, "DisableStaterror": not measurement.staterror})
-        samples += [{"Name": name, "DisableStaterror": True} for name in children[sample]]
+        rows.append({"Name": sample, "DisableStaterror": not measurement.staterror})
+        rows += [{"Name": name, "DisableStaterror": True} for name in children[sample]]
     return {
         "General": {
             "Measurement": "inferno",
@@ -104,7 +102,7 @@ def cabinetry_config(
             "HistogramFolder": str(folder),
         },
         "Regions": [{"Name": REGION}],
-        "Samples": samples,
+        "Samples": rows,
         "NormFactors": factors,
         "Systematics": systematics,
     }
@@ -176,9 +174,7 @@ def build(
         )
     if observed and templates.observed is None:
         raise TemplateError("fit.data is 'observed', but the dataset has no observed events")
-    observation = (
-        templates.observed.values() if observed and templates.observed else templates.nominal.sum(axis=0)
-    )
+    observation = templates.observed.values() if observed and templates.observed else templates.nominal.sum(axis=0)
     histograms = folder / "histograms"
     _save_histograms(templates, measurement, observation, histograms)
     config = cabinetry_config(templates, measurement, definitions, poi_bounds, histograms)

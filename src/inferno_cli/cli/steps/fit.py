@@ -1,4 +1,4 @@
-"""fit any pyhf workspace with MINUIT: HESSE, MINOS, scan, significance
+"""fit any pyhf workspace with MINUIT: HESSE, MINOS, scan, significance.
 
 It needs no events and no network: torch is not imported.
 """

@@ -1,4 +1,4 @@
-"""events -> training -> templates -> workspace -> fit -> report, logged to MLflow
+"""events -> training -> templates -> workspace -> fit -> report, logged to MLflow.
 
 The only place that knows the order of the pipeline. Each part takes and gives frozen dataclasses.
 """
@@ -73,7 +73,9 @@ def run(config: TrainConfig, composed: Any) -> None:
         results, files = pipeline(config, job.folder, version)
         logged.tags({"dataset_checksum": results.dataset_checksum, "label": results.label or "none"})
         if results.training is not None:
-            logged.epochs(results.training.history)
+            logged.epochs(
+                [{name: x for name, x in epoch.items() if x is not None} for epoch in results.training.history]
+            )
         logged.metrics(results.metrics())
         for folder, paths in files.items():
             logged.artifacts(paths, folder or None)
@@ -83,9 +85,7 @@ def run(config: TrainConfig, composed: Any) -> None:
     sys.stdout.write(report.closing_line(job.folder / report.RESULTS_FILE) + "\n")
 
 
-def pipeline(
-    config: TrainConfig, folder: Path, version: str
-) -> tuple[Results, dict[str, list[Path]]]:
+def pipeline(config: TrainConfig, folder: Path, version: str) -> tuple[Results, dict[str, list[Path]]]:
     """Train, bin, fit and report.
 
     Args:

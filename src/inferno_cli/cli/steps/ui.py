@@ -1,4 +1,4 @@
-"""Open MLflow's pages on the store of the runs."""
+"""open MLflow's pages on the store of the runs."""
 
 from __future__ import annotations
 

@@ -1,0 +1,49 @@
+"""What all plots share: the style, and a figure that says what it shows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from inferno_cli.report.results import Results
+from inferno_cli.report.table import title
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# M. Petroff's colours (arXiv:2107.02270), chosen to be told apart with any colour vision; the signal is red.
+SIGNAL, ACCENT, MUTED = "#bd1f01", "#3f90da", "#717581"
+STYLE = {
+    "axes.axisbelow": True,
+    "axes.labelsize": 11,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 11,
+    "figure.dpi": 150,
+    "font.size": 10,
+    "legend.fontsize": 9,
+    "legend.frameon": False,
+    "svg.fonttype": "none",
+    "xtick.direction": "in",
+    "xtick.top": True,
+    "ytick.direction": "in",
+    "ytick.right": True,
+}
+
+
+def short(name: str) -> str:
+    """Return a name that fits beside a plot: a foreign workspace can have very long ones."""
+    return name if len(name) <= 26 else f"{name[:14]}…{name[-11:]}"
+
+
+def new_figure(results: Results, *, width: float = 6.4, height: float = 4.8) -> Figure:
+    """Return a figure that says in its upper left corner what it shows, and that the events are simulated."""
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    lines = [(results.label, SIGNAL, "bold"), (title(results), MUTED, "normal")]
+    lines = [line for line in lines if line[0]]
+    space = ConstrainedLayoutEngine(rect=(0, 0, 1, 1 - (0.09 + 0.18 * len(lines)) / height))
+    figure = Figure(figsize=(width, height), layout=space)
+    for number, (text, colour, weight) in enumerate(lines):
+        y = 1 - (0.07 + 0.18 * number) / height
+        figure.text(0.08 / width, y, text, va="top", size=9, color=colour, weight=weight)
+    return figure

@@ -1,0 +1,253 @@
+"""Stacks of samples: the templates with their variations, and data against the prediction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inferno_cli.fit.result import FitResult
+from inferno_cli.report.canvas import ACCENT, MUTED, SIGNAL, new_figure, short
+from inferno_cli.report.results import Results
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from inferno_cli.histograms import Templates
+
+FloatArray = NDArray[np.float64]
+
+SAMPLE_COLOURS = (SIGNAL, ACCENT, "#ffa90e", "#94a4a2", "#92dadd", "#b9ac70", "#a96b59", "#832db6")
+OTHER = "other"
+OTHER_COLOUR = "#d8d8d8"
+LINE_COLOURS = ("#1b1b1b", "#0072b2", "#e69f00", "#009e73", "#cc79a7")
+
+
+def sample_colours(templates: Templates | None, workspace: Mapping[str, Any] | None, poi: str) -> dict[str, str]:
+    """Return one colour per sample, signal first; beyond the palette the small ones share "other"."""
+    yields: dict[str, float] = {}
+    signal: set[str] = set()
+    if workspace is not None:
+        for sample in (sample for channel in workspace["channels"] for sample in channel["samples"]):
+            name = sample["name"]
+            yields[name] = yields.get(name, 0.0) + sum(sample["data"])
+            if poi in (modifier["name"] for modifier in sample["modifiers"]):
+                signal.add(name)
+    elif templates is not None:
+        yields = dict(zip(templates.samples, templates.nominal.sum(axis=1), strict=True))
+        signal = set(templates.signal)
+    names = [name for name in yields if _parent(name, yields) == name]
+    largest = sorted(names, key=lambda name: (name not in signal, -yields[name]))[: len(SAMPLE_COLOURS)]
+    kept = sorted((name for name in names if name in largest), key=lambda name: name not in signal)
+    # Without a known signal nothing is red.
+    palette = SAMPLE_COLOURS if signal else SAMPLE_COLOURS[1:] + SAMPLE_COLOURS[:1]
+    return dict(zip(kept, palette, strict=False))
+
+
+def _parent(name: str, known: Mapping[str, Any]) -> str:
+    """Return the sample that a row of the workspace belongs to.
+
+    A free shape is an extra sample "background@r": (up - down) / 2 scaled by a NormFactor, maybe negative.
+    """
+    parent = name.partition("@")[0]
+    return parent if parent in known else name
+
+
+def merged(rows: Mapping[str, FloatArray], colours: Mapping[str, str]) -> dict[str, FloatArray]:
+    """Add "background@r" to "background", and samples without a colour to "other".
+
+    Args:
+        rows: Yields by sample of the workspace, shape (B,) each.
+        colours: Samples that are drawn by themselves, signal first.
+
+    Returns:
+        Yields from the bottom of the stack to its top: backgrounds by rising yield, then the signal.
+    """
+    total: dict[str, FloatArray] = {}
+    for name, values in rows.items():
+        parent = _parent(name, rows)
+        shown = parent if parent in colours else OTHER
+        total[shown] = total.get(shown, np.zeros(len(values))) + values
+    signal = next(iter(colours), None)
+    return dict(sorted(total.items(), key=lambda item: (item[0] == signal, item[1].sum())))
+
+
+def _draw_stack(
+    axes: Axes, stack: Mapping[str, FloatArray], error: FloatArray, colours: Mapping[str, str]
+) -> FloatArray:
+    """Draw the stack and the uncertainty of its sum, and return the sum."""
+    edges = np.arange(len(error) + 1) - 0.5
+    total = np.zeros(len(error))
+    for name, values in stack.items():
+        colour, label = colours.get(name, OTHER_COLOUR), short(name)
+        axes.stairs(total + values, edges, baseline=total, fill=True, color=colour, lw=0, label=label)
+        total = total + values
+    axes.stairs(total, edges, color="black", linewidth=0.8)
+    _band(axes, total, error, "uncertainty")
+    return total
+
+
+def _band(axes: Axes, centre: FloatArray, error: FloatArray, label: str | None = None) -> None:
+    edges = np.arange(len(error) + 1) - 0.5
+    hatching: dict[str, Any] = {"facecolor": "none", "edgecolor": "0.25", "hatch": "/////", "lw": 0}
+    axes.stairs(centre + error, edges, baseline=centre - error, fill=True, label=label, **hatching)
+
+
+def _finish_stack(axes: Axes, stack: Mapping[str, FloatArray], top: float) -> None:
+    """Scale the axis with room for the legend; logarithmic where the bins differ by more than two orders."""
+    total = np.sum(list(stack.values()), axis=0)
+    low = float(total[total > 0].min(initial=top))
+    if top > 100 * low:
+        axes.set_yscale("log")
+        axes.set_ylim(low / 20, top * (20 * top / low) ** 0.5)
+    else:
+        axes.set_ylim(min(0.0, float(total.min())), 1.45 * top)
+    axes.set_ylabel("events")
+    handles, labels = axes.get_legend_handles_labels()
+    # Top of the stack first; the uncertainty and the data, which came last, stay last.
+    order = [*reversed(range(len(stack))), *range(len(stack), len(labels))]
+    axes.legend([handles[i] for i in order], [labels[i] for i in order], loc="upper center", ncols=3)
+
+
+def _finish_bins(axes: Axes, n_bins: int, label: str) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.set_xlim(-0.5, n_bins - 0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=20, integer=True))
+    axes.set_xlabel(label)
+
+
+def _ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
+    """Return the ratio, NaN (not drawn) where the denominator is not positive."""
+    ratio = np.full(len(denominator), np.nan)
+    np.divide(numerator, denominator, out=ratio, where=denominator > 0)
+    return ratio
+
+
+def _finish_ratio(axes: Axes, deviations: Sequence[FloatArray]) -> None:
+    """Scale a ratio axis around 1 so that all deviations are seen, up to 100%."""
+    largest = max((float(np.nanmax(np.abs(part), initial=0.0)) for part in deviations), default=0.0)
+    reach = min(max(1.2 * largest, 0.02), 1.0)
+    axes.set_ylim(1 - reach, 1 + reach)
+    axes.axhline(1, color="black", linewidth=0.8)
+
+
+class Prediction(NamedTuple):
+    """One channel before or after the fit: yields by sample, error of their sum, data; shape (B,) each."""
+
+    channel: str
+    when: str
+    rows: dict[str, FloatArray]
+    error: FloatArray
+    data: FloatArray
+
+
+def predictions(workspace: Mapping[str, Any], fit: FitResult) -> tuple[Any, list[Prediction]]:
+    """Return the pyhf model, and what it predicts before and after the fit in every channel."""
+    from cabinetry import model_utils
+    from cabinetry.fit import FitResults
+
+    # cabinetry takes the first measurement: make that the one that was fitted.
+    measurements = sorted(workspace["measurements"], key=lambda item: item["config"]["poi"] != fit.poi)
+    spec = {**workspace, "measurements": measurements}
+    model, data = model_utils.model_and_data(spec, asimov=fit.data == "asimov", include_auxdata=False)
+    names = model.config.par_names
+    order = [fit.labels.index(name) for name in names]
+    after = FitResults(
+        bestfit=np.array([fit.parameters[name].bestfit for name in names]),
+        uncertainty=np.array([fit.parameters[name].hesse for name in names]),
+        labels=names,
+        corr_mat=np.asarray(fit.correlation)[np.ix_(order, order)],
+        best_twice_nll=fit.twice_nll,
+    )
+    predictions = []
+    for when, result in (("pre-fit", None), ("post-fit", after)):
+        # Rounding can make the variance of a sample that no parameter changes -1e-20.
+        with np.errstate(invalid="ignore"):
+            found = model_utils.prediction(model, fit_results=result)
+        for index, channel in enumerate(model.config.channels):
+            rows = zip(model.config.samples, found.model_yields[index], strict=True)
+            predictions.append(
+                Prediction(
+                    channel=channel,
+                    when=when,
+                    rows={sample: np.asarray(values) for sample, values in rows},
+                    error=np.nan_to_num(found.total_stdev_model_bins[index][-1]),
+                    data=np.asarray(data)[model.config.channel_slices[channel]],
+                )
+            )
+    return model, predictions
+
+
+def draw_data_mc(results: Results, prediction: Prediction, colours: Mapping[str, str]) -> Figure:
+    """Draw data against the stacked prediction of one channel, and their ratio."""
+    figure = new_figure(results, height=5.8)
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    stack = merged(prediction.rows, colours)
+    total = _draw_stack(upper, stack, prediction.error, colours)
+    data, bins = prediction.data, np.arange(len(total))
+    asimov = results.data == "asimov"
+    face, label = ("white", "Asimov data") if asimov else ("black", "observed data")
+    marker = {"fmt": "o", "color": "black", "markersize": 4.5, "markerfacecolor": face}
+    upper.errorbar(bins, data, yerr=np.sqrt(data), label=label, **marker)
+    upper.set_title(f"{prediction.when}, {prediction.channel}")
+    _finish_stack(upper, stack, float(max((data + np.sqrt(data)).max(), (total + prediction.error).max())))
+    ratio, error, band = (_ratio(part, total) for part in (data, np.sqrt(data), prediction.error))
+    _band(lower, np.ones(len(total)), np.nan_to_num(band))
+    _finish_ratio(lower, (np.abs(ratio - 1) + error, band))
+    lower.errorbar(bins, ratio, yerr=error, **marker)
+    lower.set_ylabel("data / pred.")
+    _finish_bins(lower, len(total), "bin")
+    return figure
+
+
+def draw_templates(results: Results, templates: Templates, colours: Mapping[str, str]) -> Figure:
+    """Draw the stacked templates, and the variations of the signal and the largest backgrounds as ratios."""
+    from matplotlib.lines import Line2D
+
+    nominal = dict(zip(templates.samples, templates.nominal, strict=True))
+    relative = {
+        name: _ratio(np.sqrt(variance), nominal[name])
+        for name, variance in zip(templates.samples, templates.variance, strict=True)
+    }
+    varied: dict[str, dict[str, list[FloatArray]]] = {}
+    for (systematic, sample), pair in templates.varied.items():
+        varied.setdefault(sample, {})[systematic] = [_ratio(side, nominal[sample]) for side in pair]
+    panels = sorted(varied, key=lambda name: (name not in templates.signal, -nominal[name].sum()))[:3]
+    size: dict[str, float] = {}
+    for sample in panels:
+        for systematic, sides in varied[sample].items():
+            change = max(float(np.nanmax(np.abs(side - 1), initial=0.0)) for side in sides)
+            size[systematic] = max(size.get(systematic, 0.0), change)
+    lines = dict(zip(sorted(size, key=lambda name: -size[name]), LINE_COLOURS, strict=False))
+
+    figure = new_figure(results, height=4.2 + 1.15 * len(panels))
+    ratios = (3, *[1.15] * len(panels))
+    axes = figure.subplots(len(ratios), 1, sharex=True, squeeze=False, height_ratios=ratios)[:, 0]
+    error = np.sqrt(templates.variance.sum(axis=0))
+    stack = merged(nominal, colours)
+    total = _draw_stack(axes[0], stack, error, colours)
+    axes[0].set_title("templates as fitted; uncertainty: simulated events")
+    _finish_stack(axes[0], stack, float((total + error).max()))
+    edges = np.arange(templates.n_bins + 1) - 0.5
+    for panel, sample in zip(axes[1:], panels, strict=True):
+        deviations = [relative[sample]]
+        _band(panel, np.ones(templates.n_bins), np.nan_to_num(relative[sample]))
+        for systematic in (name for name in lines if name in varied[sample]):
+            for side, dashes in zip(varied[sample][systematic], ("-", "--"), strict=True):
+                panel.stairs(side, edges, baseline=None, color=lines[systematic], ls=dashes, lw=1.4)
+                deviations.append(side - 1)
+        _finish_ratio(panel, deviations)
+        panel.set_title(sample, size=9, color=colours.get(sample, "black"), weight="bold", pad=3)
+        panel.set_ylabel("varied / nom.", size=9)
+    if lines:
+        handles = [Line2D([], [], color=colour, label=short(name)) for name, colour in lines.items()]
+        directions = (("up", "-"), ("down", "--"))
+        handles += [Line2D([], [], color=MUTED, ls=dashes, label=name) for name, dashes in directions]
+        heading = f"the largest {len(lines)} of {len(size)} systematics" if len(lines) < len(size) else None
+        figure.legend(handles=handles, loc="outside lower center", ncols=4, title=heading)
+    _finish_bins(axes[-1], templates.n_bins, "bin, as fitted")
+    return figure

@@ -1,0 +1,186 @@
+"""Helpers of the tests: configurations, small ROOT files, toy templates and their likelihood."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import hist
+import numpy as np
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hypothesis import settings
+
+from inferno_cli.config import Measurement, TrainConfig, config_folder, resolve
+from inferno_cli.events import NOMINAL, Variation
+from inferno_cli.histograms import Templates
+
+settings.register_profile("inferno", deadline=None, max_examples=25, derandomize=True, database=None)
+settings.load_profile("inferno")
+
+
+# ------------------------------------------------------------------------------------------- configurations
+@cache
+def compose(*overrides: str) -> TrainConfig:
+    """Compose conf/train.yaml as ``inferno train`` does, without the group of Hydra's own settings."""
+    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+        composed = hydra_compose("train", overrides=["~run", *overrides])
+    return resolve(TrainConfig, composed)
+
+
+def synthetic(*overrides: str) -> TrainConfig:
+    """Compose the synthetic dataset with few events."""
+    small = [f"dataset.events.{split}={n}" for split, n in (("train", 400), ("validation", 300), ("template", 500))]
+    return compose("dataset=synthetic", "dataset.downsample_factor=1.0", *small, *overrides)
+
+
+def changed(config: TrainConfig, **sections: Any) -> TrainConfig:
+    """Return a configuration with some sections replaced, validated again."""
+    return TrainConfig.model_validate_json(json.dumps(config.model_dump(mode="json") | sections))
+
+
+def ntuples(path: Path, *, fit: Sequence[str] = (), seed: int = 1, **dataset: Any) -> TrainConfig:
+    """Configure ntuples with a signal, a background and data; ``dataset`` changes keys of the dataset.
+
+    The tree of each sample is named after it; events have features x and y and the weight w.
+    """
+    defaults = {
+        "kind": "ntuples",
+        "name": "small",
+        "path": str(path),
+        "file": "*.root",
+        "tree": "{sample}{variation}",
+        "variation": "_{systematic}_{direction}",
+        "features": ["x", "y"],
+        "event_id": ["run", "event"],
+        "weight": "w",
+        "luminosity_scale": 1.0,
+        "downsample_factor": 1.0,
+        "samples": {"ttbar": {"role": "signal"}, "QCD": {"role": "background"}, "Data": {"role": "data"}},
+        "splits": {"train": 0.4, "validation": 0.2, "template": 0.4},
+        "systematics": {"jes": {"kind": "shape", "samples": ["ttbar"]}},
+    }
+    nuisance = {"train": list(fit), "fit": list(fit), "unconstrained": []}
+    return changed(
+        compose("dataset=top11004", "nuisance=none"), dataset=defaults | dataset, nuisance=nuisance, seed=seed
+    )
+
+
+# ----------------------------------------------------------------------------------------------- ROOT files
+def rows(event: Any, shift: float = 0.0, **columns: Any) -> dict[str, np.ndarray]:
+    """Events of one tree: x tells the event number and the shift, w is 1, 2 or 3."""
+    event = np.asarray(event, dtype=np.int64)
+    table = {
+        "run": np.full(len(event), 7, dtype=np.int64),
+        "event": event,
+        "x": (event + shift).astype(np.float32),
+        "y": np.sqrt(event).astype(np.float32),
+        "w": 1.0 + event % 3,
+    }
+    return table | {name: np.asarray(values) for name, values in columns.items()}
+
+
+def write(path: Path, trees: Mapping[str, Mapping[str, np.ndarray]]) -> Path:
+    """Write trees to a ROOT file."""
+    import uproot
+
+    with uproot.recreate(path) as file:
+        for name, table in trees.items():
+            tree = file.mktree(name, {column: values.dtype for column, values in table.items()})
+            if len(next(iter(table.values()))):
+                tree.extend(dict(table))
+    return path
+
+
+def small_trees(**changes: Mapping[str, np.ndarray]) -> dict[str, Mapping[str, np.ndarray]]:
+    """Trees of every sample and of the jet energy scale; ``changes`` replaces some."""
+    n = np.arange(1, 241)
+    return {
+        "ttbar": rows(n),
+        "ttbar_jes_up": rows(n, 0.25),
+        "ttbar_jes_down": rows(n, -0.25),
+        "QCD": rows(n + 1000),
+        "Data": rows(n + 2000),
+    } | dict(changes)
+
+
+# ------------------------------------------------------------------------------------------------ templates
+def histogram(values: Any, variances: Any) -> hist.Hist:
+    """Wrap yields and variances."""
+    values = np.asarray(values, dtype=float)
+    made = hist.Hist(hist.axis.Integer(0, len(values), flow=False, name="bin"), storage=hist.storage.Weight())
+    made[...] = np.stack([values, np.broadcast_to(variances, values.shape)], axis=-1)
+    return made
+
+
+def make_templates(
+    nominal: Mapping[str, Any],
+    *,
+    signal: Sequence[str] = ("signal",),
+    varied: Mapping[tuple[str, str], tuple[Any, Any]] | None = None,
+    relative_error: float = 0.02,
+    noise: Mapping[tuple[str, str], Any] | None = None,
+    observed: Any = None,
+) -> Templates:
+    """Write down templates by hand: yields by sample, and up and down by (systematic, sample)."""
+    histograms = {
+        (sample, NOMINAL): histogram(values, (relative_error * np.asarray(values, dtype=float)) ** 2)
+        for sample, values in nominal.items()
+    }
+    for (systematic, sample), pair in (varied or {}).items():
+        for direction, values in zip(("up", "down"), pair, strict=True):
+            variance = (relative_error * np.asarray(values, dtype=float)) ** 2
+            histograms[sample, Variation(systematic, direction)] = histogram(values, variance)
+    n_bins = len(next(iter(nominal.values())))
+    zeros = {key: np.zeros(n_bins) for key in varied or {}}
+    return Templates(
+        samples=tuple(nominal),
+        signal=tuple(signal),
+        histograms=histograms,
+        noise=zeros | {key: np.asarray(values, dtype=float) for key, values in (noise or {}).items()},
+        observed=None if observed is None else histogram(observed, observed),
+        groups=tuple((i,) for i in range(n_bins)),
+    )
+
+
+def make_measurement(
+    samples: Sequence[str],
+    *,
+    signal: Sequence[str] = ("signal",),
+    free: Mapping[str, Sequence[str]] | None = None,
+    normalisation: Mapping[str, tuple[Sequence[str], float, float]] | None = None,
+    shapes: Mapping[str, bool] | None = None,
+    unconstrained: Sequence[str] = (),
+    staterror: bool = True,
+) -> Measurement:
+    """Write down a measurement by hand."""
+    return Measurement(
+        samples=tuple(samples),
+        signal=tuple(signal),
+        free={name: tuple(touched) for name, touched in (free or {}).items()},
+        normalisation={name: (tuple(item[0]), *item[1:]) for name, item in (normalisation or {}).items()},
+        shapes=dict(shapes or {}),
+        unconstrained=tuple(unconstrained),
+        staterror=staterror,
+    )
+
+
+def channel_of(measurement: Measurement, templates: Templates) -> Any:
+    """Build the likelihood of hard templates (training.template_channel without importing Lightning)."""
+    import torch
+
+    from inferno_cli.likelihood import build_channel
+
+    return build_channel(
+        measurement,
+        torch.from_numpy(templates.nominal),
+        torch.from_numpy(templates.variance),
+        {
+            key: (torch.from_numpy(up), torch.from_numpy(down))
+            for key, (up, down) in templates.varied.items()
+            if key[0] in measurement.shapes
+        },
+    )

@@ -1,0 +1,164 @@
+"""What must hold for the likelihood of any templates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+import torch
+from conftest import channel_of, make_measurement, make_templates
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inferno_cli.config import Measurement
+from inferno_cli.events import NOMINAL
+from inferno_cli.histograms import Templates
+from inferno_cli.likelihood import expected_yields, information_matrix, poi_variance, sample_yields
+
+SAMPLES = ("signal", "QCD", "top")
+
+
+@dataclass(frozen=True)
+class Model:
+    """Templates with a shape on two samples, a yield uncertainty, and a free yield if that can be fitted."""
+
+    measurement: Measurement
+    templates: Templates
+
+    def variance(self) -> float:
+        return float(poi_variance(channel_of(self.measurement, self.templates)))
+
+    def grouped(self, groups) -> Model:
+        return replace(self, templates=self.templates.grouped(groups))
+
+
+@st.composite
+def models(draw, staterror=st.booleans(), shapes=st.booleans(), minimum=3) -> Model:
+    n_bins = draw(st.integers(minimum, 6))
+
+    def row(low, high):
+        return np.array(draw(st.lists(st.floats(low, high), min_size=n_bins, max_size=n_bins)))
+
+    nominal = {"signal": row(0.5, 40), "QCD": row(5, 400), "top": row(1, 80)}
+    varied = {}
+    if draw(shapes):
+        for sample in ("signal", "top"):
+            varied["jes", sample] = (nominal[sample] * row(0.6, 1.5), nominal[sample] * row(0.6, 1.5))
+        # Never zero: where it is free, the data must depend on it.
+        tilt = draw(st.floats(0.1, 0.4)) * np.linspace(-1, 1, n_bins)
+        varied["bend", "QCD"] = (nominal["QCD"] * (1 + tilt), nominal["QCD"] * (1 - tilt))
+    measurement = make_measurement(
+        SAMPLES,
+        normalisation={"xsec": (("QCD", "top"), draw(st.floats(1.01, 1.5)), draw(st.floats(0.6, 0.99)))},
+        shapes={"jes": True, "bend": draw(st.booleans())} if varied else {},
+        unconstrained=("bend",) if varied and draw(st.booleans()) else (),
+        staterror=draw(staterror),
+    )
+    return Model(measurement, make_templates(nominal, varied=varied, relative_error=draw(st.floats(0.01, 0.2))))
+
+
+constrained = models().filter(lambda model: not model.measurement.unconstrained)
+
+
+@given(models())
+def test_theta_zero_gives_the_nominal(model):
+    channel = channel_of(model.measurement, model.templates)
+    np.testing.assert_allclose(
+        expected_yields(channel, channel.init).numpy(), model.templates.nominal.sum(axis=0), rtol=1e-13
+    )
+
+
+@given(models(shapes=st.just(True)), st.sampled_from([("up", 1.0), ("down", -1.0)]))
+def test_one_sigma_of_a_shape_gives_its_template_exactly(model, case):
+    direction, sign = case
+    channel = channel_of(model.measurement, model.templates)
+    theta = channel.init.clone()
+    theta[channel.parameters.index("jes")] = sign
+    yields = sample_yields(channel, theta).numpy()
+    for sample in ("signal", "top"):
+        up, down = model.templates.varied["jes", sample]
+        expected = up if direction == "up" else down
+        np.testing.assert_allclose(yields[SAMPLES.index(sample)], expected, rtol=1e-12)
+    np.testing.assert_allclose(yields[SAMPLES.index("QCD")], model.templates.values("QCD", NOMINAL), rtol=1e-12)
+
+
+@given(models(shapes=st.just(True)), st.sampled_from([0, 1]))
+def test_one_sigma_without_normalisation_keeps_the_yield_and_takes_the_shape(model, side):
+    measurement = replace(model.measurement, shapes={"jes": False, "bend": True}, unconstrained=())
+    channel = channel_of(measurement, model.templates)
+    theta = channel.init.clone()
+    theta[channel.parameters.index("jes")] = (1.0, -1.0)[side]
+    yields = sample_yields(channel, theta).numpy()[0]
+    varied, nominal = model.templates.varied["jes", "signal"][side], model.templates.values("signal")
+    np.testing.assert_allclose(yields, varied * nominal.sum() / varied.sum(), rtol=1e-12)
+
+
+@given(models(), st.sampled_from([("up", 1.0), ("down", -1.0)]))
+def test_one_sigma_of_a_yield_uncertainty_gives_its_factor_exactly(model, case):
+    direction, sign = case
+    channel = channel_of(model.measurement, model.templates)
+    theta = channel.init.clone()
+    theta[channel.parameters.index("xsec")] = sign
+    touched, up, down = model.measurement.normalisation["xsec"]
+    factors = {name: up if direction == "up" else down for name in touched}
+    expected = [model.templates.values(name) * factors.get(name, 1.0) for name in SAMPLES]
+    np.testing.assert_allclose(sample_yields(channel, theta).numpy()[:3], expected, rtol=1e-12)
+
+
+@given(models(), st.data())
+def test_permuting_the_bins_keeps_poi_variance(model, data):
+    order = data.draw(st.permutations(range(model.templates.n_bins)))
+    assert model.grouped([(i,) for i in order]).variance() == pytest.approx(model.variance(), rel=1e-8)
+
+
+@given(constrained, st.floats(0.01, 0.9), st.sampled_from(SAMPLES))
+def test_another_constrained_nuisance_never_decreases_poi_variance(model, size, sample):
+    extra = {"extra": ((sample,), 1 + size, 1 - size)}
+    larger = replace(model.measurement, normalisation={**model.measurement.normalisation, **extra})
+    assert replace(model, measurement=larger).variance() >= model.variance() * (1 - 1e-10)
+
+
+@given(constrained, st.floats(0.05, 0.5))
+def test_another_free_shape_never_decreases_poi_variance(model, size):
+    tilt = np.linspace(-size, size, model.templates.n_bins)
+    top = model.templates.values("top")
+    varied = model.templates.varied | {("free", "top"): (top * (1 + tilt), top * (1 - tilt))}
+    shapes = {**model.measurement.shapes, "free": True}
+    nominal = {name: model.templates.values(name) for name in SAMPLES}
+    larger = Model(
+        replace(model.measurement, shapes=shapes, unconstrained=("free",)), make_templates(nominal, varied=varied)
+    )
+    fewer = replace(model, templates=make_templates(nominal, varied=model.templates.varied))
+    assert larger.variance() >= fewer.variance() * (1 - 1e-10)
+
+
+@given(models(staterror=st.just(False), shapes=st.just(False)), st.floats(0.05, 20))
+def test_without_systematics_variance_scales_as_one_over_the_luminosity(model, luminosity):
+    measurement = replace(model.measurement, normalisation={}, free={})
+    scaled = make_templates({name: luminosity * model.templates.values(name) for name in SAMPLES})
+    alone = Model(measurement, model.templates).variance()
+    assert Model(measurement, scaled).variance() == pytest.approx(alone / luminosity, rel=1e-10)
+
+
+@given(constrained, st.data())
+def test_merging_bins_never_decreases_poi_variance(model, data):
+    # Of staterror parameters there are fewer after merging: the statement is about the other ones.
+    model = replace(model, measurement=replace(model.measurement, staterror=False))
+    i = data.draw(st.integers(0, model.templates.n_bins - 2))
+    groups = [(j,) for j in range(model.templates.n_bins) if j != i + 1]
+    groups[i] = (i, i + 1)
+    assert model.grouped(groups).variance() >= model.variance() * (1 - 1e-10)
+
+
+@given(models(staterror=st.just(True)))
+def test_staterror_never_decreases_poi_variance(model):
+    without = replace(model, measurement=replace(model.measurement, staterror=False))
+    assert model.variance() >= without.variance() * (1 - 1e-10)
+
+
+@given(models())
+def test_the_information_matrix_is_symmetric_and_positive(model):
+    matrix = information_matrix(channel_of(model.measurement, model.templates))
+    torch.testing.assert_close(matrix, matrix.T, rtol=1e-12, atol=1e-12)
+    assert float(torch.linalg.eigvalsh(matrix).min()) > -1e-9 * float(matrix.diagonal().max())

@@ -1,0 +1,413 @@
+"""The MLflow store: what lands in it, who is nested under whom, and what happens when it is not there."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from inferno_cli.config import Tracking, UiConfig
+from inferno_cli.errors import TrackingError
+from inferno_cli.tracking import Run, SweepCallback, check, run, shown
+
+
+@pytest.fixture(scope="module")
+def tracking(tmp_path_factory: pytest.TempPathFactory) -> Tracking:
+    """One store for the module, in a folder with a blank: to create one takes seconds."""
+    folder = tmp_path_factory.mktemp("a store") / "outputs"
+    return Tracking(backend="mlflow", uri=f"sqlite:///{folder}/mlflow.db", experiment="tests")
+
+
+@pytest.fixture(scope="module")
+def client(tracking: Tracking) -> Any:
+    """Look into the store past the code under test."""
+    with log(tracking, name="the store is created"):
+        pass
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=tracking.uri)
+
+
+def log(tracking: Tracking, name: str = "a run", sweep: Path | None = None, **arguments: Any) -> Any:
+    """Start a run with what a test does not care about filled in."""
+    return run(tracking, **{"name": name, "params": {}, "tags": {}, "sweep_folder": sweep, **arguments})
+
+
+def job(sweep: Path, *, failed: bool, backend: str = "mlflow") -> dict[str, Any]:
+    """What Hydra hands to ``on_job_end``."""
+    from hydra.core.utils import JobStatus
+
+    return {"config": hydra_config(sweep, backend=backend)} | {
+        "job_return": SimpleNamespace(status=JobStatus.FAILED if failed else JobStatus.COMPLETED)
+    }
+
+
+def hydra_config(sweep: Path, *, mode: str = "MULTIRUN", backend: str = "mlflow") -> Any:
+    from hydra.types import RunMode
+    from omegaconf import OmegaConf
+
+    return OmegaConf.create(
+        {
+            "hydra": {"mode": RunMode[mode], "sweep": {"dir": str(sweep)}},
+            "tracking": {"backend": backend},
+        }
+    )
+
+
+@contextmanager
+def listener() -> Iterator[int]:
+    """A port where something listens and never answers."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        yield server.getsockname()[1]
+
+
+def test_everything_lands(tracking: Tracking, client: Any, tmp_path: Path) -> None:
+    results = tmp_path / "results.json"
+    results.write_text("{}")
+    params = {
+        "seed": 1,
+        "model": {"bins": 10, "hidden": [100, 100]},
+        "label": None,
+        "empty": {},
+        "bad (name)": "x",
+        "long": "y" * 7000,
+        "many": {f"p{i}": i for i in range(150)},
+    }
+    history = [{"loss": 1 / (epoch + 1), "hard": math.inf if epoch == 0 else 0.5} for epoch in range(600)]
+    with log(tracking, name="bins=10", params=params, tags={"label": "none"}) as logged:
+        logged.epochs(history)
+        logged.metrics({"mu/hesse": 0.35, "lost": math.nan})
+        logged.tags({"late": "yes"})
+        logged.artifacts([results])
+        logged.artifacts([results], "plots")
+    found = client.get_run(logged.run_id)
+
+    assert (found.info.status, found.info.run_name) == ("FINISHED", "bins=10")
+    assert len(found.data.params) == len(params) - 2 + 2 + 150
+    expected = {"seed": "1", "model.bins": "10", "model.hidden": "[100,100]", "label": "null", "empty": "{}"}
+    assert expected.items() <= found.data.params.items()
+    assert found.data.params["bad _name_"] == "x"
+    assert found.data.params["long"] == "y" * 5997 + "..."
+    assert found.data.metrics == {"mu/hesse": 0.35, "loss": 1 / 600, "hard": 0.5}
+    losses = client.get_metric_history(logged.run_id, "loss")
+    assert [(m.step, m.value) for m in losses] == [(i, epoch["loss"]) for i, epoch in enumerate(history)]
+    assert client.get_metric_history(logged.run_id, "hard")[0].step == 1
+    assert {"label": "none", "late": "yes"}.items() <= found.data.tags.items()
+    assert "mlflow.parentRunId" not in found.data.tags
+    assert [item.path for item in client.list_artifacts(logged.run_id)] == ["plots", "results.json"]
+    assert [item.path for item in client.list_artifacts(logged.run_id, "plots")] == ["plots/results.json"]
+
+
+def test_artifacts_lie_beside_the_store_whatever_the_working_directory(
+    client: Any, tracking: Tracking, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Path(str(tracking.uri).removeprefix("sqlite:///")).parent
+    monkeypatch.chdir(store.parent)
+    relative = tracking.model_copy(update={"uri": "sqlite:///outputs/mlflow.db", "experiment": "relative"})
+    (tmp_path / "a.txt").write_text("a")
+    with log(relative) as logged:
+        monkeypatch.chdir(tmp_path)
+        logged.artifacts([tmp_path / "a.txt"])
+    assert (store / "mlartifacts" / logged.run_id / "artifacts" / "a.txt").read_text() == "a"
+    assert list(tmp_path.iterdir()) == [tmp_path / "a.txt"]
+    assert client.get_experiment_by_name("relative") is not None
+
+
+def test_a_set_name_wins(tracking: Tracking, client: Any) -> None:
+    with log(tracking.model_copy(update={"run_name": "mine"}), name="bins=10") as logged:
+        pass
+    assert client.get_run(logged.run_id).info.run_name == "mine"
+
+
+def test_an_exception_ends_the_run_as_failed(tracking: Tracking, client: Any) -> None:
+    with pytest.raises(ValueError, match="9 bins"), log(tracking) as logged:
+        raise ValueError("9 bins")
+    found = client.get_run(logged.run_id)
+    assert (found.info.status, found.data.tags["error"]) == ("FAILED", "ValueError: 9 bins")
+
+
+def test_a_missing_artifact_fails_the_run(tracking: Tracking, client: Any, tmp_path: Path) -> None:
+    with pytest.raises(TrackingError, match=r"cannot copy .*gone\.png"), log(tracking) as logged:
+        logged.artifacts([tmp_path / "gone.png"])
+    assert client.get_run(logged.run_id).info.status == "FAILED"
+
+
+def test_nothing_leaks_from_a_run(tracking: Tracking, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    import mlflow
+
+    before = mlflow.get_tracking_uri()
+    with log(tracking):
+        assert mlflow.active_run() is None
+    with pytest.raises(KeyError), log(tracking):
+        raise KeyError
+    assert mlflow.active_run() is None
+    assert mlflow.get_tracking_uri() == before != tracking.uri
+    assert "MLFLOW_TRACKING_URI" not in os.environ
+
+
+def test_jobs_are_nested_under_one_parent(tracking: Tracking, client: Any, tmp_path: Path) -> None:
+    (tmp_path / "multirun.yaml").write_text("hydra: {overrides: {task: ['model=bce,inferno', 'seed=1']}}")
+    callback, parents = SweepCallback(), set()
+    for name in ("model=bce", "model=inferno"):
+        with log(tracking, name=name, sweep=tmp_path) as logged:
+            parent_id = client.get_run(logged.run_id).data.tags["mlflow.parentRunId"]
+            parents.add(parent_id)
+        assert client.get_run(logged.run_id).info.run_name == name
+        callback.on_job_end(**job(tmp_path, failed=False))
+        assert client.get_run(parent_id).info.status == "RUNNING"
+    callback.on_multirun_end(hydra_config(tmp_path))
+    assert len(parents) == 1
+    parent = client.get_run(parent_id)
+    assert (parent.info.status, parent.info.run_name) == ("FINISHED", "model=bce,inferno seed=1")
+
+
+@pytest.mark.parametrize(("error", "status"), [(ValueError, "FAILED"), (KeyboardInterrupt, "KILLED")])
+def test_a_failing_job_ends_the_parent(
+    error: type[BaseException], status: str, tracking: Tracking, client: Any, tmp_path: Path
+) -> None:
+    with pytest.raises(error), log(tracking, sweep=tmp_path) as logged:
+        raise error
+    with log(tracking, sweep=tmp_path):
+        pass
+    SweepCallback().on_multirun_end(hydra_config(tmp_path))
+    found = client.get_run(logged.run_id)
+    assert found.info.status == status
+    assert client.get_run(found.data.tags["mlflow.parentRunId"]).info.status == status
+
+
+def test_a_job_that_fails_before_its_run_fails_the_parent(tracking: Tracking, client: Any, tmp_path: Path) -> None:
+    callback = SweepCallback()
+    callback.on_job_end(**job(tmp_path, failed=True))
+    with log(tracking, sweep=tmp_path) as logged:
+        pass
+    callback.on_multirun_end(hydra_config(tmp_path))
+    found = client.get_run(logged.run_id)
+    assert found.info.status == "FINISHED"
+    assert client.get_run(found.data.tags["mlflow.parentRunId"]).info.status == "FAILED"
+
+
+def test_a_job_with_another_experiment_has_no_parent(tracking: Tracking, client: Any, tmp_path: Path) -> None:
+    with log(tracking, sweep=tmp_path):
+        pass
+    with log(tracking.model_copy(update={"experiment": "other"}), sweep=tmp_path) as logged:
+        pass
+    assert "mlflow.parentRunId" not in client.get_run(logged.run_id).data.tags
+
+
+APP = """
+import hydra
+from pathlib import Path
+from hydra.core.hydra_config import HydraConfig
+from inferno_cli.config import Tracking
+from inferno_cli.tracking import run
+
+@hydra.main(version_base="1.3", config_path=".", config_name="app")
+def main(config):
+    assert config.seed != 2, "before the run"
+    sweep, tracking = Path(HydraConfig.get().sweep.dir), Tracking(**config.tracking)
+    with run(tracking, name=f"seed={config.seed}", params={}, tags={}, sweep_folder=sweep):
+        pass
+
+main()
+"""
+
+
+def test_hydra_calls_the_callback(tracking: Tracking, client: Any, tmp_path: Path) -> None:
+    config = {
+        "seed": 1,
+        "tracking": tracking.model_dump() | {"experiment": "hydra"},
+        "hydra": {
+            "sweep": {"dir": str(tmp_path / "sweep")},
+            "callbacks": {"tracking": {"_target_": "inferno_cli.tracking.SweepCallback"}},
+        },
+    }
+    (tmp_path / "app.yaml").write_text(json.dumps(config))
+    (tmp_path / "app.py").write_text(APP)
+    command = [sys.executable, "app.py", "-m", "seed=2,3"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, "before the run" in done.stderr) == (1, True)
+    assert "UserWarning" not in done.stderr
+    experiment = client.get_experiment_by_name("hydra").experiment_id
+    runs = {item.info.run_name: item for item in client.search_runs([experiment])}
+    assert {name: item.info.status for name, item in runs.items()} == {
+        "seed=2,3": "FAILED",
+        "seed=3": "FINISHED",
+    }
+    assert runs["seed=3"].data.tags["mlflow.parentRunId"] == runs["seed=2,3"].info.run_id
+
+
+START = """
+import sys
+from inferno_cli.config import Tracking
+from inferno_cli.tracking import run
+
+tracking = Tracking(backend="mlflow", uri="sqlite:///mlflow.db", experiment="fresh")
+with run(tracking, name=sys.argv[1], params={"seed": 1}, tags={}, sweep_folder=None) as logged:
+    logged.metrics({"x": 1.0})
+"""
+
+
+def test_two_processes_on_a_fresh_store(tmp_path: Path) -> None:
+    commands = [[sys.executable, "-c", START, name] for name in ("first", "second")]
+    processes = [subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) for command in commands]
+    messages = [process.communicate(timeout=120)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], messages
+    from mlflow import MlflowClient
+
+    found = MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/mlflow.db")
+    runs = found.search_runs([found.get_experiment_by_name("fresh").experiment_id])
+    assert {item.info.run_name: item.info.status for item in runs} == {
+        "first": "FINISHED",
+        "second": "FINISHED",
+    }
+
+
+@pytest.mark.parametrize("scheme", ["http", "postgresql"])
+def test_a_dead_server_is_found_at_once(scheme: str) -> None:
+    with listener() as port:
+        pass
+    dead = Tracking(backend="mlflow", uri=f"{scheme}://me:secret@127.0.0.1:{port}", experiment="x")
+    start = time.monotonic()
+    with pytest.raises(TrackingError, match=rf"{scheme}://127\.0\.0\.1:{port} .*refused.*tracking=none") as error:
+        check(dead)
+    assert time.monotonic() - start < 10
+    assert "secret" not in str(error.value)
+    with pytest.raises(TrackingError), log(dead):
+        pytest.fail("the run must not start")
+
+
+def test_a_server_that_never_answers_is_found_in_time() -> None:
+    with listener() as port:
+        start = time.monotonic()
+        with pytest.raises(TrackingError, match="timed out"):
+            check(Tracking(backend="mlflow", uri=f"http://127.0.0.1:{port}", experiment="x"))
+    assert time.monotonic() - start < 10
+
+
+@pytest.mark.parametrize(("status", "alive"), [(200, True), (404, True), (503, False)])
+def test_a_server_that_answers(status: int, alive: bool, caplog: pytest.LogCaptureFixture) -> None:
+    from inferno_cli.cli.steps import ui
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status if self.path == "/health" else 500)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            """Keep the output of the tests clean."""
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.serve_forever).start()
+        address = f"127.0.0.1:{server.server_port}"
+        served = Tracking(backend="mlflow", uri=f"http://me:secret@{address}", experiment="x")
+        caplog.set_level("INFO")
+        try:
+            if alive:
+                ui.run(ui_config(served), None)
+                assert caplog.messages == [f"MLflow runs at http://{address}"]
+            else:
+                with pytest.raises(TrackingError, match="Service Unavailable"):
+                    check(served)
+        finally:
+            server.shutdown()
+
+
+def test_a_store_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("this is no folder and no database")
+    for path, message in (
+        ("file/mlflow.db", "File exists: .*/file"),
+        ("file", "no SQLite file"),
+        ("a%b.db", "'%'"),
+    ):
+        with pytest.raises(TrackingError, match=message):
+            check(Tracking(backend="mlflow", uri=f"sqlite:///{tmp_path}/{path}", experiment="x"))
+
+
+def test_without_a_backend_nothing_is_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    none = Tracking(backend="none")
+    check(none)
+    with log(none, sweep=tmp_path / "sweep") as logged:
+        logged.epochs([{"loss": 1.0}])
+        logged.metrics({"mu": 1.0})
+        logged.tags({"a": "b"})
+        logged.artifacts([tmp_path / "not there"])
+    SweepCallback().on_job_end(**job(tmp_path, failed=True, backend="none"))
+    SweepCallback().on_multirun_end(hydra_config(tmp_path))
+    assert (type(logged), logged.run_id) == (Run, None)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_single_run_has_no_parent_to_end(tmp_path: Path) -> None:
+    arguments = job(tmp_path, failed=True) | {"config": hydra_config(tmp_path, mode="RUN")}
+    SweepCallback().on_job_end(**arguments)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_import_is_light() -> None:
+    code = """if True:
+        import sys, inferno_cli.tracking, inferno_cli.cli.steps.ui
+        print({"mlflow", "torch"} & set(sys.modules))
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_shown_hides_the_password() -> None:
+    assert shown("https://me:p@ss@host:1/a@b") == "https://host:1/a@b"
+    assert shown("sqlite:////a/b@c/m.db") == "sqlite:////a/b@c/m.db"
+
+
+def ui_config(tracking: Tracking, port: int = 5000) -> UiConfig:
+    return UiConfig(output_dir="outputs", tracking=tracking, host="127.0.0.1", port=port)
+
+
+def test_ui_needs_a_store(tmp_path: Path) -> None:
+    from inferno_cli.cli.steps import ui
+
+    missing = Tracking(backend="mlflow", uri=f"sqlite:///{tmp_path}/mlflow.db", experiment="x")
+    with pytest.raises(TrackingError, match=r"mlflow\.db.*inferno train"):
+        ui.run(ui_config(missing), None)
+    with pytest.raises(TrackingError, match="tracking=mlflow"):
+        ui.run(ui_config(Tracking(backend="none")), None)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ui_names_a_port_in_use(tracking: Tracking, client: Any) -> None:
+    from inferno_cli.cli.steps import ui
+
+    with listener() as port, pytest.raises(TrackingError, match=rf"port {port} .* port="):
+        ui.run(ui_config(tracking, port), None)
+
+
+def test_ui_ends_its_server_on_ctrl_c(tmp_path: Path) -> None:
+    """The server is replaced by a process that says when it was interrupted."""
+    server = (
+        "import pathlib, signal, time\n"
+        "def end(*_): pathlib.Path('interrupted').touch(); raise SystemExit\n"
+        "signal.signal(signal.SIGINT, end); pathlib.Path('started').touch(); time.sleep(60)"
+    )
+    code = f"import sys; from inferno_cli.cli.steps import ui; ui._serve([sys.executable, '-c', {server!r}])"
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path)
+    deadline = time.monotonic() + 20
+    while not (tmp_path / "started").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.terminate()
+    assert process.wait(timeout=20) == 0
+    assert (tmp_path / "interrupted").exists()
