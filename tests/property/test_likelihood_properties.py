@@ -33,8 +33,11 @@ class Model:
         return replace(self, templates=self.templates.grouped(groups))
 
 
+EITHER = st.booleans()
+
+
 @st.composite
-def models(draw, staterror=st.booleans(), shapes=st.booleans(), minimum=3) -> Model:
+def models(draw, staterror=EITHER, shapes=EITHER, minimum=3) -> Model:
     n_bins = draw(st.integers(minimum, 6))
 
     def row(low, high):
@@ -101,7 +104,7 @@ def test_one_sigma_of_a_yield_uncertainty_gives_its_factor_exactly(model, case):
     theta = channel.init.clone()
     theta[channel.parameters.index("xsec")] = sign
     touched, up, down = model.measurement.normalisation["xsec"]
-    factors = {name: up if direction == "up" else down for name in touched}
+    factors = dict.fromkeys(touched, up if direction == "up" else down)
     expected = [model.templates.values(name) * factors.get(name, 1.0) for name in SAMPLES]
     np.testing.assert_allclose(sample_yields(channel, theta).numpy()[:3], expected, rtol=1e-12)
 

@@ -297,7 +297,7 @@ def test_a_planted_bin_is_merged_away_and_leaves_little_information(ordered):
         poi_variance(channel_of(measurement, planted()))
     merged = merge(planted(), RULE, ordered=ordered)
     assert merged.nominal.sum(axis=0).min() > 100
-    assert all((3,) != group for group in merged.groups)
+    assert all(group != (3,) for group in merged.groups)
     matrix = information_matrix(channel_of(measurement, merged))
     assert bool(torch.isfinite(matrix).all())
     # One event of weight 3 in 270: at most (3 / 2)^2 / 270 in each of two bins, on top of the constraint's 1.

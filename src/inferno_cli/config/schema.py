@@ -227,6 +227,14 @@ class Model(Section):
     weight_decay: NonNegative
     batch_size: Annotated[int, Field(ge=2)]
     """Nominal events of all samples in one batch."""
+    warm_up: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """INFERNO: share of trainer.max_epochs in which the hidden layers first learn to tell the samples apart."""
+
+    @model_validator(mode="after")
+    def _no_warm_up(self) -> Self:
+        if self.kind == "bce" and self.warm_up:
+            raise ValueError("warm_up is for kind 'inferno'; a BCE network is a classifier from the start")
+        return self
 
 
 class Trainer(Section):

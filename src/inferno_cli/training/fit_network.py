@@ -26,6 +26,7 @@ from inferno_cli.training.modules import SummaryModule, create
 log = logging.getLogger(__name__)
 
 MONITOR = "validation/sigma_mu_hard"
+WARM_UP = Evaluation(math.inf, math.inf, 0, {}, {})
 LINES = 10
 """Lines of progress in a log."""
 
@@ -80,7 +81,7 @@ class Validation(Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Evaluate and log."""
         assert isinstance(pl_module, SummaryModule)
-        evaluation = evaluate(pl_module, self.samples, self.rule)
+        evaluation = WARM_UP if pl_module.warming_up else evaluate(pl_module, self.samples, self.rule)
         epoch = Epoch(trainer.current_epoch, float(trainer.callback_metrics["loss"]), evaluation)
         self.epochs.append(epoch)
         pl_module.log(MONITOR, math.sqrt(evaluation.hard), prog_bar=True)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from inferno_cli.config import Measurement, Model, Trainer
 from inferno_cli.events import Sample, Variation
 from inferno_cli.likelihood import Channel, build_channel, poi_variance
-from inferno_cli.training.batches import Batch
+from inferno_cli.training.batches import Batch, StratifiedBatches
 from inferno_cli.training.network import mlp, moments
 
 
@@ -87,17 +87,31 @@ class SummaryModule(pl.LightningModule):
         """Loss of a batch, given the network's outputs for each sample, shape (n_views, n_events, n_outputs)."""
         raise NotImplementedError
 
+    @property
+    def warming_up(self) -> bool:
+        """Whether the epoch prepares the network and its bins mean nothing yet."""
+        return False
+
     def views(self, batch: Batch) -> list[Tensor]:
         """The feature blocks that the loss needs, by sample."""
         return [features for features, _ in batch]
 
+    def forward_together(self, network: nn.Module, blocks: Sequence[Tensor]) -> list[Tensor]:
+        """One forward pass over the blocks of all samples, each (n_views, n_events, n_features)."""
+        flat = [block.flatten(0, 1) for block in blocks]
+        outputs = network(torch.cat(flat)).split([len(block) for block in flat])
+        return [output.unflatten(0, block.shape[:2]) for output, block in zip(outputs, blocks, strict=True)]
+
+    def nominal_weights(self, batch: Batch) -> list[Tensor]:
+        """Nominal weights of a batch, scaled to the expected yields of the samples."""
+        return [
+            weights[0] * (stratum.yields[0] / weights[0].sum())
+            for stratum, (_, weights) in zip(self.strata, batch, strict=True)
+        ]
+
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:  # noqa: ARG002
         """One forward pass over nominal and varied events of all samples together."""
-        blocks = self.views(batch)
-        flat = [block.flatten(0, 1) for block in blocks]
-        outputs = self.network(torch.cat(flat)).split([len(block) for block in flat])
-        logits = [output.unflatten(0, block.shape[:2]) for output, block in zip(outputs, blocks, strict=True)]
-        loss = self.loss(batch, logits)
+        loss = self.loss(batch, self.forward_together(self.network, self.views(batch)))
         self.log("loss", loss, on_step=False, on_epoch=True)
         return loss
 
@@ -143,9 +157,44 @@ class SummaryModule(pl.LightningModule):
 
 
 class Inferno(SummaryModule):
-    """A tempered softmax over the bins, trained to minimise the variance of the POI in the fit."""
+    """A tempered softmax over the bins, trained to minimise the variance of the POI in the fit.
+
+    The hidden layers first learn to tell the samples apart, for the first epochs with cross-entropy: with few simulated
+    events the gradient of the variance alone finds poorer features. The bins themselves are trained on the variance.
+    """
 
     ordered = False
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        last = self.network[-1]
+        assert isinstance(last, nn.Linear)
+        self.classifier = nn.Linear(last.in_features, len(self.strata))
+        self.warm_up_epochs = int(self.model.warm_up * self.settings.max_epochs)
+
+    @property
+    def warming_up(self) -> bool:
+        """Whether the hidden layers are being prepared."""
+        return self.trainer.current_epoch < self.warm_up_epochs
+
+    def on_train_epoch_start(self) -> None:
+        """Place the bins once the hidden layers are prepared."""
+        if self.trainer.current_epoch == self.warm_up_epochs:
+            batches = self.trainer.train_dataloader
+            assert isinstance(batches, StratifiedBatches)
+            self.spread(batches.nominal_features(SPREAD_EVENTS))
+
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+        """Cross-entropy of the samples in the warm-up, then the variance."""
+        if not self.warming_up:
+            return super().training_step(batch, batch_index)
+        trunk = nn.Sequential(self.network[:-1], self.classifier)
+        logits = torch.cat([x[0] for x in self.forward_together(trunk, [features[:1] for features, _ in batch])])
+        labels = torch.cat([weights.new_full(weights.shape[1:], i).long() for i, (_, weights) in enumerate(batch)])
+        weight = torch.cat(self.nominal_weights(batch))
+        loss = (weight * nn.functional.cross_entropy(logits.double(), labels, reduction="none")).sum() / weight.sum()
+        self.log("loss", loss, on_step=False, on_epoch=True)
+        return loss
 
     def soft(self, logits: Tensor) -> Tensor:
         """Tempered softmax."""
@@ -199,13 +248,11 @@ class Bce(SummaryModule):
 
     def loss(self, batch: Batch, logits: list[Tensor]) -> Tensor:
         """Weighted cross-entropy; signal and background count half each."""
-        is_signal = [stratum.is_signal for stratum in self.strata]
-        total = logits[0].new_zeros(())
+        weights = self.nominal_weights(batch)
+        total = weights[0].new_zeros(())
         for label in (True, False):
-            chosen = [i for i, flag in enumerate(is_signal) if flag == label]
-            # A sample's share of the batch differs from its share of the yield: scale to the expected yields.
-            weights = [batch[i][1][0] * (self.strata[i].yields[0] / batch[i][1][0].sum()) for i in chosen]
-            weight = torch.cat(weights)
+            chosen = [i for i, stratum in enumerate(self.strata) if stratum.is_signal == label]
+            weight = torch.cat([weights[i] for i in chosen])
             output = torch.cat([logits[i][0, :, 0] for i in chosen]).double()
             cost = nn.functional.softplus(-output if label else output)
             total = total + 0.5 * (weight * cost).sum() / weight.sum()
@@ -233,6 +280,4 @@ def create(
     strata = [Stratum.of(x, y.effective_events) for x, y in zip(train, template, strict=True)]
     if model.kind == "bce":
         return Bce(model, trainer, measurement, strata, mean, deviation)
-    module = Inferno(model, trainer, measurement, strata, mean, deviation)
-    module.spread(torch.cat([part[:SPREAD_EVENTS] for part in features]))
-    return module
+    return Inferno(model, trainer, measurement, strata, mean, deviation)

@@ -1,0 +1,153 @@
+"""A multirun: its points are those that run alone, and lie in MLflow as runs nested under one parent."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inferno_cli.report import Results
+from integration.conftest import FEW_EVENTS, FIT_ONLY_MU, QUICK, Outcome, comparable, inferno, succeed
+
+POINT = ("+experiment=synthetic", *QUICK, *FEW_EVENTS, *FIT_ONLY_MU, "tracking=mlflow")
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A finished multirun and its store."""
+
+    outcome: Outcome
+    folder: Path
+    uri: str
+    experiment: str
+
+    @property
+    def client(self) -> Any:
+        from mlflow import MlflowClient
+
+        return MlflowClient(tracking_uri=self.uri)
+
+    @property
+    def runs(self) -> list[Any]:
+        client = self.client
+        (experiment,) = [x for x in client.search_experiments() if x.name == self.experiment]
+        return list(client.search_runs([experiment.experiment_id], order_by=["attributes.start_time ASC"]))
+
+    @property
+    def parents(self) -> list[Any]:
+        return [run for run in self.runs if "mlflow.parentRunId" not in run.data.tags]
+
+    @property
+    def jobs(self) -> list[Any]:
+        return [run for run in self.runs if "mlflow.parentRunId" in run.data.tags]
+
+    @property
+    def records(self) -> dict[int, Path]:
+        """The records by number of the job."""
+        return {int(path.parent.name): path for path in self.folder.glob("sweeps/*/*/*/results.json")}
+
+
+@pytest.fixture(scope="module")
+def four(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
+    folder = tmp_path_factory.mktemp("four")
+    outcome = succeed("train", "-m", *POINT, "model=bce,inferno", "seed=1,2", f"output_dir={folder}")
+    return Sweep(outcome, folder, f"sqlite:///{folder}/mlflow.db", "inferno")
+
+
+@pytest.fixture(scope="module")
+def broken(four: Sweep, tmp_path_factory: pytest.TempPathFactory) -> Sweep:
+    """The first of three points has a configuration that is not valid, the second a fit that cannot converge."""
+    folder = tmp_path_factory.mktemp("broken")
+    places = (f"output_dir={folder}", f"tracking.uri={four.uri}", "tracking.experiment=broken")
+    return Sweep(inferno("train", "-m", *POINT, "model=bce", *places, "fit.max_calls=0,1,100000"), folder, four.uri, "broken")
+
+
+def test_four_jobs_are_nested_under_one_parent_and_all_finished(four: Sweep) -> None:
+    (parent,) = four.parents
+
+    assert len(four.jobs) == 4
+    assert {run.data.tags["mlflow.parentRunId"] for run in four.jobs} == {parent.info.run_id}
+    assert {run.info.status for run in four.runs} == {"FINISHED"}
+    assert sorted(four.records) == [0, 1, 2, 3]
+
+
+def test_jobs_are_named_by_their_overrides(four: Sweep) -> None:
+    names = [run.info.run_name for run in four.jobs]
+
+    for name, (model, seed) in zip(names, [(m, s) for m in ("bce", "inferno") for s in (1, 2)], strict=True):
+        assert {f"model={model}", f"seed={seed}"} <= set(name.split(","))
+
+
+def test_a_job_has_its_parameters_metrics_tags_and_artifacts(four: Sweep) -> None:
+    job = four.jobs[2]
+    results = Results.load(four.records[2])
+    params, metrics, tags = job.data.params, job.data.metrics, job.data.tags
+
+    expected = {"seed": "1", "model.kind": "inferno", "model.bins": "10", "trainer.max_epochs": "2"}
+    assert expected.items() <= params.items()
+    assert params["dataset.systematics.r.width"] == "0.2"
+    assert metrics["mu/hesse"] == results.parameters["mu"].hesse
+    assert metrics["sigma_s"] == results.sigma_s
+    assert metrics["sigma_mu/templates"] ** 2 == pytest.approx(results.poi_variance.templates)
+    assert tags["dataset_checksum"] == results.dataset_checksum
+    assert (tags["seed"], tags["code_version"]) == ("1", results.code_version)
+    assert results.training is not None
+    curve = four.client.get_metric_history(job.info.run_id, "validation/sigma_mu_hard")
+    assert [(point.step, point.value) for point in curve] == list(enumerate(results.training.sigma_mu_hard))
+    correlations = {name for name in metrics if name.startswith("validation/correlation/")}
+    assert correlations == {f"validation/correlation/{pair}" for pair in ("mu-r", "mu-lambda", "r-lambda")}
+    files = {item.path for item in four.client.list_artifacts(job.info.run_id)}
+    assert {"results.json", "workspace.json", "templates.root", "checkpoints", "config"} <= files
+    stored = Path(job.info.artifact_uri.removeprefix("file://")) / "results.json"
+    assert stored.read_bytes() == four.records[2].read_bytes()
+    assert stored.is_relative_to(four.folder)
+
+
+def test_third_point_equals_that_point_alone(four: Sweep, tmp_path: Path) -> None:
+    """State that leaks from one point of a sweep into the next would show here."""
+    alone = succeed("train", *POINT, "tracking=none", "model=inferno", "seed=1", f"output_dir={tmp_path}")
+    third = Results.load(four.records[2])
+
+    assert comparable(third) == comparable(alone.results)
+    first = Results.load(four.records[0])
+    assert comparable(first) != comparable(alone.results)
+    workspaces = [json.loads(Path(results.workspace).read_text()) for results in (third, alone.results)]
+    assert workspaces[0] == workspaces[1]
+
+
+def test_a_failing_point_does_not_stop_the_others_and_is_told(broken: Sweep) -> None:
+    assert broken.outcome.code == 2
+    assert sorted(broken.records) == [2]
+    assert math.isfinite(Results.load(broken.records[2]).parameters["mu"].hesse)
+    told = [line for line in broken.outcome.err.splitlines() if line.startswith("job ")]
+    assert len(told) == 2
+    assert told[0].startswith("job 0 (")
+    assert "fit.max_calls is 0; input should be greater than or equal to 1" in told[0]
+    assert "FitFailedError: MINUIT" in told[1]
+    # At the end the first error once more, as the reason of the exit code.
+    assert broken.outcome.err.splitlines()[-1] == told[0].partition("): ")[2]
+    assert len(broken.outcome.err.splitlines()) == 3
+
+
+def test_a_failing_point_fails_the_parent_and_leaves_the_others_finished(broken: Sweep) -> None:
+    (parent,) = broken.parents
+
+    assert parent.info.status == "FAILED"
+    # The first point never had a run: its configuration could not be read.
+    assert [run.info.status for run in broken.jobs] == ["FAILED", "FINISHED"]
+    assert {run.data.tags["mlflow.parentRunId"] for run in broken.jobs} == {parent.info.run_id}
+    assert broken.jobs[0].data.tags["error"].startswith("FitFailedError: MINUIT")
+
+
+def test_a_single_run_has_no_parent_and_is_finished(four: Sweep) -> None:
+    """In the same store, after the sweep: nothing of it is left over."""
+    outcome = succeed("train", *POINT, "model=bce", "trainer.max_epochs=1", f"output_dir={four.folder}")
+    run = four.runs[-1]
+
+    assert "mlflow.parentRunId" not in run.data.tags
+    assert run.info.status == "FINISHED"
+    assert f"tracking: run {run.info.run_id}" in outcome.out
