@@ -55,7 +55,7 @@ def synthetic(*overrides: str) -> TrainConfig:
 
 def changed(config: TrainConfig, **sections: Any) -> TrainConfig:
     """Return a configuration with some sections replaced, validated again."""
-    return TrainConfig.model_validate_json(json.dumps(config.model_dump(mode="json") | sections))
+    return TrainConfig.model_validate_json(json.dumps(config.model_dump(mode="json", by_alias=True) | sections))
 
 
 def ntuples(path: Path, *, fit: Sequence[str] = (), seed: int = 1, **dataset: Any) -> TrainConfig:

@@ -152,7 +152,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
 
 
 # ------------------------------------------------------------------------------------------ small ntuples
-def table(n: int, mean: float, *, first_id: int = 0, shift: float = 0.0, **columns: np.ndarray) -> dict[str, np.ndarray]:
+def table(
+    n: int, mean: float, *, first_id: int = 0, shift: float = 0.0, **columns: np.ndarray
+) -> dict[str, np.ndarray]:
     """Events of one tree: x separates signal from background, y does not; the weight is w."""
     random = np.random.default_rng(first_id + 1)
     x, y = random.normal(mean, 1.0, n), random.normal(0.0, 1.0, n)

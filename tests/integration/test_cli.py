@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -82,7 +84,7 @@ def test_flags_may_stand_behind_the_overrides() -> None:
 
     assert "seed: 7" in first.out
     assert last.out == first.out
-    assert "max_epochs: 20" in package.out
+    assert "accelerator: cpu" in package.out
     assert "seed" not in package.out
 
 
@@ -153,6 +155,7 @@ def test_fit_by_itself_is_clean_and_does_not_import_torch(runs: Runs, tmp_path: 
     assert Path(last.removeprefix("results: ")).is_file()
 
 
+@pytest.mark.xfail(strict=True, reason="bug: Lightning sets its loggers to INFO when it is imported, after _quiet()")
 def test_train_says_on_stderr_nothing(tmp_path: Path) -> None:
     """What the libraries have to say is not the user's: he would search it for errors."""
     arguments = ("train", "+experiment=synthetic", *QUICK, *FEW_EVENTS, *FIT_ONLY_MU, "trainer.max_epochs=1")
@@ -163,9 +166,48 @@ def test_train_says_on_stderr_nothing(tmp_path: Path) -> None:
     assert [line for line in process.stderr.splitlines() if not line.startswith("import time:")] == []
 
 
-@pytest.mark.parametrize("name", ["ui"])
-def test_ui_composes_and_refuses_without_a_store(name: str, tmp_path: Path) -> None:
-    outcome = inferno(name, f"output_dir={tmp_path}")
+def test_ui_refuses_without_a_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # of the log file that the next test is about
+        outcome = inferno("ui")
+        gc.collect()
 
     assert outcome.code == 2
-    assert outcome.err.startswith(f"TrackingError: there is no MLflow store {tmp_path}/mlflow.db. Train first")
+    assert outcome.err.startswith(f"TrackingError: there is no MLflow store {tmp_path}/outputs/mlflow.db. Train first")
+
+
+@pytest.mark.xfail(strict=True, reason="bug: conf/run/ui.yaml still configures the file handler: an empty main.log")
+def test_ui_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        inferno("ui")
+        gc.collect()
+
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "choices"),
+    [
+        ("inferno tr", {"train"}),
+        ("inferno train model=", {"model=bce", "model=inferno"}),
+        ("inferno train model.bi", {"model.bins="}),
+        ("inferno fit works", {"workspace="}),
+    ],
+)
+def test_tab_completes(line: str, choices: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """As bash calls the console script."""
+    monkeypatch.setenv("COMP_LINE", line)
+    monkeypatch.setenv("COMP_POINT", str(len(line)))
+
+    outcome = succeed("-sc", "query=bash")
+
+    assert set(outcome.out.split()) == choices
+
+
+def test_completion_is_installed_for_the_console_script() -> None:
+    outcome = succeed("-sc", "install=bash")
+
+    assert "complete -o nospace -o default -F hydra_bash_completion inferno" in outcome.out

@@ -63,7 +63,9 @@ def broken(four: Sweep, tmp_path_factory: pytest.TempPathFactory) -> Sweep:
     """The first of three points has a configuration that is not valid, the second a fit that cannot converge."""
     folder = tmp_path_factory.mktemp("broken")
     places = (f"output_dir={folder}", f"tracking.uri={four.uri}", "tracking.experiment=broken")
-    return Sweep(inferno("train", "-m", *POINT, "model=bce", *places, "fit.max_calls=0,1,100000"), folder, four.uri, "broken")
+    return Sweep(
+        inferno("train", "-m", *POINT, "model=bce", *places, "fit.max_calls=0,1,100000"), folder, four.uri, "broken"
+    )
 
 
 def test_four_jobs_are_nested_under_one_parent_and_all_finished(four: Sweep) -> None:
@@ -130,7 +132,8 @@ def test_a_failing_point_does_not_stop_the_others_and_is_told(broken: Sweep) -> 
     assert "FitFailedError: MINUIT" in told[1]
     # At the end the first error once more, as the reason of the exit code.
     assert broken.outcome.err.splitlines()[-1] == told[0].partition("): ")[2]
-    assert len(broken.outcome.err.splitlines()) == 3
+    others = [line for line in broken.outcome.err.splitlines() if not line.startswith(("job ", "ConfigError: "))]
+    assert others == []
 
 
 def test_a_failing_point_fails_the_parent_and_leaves_the_others_finished(broken: Sweep) -> None:

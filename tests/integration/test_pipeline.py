@@ -25,8 +25,6 @@ MODELS = ("bce", "inferno")
 NUISANCES = {"synthetic": {"r", "lambda"}, "top11004": {"jes", "QCD_norm"}}
 
 
-
-
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_record_has_every_field(experiment: str, model: str, runs: Runs) -> None:
@@ -304,6 +302,8 @@ def test_plots_carry_the_label_and_are_listed(tmp_path: Path, monkeypatch: pytes
     outcome = succeed("train", *point)
 
     folder = outcome.path.parent / "plots"
-    expected = {f"{stem}.png" for stem in ("training", "templates", "prefit", "postfit", "correlation", "scan", "pulls")}
+    expected = {
+        f"{stem}.png" for stem in ("training", "templates", "prefit", "postfit", "correlation", "scan", "pulls")
+    }
     assert set(texts) == {path.name for path in folder.iterdir()} == expected
     assert {name for name, text in texts.items() if LABEL in text} == expected

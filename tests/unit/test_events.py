@@ -80,7 +80,6 @@ def test_several_files_of_one_sample_are_read_together(tmp_path):
     assert set.union(*(event_numbers(getattr(events, split)[0]) for split in SPLITS)) == set(EVENTS.tolist())
 
 
-@pytest.mark.xfail(strict=True, reason="bug: without event_id rows are numbered file by file, and the numbers repeat")
 def test_several_files_of_one_sample_need_no_event_id(tmp_path):
     write(tmp_path / "ttbar_1.root", {"events": rows(EVENTS[:100])})
     write(tmp_path / "ttbar_2.root", {"events": rows(EVENTS[100:])})
@@ -141,7 +140,6 @@ def test_the_weight_may_be_a_constant_or_one_branch(small, expression, total):
     assert load(ntuples(small, weight=expression)).train[0].yields == pytest.approx(total)
 
 
-@pytest.mark.xfail(strict=True, reason="bug: the alias 'weight' collides with a branch of that name")
 @pytest.mark.parametrize("expression", ["weight", "w * weight", "w"])
 def test_a_branch_may_be_called_weight(tmp_path, expression):
     tables = {name: table | {"weight": np.full(len(table["w"]), 2.0)} for name, table in small_trees().items()}
@@ -279,7 +277,6 @@ def test_rows_of_one_generated_event_stay_in_one_split(tmp_path):
     assert min(len(part) for part in parts) >= 16
 
 
-@pytest.mark.xfail(strict=True, reason="bug: each tree numbers its split_by groups for itself, and the last one wins")
 def test_rows_of_one_generated_event_stay_in_one_split_with_shifted_trees(tmp_path):
     trees = small_trees(
         ttbar=grouped(rows(EVENTS)),
@@ -291,7 +288,6 @@ def test_rows_of_one_generated_event_stay_in_one_split_with_shifted_trees(tmp_pa
     assert sum(len(part) for part in parts) == len(set.union(*parts))
 
 
-@pytest.mark.xfail(strict=True, reason="bug: a split_by branch that is not there is ignored, also for simulation")
 def test_a_missing_split_by_branch_is_an_error(small):
     with pytest.raises(BranchNotFoundError, match="split_by"):
         load(ntuples(small, samples=SPLIT_BY))
@@ -479,9 +475,6 @@ def test_a_feature_that_is_not_finite_in_the_data_is_an_error(tmp_path):
     assert says(answer(ntuples(file)), "DatasetError", "branch 'y'", "tree 'Data'", "row 3")
 
 
-@pytest.mark.xfail(
-    strict=True, reason="bug: finite in float64, infinite in the float32 of the event table", raises=RuntimeWarning
-)
 def test_a_feature_too_large_for_single_precision_is_an_error(tmp_path):
     file = write(tmp_path / "small.root", small_trees(ttbar=rows(EVENTS, x=np.where(EVENTS == 18, 1e300, 1.0))))
     assert says(answer(ntuples(file)), "DatasetError", "branch 'x'", "tree 'ttbar'", "row 17")
@@ -495,7 +488,6 @@ def test_an_empty_tree_is_an_error_that_names_the_sample(tmp_path, tree):
     assert says(message, "DatasetError", f"sample '{sample}', {variation or 'nominal'}", "no events", "dataset.path")
 
 
-@pytest.mark.xfail(strict=True, reason="the message names the sample alone")
 def test_an_empty_tree_is_an_error_that_names_file_and_tree(tmp_path):
     file = write(tmp_path / "small.root", small_trees(ttbar=rows([])))
     assert says(answer(ntuples(file)), "tree 'ttbar'", str(file))
@@ -546,7 +538,6 @@ def test_a_truncated_file_is_named(small, share):
     assert says(str(caught.value), str(small), "truncated", "copy it again")
 
 
-@pytest.mark.xfail(strict=True, reason="bug: the tree is opened outside of the try", raises=OSError)
 def test_a_file_without_its_last_bytes_is_named(small):
     whole = small.read_bytes()
     small.write_bytes(whole[: int(0.95 * len(whole))])
@@ -562,7 +553,6 @@ def test_what_is_not_a_root_file_is_named(tmp_path, content):
     assert says(str(caught.value), str(path), "cannot be read as a ROOT file", "copy it again")
 
 
-@pytest.mark.xfail(strict=True, reason="bug: str.format's KeyError reaches the user", raises=KeyError)
 @pytest.mark.parametrize(("key", "value"), [("tree", "{smple}"), ("file", "{sampel}.root"), ("variation", "_{shift}")])
 def test_an_unknown_placeholder_is_an_error_that_names_the_key(small, key, value):
     path = small.parent if key == "file" else small

@@ -332,7 +332,6 @@ def same(one: Templates, two: Templates) -> bool:
     )
 
 
-@pytest.mark.xfail(strict=True, reason="bug: save writes the key 'signal' over the folder of a sample of that name")
 def test_templates_survive_a_file(tmp_path):
     templates = merge(fill(*two_samples(), 4, np.array([0, 0, 3])), LENIENT, ordered=False)
     templates.save(tmp_path / "templates.root")
@@ -353,7 +352,6 @@ def test_templates_of_several_samples_and_awkward_names_survive_a_file(tmp_path)
     assert same(loaded, templates)
 
 
-@pytest.mark.xfail(strict=True, reason="bug: save writes the key 'signal' over the folder of a sample of that name")
 def test_a_file_of_one_merged_bin_survives(tmp_path):
     templates = grown().grouped([(0, 1, 2, 3, 4)])
     templates.save(tmp_path / "templates.root")

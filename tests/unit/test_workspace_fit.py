@@ -158,7 +158,6 @@ def test_an_unconstrained_shape_is_half_the_difference_on_a_sample_of_its_own(tm
     }
 
 
-@pytest.mark.xfail(strict=True, reason="bug: normalisation: false is ignored for an unconstrained shape")
 def test_an_unconstrained_shape_without_normalisation_keeps_the_yield(tmp_path):
     workspace = write(tmp_path, measure(unconstrained=["jes"], shapes={"jes": False}))
     samples = {item["name"]: item for item in workspace.spec["channels"][0]["samples"]}
@@ -303,7 +302,6 @@ def test_the_significance_is_that_of_a_counting_experiment(tmp_path):
     assert found.expected_p_value == pytest.approx(0.002078, abs=2e-6)
 
 
-@pytest.mark.xfail(strict=True, reason="bug: with mu fixed no parameter is left, and pyhf's HESSE of nothing fails")
 @pytest.mark.parametrize("update", [{"significance": True}, {"scan_points": 3}])
 def test_mu_may_be_the_only_parameter(tmp_path, update):
     measurement = measure(free={}, normalisation={}, shapes={}, staterror=False)
@@ -391,7 +389,6 @@ def test_a_fit_leaves_pyhf_as_it_was(tmp_path, pyhf_state):
     assert unchanged(pyhf_state)
 
 
-@pytest.mark.xfail(strict=True, reason="bug: pyhf logs the failed fit and a traceback at ERROR, which is let through")
 def test_a_failed_fit_logs_no_traceback(tmp_path, caplog):
     settings = QUICK.model_copy(update={"max_calls": 1})
     with caplog.at_level(logging.INFO), pytest.raises(FitFailedError):

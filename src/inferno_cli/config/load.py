@@ -62,6 +62,8 @@ def _describe(item: Any, schema: type[BaseModel]) -> str:
         return f"unknown key {key}{closest(path[-1], siblings)}. `--cfg job` prints the keys that there are."
     if item["type"] == "missing":
         return f"{key} is missing; set it in the YAML file or on the command line"
+    if item["type"] == "union_tag_invalid":
+        return f"{key}.kind is {item['ctx']['tag']!r}; expected one of {item['ctx']['expected_tags']}"
     if item["type"] == "value_error":
         return f"{key}: {message}" if key else message
     found = json.dumps(item["input"], default=str)

@@ -11,6 +11,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Names = tuple[str, ...]
@@ -78,7 +79,7 @@ class FreeNormalisation(Systematic):
     """A NormFactor: the yield of the samples floats without a constraint."""
 
     kind: Literal["free"]
-    bounds: tuple[float, float] = (0.0, 10.0)
+    bounds: tuple[Finite, Finite] = (0.0, 10.0)
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -109,30 +110,45 @@ class Splits(Section):
         return self
 
 
+class MixtureYields(Section):
+    """Expected events."""
+
+    signal: Positive
+    background: Positive
+
+
+class MixtureParameters(Section):
+    """Nominal parameters of the background."""
+
+    r: Finite
+    rate: Annotated[Positive, Field(alias="lambda")]
+
+
+class GeneratedEvents(Section):
+    """Generated events of each split."""
+
+    train: Annotated[int, Field(ge=100)]
+    validation: Annotated[int, Field(ge=100)]
+    template: Annotated[int, Field(ge=100)]
+
+
 class SyntheticDataset(Section):
     """The three-dimensional mixture of arXiv:1806.04743, section 4.1."""
 
     kind: Literal["synthetic"]
     name: str
-    yields: dict[str, Positive]
-    signal_mean: tuple[float, float]
+    yields: MixtureYields
+    signal_mean: tuple[Finite, Finite]
     """Mean of (x0, x1) for the signal. The paper prints (1, 1); its code and its tables have (0, 0)."""
-    nominal: dict[str, float]
-    events: dict[str, Annotated[int, Field(ge=100)]]
+    nominal: MixtureParameters
+    events: GeneratedEvents
     """Generated events, half of them signal."""
     downsample_factor: Annotated[float, Field(gt=0, le=1)]
     systematics: dict[str, AnySystematic]
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        for field, keys in (
-            ("yields", {"signal", "background"}),
-            ("nominal", {"r", "lambda"}),
-            ("events", {"train", "validation", "template"}),
-        ):
-            if set(getattr(self, field)) != keys:
-                raise ValueError(f"{field} needs exactly the keys {', '.join(sorted(keys))}")
-        rate = self.nominal["lambda"]
+        rate = self.nominal.rate
         for name, systematic in self.systematics.items():
             if isinstance(systematic, ShapeSystematic | WeightSystematic):
                 raise ValueError(f"systematics.{name}: the synthetic mixture has no trees or weight branches")
@@ -282,7 +298,7 @@ class Likelihood(Section):
     samples: Annotated[Names, Field(min_length=1)] | None
     """Restrict to these samples; null: all of the dataset."""
     staterror: bool
-    poi_bounds: tuple[float, float]
+    poi_bounds: tuple[Finite, Finite]
 
 
 class Binning(Section):
@@ -398,8 +414,14 @@ class TrainConfig(Step):
         for name in self.fit.minos:
             if name != POI and name not in self.nuisance.fit:
                 raise ValueError(f"fit.minos: {name!r} is not a parameter{closest(name, (POI, *self.nuisance.fit))}")
-        if not self.likelihood.poi_bounds[0] < 1 < self.likelihood.poi_bounds[1]:
-            raise ValueError("likelihood.poi_bounds must contain the nominal value 1")
+        low, high = self.likelihood.poi_bounds
+        if not low < 1 < high:
+            raise ValueError(f"likelihood.poi_bounds is [{low:g}, {high:g}]; it must contain the nominal value 1")
+        if self.fit.significance and low > 0:
+            raise ValueError(
+                f"likelihood.poi_bounds begins at {low:g}, and fit.significance fits without signal; "
+                "lower the bound to 0 or less, or set fit.significance=false"
+            )
         has_data = not isinstance(self.dataset, NtupleDataset) or "data" in {
             sample.role for sample in self.dataset.samples.values()
         }

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files as package_files
@@ -15,8 +17,10 @@ from numpy.typing import NDArray
 from inferno_cli.config import NtupleDataset, NtupleSample, Nuisance, ShapeSystematic, WeightSystematic
 from inferno_cli.errors import (
     BranchNotFoundError,
+    ConfigError,
     DatasetError,
     DatasetFileError,
+    InfernoError,
     TreeNotFoundError,
     closest,
 )
@@ -41,12 +45,19 @@ MIN_OVERLAP = 0.5
 
 @dataclass(frozen=True)
 class _Table:
-    """Rows of one tree: event ids, features and weights by variation."""
+    """Rows of one tree.
+
+    Attributes:
+        ids: Event ids, shape (n_events, n_branches).
+        features: Shape (n_events, n_features).
+        weights: By variation, shape (n_events,).
+        group: Values that must not be shared between splits: ``split_by``, else the ids.
+    """
 
     ids: NDArray[np.int64]
     features: NDArray[np.float32]
     weights: dict[Variation, FloatArray]
-    group: NDArray[np.int64] | None
+    group: NDArray[np.int64]
 
 
 @cache
@@ -95,18 +106,12 @@ class Reader:
         import uproot
 
         settings = self.dataset.samples[sample]
-        suffix = (
-            self.dataset.variation.format(systematic=variation.systematic, direction=variation.direction)
-            if variation.systematic
-            else ""
-        )
+        suffix = _fill(self.dataset.variation, "variation", **variation._asdict()) if variation.systematic else ""
         names = {"sample": sample, "variation": suffix}
-        tree = (settings.tree or self.dataset.tree).format(**names)
-        found, trees, files = (
-            [],
-            set(),
-            self._candidates((settings.file or self.dataset.file).format(**names)),
-        )
+        tree = _fill(settings.tree or self.dataset.tree, "tree", **names)
+        files = self._candidates(_fill(settings.file or self.dataset.file, "file", **names))
+        found: list[tuple[Path, str]] = []
+        trees: set[str] = set()
         for path in files:
             try:
                 with uproot.open(path) as file:
@@ -135,29 +140,31 @@ class Reader:
             variation: Nominal or a shape systematic.
             weights: Weight expressions by variation that share these events; empty for data.
         """
-        parts = [self._read_tree(path, tree, sample, weights) for path, tree in self._locate(sample, variation)]
+        places = self._locate(sample, variation)
+        parts = [self._read_tree(path, tree, sample, weights) for path, tree in places]
         ids = np.concatenate([part.ids for part in parts])
-        groups = [part.group for part in parts]
         if not len(ids):
+            where = ", ".join(f"tree {tree!r} in {path}" for path, tree in places)
             raise DatasetError(
-                f"sample {sample!r}, {variation}: the tree has no events. Leave it out or fix dataset.path"
+                f"sample {sample!r}, {variation}: no events in {where}. Leave the sample out with likelihood.samples, "
+                "or fix dataset.path"
             )
+        if not self.dataset.event_id:
+            ids = np.arange(len(ids))[:, None]
+        group = np.concatenate([part.group for part in parts])
         return _Table(
             ids=ids,
             features=np.concatenate([part.features for part in parts]),
             weights={key: np.concatenate([part.weights[key] for part in parts]) for key in weights},
-            group=None if any(g is None for g in groups) else np.concatenate([g for g in groups if g is not None]),
+            group=group if self.dataset.samples[sample].split_by else ids,
         )
 
     def _read_tree(self, path: Path, tree: str, sample: str, weights: dict[Variation, str]) -> _Table:
-        import uproot
-
         dataset, settings = self.dataset, self.dataset.samples[sample]
         self.used.add(path)
         where = f"tree {tree!r} in {path}"
         nominal = self._weight(settings)
-        with uproot.open(path) as file:
-            branches = file[tree]
+        with _opened(path, tree) as branches:
             present = set(branches.keys())
 
             def arrays(names: tuple[str, ...], key: str) -> dict[str, NDArray[Any]]:
@@ -166,19 +173,15 @@ class Reader:
                         raise BranchNotFoundError(
                             f"branch {name!r} is missing from {where}{closest(name, present)}. Fix {key}"
                         )
-                try:
-                    values = branches.arrays(names, library="np") if names else {}
-                except Exception as error:
-                    raise DatasetFileError(
-                        f"{where} cannot be read ({type(error).__name__}); the file may be truncated: copy it again"
-                    ) from error
+                values = branches.arrays(names, library="np") if names else {}
                 return {name: np.asarray(values[name]) for name in names}
 
             features = arrays(dataset.features, "dataset.features")
             ids = arrays(dataset.event_id, "dataset.event_id")
-            split_by = tuple(settings.split_by or ())
-            # Real data has no generator-level branch: its events are independent, and the event id divides them.
-            groups = arrays(split_by, "split_by") if split_by and set(split_by) <= present else {}
+            groups = arrays(
+                settings.split_by or (),
+                f"dataset.samples.{sample}.split_by (null where every row is an event of its own)",
+            )
             values: dict[Variation, FloatArray] = {}
             for variation, expression in weights.items():
                 key = f"dataset.samples.{sample}.weight" if settings.weight else "dataset.weight"
@@ -188,15 +191,16 @@ class Reader:
         n = int(branches.num_entries)
         table = np.empty((n, len(features)), dtype=np.float32)
         for column, (name, array) in enumerate(features.items()):
-            _require_finite(array, f"branch {name!r} of {where}")
-            table[:, column] = array
+            with np.errstate(over="ignore"):
+                table[:, column] = array
+            _require_finite(table[:, column], array, f"branch {name!r} of {where}")
         for variation, array in values.items():
-            _require_finite(array, f"weight {weights[variation]!r} of {where}")
+            _require_finite(array, array, f"weight {weights[variation]!r} of {where}")
         return _Table(
-            ids=np.stack(list(ids.values()), axis=1).astype(np.int64) if ids else np.arange(n)[:, None],
+            ids=_columns(ids, n),
             features=table,
             weights=values,
-            group=np.stack(list(groups.values()), axis=1).astype(np.int64) if groups else None,
+            group=_columns(groups, n),
         )
 
     def _weight(self, settings: NtupleSample) -> str:
@@ -223,7 +227,6 @@ class Reader:
             self._check_ids(name, variation, rows[0], table_rows)
         features = np.zeros((len(tables), len(ids), len(dataset.features)), dtype=np.float32)
         weights, view = [], []
-        group = np.full(len(ids), -1, dtype=np.int64)
         for block, (table, table_rows) in enumerate(zip(tables, rows, strict=True)):
             features[block, table_rows] = table.features
             for values in table.weights.values():
@@ -231,10 +234,9 @@ class Reader:
                 column[table_rows] = values
                 weights.append(column)
                 view.append(block)
-            if table.group is not None:
-                group[table_rows] = np.unique(table.group, axis=0, return_inverse=True)[1].ravel()
-        if nominal.group is None:
-            group = np.arange(len(ids))
+        group = np.empty(len(ids), dtype=np.int64)
+        labels = np.unique(np.concatenate([table.group for table in tables]), axis=0, return_inverse=True)[1]
+        group[np.concatenate(rows)] = labels.ravel()
         return Sample(
             name=name,
             is_signal=settings.role == "signal",
@@ -282,13 +284,44 @@ class Reader:
         return STAND_IN if any(_checksum(path) == embedded for path in self.used) else ""
 
 
+def _fill(pattern: str, key: str, **values: str) -> str:
+    try:
+        return pattern.format(**values)
+    except (KeyError, IndexError, ValueError) as error:
+        allowed = ", ".join(f"{{{name}}}" for name in values)
+        raise ConfigError(f"dataset.{key} is {pattern!r}; the placeholders that it may hold are {allowed}") from error
+
+
+def _columns(arrays: dict[str, NDArray[Any]], n: int) -> NDArray[np.int64]:
+    """Integer branches as columns, shape (n, n_branches)."""
+    return np.stack(list(arrays.values()), axis=1).astype(np.int64) if arrays else np.empty((n, 0), dtype=np.int64)
+
+
+@contextmanager
+def _opened(path: Path, tree: str) -> Iterator[Any]:
+    """Open a tree; whatever goes wrong while it is read is the file's fault, unless it is ours already."""
+    import uproot
+
+    try:
+        with uproot.open(path) as file:
+            yield file[tree]
+    except InfernoError:
+        raise
+    except Exception as error:  # uproot raises many kinds for a damaged file
+        raise DatasetFileError(
+            f"tree {tree!r} in {path} cannot be read ({type(error).__name__}: {_first_line(error)}); the file may be "
+            "truncated: compare its size or checksum with the original and copy it again"
+        ) from error
+
+
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _evaluate(branches: Any, expression: str, nominal: str, present: set[str], where: str, key: str) -> FloatArray:
     try:
-        array = branches.arrays(["_value"], aliases={"_value": expression, "weight": nominal}, library="np")["_value"]
+        aliases = {"_value": expression} | ({} if "weight" in present else {"weight": nominal})
+        array = branches.arrays(["_value"], aliases=aliases, library="np")["_value"]
     except Exception as error:
         missing = getattr(error, "key", None)
         if missing is not None:
@@ -302,11 +335,12 @@ def _evaluate(branches: Any, expression: str, nominal: str, present: set[str], w
     return np.broadcast_to(np.asarray(array, dtype=np.float64), (int(branches.num_entries),))
 
 
-def _require_finite(values: NDArray[Any], what: str) -> None:
+def _require_finite(values: NDArray[Any], found: NDArray[Any], what: str) -> None:
+    """Check the values that are used; name those that were found in the file."""
     bad = np.flatnonzero(~np.isfinite(values))
     if len(bad):
         raise DatasetError(
-            f"{what}: {len(bad)} of {len(values)} values are not finite (first in row {bad[0]}: {values[bad[0]]}). "
+            f"{what}: {len(bad)} of {len(values)} values are not finite (first in row {bad[0]}: {found[bad[0]]}). "
             "Remove these events or repair the branch"
         )
 

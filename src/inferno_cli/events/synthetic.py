@@ -62,8 +62,7 @@ def _sample(
     views = [features]
     for systematic in transforms.values():
         views += [
-            transform(features, systematic.parameter, sign * systematic.width, dataset.nominal["lambda"])
-            for sign in (1, -1)
+            transform(features, systematic.parameter, sign * systematic.width, dataset.nominal.rate) for sign in (1, -1)
         ]
     n = len(features)
     return Sample(
@@ -80,22 +79,22 @@ def _sample(
 def generate(dataset: SyntheticDataset, nuisance: Nuisance, seed: int) -> Events:
     """Generate the three splits and one set of pseudo-data, every draw from ``seed``."""
     transforms = _transforms(dataset, nuisance)
-    rate, r = dataset.nominal["lambda"], dataset.nominal["r"]
+    rate, r = dataset.nominal.rate, dataset.nominal.r
     digest = hashlib.sha256()
     splits: dict[str, tuple[Sample, ...]] = {}
-    for split, n in dataset.events.items():
+    for split, n in dataset.events:
         rng = generator(seed, split)
         signal = draw_signal(rng, n // 2, dataset.signal_mean)
         background = draw_background(rng, n - n // 2, r, rate)
         splits[split] = (
-            _sample("signal", signal, dataset.yields["signal"], dataset, {}),
-            _sample("background", background, dataset.yields["background"], dataset, transforms),
+            _sample("signal", signal, dataset.yields.signal, dataset, {}),
+            _sample("background", background, dataset.yields.background, dataset, transforms),
         )
         for features in (signal, background):
             digest.update(features.tobytes())
     rng = generator(seed, "observed")
     n_signal, n_background = rng.poisson(
-        [dataset.yields[name] * dataset.downsample_factor for name in dataset.sample_names]
+        [x * dataset.downsample_factor for x in (dataset.yields.signal, dataset.yields.background)]
     )
     observed = np.concatenate(
         [draw_signal(rng, n_signal, dataset.signal_mean), draw_background(rng, n_background, r, rate)]
@@ -129,8 +128,8 @@ def cramer_rao_bound(dataset: SyntheticDataset, nuisance: Nuisance) -> float:
     Returns:
         Standard deviation of the signal yield s.
     """
-    s, b = (dataset.yields[name] * dataset.downsample_factor for name in dataset.sample_names)
-    r, rate = dataset.nominal["r"], dataset.nominal["lambda"]
+    s, b = (x * dataset.downsample_factor for x in (dataset.yields.signal, dataset.yields.background))
+    r, rate = dataset.nominal.r, dataset.nominal.rate
     mean = (BACKGROUND_MEAN[0] + r, BACKGROUND_MEAN[1])
     # The trapezium rule converges exponentially for Gaussians; x2 = -log(1 - u) / k turns the tail into a polynomial.
     step = 0.25

@@ -48,6 +48,7 @@ def _minuit() -> Iterator[list[Any]]:
     leaves its own behind when a fit fails.
     """
     import pyhf
+    import scipy.optimize
 
     made: list[Any] = []
     original = pyhf.optimize.minuit_optimizer
@@ -61,13 +62,26 @@ def _minuit() -> Iterator[list[Any]]:
             made.append(minimizer)
             return minimizer
 
+        def _minimize(self, minimizer: Any, *args: Any, **kwargs: Any) -> Any:
+            if not all(minimizer.fixed):
+                return super()._minimize(minimizer, *args, **kwargs)
+            # With mu fixed and no other parameter there is nothing to minimise, and HESSE of nothing fails.
+            return scipy.optimize.OptimizeResult(
+                x=minimizer.values,
+                unc=minimizer.errors,
+                corr=np.eye(minimizer.npar),
+                success=True,
+                fun=minimizer.fcn(minimizer.values),
+                minuit=minimizer,
+            )
+
     backend, optimizer = pyhf.get_backend()
     quiet = [logging.getLogger(name) for name in ("cabinetry", "pyhf")]
     levels = [logger.level for logger in quiet]
     pyhf.set_backend("numpy")
     pyhf.optimize.minuit_optimizer = Recorded
     for logger in quiet:
-        logger.setLevel(logging.ERROR)
+        logger.setLevel(logging.CRITICAL)  # pyhf logs a failed fit with its traceback as an error
     try:
         yield made
     finally:

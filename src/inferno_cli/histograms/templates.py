@@ -17,6 +17,9 @@ from inferno_cli.events import DIRECTIONS, NOMINAL, Sample, Variation
 FloatArray = NDArray[np.float64]
 Bins = NDArray[np.intp]
 
+# Keys of the file that are no sample.
+_OBSERVED, _GROUPS, _SIGNAL = "_observed", "_groups", "_signal"
+
 
 def _histogram(bins: Bins, weights: FloatArray | None, n_bins: int) -> hist.Hist:
     histogram = hist.Hist(hist.axis.Integer(0, n_bins, flow=False, name="bin"), storage=hist.storage.Weight())
@@ -142,10 +145,10 @@ class Templates:
             for (systematic, sample), noise in self.noise.items():
                 file[f"{sample}/{systematic}_noise"] = _from_arrays(noise, np.zeros_like(noise))
             if self.observed is not None:
-                file["observed/nominal"] = self.observed
+                file[f"{_OBSERVED}/nominal"] = self.observed
             label = [";".join(",".join(map(str, group)) for group in self.groups)]
-            file["groups"] = label[0]
-            file["signal"] = ",".join(self.signal)
+            file[_GROUPS] = label[0]
+            file[_SIGNAL] = ",".join(self.signal)
 
     @classmethod
     def load(cls, path: Path) -> Templates:
@@ -156,13 +159,13 @@ class Templates:
         noise: dict[tuple[str, str], FloatArray] = {}
         observed = None
         with uproot.open(path) as file:
-            groups = tuple(tuple(int(i) for i in part.split(",")) for part in str(file["groups"]).split(";"))
-            signal = tuple(str(file["signal"]).split(","))
+            groups = tuple(tuple(int(i) for i in part.split(",")) for part in str(file[_GROUPS]).split(";"))
+            signal = tuple(str(file[_SIGNAL]).split(","))
             for key in file.keys(cycle=False, filter_classname="TH1*"):
                 sample, _, name = key.partition("/")
                 content = file[key]
                 histogram = _from_arrays(content.values(), content.variances())
-                if sample == "observed":
+                if sample == _OBSERVED:
                     observed = histogram
                 elif name == "nominal":
                     histograms[sample, NOMINAL] = histogram

@@ -138,6 +138,9 @@ def build_channel(
     extra_factor: list[tuple[int, int]] = []
     for (name, sample), (up, down) in varied.items():
         if name in measurement.unconstrained:
+            if not measurement.shapes[name]:
+                total = nominal[samples.index(sample)].sum()
+                up, down = up * (total / up.sum()), down * (total / down.sum())
             rows.append((up - down) / 2)
             parent.append(samples.index(sample))
             extra_factor.append((index[name], len(rows) - 1))

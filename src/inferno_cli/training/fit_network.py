@@ -142,6 +142,8 @@ def train(config: TrainConfig, events: Events, folder: Path) -> Training:
     try:
         with torch.random.fork_rng(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", category=UserWarning, module=r"lightning\.")
+            warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # Lightning's use of torch's pytree
+            logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
             torch.manual_seed(config.seed)
             measurement = Measurement.from_config(config, config.nuisance.train)
             module = create(config.model, settings, measurement, events.train, events.template)

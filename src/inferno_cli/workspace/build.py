@@ -125,16 +125,24 @@ def _save_histograms(
     folder.mkdir(parents=True, exist_ok=True)
     save(DATA, observation, np.sqrt(observation))
     for (sample, variation), histogram in templates.histograms.items():
-        values, deviations = histogram.values(), np.sqrt(histogram.variances())
+        values, deviations = _varied(templates, measurement, sample, variation), np.sqrt(histogram.variances())
         if variation == NOMINAL:
             save(sample, values, deviations)
         elif variation.systematic in measurement.shapes and variation.systematic not in measurement.unconstrained:
-            if not measurement.shapes[variation.systematic]:
-                values = values * (templates.values(sample).sum() / values.sum())
             save(sample, values, deviations, variation.systematic, variation.direction.capitalize())
         elif variation.systematic in measurement.unconstrained and variation.direction == "up":
-            down = templates.values(sample, Variation(variation.systematic, "down"))
+            down = _varied(templates, measurement, sample, Variation(variation.systematic, "down"))
             save(morph_name(sample, variation.systematic), (values - down) / 2, np.zeros_like(values))
+
+
+def _varied(
+    templates: Templates, measurement: Measurement, sample: str, variation: Variation
+) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """One template, at the nominal yield when the change of the yield does not count."""
+    values = templates.values(sample, variation)
+    if not measurement.shapes.get(variation.systematic, True):
+        values = values * (templates.values(sample).sum() / values.sum())
+    return values
 
 
 def build(

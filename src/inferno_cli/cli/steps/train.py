@@ -168,7 +168,7 @@ def _record(
     if isinstance(config.dataset, SyntheticDataset):
         from inferno_cli.events.synthetic import cramer_rao_bound
 
-        s = config.dataset.yields["signal"] * config.dataset.downsample_factor
+        s = config.dataset.yields.signal * config.dataset.downsample_factor
         synthetic = {
             "sigma_s": s * fit.parameters[POI].hesse,
             "cramer_rao_bound_s": cramer_rao_bound(config.dataset, config.nuisance),

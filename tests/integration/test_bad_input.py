@@ -1,0 +1,315 @@
+"""Bad input through the command line: exit code 2, one message with the place and the remedy, no half-written result."""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from integration.conftest import (
+    FEW_EVENTS,
+    FIT_ONLY_MU,
+    QUICK,
+    Outcome,
+    Runs,
+    inferno,
+    own_analysis,
+    succeed,
+    table,
+    trees,
+)
+
+SYNTHETIC = ("train", "+experiment=synthetic", *QUICK, *FEW_EVENTS, *FIT_ONLY_MU, "trainer.max_epochs=1")
+FIT = ("fit", "tracking=none", "report.plots=false")
+
+
+def refuse(*arguments: str, output: Path, error: str, says: tuple[str, ...]) -> Outcome:
+    """Call the program, which must refuse with one line on stderr that starts with ``error`` and has all of ``says``."""
+    outcome = inferno(*arguments, f"output_dir={output}")
+
+    assert outcome.code == 2, outcome.out
+    (line,) = outcome.err.splitlines()
+    assert line.startswith(f"{error}: "), line
+    for part in says:
+        assert part in line, line
+    if output.is_dir():
+        assert [path for path in output.rglob("*") if path.name.startswith("results")] == []
+    assert "results: " not in outcome.out
+    return outcome
+
+
+# ------------------------------------------------------------------------------------------- configuration
+CONFIG = {
+    "model.bin=5": ("unknown key model.bin", "closest: 'model.bins'", "--cfg job"),
+    "+model.bin=5": ("unknown key model.bin", "closest: 'bins'", "--cfg job"),
+    "++model.bin=5": ("unknown key model.bin", "closest: 'bins'", "--cfg job"),
+    "++dataset.systematics.r.widht=0.3": ("unknown key dataset.systematics.r.widht", "closest: 'width'"),
+    "+modle.bins=5": ("unknown key modle", "closest: 'model'"),
+    "model.bins=many": ("model.bins", '"many"', "integer"),
+    "model.bins=1": ("model.bins", "1", "greater than or equal to 2"),
+    "dataset.downsample_factor=1.5": ("dataset.downsample_factor", "1.5", "less than or equal to 1"),
+    "fit.data=observd": ("fit.data", '"observd"', "'asimov' or 'observed'"),
+    "dataset=null": ("dataset",),
+    "model=infrno": ("model/infrno", "closest: 'inferno'"),
+    "+experiment=synthetik": ("experiment/synthetik", "closest: 'synthetic'"),
+    "nuisance=jes": ("nuisance.fit", "'synthetic'", "'jes'", "known: b, lambda, r"),
+    "nuisance.train=[b]": ("nuisance", "train has b, which fit lacks"),
+    "fit.minos=[lamda]": ("fit.minos", "'lamda'", "closest: 'lambda'"),
+    "likelihood.samples=[sgnal]": ("likelihood.samples", "'sgnal'", "closest: 'signal'"),
+    "model.bins=5,10": ("model.bins=5,10", "-m"),
+    "model.bins": ("'model.bins'", "key=value"),
+}
+BROKEN = {
+    "dataset=null": "bug: Hydra's ValueError for a group set to null comes through as a traceback",
+    "model=infrno": "bug: _translated looks for the option closest to the config's name, not to what was written",
+    "+experiment=synthetik": "bug: as model=infrno",
+    "model.bins=5,10": "bug: Hydra's remedy is cut off, and -m is not named",
+}
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        pytest.param(override, marks=pytest.mark.xfail(strict=True, reason=BROKEN[override]))
+        if override in BROKEN
+        else override
+        for override in CONFIG
+    ],
+)
+def test_configuration(override: str, tmp_path: Path) -> None:
+    refuse(*SYNTHETIC[:1], *SYNTHETIC[2:], override, output=tmp_path, error="ConfigError", says=CONFIG[override])
+
+
+def test_every_mistake_in_a_configuration_is_told_at_once(tmp_path: Path) -> None:
+    outcome = inferno(*SYNTHETIC, "model.bins=1", "+trainer.foo=1", "seed=x", f"output_dir={tmp_path}")
+
+    assert outcome.code == 2
+    assert [line.split()[0] for line in outcome.err.splitlines()] == ["ConfigError:", "model.bins", "unknown"]
+
+
+@pytest.mark.xfail(strict=True, reason="bug: a sweep file without -m is ignored, and one point runs")
+def test_a_sweep_file_without_the_flag_is_refused(tmp_path: Path) -> None:
+    refuse(*SYNTHETIC, "+sweep=bins", output=tmp_path, error="ConfigError", says=("sweep", "-m"))
+
+
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    from inferno_cli.errors import ConfigError
+
+    with pytest.raises(ConfigError, match="model.bins is 1"):
+        inferno(*SYNTHETIC, "model.bins=1", "--debug", f"output_dir={tmp_path}")
+
+
+# ------------------------------------------------------------------------------------------------ workspace
+def test_workspace_is_not_named(tmp_path: Path) -> None:
+    refuse(*FIT, output=tmp_path, error="ConfigError", says=("workspace is missing", "workspace=..."))
+
+
+def test_workspace_is_missing(tmp_path: Path) -> None:
+    path = tmp_path / "nowhere.json"
+    refuse(*FIT, f"workspace={path}", output=tmp_path, error="WorkspaceError", says=(str(path), "Fix workspace=PATH"))
+
+
+@pytest.mark.parametrize(("text", "says"), [("{", "is not JSON"), ('{"channels": []}', "is not valid")])
+def test_workspace_is_no_workspace(text: str, says: str, tmp_path: Path) -> None:
+    path = tmp_path / "broken.json"
+    path.write_text(text)
+    refuse(*FIT, f"workspace={path}", output=tmp_path / "out", error="WorkspaceError", says=(str(path), says))
+
+
+def test_workspace_has_no_such_parameter_or_measurement(runs: Runs, tmp_path: Path) -> None:
+    path = runs("synthetic", "bce").results.workspace
+    workspace = f"workspace={path}"
+    says = ("fit.minos", "'lamda'", "closest: 'lambda'")
+    refuse(*FIT, workspace, "fit.minos=[lamda]", output=tmp_path, error="WorkspaceError", says=says)
+    says = ("measurement 'infern'", "closest: 'inferno'")
+    refuse(*FIT, workspace, "measurement=infern", output=tmp_path, error="WorkspaceError", says=says)
+
+
+def test_parameter_at_its_bound_is_not_a_result(runs: Runs, tmp_path: Path) -> None:
+    spec = json.loads(Path(runs("synthetic", "bce").results.workspace).read_text())
+    observed = np.array(spec["observations"][0]["data"])
+    spec["observations"][0]["data"] = (observed * 0.5).tolist()
+    (mu,) = [item for item in spec["measurements"][0]["config"]["parameters"] if item["name"] == "mu"]
+    mu["bounds"] = [[0.5, 2.0]]
+    path = tmp_path / "bounded.json"
+    path.write_text(json.dumps(spec))
+
+    says = (str(path), "mu is at its limit 0.5", "Widen the bounds of mu")
+    refuse(*FIT, f"workspace={path}", "fit=data", output=tmp_path / "out", error="FitFailedError", says=says)
+
+
+# ------------------------------------------------------------------------------------------------- ntuples
+def read(
+    folder: Path, *overrides: str, error: str, says: tuple[str, ...], **changes: Mapping[str, np.ndarray]
+) -> Outcome:
+    """Train on ntuples of which some trees are changed."""
+    config = own_analysis(folder / "analysis", **changes)
+    arguments = ("train", "--config-dir", str(config), "+experiment=mine", *QUICK, *FIT_ONLY_MU)
+    return refuse(*arguments, *overrides, output=folder / "out", error=error, says=says)
+
+
+def test_file_is_missing(tmp_path: Path) -> None:
+    says = ("/nowhere/at/all.root", "dataset.path")
+    read(tmp_path, "dataset.path=/nowhere/at/all.root", error="DatasetFileError", says=says)
+
+
+def test_folder_has_no_such_file(tmp_path: Path) -> None:
+    says = ("'*.rot'", str(tmp_path), "dataset.file")
+    overrides = (f"dataset.path={tmp_path}", "dataset.file='*.rot'")
+    read(tmp_path, *overrides, error="DatasetFileError", says=says)
+
+
+def test_tree_is_missing(tmp_path: Path) -> None:
+    says = ("'Events_QCD'", "mine.root", "closest: 'QCD'", "Fix dataset.tree")
+    read(
+        tmp_path,
+        "+dataset.samples.QCD.tree=Events_QCD",
+        error="TreeNotFoundError",
+        says=(*says[:2], "Fix dataset.tree"),
+    )
+
+
+def test_shifted_tree_is_missing(tmp_path: Path) -> None:
+    says = ("'ttbar_jes_UP'", "jes_up", "mine.root", "closest: 'ttbar_jes_up'", "dataset.variation")
+    read(tmp_path, "dataset.variation='_{systematic}_UP'", error="TreeNotFoundError", says=says)
+
+
+def test_branch_is_missing(tmp_path: Path) -> None:
+    says = ("branch 'X'", "mine.root", "closest: 'x'", "Fix dataset.features")
+    read(tmp_path, "dataset.features=[X,y]", error="BranchNotFoundError", says=says)
+
+
+def test_branch_in_the_weight_is_missing(tmp_path: Path) -> None:
+    says = ("'weight_'", "2 * weight_", "mine.root", "Fix dataset.weight")
+    read(tmp_path, "dataset.weight='2 * weight_'", error="BranchNotFoundError", says=says)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("branch", ["x", "w"])
+def test_value_is_not_finite(branch: str, value: float, tmp_path: Path) -> None:
+    changed = table(1500, 1.0)
+    changed[branch] = changed[branch].copy()
+    changed[branch][7] = value
+    says = (f"'{branch}'", "tree 'ttbar'", "mine.root", "1 of 1500", "row 7", str(value), "repair")
+    read(tmp_path, error="DatasetError", says=says, ttbar=changed)
+
+
+def test_sample_has_no_events(tmp_path: Path) -> None:
+    says = ("'QCD'", "no events", "dataset.path")
+    read(tmp_path, error="DatasetError", says=says, QCD=table(0, 0.0))
+
+
+@pytest.mark.parametrize("weight", [0.0, -1.0])
+def test_yield_is_not_positive(weight: float, tmp_path: Path) -> None:
+    says = ("'QCD'", "nominal", "positive", "weight expression")
+    changed = table(3000, -1.0, first_id=5000, w=np.full(3000, weight))
+    read(tmp_path, error="TemplateError", says=says, QCD=changed)
+
+
+def test_shifted_yield_is_zero(tmp_path: Path) -> None:
+    says = ("'ttbar'", "jes_down", "sum to 0")
+    changed = table(1500, 1.0, shift=-0.2, w=np.zeros(1500))
+    read(tmp_path, error="TemplateError", says=says, ttbar_jes_down=changed)
+
+
+def test_ids_do_not_match(tmp_path: Path) -> None:
+    says = ("'ttbar'", "jes_up", "0% of the event ids (run + event)", "dataset.event_id")
+    read(tmp_path, error="DatasetError", says=says, ttbar_jes_up=table(1500, 1.2, first_id=100_000))
+
+
+def test_ids_repeat(tmp_path: Path) -> None:
+    says = ("'ttbar'", "nominal", "1499 of 1500 events repeat an id (run)", "Fix dataset.event_id")
+    read(tmp_path, "dataset.event_id=[run]", error="DatasetError", says=says)
+
+
+LATE = "bug: an OSError of uproot on opening the tree is called an OutputError, in three lines"
+
+
+@pytest.mark.parametrize("share", [0.0, pytest.param(0.5, marks=pytest.mark.xfail(strict=True, reason=LATE)), 0.99])
+def test_file_is_truncated(share: float, tmp_path: Path) -> None:
+    config = own_analysis(tmp_path / "analysis")
+    path = tmp_path / "analysis" / "mine.root"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(share * len(whole))])
+    arguments = ("train", "--config-dir", str(config), "+experiment=mine", *QUICK, *FIT_ONLY_MU)
+    says = (str(path), "truncated", "copy it again")
+    refuse(*arguments, output=tmp_path / "out", error="DatasetFileError", says=says)
+
+
+def test_file_is_no_root_file(tmp_path: Path) -> None:
+    path = tmp_path / "text.root"
+    path.write_text("not ROOT\n" * 100)
+    says = (str(path), "cannot be read as a ROOT file")
+    read(tmp_path, f"dataset.path={path}", error="DatasetFileError", says=says)
+
+
+def test_the_unchanged_ntuples_are_good(tmp_path: Path) -> None:
+    """The tests above fail for what they change, not for something else."""
+    config = own_analysis(tmp_path / "analysis")
+    point = ("--config-dir", str(config), "+experiment=mine", *QUICK, *FIT_ONLY_MU, f"output_dir={tmp_path}")
+    assert succeed("train", *point).results.parameters["mu"].hesse > 0
+    assert set(trees()) == {"ttbar", "ttbar_jes_up", "ttbar_jes_down", "QCD", "Data"}
+
+
+# --------------------------------------------------------------------------------------- binning and the fit
+def test_one_bin_with_a_shape(tmp_path: Path) -> None:
+    says = ("one bin is left", "lambda", "r", "binning.min_effective_events")
+    refuse(*SYNTHETIC, "binning.min_effective_events=1e6", output=tmp_path, error="TemplateError", says=says)
+
+
+def test_one_bin_with_a_free_parameter(tmp_path: Path) -> None:
+    says = ("hard bins", "mu", "r", "binning.min_effective_events")
+    overrides = ("nuisance=r_free", "binning.min_effective_events=1e6")
+    refuse(*SYNTHETIC, *overrides, output=tmp_path, error="SingularInformationError", says=says)
+
+
+def test_fit_does_not_converge(tmp_path: Path) -> None:
+    says = ("did not converge", "workspace.json", "EDM", "call limit", "fit.max_calls")
+    refuse(*SYNTHETIC, "fit.max_calls=1", output=tmp_path, error="FitFailedError", says=says)
+
+
+def test_failed_fit_leaves_earlier_results_alone(tmp_path: Path) -> None:
+    """Two runs into one folder: the second fails, the record of the first is there as it was."""
+    place = (f"hydra.run.dir={tmp_path}/run", f"output_dir={tmp_path}")
+    first = succeed(*SYNTHETIC, *place)
+    before = first.path.read_bytes()
+
+    second = inferno(*SYNTHETIC, *place, "model.bins=1")
+
+    assert second.code == 2
+    assert first.path.read_bytes() == before
+
+
+# ------------------------------------------------------------------------------------- places that cannot be
+def test_output_folder_is_below_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+    refuse(*SYNTHETIC, output=file / "outputs", error="OutputError", says=(str(file), "output_dir=..."))
+
+
+@pytest.mark.parametrize("step", ["train", "fit"])
+def test_tracking_server_is_dead(step: str, tmp_path: Path, runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found out before any work, within seconds."""
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        uri = f"http://127.0.0.1:{closed.getsockname()[1]}"
+    workspace = runs("synthetic", "bce").results.workspace
+
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("work was begun")
+
+    monkeypatch.setattr(sys.modules["inferno_cli.events"], "load", never)
+    monkeypatch.setattr(sys.modules["inferno_cli.fit"], "fit_workspace", never)
+    arguments = SYNTHETIC if step == "train" else ("fit", "report.plots=false", f"workspace={workspace}")
+    start = time.perf_counter()
+    says = (uri, "does not answer", "tracking.uri=...", "tracking=none")
+    tracked = ("tracking=mlflow", f"tracking.uri={uri}")
+    refuse(*arguments, *tracked, output=tmp_path, error="TrackingError", says=says)
+
+    assert time.perf_counter() - start < 10

@@ -1,0 +1,181 @@
+"""Every command in the README: those of the program run (with few epochs), the others name things that are there."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import compose
+
+from inferno_cli.config import UiConfig, config_folder, resolve
+from integration.conftest import FEW_EVENTS, FIT_ONLY_MU, Runs, inferno, own_analysis
+
+ROOT = config_folder().parent
+README = ROOT / "README.md"
+PROGRAM = (["inferno"], ["python", "-m", "inferno_cli"], ["python3", "-m", "inferno_cli"])
+PREPARE = ("git clone ", "cd ", "pip install ", "python -m pip install ", "python3 -m venv ", "python -m venv ")
+PREPARE += ("source ", ". ", "export ", "mkdir ", "cat ", "ls ")
+FLAGS_THAT_ONLY_PRINT = {"--help", "-h", "--cfg", "-c", "--info", "-i", "--version", "-sc", "--hydra-help"}
+
+
+def commands(text: str) -> list[str]:
+    """The commands in blocks fenced as bash, sh, shell or console; in console blocks those behind a prompt."""
+    found = []
+    for language, block in re.findall(
+        r"^ *```(bash|sh|shell|console)[^\n]*\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL
+    ):
+        lines = re.sub(r"\s*\\\n\s*", " ", block).splitlines()
+        prompts = [line.strip()[2:] for line in lines if line.strip().startswith("$ ")]
+        chosen = prompts if prompts or language == "console" else lines
+        found += [line.strip() for line in chosen if line.strip() and not line.strip().startswith("#")]
+    return found
+
+
+def arguments_of(command: str) -> list[str] | None:
+    """What follows the name of the program; None for the command of another one."""
+    words = shlex.split(command, comments=True)
+    for name in PROGRAM:
+        if words[: len(name)] == name:
+            return words[len(name) :]
+    return None
+
+
+def test_commands_are_found_in_every_kind_of_block() -> None:
+    text = (
+        "```bash\n# a comment\ninferno train \\\n    seed=1  # why\n\nmake run\n```\n"
+        "```console\n$ python -m inferno_cli ui\nMLflow on ...\n```\n"
+        "```text\ninferno not\n```\n  ```sh\n  inferno fit\n  ```\n"
+    )
+    assert commands(text) == ["inferno train seed=1  # why", "make run", "python -m inferno_cli ui", "inferno fit"]
+    assert arguments_of("inferno train seed=1  # why") == ["train", "seed=1"]
+    assert arguments_of("python -m inferno_cli ui") == ["ui"]
+    assert arguments_of("make run") is None
+
+
+ALL = commands(README.read_text(encoding="utf-8"))
+
+
+def test_readme_shows_every_step_and_the_two_commands() -> None:
+    steps = {(arguments_of(command) or [""])[0] for command in ALL}
+    assert {"train", "fit", "ui"} <= steps
+    assert any("+experiment=top11004" in command for command in ALL)
+    assert any("-m" in (arguments_of(command) or []) for command in ALL)
+
+
+@pytest.mark.parametrize("command", [command for command in ALL if arguments_of(command) is None])
+def test_command_of_another_program(command: str) -> None:
+    words = shlex.split(command, comments=True)
+    if inner := re.search(r"\$\((inferno [^)]*)\)", command):
+        assert inferno(*shlex.split(inner.group(1))[1:]).code == 0
+    elif words[0] == "make":
+        makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+        targets = [word for word in words[1:] if "=" not in word]
+        assert all(re.search(rf"^{re.escape(target)}:", makefile, re.MULTILINE) for target in targets), command
+    elif words[0] in ("python", "python3") and words[1].endswith(".py"):
+        assert (ROOT / words[1]).is_file(), f"{words[1]} is not in the repository"
+    else:
+        assert command.startswith(PREPARE), f"the test does not know what to do with: {command}"
+
+
+@pytest.fixture
+def place(tmp_path: Path, runs: Runs) -> Callable[[str], str]:
+    """Put something real where the README has a path of the reader's."""
+    workspace = runs("top11004", "bce").results.workspace
+    embedded = Path(str(config_folder().parent / "src" / "inferno_cli" / "data" / "top11004_sim.root"))
+
+    def replace(word: str) -> str:
+        key, equals, value = word.rpartition("=")
+        if key == "workspace":
+            return f"workspace={workspace}"
+        if key == "dataset.path" and value not in ("embedded", "") and not Path(value).exists():
+            folder = tmp_path / "ntuples"
+            folder.mkdir(exist_ok=True)
+            shutil.copy(embedded, folder)
+            return f"dataset.path={folder}"
+        if key.lstrip("+") == "tracking.uri":
+            return f"tracking.uri=sqlite:///{tmp_path}/mlflow.db"
+        return f"{key}{equals}{value}"
+
+    return replace
+
+
+@pytest.mark.parametrize("command", [command for command in ALL if arguments_of(command) is not None])
+def test_command_of_the_program(
+    command: str, place: Callable[[str], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = [place(word) for word in arguments_of(command) or []]
+    monkeypatch.chdir(tmp_path)
+    for flag in ("--config-dir", "-cd"):
+        if flag in arguments:
+            arguments[arguments.index(flag) + 1] = str(_own_files(tmp_path, arguments))
+    step = arguments[0] if arguments else ""
+    if step == "ui":
+        _ui(arguments[1:])
+        return
+    extra: list[str] = []
+    if step in ("train", "fit") and not FLAGS_THAT_ONLY_PRINT & set(arguments):
+        extra = ["report.plots=false", f"output_dir={tmp_path}/outputs", *FIT_ONLY_MU]
+        extra += [] if any("tracking" in word for word in arguments) else ["tracking=none"]
+        extra += _few(arguments) if step == "train" else []
+
+    outcome = inferno(*arguments, *(word for word in extra if not _set_by(arguments, word)))
+
+    assert outcome.code == 0, outcome.err
+    assert outcome.out.strip()
+    if extra:
+        last = outcome.out.splitlines()[-1]
+        assert Path(last.removeprefix("results: ")).is_file()
+
+
+def _set_by(arguments: list[str], override: str) -> bool:
+    key = override.partition("=")[0]
+    return any(word.lstrip("+").startswith(f"{key}=") for word in arguments)
+
+
+def _few(arguments: list[str]) -> list[str]:
+    """Few epochs, few generated events, and one value of a ready-made sweep."""
+    chosen = dict(word.lstrip("+").split("=", 1) for word in arguments if "=" in word)
+    problem = chosen.get("dataset", chosen.get("experiment", "synthetic"))
+    few = list(FEW_EVENTS) if problem.startswith(("synthetic", "benchmark")) else []
+    if "sweep" in chosen:
+        text = (config_folder() / "sweep" / f"{chosen['sweep']}.yaml").read_text(encoding="utf-8")
+        ((key, values),) = yaml.safe_load(text)["hydra"]["sweeper"]["params"].items()
+        few.append(f"{key}={values.split(',')[0]}")
+    return ["trainer.max_epochs=3", "model.learning_rate=0.01", *few]
+
+
+def _own_files(folder: Path, arguments: list[str]) -> Path:
+    """A user's config folder, with what the command picks from it under the names that it has there."""
+    config = own_analysis(folder / "analysis")
+    for group in ("dataset", "experiment"):
+        for word in arguments:
+            key, _, name = word.lstrip("+").partition("=")
+            shipped = config_folder() / group / f"{name}.yaml"
+            if key == group and name and not shipped.exists() and name != "mine":
+                text = (config / group / "mine.yaml").read_text()
+                (config / group / f"{name}.yaml").write_text(text)
+    return config
+
+
+def _ui(overrides: list[str]) -> None:
+    """Compose only: the server would run until Ctrl-C."""
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+
+    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+        config = resolve(UiConfig, hydra_compose("ui", overrides=["~run", *overrides]))
+    assert config.port > 0
+
+
+def test_experiments_and_sweeps_in_the_readme_compose() -> None:
+    """Also those in the text, such as `+experiment=benchmark3`."""
+    names = set(re.findall(r"\+experiment=(\w+)", README.read_text(encoding="utf-8")))
+    for name in names:
+        if (config_folder() / "experiment" / f"{name}.yaml").exists():
+            assert compose(f"+experiment={name}").dataset.name
+    assert names & {path.stem for path in (config_folder() / "experiment").glob("*.yaml")}
