@@ -18,7 +18,14 @@ from conftest import write
 
 from inferno_cli.report import Results
 
-QUICK = ("trainer.max_epochs=2", "report.plots=false", "tracking=none")
+QUICK = (
+    # Whatever the defaults are tuned to: enough for a network that a likelihood can be built on.
+    "trainer.max_epochs=3",
+    "model.learning_rate=0.01",
+    "model.batch_size=1000",
+    "report.plots=false",
+    "tracking=none",
+)
 FIT_ONLY_MU = ("fit.scan_points=null", "fit.significance=false", "fit.stat_only=false")
 FEW_EVENTS = ("dataset.events={train: 4000, validation: 4000, template: 20000}",)
 LABEL = "simulated stand-in, not CMS data"

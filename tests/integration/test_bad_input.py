@@ -1,4 +1,4 @@
-"""Bad input through the command line: exit code 2, one message with the place and the remedy, no half-written result."""
+"""Bad input through the command line: exit code 2, one message with place and remedy, no half-written result."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ FIT = ("fit", "tracking=none", "report.plots=false")
 
 
 def refuse(*arguments: str, output: Path, error: str, says: tuple[str, ...]) -> Outcome:
-    """Call the program, which must refuse with one line on stderr that starts with ``error`` and has all of ``says``."""
+    """Call the program, which must refuse with one line on stderr: ``error``, and all of ``says`` in it."""
     outcome = inferno(*arguments, f"output_dir={output}")
 
     assert outcome.code == 2, outcome.out
@@ -65,23 +65,9 @@ CONFIG = {
     "model.bins=5,10": ("model.bins=5,10", "-m"),
     "model.bins": ("'model.bins'", "key=value"),
 }
-BROKEN = {
-    "dataset=null": "bug: Hydra's ValueError for a group set to null comes through as a traceback",
-    "model=infrno": "bug: _translated looks for the option closest to the config's name, not to what was written",
-    "+experiment=synthetik": "bug: as model=infrno",
-    "model.bins=5,10": "bug: Hydra's remedy is cut off, and -m is not named",
-}
 
 
-@pytest.mark.parametrize(
-    "override",
-    [
-        pytest.param(override, marks=pytest.mark.xfail(strict=True, reason=BROKEN[override]))
-        if override in BROKEN
-        else override
-        for override in CONFIG
-    ],
-)
+@pytest.mark.parametrize("override", CONFIG)
 def test_configuration(override: str, tmp_path: Path) -> None:
     refuse(*SYNTHETIC[:1], *SYNTHETIC[2:], override, output=tmp_path, error="ConfigError", says=CONFIG[override])
 
@@ -93,7 +79,6 @@ def test_every_mistake_in_a_configuration_is_told_at_once(tmp_path: Path) -> Non
     assert [line.split()[0] for line in outcome.err.splitlines()] == ["ConfigError:", "model.bins", "unknown"]
 
 
-@pytest.mark.xfail(strict=True, reason="bug: a sweep file without -m is ignored, and one point runs")
 def test_a_sweep_file_without_the_flag_is_refused(tmp_path: Path) -> None:
     refuse(*SYNTHETIC, "+sweep=bins", output=tmp_path, error="ConfigError", says=("sweep", "-m"))
 
@@ -101,7 +86,7 @@ def test_a_sweep_file_without_the_flag_is_refused(tmp_path: Path) -> None:
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:
     from inferno_cli.errors import ConfigError
 
-    with pytest.raises(ConfigError, match="model.bins is 1"):
+    with pytest.raises(ConfigError, match=r"model\.bins is 1"):
         inferno(*SYNTHETIC, "model.bins=1", "--debug", f"output_dir={tmp_path}")
 
 
@@ -166,13 +151,8 @@ def test_folder_has_no_such_file(tmp_path: Path) -> None:
 
 
 def test_tree_is_missing(tmp_path: Path) -> None:
-    says = ("'Events_QCD'", "mine.root", "closest: 'QCD'", "Fix dataset.tree")
-    read(
-        tmp_path,
-        "+dataset.samples.QCD.tree=Events_QCD",
-        error="TreeNotFoundError",
-        says=(*says[:2], "Fix dataset.tree"),
-    )
+    says = ("'QCDs'", "sample 'QCD'", "mine.root", "closest: 'QCD'", "Fix dataset.tree")
+    read(tmp_path, "+dataset.samples.QCD.tree=QCDs", error="TreeNotFoundError", says=says)
 
 
 def test_shifted_tree_is_missing(tmp_path: Path) -> None:
@@ -228,10 +208,7 @@ def test_ids_repeat(tmp_path: Path) -> None:
     read(tmp_path, "dataset.event_id=[run]", error="DatasetError", says=says)
 
 
-LATE = "bug: an OSError of uproot on opening the tree is called an OutputError, in three lines"
-
-
-@pytest.mark.parametrize("share", [0.0, pytest.param(0.5, marks=pytest.mark.xfail(strict=True, reason=LATE)), 0.99])
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.5, 0.99])
 def test_file_is_truncated(share: float, tmp_path: Path) -> None:
     config = own_analysis(tmp_path / "analysis")
     path = tmp_path / "analysis" / "mine.root"
@@ -267,6 +244,12 @@ def test_one_bin_with_a_free_parameter(tmp_path: Path) -> None:
     says = ("hard bins", "mu", "r", "binning.min_effective_events")
     overrides = ("nuisance=r_free", "binning.min_effective_events=1e6")
     refuse(*SYNTHETIC, *overrides, output=tmp_path, error="SingularInformationError", says=says)
+
+
+@pytest.mark.xfail(strict=True, reason="bug: MINOS that ran into a bound is accepted; HESSE is 0.14 instead of 0.41")
+def test_bounds_narrower_than_the_error(tmp_path: Path) -> None:
+    says = ("mu", "bound", "likelihood.poi_bounds")
+    refuse(*SYNTHETIC, "likelihood.poi_bounds=[0.9,1.1]", output=tmp_path, error="FitFailedError", says=says[:1])
 
 
 def test_fit_does_not_converge(tmp_path: Path) -> None:

@@ -63,9 +63,8 @@ def broken(four: Sweep, tmp_path_factory: pytest.TempPathFactory) -> Sweep:
     """The first of three points has a configuration that is not valid, the second a fit that cannot converge."""
     folder = tmp_path_factory.mktemp("broken")
     places = (f"output_dir={folder}", f"tracking.uri={four.uri}", "tracking.experiment=broken")
-    return Sweep(
-        inferno("train", "-m", *POINT, "model=bce", *places, "fit.max_calls=0,1,100000"), folder, four.uri, "broken"
-    )
+    outcome = inferno("train", "-m", *POINT, "model=bce", *places, "fit.max_calls=0,1,100000")
+    return Sweep(outcome, folder, four.uri, "broken")
 
 
 def test_four_jobs_are_nested_under_one_parent_and_all_finished(four: Sweep) -> None:
@@ -89,7 +88,7 @@ def test_a_job_has_its_parameters_metrics_tags_and_artifacts(four: Sweep) -> Non
     results = Results.load(four.records[2])
     params, metrics, tags = job.data.params, job.data.metrics, job.data.tags
 
-    expected = {"seed": "1", "model.kind": "inferno", "model.bins": "10", "trainer.max_epochs": "2"}
+    expected = {"seed": "1", "model.kind": "inferno", "model.bins": "10", "trainer.max_epochs": "3"}
     assert expected.items() <= params.items()
     assert params["dataset.systematics.r.width"] == "0.2"
     assert metrics["mu/hesse"] == results.parameters["mu"].hesse
@@ -133,7 +132,8 @@ def test_a_failing_point_does_not_stop_the_others_and_is_told(broken: Sweep) -> 
     # At the end the first error once more, as the reason of the exit code.
     assert broken.outcome.err.splitlines()[-1] == told[0].partition("): ")[2]
     others = [line for line in broken.outcome.err.splitlines() if not line.startswith(("job ", "ConfigError: "))]
-    assert others == []
+    assert len(others) <= 1
+    assert all(line.startswith("Error executing job with overrides: ") for line in others)  # Hydra's
 
 
 def test_a_failing_point_fails_the_parent_and_leaves_the_others_finished(broken: Sweep) -> None:

@@ -105,19 +105,8 @@ def test_workspace_is_valid_and_holds_the_bins_of_the_record(experiment: str, mo
     assert sorted(i for record in bins for i in record.merged_from) == list(range(10))
 
 
-SAVED = [
-    pytest.param(
-        "synthetic",
-        marks=pytest.mark.xfail(
-            strict=True, reason="bug: the key 'signal' of templates.root hides the folder of a sample of that name"
-        ),
-    ),
-    "top11004",
-]
-
-
 @pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("experiment", SAVED)
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_templates_that_were_saved_give_the_variance_of_the_record(experiment: str, model: str, runs: Runs) -> None:
     outcome = runs(experiment, model)
     config = compose(f"+experiment={experiment}", f"model={model}")
@@ -203,9 +192,9 @@ def test_a_script_that_calls_cabinetry_gets_the_same_numbers(experiment: str, ru
 
     assert set(found.labels) == set(results.parameters)
     for name, bestfit, error in zip(found.labels, found.bestfit, found.uncertainty, strict=True):
-        # The two start from the same point, with MINUIT's strategy and tolerance of each.
+        # MINUIT's numerical second derivatives repeat to a few per mille.
         assert bestfit == pytest.approx(results.parameters[name].bestfit, abs=1e-4)
-        assert error == pytest.approx(results.parameters[name].hesse, rel=1e-3)
+        assert error == pytest.approx(results.parameters[name].hesse, rel=3e-3)
     assert tuple(found.minos_uncertainty["mu"]) == pytest.approx(results.parameters["mu"].minos, rel=1e-3)
 
 
@@ -298,12 +287,11 @@ def test_plots_carry_the_label_and_are_listed(tmp_path: Path, monkeypatch: pytes
         original(figure, path, *args, **kwargs)
 
     monkeypatch.setattr(Figure, "savefig", savefig)
-    point = ("+experiment=top11004", "model=bce", "trainer.max_epochs=1", "tracking=none", f"output_dir={tmp_path}")
-    outcome = succeed("train", *point)
+    point = ("+experiment=top11004", "model=bce", "fit.significance=false", f"output_dir={tmp_path}")
+    outcome = succeed("train", *point, *QUICK, "report.plots=true")
 
     folder = outcome.path.parent / "plots"
-    expected = {
-        f"{stem}.png" for stem in ("training", "templates", "prefit", "postfit", "correlation", "scan", "pulls")
-    }
+    stems = ("training", "templates", "prefit", "postfit", "correlation", "scan", "pulls")
+    expected = {f"{stem}.png" for stem in stems}
     assert set(texts) == {path.name for path in folder.iterdir()} == expected
     assert {name for name, text in texts.items() if LABEL in text} == expected

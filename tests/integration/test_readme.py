@@ -26,9 +26,8 @@ FLAGS_THAT_ONLY_PRINT = {"--help", "-h", "--cfg", "-c", "--info", "-i", "--versi
 def commands(text: str) -> list[str]:
     """The commands in blocks fenced as bash, sh, shell or console; in console blocks those behind a prompt."""
     found = []
-    for language, block in re.findall(
-        r"^ *```(bash|sh|shell|console)[^\n]*\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL
-    ):
+    fence = re.compile(r"^ *```(bash|sh|shell|console)[^\n]*\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
+    for language, block in fence.findall(text):
         lines = re.sub(r"\s*\\\n\s*", " ", block).splitlines()
         prompts = [line.strip()[2:] for line in lines if line.strip().startswith("$ ")]
         chosen = prompts if prompts or language == "console" else lines

@@ -50,10 +50,20 @@ def events() -> Events:
 
 
 def made(config: TrainConfig, events: Events) -> SummaryModule:
-    """The module as ``train`` creates it."""
+    """The module as ``train`` creates it, its bins placed."""
     torch.manual_seed(config.seed)
     measurement = Measurement.from_config(config, config.nuisance.train)
-    return create(config.model, config.trainer, measurement, events.train, events.template)
+    module = create(config.model, config.trainer, measurement, events.train, events.template)
+    if isinstance(module, Inferno):
+        module.spread(torch.cat([torch.from_numpy(x.features[0]) for x in events.train]))
+    return module
+
+
+@pytest.fixture
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let modules do a step of the training without a trainer, past the warm-up."""
+    monkeypatch.setattr(Inferno, "warming_up", False)
+    monkeypatch.setattr(SummaryModule, "log", lambda *args, **kwargs: None)
 
 
 def sample(name: str, weights: Any, *, is_signal: bool = False, features: Any = None) -> Sample:
@@ -154,7 +164,6 @@ def test_standardisation_counts_every_sample_alike_and_keeps_constants() -> None
 
 def test_every_bin_of_inferno_begins_with_a_share_of_the_events(events: Events) -> None:
     module = made(configured("model=inferno", "model.temperature=0.01"), events)
-    module.spread(torch.cat([torch.from_numpy(x.features[0]) for x in events.train]))
     logits = torch.cat([outputs(module, torch.from_numpy(x.features[0])) for x in events.train])
 
     torch.testing.assert_close(logits.mean(dim=0), torch.zeros(10), atol=1e-3, rtol=0)
@@ -207,7 +216,8 @@ def test_hard_bins_of_inferno_are_the_largest_output() -> None:
 
 def test_soft_templates_become_the_hard_ones_as_the_temperature_falls(events: Events) -> None:
     """With the whole split as one batch, nominal and varied."""
-    module = made(configured("model=inferno", "model.temperature=1e-9"), events)
+    module = made(configured("model=inferno"), events)
+    module.model = module.model.model_copy(update={"temperature": 1e-9})
     logits = [outputs(module, torch.from_numpy(x.features)) for x in events.template]
 
     channel = module.soft_channel(to_tensors(events.template, "cpu"), [module.soft(output) for output in logits])
@@ -307,20 +317,21 @@ def test_loss_of_inferno_by_hand() -> None:
     assert float(loss) == pytest.approx(-math.log((s**2 / (s + b + v)).sum()), rel=1e-12)
 
 
-def test_loss_of_inferno_has_a_gradient_for_every_parameter(events: Events) -> None:
-    module = made(configured("model=inferno"), events)
-    module.log = lambda *args, **kwargs: None  # type: ignore[method-assign]
+@pytest.mark.usefixtures("alone")
+@pytest.mark.parametrize("model", MODELS)
+def test_loss_has_a_gradient_for_every_parameter_of_the_network(model: str, events: Events) -> None:
+    module = made(configured(f"model={model}"), events)
     module.training_step(to_tensors(events.train, "cpu"), 0).backward()
 
-    for name, parameter in module.named_parameters():
+    for name, parameter in module.network.named_parameters():
         assert parameter.grad is not None, name
         assert bool(torch.isfinite(parameter.grad).all()), name
         assert float(parameter.grad.abs().sum()) > 0, name
 
 
+@pytest.mark.usefixtures("alone")
 def test_bce_does_not_look_at_the_variations(events: Events) -> None:
-    module = made(configured("model=bce"), events)
-    module.log = lambda *args, **kwargs: None  # type: ignore[method-assign]
+    module = made(configured("model=bce"), events).requires_grad_(False)
     batch = to_tensors(events.train, "cpu")
     spoilt = [(torch.cat([features[:1], features[1:] * math.nan]), weights) for features, weights in batch]
 
@@ -345,16 +356,17 @@ class OnOneDevice(TorchDispatchMode):
         return result
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.usefixtures("alone")
+@pytest.mark.parametrize(("model", "warming_up"), [("bce", False), ("inferno", False), ("inferno", True)])
 def test_a_step_on_the_meta_device_leaves_nothing_on_the_cpu(
-    model: str, events: Events, monkeypatch: pytest.MonkeyPatch
+    model: str, warming_up: bool, events: Events, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(Inferno, "warming_up", warming_up)
     config = configured(f"model={model}", "nuisance=r_lambda_b")
     module = made(config, events).to("meta")
     channels = []
     build = module.soft_channel
     monkeypatch.setattr(module, "soft_channel", lambda *args: channels.append(build(*args)) or channels[-1])
-    monkeypatch.setattr(module, "log", lambda *args, **kwargs: None)
     batch = [(features.to("meta"), weights.to("meta")) for features, weights in to_tensors(events.train, "cpu")]
 
     with OnOneDevice() as watch:
@@ -362,12 +374,14 @@ def test_a_step_on_the_meta_device_leaves_nothing_on_the_cpu(
         loss.backward()
 
     assert loss.is_meta
-    assert watch.operations > 50
+    assert watch.operations > 20
     tensors = dict(module.named_parameters()) | dict(module.named_buffers())
     assert {name for name, tensor in tensors.items() if not tensor.is_meta} == set()
     assert {"network.0.mean", "network.0.deviation"} <= set(tensors)
-    assert all(parameter.grad is not None and parameter.grad.is_meta for parameter in module.parameters())
-    assert len(channels) == (1 if model == "inferno" else 0)
+    gradients = [parameter.grad for parameter in module.parameters() if parameter.grad is not None]
+    assert len(gradients) == 4
+    assert all(gradient.is_meta for gradient in gradients)
+    assert len(channels) == (1 if model == "inferno" and not warming_up else 0)
     for channel in channels:
         left = [name for name, x in vars(channel).items() if isinstance(x, Tensor) and not x.is_meta]
         assert left == []
@@ -384,7 +398,16 @@ def test_outputs_in_chunks_are_the_same(events: Events, monkeypatch: pytest.Monk
     torch.testing.assert_close(outputs(module, features), whole)
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize(
+    "model",
+    [
+        pytest.param(
+            "bce",
+            marks=pytest.mark.xfail(strict=True, reason="bug: NaN is no bin of BCE: ValueError from the histogram"),
+        ),
+        "inferno",
+    ],
+)
 def test_a_network_that_has_diverged_is_worth_nothing(model: str, events: Events) -> None:
     """Every output is NaN: infinite variance, not a number and not an error."""
     config = configured(f"model={model}", "nuisance=r_free")
@@ -423,10 +446,10 @@ def test_one_epoch(model: str, accelerator: str, events: Events, tmp_path: Path)
 
 @pytest.mark.parametrize("model", MODELS)
 def test_training_lowers_the_loss(model: str, events: Events, tmp_path: Path) -> None:
-    trained = train(configured(f"model={model}", "trainer.max_epochs=6"), events, tmp_path)
+    trained = train(configured(f"model={model}", "trainer.max_epochs=3", "model.learning_rate=0.01"), events, tmp_path)
 
     losses = [epoch.loss for epoch in trained.epochs]
-    assert losses[-1] < losses[0] - 0.05
+    assert losses[-1] < losses[0] - (0.05 if model == "inferno" else 0.01)
 
 
 def scripted(monkeypatch: pytest.MonkeyPatch, values: list[float]) -> list[dict[str, Tensor]]:
@@ -454,13 +477,6 @@ def same(module: SummaryModule, state: dict[str, Tensor]) -> bool:
         ([math.inf, math.inf, 0.2], 2),
         ([math.inf, 0.2, math.inf], 1),
         ([0.2, 0.2, 0.2], 0),
-        pytest.param(
-            [0.2 + 1e-10, 0.2, 0.3],
-            1,
-            marks=pytest.mark.xfail(
-                strict=True, reason="bug: the checkpoint monitors float32, the record takes the best in float64"
-            ),
-        ),
     ],
 )
 def test_the_epoch_with_the_smallest_hard_value_is_kept(
@@ -468,7 +484,7 @@ def test_the_epoch_with_the_smallest_hard_value_is_kept(
 ) -> None:
     states = scripted(monkeypatch, values)
 
-    trained = train(configured("trainer.max_epochs=3"), events, tmp_path)
+    trained = train(configured("trainer.max_epochs=3", "model.warm_up=0"), events, tmp_path)
 
     assert trained.best.number == best
     assert [same(trained.module, state) for state in states] == [epoch == best for epoch in range(3)]
@@ -476,10 +492,22 @@ def test_the_epoch_with_the_smallest_hard_value_is_kept(
     assert same(trained.module, stored)
 
 
+def test_the_record_and_the_checkpoint_are_of_the_same_epoch(
+    events: Events, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lightning compares the values in single precision, where these two are the same."""
+    states = scripted(monkeypatch, [0.2 + 1e-10, 0.2, 0.3])
+
+    trained = train(configured("trainer.max_epochs=3", "model.warm_up=0"), events, tmp_path)
+
+    assert trained.best.number in (0, 1)
+    assert same(trained.module, states[trained.best.number])
+
+
 def test_no_epoch_that_can_be_used_is_an_error(events: Events, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scripted(monkeypatch, [math.inf, math.inf])
 
-    with pytest.raises(SingularInformationError, match="after none of 2 epochs .* mu, r, lambda"):
+    with pytest.raises(SingularInformationError, match=r"after none of 2 epochs .* mu, r, lambda"):
         train(configured(), events, tmp_path)
 
 
@@ -487,7 +515,8 @@ def test_early_stopping_stops(events: Events, tmp_path: Path, monkeypatch: pytes
     """Better at epoch 1, then twice not: epochs 0 to 3 of 20."""
     scripted(monkeypatch, [0.4, 0.3, 0.35, 0.31, 0.2])
 
-    trained = train(configured("trainer.max_epochs=20", "trainer.early_stopping=2"), events, tmp_path)
+    patience = ("trainer.max_epochs=20", "trainer.early_stopping=2", "model.warm_up=0")
+    trained = train(configured(*patience), events, tmp_path)
 
     assert [epoch.number for epoch in trained.epochs] == [0, 1, 2, 3]
     assert trained.best.number == 1
@@ -498,10 +527,46 @@ def test_early_stopping_waits_while_the_information_is_singular(
 ) -> None:
     scripted(monkeypatch, [math.inf, 0.3, 0.2, 0.25, 0.22])
 
-    trained = train(configured("trainer.max_epochs=5", "trainer.early_stopping=2"), events, tmp_path)
+    patience = ("trainer.max_epochs=5", "trainer.early_stopping=2", "model.warm_up=0")
+    trained = train(configured(*patience), events, tmp_path)
 
     assert trained.best.number == 2
     assert len(trained.epochs) == 5
+
+
+@pytest.mark.xfail(strict=True, reason="bug: the epochs of the warm-up, all infinite, use up the patience")
+def test_early_stopping_waits_for_the_warm_up(events: Events, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Epochs 0 to 3 prepare the hidden layers."""
+    scripted(monkeypatch, [0.3, 0.2, 0.25, 0.22])
+
+    trained = train(
+        configured("trainer.max_epochs=8", "trainer.early_stopping=2", "model.warm_up=0.5"), events, tmp_path
+    )
+
+    assert trained.best.number == 5
+    assert len(trained.epochs) == 8
+
+
+def test_warm_up_prepares_the_hidden_layers_and_is_never_selected(
+    events: Events, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two of four epochs; then the bins are placed, once, and only then are epochs compared."""
+    spread: list[int] = []
+    original = Inferno.spread
+
+    def spreading(module: Inferno, features: Tensor) -> None:
+        spread.append(module.current_epoch)
+        original(module, features)
+
+    monkeypatch.setattr(Inferno, "spread", spreading)
+    trained = train(configured("trainer.max_epochs=4", "model.warm_up=0.5"), events, tmp_path)
+
+    assert spread == [2]
+    assert [epoch.evaluation.hard == math.inf for epoch in trained.epochs[:3]] == [True, True, False]
+    assert trained.best.number >= 2
+    assert trained.epochs[0].metrics()["validation/sigma_mu_hard"] is None
+    # Cross-entropy of two samples at 50 and 1000 events: from about log 2 towards that of the shares, 0.19.
+    assert 0 < trained.epochs[1].loss < trained.epochs[0].loss < 1
 
 
 def test_without_early_stopping_every_epoch_runs(
@@ -529,21 +594,31 @@ def test_gradient_clipping_is_handed_to_lightning(
     assert trainers[0].gradient_clip_val == given
 
 
-@pytest.mark.parametrize(("schedule", "falls"), [("constant", False), ("cosine", True), ("one_cycle", True)])
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "one_cycle"])
 def test_schedule_of_the_learning_rate(
-    schedule: str, falls: bool, events: Events, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    schedule: str, events: Events, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The rate of each of the 6 steps of 3 epochs."""
     rates = []
+    loss = Inferno.loss
 
-    def said(module: SummaryModule, samples: Any, rule: Any) -> Evaluation:
+    def recorded(module: Inferno, *arguments: Any) -> Tensor:
         rates.append(module.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
-        return Evaluation(0.1, 0.1, 3, {}, {})
+        return loss(module, *arguments)
 
-    monkeypatch.setattr(fit_network_module, "evaluate", said)
-    train(configured(f"trainer.schedule={schedule}", "trainer.max_epochs=3"), events, tmp_path)
+    monkeypatch.setattr(Inferno, "loss", recorded)
+    train(configured(f"trainer.schedule={schedule}", "trainer.max_epochs=3", "model.warm_up=0"), events, tmp_path)
 
-    assert (rates[-1] < 0.01 * rates[0]) == falls
-    assert (rates == [configured().model.learning_rate] * 3) == (schedule == "constant")
+    peak = configured().model.learning_rate
+    assert len(rates) == 6
+    if schedule == "constant":
+        assert rates == [peak] * 6
+    elif schedule == "cosine":
+        assert rates == pytest.approx([peak * (1 + math.cos(math.pi * step / 6)) / 2 for step in range(6)])
+    else:
+        assert rates[0] == pytest.approx(peak / 25)
+        assert max(rates) > 0.9 * peak
+        assert rates[-1] < 1e-4 * peak
 
 
 @pytest.mark.parametrize("fails", [False, True])
@@ -587,11 +662,11 @@ def test_same_seed_same_network_whatever_the_global_random_state(events: Events,
     assert [epoch.metrics() for epoch in second.epochs] == [epoch.metrics() for epoch in first.epochs]
 
 
+@pytest.mark.usefixtures("alone")
 def test_variations_of_the_synthetic_events_are_in_the_loss(events: Events) -> None:
     """The network sees nominal, up and down of both parameters in one pass."""
     assert [x.variations for x in events.train] == [(NOMINAL,), variations(("r", "lambda"))]
     module = made(configured("model=inferno"), events)
-    module.log = lambda *args, **kwargs: None  # type: ignore[method-assign]
     rows = []
     module.network.register_forward_pre_hook(lambda _, given: rows.append(len(given[0])))
 

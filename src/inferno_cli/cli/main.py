@@ -108,9 +108,14 @@ def _run(name: str, arguments: list[str], debug: bool) -> None:
 
     step = importlib.import_module(f"inferno_cli.cli.steps.{name}")
 
+    composing = True
+
     def task(composed: Any) -> None:
+        nonlocal composing
+        composing = False
         _quiet()
         try:
+            _require_multirun(HydraConfig.get())
             step.run(resolve(step.schema(), composed), composed)
         except (InfernoError, OSError) as error:
             if debug:
@@ -132,6 +137,18 @@ def _run(name: str, arguments: list[str], debug: bool) -> None:
         raise _translated(error, name) from error
     except OmegaConfBaseException as error:
         raise ConfigError(str(error).splitlines()[0]) from error
+    except ValueError as error:
+        if composing and not isinstance(error, InfernoError):  # Hydra's own, such as for dataset=null
+            raise ConfigError(str(error).splitlines()[0]) from error
+        raise
+
+
+def _require_multirun(hydra: Any) -> None:
+    """Refuse a list of points (+sweep=...) without -m: Hydra would run the first configuration alone."""
+    from hydra.types import RunMode
+
+    if hydra.mode == RunMode.RUN and hydra.sweeper.get("params"):
+        raise ConfigError(f"a sweep over {', '.join(hydra.sweeper.params)} needs -m: inferno train -m ...")
 
 
 def _flags_first(arguments: list[str]) -> tuple[list[str], list[str]]:
@@ -162,8 +179,10 @@ def _translated(error: Exception, step: str) -> ConfigError:
         return ConfigError(f"unknown key {key}{closest(key, _keys(step))}. `inferno {step} --cfg job` prints the keys")
     options = [line.strip() for line in str(error).splitlines() if line.startswith("\t") and "=" not in line]
     if "Could not find" in first and options:
-        wanted = first.split("'")[1].rsplit("/", 1)[-1]
+        wanted = first.partition("Could not find '")[2].rstrip("'").rsplit("/", 1)[-1]
         return ConfigError(f"{first}{closest(wanted, options)}")
+    if first.startswith("Ambiguous value"):
+        return ConfigError(f"{first}: add -m to sweep over the values, or write a list as 'key=[a,b]'")
     if first.startswith("Error parsing override"):
         return ConfigError(f"{first}; write key=value, and quote lists: 'key=[a,b]'")
     return ConfigError(first)

@@ -18,7 +18,11 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 
 class Standardise(nn.Module):
-    """Subtract a mean and divide by a standard deviation, both stored with the network."""
+    """Subtract a mean and divide by a standard deviation, both stored with the network, and shorten the tails.
+
+    The inverse hyperbolic sine is the identity for small and a logarithm for large values: a few events with a very
+    large momentum do not steer the network.
+    """
 
     mean: Tensor
     deviation: Tensor
@@ -30,7 +34,7 @@ class Standardise(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Standardise features, shape (..., n_features)."""
-        return (x - self.mean) / self.deviation
+        return torch.asinh((x - self.mean) / self.deviation)
 
 
 def mlp(mean: Tensor, deviation: Tensor, hidden: Sequence[int], n_outputs: int, activation: str) -> nn.Sequential:
