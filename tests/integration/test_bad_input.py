@@ -67,7 +67,12 @@ CONFIG = {
 }
 
 
-@pytest.mark.parametrize("override", CONFIG)
+UNNAMED = pytest.mark.xfail(strict=True, reason="bug: Hydra's message does not say which group")
+
+
+@pytest.mark.parametrize(
+    "override", [pytest.param(key, marks=UNNAMED) if key == "dataset=null" else key for key in CONFIG]
+)
 def test_configuration(override: str, tmp_path: Path) -> None:
     refuse(*SYNTHETIC[:1], *SYNTHETIC[2:], override, output=tmp_path, error="ConfigError", says=CONFIG[override])
 

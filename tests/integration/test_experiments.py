@@ -76,7 +76,8 @@ def test_ends_of_a_sweep_run(sweep: str, tmp_path: Path) -> None:
     key, values = values_of(sweep)
     arguments = ("-m", "+experiment=synthetic", f"+sweep={sweep}", *QUICK, *FEW_EVENTS, *FIT_ONLY_MU)
 
-    succeed("train", *arguments, f"{key}={values[0]},{values[-1]}", f"output_dir={tmp_path}")
+    ends = f"{key}={values[0]},{values[-1]}"
+    succeed("train", *arguments, "model.learning_rate=0.001", ends, f"output_dir={tmp_path}")
 
     records = [Results.load(path) for path in sorted(tmp_path.rglob("results.json"))]
     assert len(records) == 2

@@ -76,11 +76,14 @@ def test_four_jobs_are_nested_under_one_parent_and_all_finished(four: Sweep) -> 
     assert sorted(four.records) == [0, 1, 2, 3]
 
 
-def test_jobs_are_named_by_their_overrides(four: Sweep) -> None:
+@pytest.mark.xfail(strict=True, reason="bug: all overrides are in the name, which is cut at 250 characters")
+def test_jobs_are_named_by_what_differs(four: Sweep) -> None:
+    """Behind many overrides that all jobs share."""
     names = [run.info.run_name for run in four.jobs]
 
     for name, (model, seed) in zip(names, [(m, s) for m in ("bce", "inferno") for s in (1, 2)], strict=True):
         assert {f"model={model}", f"seed={seed}"} <= set(name.split(","))
+    assert len(set(names)) == 4
 
 
 def test_a_job_has_its_parameters_metrics_tags_and_artifacts(four: Sweep) -> None:
@@ -98,7 +101,9 @@ def test_a_job_has_its_parameters_metrics_tags_and_artifacts(four: Sweep) -> Non
     assert (tags["seed"], tags["code_version"]) == ("1", results.code_version)
     assert results.training is not None
     curve = four.client.get_metric_history(job.info.run_id, "validation/sigma_mu_hard")
-    assert [(point.step, point.value) for point in curve] == list(enumerate(results.training.sigma_mu_hard))
+    expected_curve = [(step, x) for step, x in enumerate(results.training.sigma_mu_hard) if x is not None]
+    assert [(point.step, point.value) for point in curve] == expected_curve
+    assert len(expected_curve) == 2  # the first of three epochs is warm-up
     correlations = {name for name in metrics if name.startswith("validation/correlation/")}
     assert correlations == {f"validation/correlation/{pair}" for pair in ("mu-r", "mu-lambda", "r-lambda")}
     files = {item.path for item in four.client.list_artifacts(job.info.run_id)}

@@ -157,9 +157,9 @@ def test_standardisation_counts_every_sample_alike_and_keeps_constants() -> None
 
     torch.testing.assert_close(mean, torch.tensor([1.0, 7.0]))
     torch.testing.assert_close(deviation, torch.tensor([math.sqrt(2), 1.0]))
-    torch.testing.assert_close(
-        Standardise(mean, deviation)(torch.tensor([3.0, 8.0])), torch.tensor([math.sqrt(2), 1.0])
-    )
+    # The inverse hyperbolic sine shortens the tails.
+    standard = Standardise(mean, deviation)(torch.tensor([3.0, 8.0]))
+    torch.testing.assert_close(standard, torch.tensor([math.asinh(math.sqrt(2)), math.asinh(1.0)]))
 
 
 def test_every_bin_of_inferno_begins_with_a_share_of_the_events(events: Events) -> None:
@@ -492,6 +492,34 @@ def test_the_epoch_with_the_smallest_hard_value_is_kept(
     assert same(trained.module, stored)
 
 
+def test_a_long_training_selects_by_a_running_mean(
+    events: Events, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two of forty epochs: sigma 0.1 beside 0.5 and 0.4 is luck; epochs 3 and 4 have the smallest mean, 0.2."""
+    sigmas = [0.5, 0.1, 0.4, 0.2, 0.2, *[0.3] * 35]
+    states = scripted(monkeypatch, [sigma**2 for sigma in sigmas])
+
+    trained = train(configured("trainer.max_epochs=40", "model.warm_up=0"), events, tmp_path)
+
+    assert trained.best.number == 4
+    assert same(trained.module, states[4])
+
+
+@pytest.mark.xfail(strict=True, reason="bug: means that reach into the warm-up use up the patience")
+def test_early_stopping_with_less_patience_than_the_running_mean_has_epochs(
+    events: Events, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sixty epochs, means of three, six of warm-up: the first mean is that of epochs 6 to 8."""
+    sigmas = [0.5, 0.4, 0.3, 0.2, 0.1, *[0.3] * 60]
+    scripted(monkeypatch, [sigma**2 for sigma in sigmas])
+    patience = ("trainer.max_epochs=60", "model.warm_up=0.1", "trainer.early_stopping=2")
+
+    trained = train(configured(*patience), events, tmp_path)
+
+    assert trained.best.number == 10
+    assert len(trained.epochs) == 13
+
+
 def test_the_record_and_the_checkpoint_are_of_the_same_epoch(
     events: Events, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -534,7 +562,6 @@ def test_early_stopping_waits_while_the_information_is_singular(
     assert len(trained.epochs) == 5
 
 
-@pytest.mark.xfail(strict=True, reason="bug: the epochs of the warm-up, all infinite, use up the patience")
 def test_early_stopping_waits_for_the_warm_up(events: Events, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Epochs 0 to 3 prepare the hidden layers."""
     scripted(monkeypatch, [0.3, 0.2, 0.25, 0.22])
