@@ -153,9 +153,13 @@ def test_a_failing_point_fails_the_parent_and_leaves_the_others_finished(broken:
 
 def test_a_single_run_has_no_parent_and_is_finished(four: Sweep) -> None:
     """In the same store, after the sweep: nothing of it is left over."""
-    outcome = succeed("train", *POINT, "model=bce", "trainer.max_epochs=1", f"output_dir={four.folder}")
+    plotted = ("report.plots=true", "report.formats=[svg]", "fit.data=observed", f"output_dir={four.folder}")
+    outcome = succeed("train", *POINT, "model=bce", *plotted)
     run = four.runs[-1]
 
     assert "mlflow.parentRunId" not in run.data.tags
     assert run.info.status == "FINISHED"
     assert f"tracking: run {run.info.run_id}" in outcome.out
+    stored = {Path(item.path).name for item in four.client.list_artifacts(run.info.run_id, "plots")}
+    assert stored == {path.name for path in (outcome.path.parent / "plots").iterdir()}
+    assert {"templates.svg", "training.svg", "prefit.svg", "postfit.svg"} <= stored

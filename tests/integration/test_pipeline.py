@@ -127,6 +127,7 @@ CLOSURE = [
     *[(experiment, model, ()) for experiment in EXPERIMENTS for model in MODELS],
     *[(experiment, model, ("likelihood.staterror=false",)) for experiment in EXPERIMENTS for model in MODELS],
     ("synthetic", "inferno", ("nuisance=r_free",)),
+    ("synthetic", "inferno", ("nuisance=r_free", "likelihood.staterror=false")),
     ("synthetic", "inferno", ("nuisance=r_lambda_free",)),
     ("synthetic", "inferno", ("nuisance=r_lambda_b",)),
     ("synthetic", "inferno", ("nuisance=r_lambda_b", "likelihood.staterror=false")),
@@ -246,7 +247,7 @@ def test_same_seed_same_numbers_and_another_seed_others(model: str, runs: Runs, 
     assert other.results.parameters["mu"].hesse != first.results.parameters["mu"].hesse
 
 
-def test_seed_of_ntuples_divides_them_and_starts_the_network(tmp_path: Path) -> None:
+def test_zero_is_a_seed_of_its_own_and_the_files_stay_the_same(tmp_path: Path) -> None:
     config = own_analysis(tmp_path / "analysis")
 
     def train(*overrides: str) -> Results:

@@ -40,6 +40,13 @@ class Epoch:
     loss: float
     evaluation: Evaluation
 
+    def said(self) -> str:
+        """Return what a line of progress says of the validation."""
+        if self.evaluation is WARM_UP:
+            return "warm-up"
+        soft, hard = math.sqrt(self.evaluation.soft), math.sqrt(self.evaluation.hard)
+        return f"sigma(mu) soft {soft:.4f} hard {hard:.4f}  bins {self.evaluation.n_bins}"
+
     def metrics(self) -> dict[str, float | None]:
         """Return the numbers to log, by name; None where the information was singular."""
         values = {
@@ -90,15 +97,7 @@ class Validation(Callback):
         pl_module.log("validation/sigma_mu_soft", math.sqrt(evaluation.soft), prog_bar=True)
         every = max(1, (trainer.max_epochs or 1) // LINES)
         if self.lines and (epoch.number % every == every - 1 or epoch.number == 0):
-            log.info(
-                "epoch %3d/%d  loss %.4f  sigma(mu) soft %.4f hard %.4f  bins %d",
-                epoch.number + 1,
-                trainer.max_epochs,
-                epoch.loss,
-                math.sqrt(evaluation.soft),
-                math.sqrt(evaluation.hard),
-                evaluation.n_bins,
-            )
+            log.info("epoch %3d/%d  loss %.4f  %s", epoch.number + 1, trainer.max_epochs, epoch.loss, epoch.said())
 
     def _smoothed(self, max_epochs: int | None) -> float:
         """Mean of the hard value over the last epochs; infinite before there are as many.
