@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from integration.conftest import (
     FEW_EVENTS,
@@ -279,6 +280,12 @@ def test_output_folder_is_below_a_file(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("")
     refuse(*SYNTHETIC, output=file / "outputs", error="OutputError", says=(str(file), "output_dir=..."))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.xfail(strict=True, reason="bug: Lightning's MisconfigurationException comes through as a traceback")
+def test_gpu_is_asked_for_where_there_is_none(tmp_path: Path) -> None:
+    refuse(*SYNTHETIC, "trainer=gpu", output=tmp_path, error="ConfigError", says=("trainer", "gpu", "trainer=auto"))
 
 
 @pytest.mark.parametrize("step", ["train", "fit"])

@@ -61,6 +61,8 @@ def run(config: TrainConfig, composed: Any) -> None:
     tracking.check(config.tracking)
     params = OmegaConf.to_container(composed, resolve=True)
     assert isinstance(params, dict)
+    config_path = job.folder / "config.yaml"
+    config_path.write_text(OmegaConf.to_yaml(composed, resolve=True), encoding="utf-8")
     tags = {"seed": str(config.seed), "code_version": version, "model": config.model.kind}
     name = f"{config.dataset.name} {config.model.kind}" if job.sweep is None else job.name
     with tracking.run(
@@ -77,6 +79,7 @@ def run(config: TrainConfig, composed: Any) -> None:
                 [{name: x for name, x in epoch.items() if x is not None} for epoch in results.training.history]
             )
         logged.metrics(results.metrics())
+        logged.artifacts([config_path])
         for folder, paths in files.items():
             logged.artifacts(paths, folder or None)
     from inferno_cli import report
@@ -143,9 +146,6 @@ def pipeline(config: TrainConfig, folder: Path, version: str) -> tuple[Results, 
     files = {"": [results_path, built.path, built.config, templates_path], "plots": list(plots)}
     if config.tracking.log_checkpoint:
         files["checkpoints"] = [trained.checkpoint]
-    hydra_config = folder / ".hydra" / "config.yaml"
-    if hydra_config.exists():
-        files["config"] = sorted(hydra_config.parent.glob("*.yaml"))
     return record, files
 
 
