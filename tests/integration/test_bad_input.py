@@ -68,12 +68,7 @@ CONFIG = {
 }
 
 
-UNNAMED = pytest.mark.xfail(strict=True, reason="bug: Hydra's message does not say which group")
-
-
-@pytest.mark.parametrize(
-    "override", [pytest.param(key, marks=UNNAMED) if key == "dataset=null" else key for key in CONFIG]
-)
+@pytest.mark.parametrize("override", list(CONFIG))
 def test_configuration(override: str, tmp_path: Path) -> None:
     refuse(*SYNTHETIC[:1], *SYNTHETIC[2:], override, output=tmp_path, error="ConfigError", says=CONFIG[override])
 
@@ -252,7 +247,6 @@ def test_one_bin_with_a_free_parameter(tmp_path: Path) -> None:
     refuse(*SYNTHETIC, *overrides, output=tmp_path, error="SingularInformationError", says=says)
 
 
-@pytest.mark.xfail(strict=True, reason="bug: MINOS that ran into a bound is accepted; HESSE is 0.14 instead of 0.41")
 def test_bounds_narrower_than_the_error(tmp_path: Path) -> None:
     says = ("mu", "bound", "likelihood.poi_bounds")
     refuse(*SYNTHETIC, "likelihood.poi_bounds=[0.9,1.1]", output=tmp_path, error="FitFailedError", says=says[:1])
@@ -283,7 +277,6 @@ def test_output_folder_is_below_a_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-@pytest.mark.xfail(strict=True, reason="bug: Lightning's MisconfigurationException comes through as a traceback")
 def test_gpu_is_asked_for_where_there_is_none(tmp_path: Path) -> None:
     refuse(*SYNTHETIC, "trainer=gpu", output=tmp_path, error="ConfigError", says=("trainer", "gpu", "trainer=auto"))
 

@@ -139,7 +139,7 @@ def _run(name: str, arguments: list[str], debug: bool) -> None:
         raise ConfigError(str(error).splitlines()[0]) from error
     except ValueError as error:
         if composing and not isinstance(error, InfernoError):  # Hydra's own, such as for dataset=null
-            raise ConfigError(str(error).splitlines()[0]) from error
+            raise ConfigError(f"{' '.join(overrides)}: {str(error).splitlines()[0]}") from error
         raise
 
 

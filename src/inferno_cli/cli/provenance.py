@@ -34,7 +34,7 @@ class Job:
 
     Attributes:
         folder: Its output folder.
-        name: Its overrides, or the step's name without any.
+        name: What tells it from the other jobs of its sweep: the overrides that not all of them have.
         sweep: Folder of the multirun that it belongs to, or None.
     """
 
@@ -47,8 +47,12 @@ class Job:
         """Return the job that Hydra is running."""
         from hydra.core.hydra_config import HydraConfig
         from hydra.types import RunMode
+        from omegaconf import OmegaConf
 
         hydra = HydraConfig.get()
-        name = ",".join(text.lstrip("+") for text in hydra.overrides.task if not text.startswith("tracking"))
-        sweep = Path(hydra.sweep.dir).absolute() if hydra.mode == RunMode.MULTIRUN else None
-        return cls(Path(hydra.runtime.output_dir), name or str(hydra.job.config_name), sweep)
+        if hydra.mode != RunMode.MULTIRUN:
+            return cls(Path(hydra.runtime.output_dir), str(hydra.job.config_name), None)
+        sweep = Path(hydra.sweep.dir).absolute()
+        shared = OmegaConf.load(sweep / "multirun.yaml").hydra.overrides.task
+        own = [text for text in hydra.overrides.task if text not in shared] or list(hydra.overrides.task)
+        return cls(Path(hydra.runtime.output_dir), ",".join(text.lstrip("+") for text in own), sweep)

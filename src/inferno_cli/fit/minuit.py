@@ -146,7 +146,7 @@ class Fitter:
                 raise FitFailedError(f"MINUIT's minimum on {self.where} is not valid: {_state(minuit)}")
             for name in minos:
                 interval = minuit.merrors[name]
-                if not interval.is_valid:
+                if not interval.is_valid or interval.at_lower_limit or interval.at_upper_limit:
                     raise FitFailedError(
                         f"MINOS of {name} on {self.where} failed: lower valid {interval.lower_valid}, upper valid "
                         f"{interval.upper_valid}, at limit {interval.at_lower_limit or interval.at_upper_limit}, "

@@ -37,7 +37,10 @@ def information_matrix(channel: Channel, theta: Tensor | None = None) -> Tensor:
         Shape (P, P), staterror parameters profiled out; differentiable with respect to the templates.
     """
     yields, jacobian = yields_and_jacobian(channel, channel.init if theta is None else theta)
-    weighted = jacobian / bin_variance(channel, yields)[:, None]
+    variance = bin_variance(channel, yields)[:, None]
+    # A bin that nothing can fill says nothing; one that only a variation fills is left to make the matrix infinite.
+    unused = (variance == 0) & (jacobian == 0).all(dim=1, keepdim=True)
+    weighted = jacobian / torch.where(unused, torch.ones_like(variance), variance)
     return jacobian.T @ weighted + torch.diag(channel.constrained.to(jacobian))
 
 

@@ -65,6 +65,10 @@ class Evaluation:
     correlations: dict[str, float]
 
 
+NOTHING = Evaluation(math.inf, math.inf, 0, {}, {})
+"""What a network is worth whose outputs mean nothing: it is warming up, or has diverged."""
+
+
 @torch.no_grad()
 def evaluate(module: SummaryModule, samples: Sequence[Sample], rule: Binning) -> Evaluation:
     """Evaluate a network once over a whole split.
@@ -73,6 +77,8 @@ def evaluate(module: SummaryModule, samples: Sequence[Sample], rule: Binning) ->
     that the merging asks for: the value predicts that fit. A singular information matrix counts as infinite variance.
     """
     logits = [outputs(module, torch.from_numpy(sample.features)) for sample in samples]
+    if not all(bool(torch.isfinite(output).all()) for output in logits):
+        return NOTHING
     batch = to_tensors(samples, module.device)
     try:
         soft = float(poi_variance(module.soft_channel(batch, [module.soft(output) for output in logits])))

@@ -17,17 +17,16 @@ import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, TQDMProgressBar
 
 from inferno_cli.config import Binning, Measurement, TrainConfig, Trainer
-from inferno_cli.errors import SingularInformationError
+from inferno_cli.errors import ConfigError, SingularInformationError
 from inferno_cli.events import Events, Sample
 from inferno_cli.training.batches import StratifiedBatches
-from inferno_cli.training.evaluation import Evaluation, evaluate
+from inferno_cli.training.evaluation import NOTHING, Evaluation, evaluate
 from inferno_cli.training.modules import SummaryModule, create
 
 log = logging.getLogger(__name__)
 
 MONITOR = "selection"
 """Hard validation value that selects the epoch: the mean over the last epochs, 5% of all."""
-WARM_UP = Evaluation(math.inf, math.inf, 0, {}, {})
 LINES = 10
 """Lines of progress in a log."""
 
@@ -42,8 +41,8 @@ class Epoch:
 
     def said(self) -> str:
         """Return what a line of progress says of the validation."""
-        if self.evaluation is WARM_UP:
-            return "warm-up"
+        if self.evaluation is NOTHING:
+            return "no bins yet"
         soft, hard = math.sqrt(self.evaluation.soft), math.sqrt(self.evaluation.hard)
         return f"sigma(mu) soft {soft:.4f} hard {hard:.4f}  bins {self.evaluation.n_bins}"
 
@@ -89,7 +88,7 @@ class Validation(Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Evaluate and log."""
         assert isinstance(pl_module, SummaryModule)
-        evaluation = WARM_UP if pl_module.warming_up else evaluate(pl_module, self.samples, self.rule)
+        evaluation = NOTHING if pl_module.warming_up else evaluate(pl_module, self.samples, self.rule)
         epoch = Epoch(trainer.current_epoch, float(trainer.callback_metrics["loss"]), evaluation)
         self.epochs.append(epoch)
         pl_module.log("validation/sigma_mu_hard", math.sqrt(evaluation.hard), prog_bar=True)
@@ -111,12 +110,11 @@ class Validation(Callback):
 
 
 class _EarlyStopping(EarlyStopping):
-    """Early stopping that does not count the warm-up."""
+    """Early stopping that counts from the first finite value: not the warm-up, nor the running mean's first epochs."""
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Check, once the bins mean something."""
-        assert isinstance(pl_module, SummaryModule)
-        if not pl_module.warming_up:
+        if math.isfinite(float(trainer.callback_metrics[MONITOR])):
             super().on_train_epoch_end(trainer, pl_module)
 
 
@@ -137,6 +135,11 @@ def _accelerator(settings: Trainer) -> str:
     # Apple's MPS has no float64, which the likelihood needs; `auto` there means the CPU.
     if settings.accelerator == "auto" and not torch.cuda.is_available():
         return "cpu"
+    if settings.accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
+        raise ConfigError(
+            f"trainer.accelerator is {settings.accelerator!r}, but torch sees no CUDA device. "
+            "Use trainer=cpu, or trainer=auto to take a GPU where there is one"
+        )
     return settings.accelerator
 
 
