@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -156,6 +156,20 @@ class Fitter:
             raise FitFailedError(f"MINUIT gave values that are not finite on {self.where}")
         return result
 
+    def _minima(self, what: str, function: Callable[..., Any], **arguments: Any) -> Any:
+        """Call a function of cabinetry that needs minima only, no errors.
+
+        Beyond one sigma the second derivative of the interpolation jumps, and MINUIT's covariance, which nobody reads
+        here, can fail where the minimum is found: then again with strategy 0, which does not ask for it.
+        """
+        for strategy in (None, 0):
+            with _minuit() as made:
+                try:
+                    return function(self.model, self.data, strategy=strategy, **arguments, **self._options())
+                except Exception as error:
+                    failure, state = error, _state(made[-1]) if made and made[-1].fmin else str(error)
+        raise FitFailedError(f"{what} on {self.where} did not converge: {state}") from failure
+
     def stat_only(self, best: Any, poi: int) -> Estimate:
         """Fit the POI with all other parameters fixed at their best fit."""
         name = best.labels[poi]
@@ -173,31 +187,20 @@ class Fitter:
         name, half = best.labels[poi], SCAN_RANGE * best.uncertainty[poi]
         low, high = self.model.config.suggested_bounds()[poi]
         lower, upper = max(low, best.bestfit[poi] - half), min(high, best.bestfit[poi] + half)
-        with _minuit() as made:
-            try:
-                result = cabinetry.fit.scan(
-                    self.model,
-                    self.data,
-                    name,
-                    par_range=(lower, upper),
-                    n_steps=self.settings.scan_points,
-                    **self._options(),
-                )
-            except Exception as error:
-                state = _state(made[-1]) if made and made[-1].fmin else str(error)
-                raise FitFailedError(f"the scan of {name} on {self.where} did not converge: {state}") from error
+        result = self._minima(
+            f"the scan of {name}",
+            cabinetry.fit.scan,
+            par_name=name,
+            par_range=(lower, upper),
+            n_steps=self.settings.scan_points,
+        )
         return Scan(name, tuple(result.parameter_values.tolist()), tuple(result.delta_nlls.tolist()))
 
     def significance(self) -> Significance:
         """Discovery significance of the POI, from the asymptotic distribution of q0."""
         import cabinetry
 
-        with _minuit() as made:
-            try:
-                result = cabinetry.fit.significance(self.model, self.data, **self._options())
-            except Exception as error:
-                state = _state(made[-1]) if made and made[-1].fmin else str(error)
-                raise FitFailedError(f"the fit without signal on {self.where} did not converge: {state}") from error
+        result = self._minima("the fit without signal", cabinetry.fit.significance)
         return Significance(
             expected=float(result.expected_significance),
             observed=float(result.observed_significance),
