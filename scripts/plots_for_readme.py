@@ -1,6 +1,6 @@
 """Draw the picture of the README again: the templates of the main job.
 
-    python scripts/plots_for_readme.py
+python scripts/plots_for_readme.py
 """
 
 from __future__ import annotations
