@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -54,7 +55,7 @@ SPREAD = 3.0
 SPREAD_EVENTS = 10_000
 
 
-class SummaryModule(pl.LightningModule):
+class SummaryModule(pl.LightningModule, ABC):
     """A network that sorts events into bins, softly for the gradient and hard for the histogram."""
 
     n_outputs: int
@@ -75,17 +76,17 @@ class SummaryModule(pl.LightningModule):
         outputs = 1 if model.kind == "bce" else model.bins
         self.network = mlp(mean, deviation, model.hidden, outputs, model.activation)
 
+    @abstractmethod
     def soft(self, logits: Tensor) -> Tensor:
         """Membership of each bin, shape (..., n_bins), float64, rows sum to 1."""
-        raise NotImplementedError
 
+    @abstractmethod
     def hard(self, logits: Tensor) -> Tensor:
         """Bin of each event, shape (...)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def loss(self, batch: Batch, logits: list[Tensor]) -> Tensor:
         """Loss of a batch, given the network's outputs for each sample, shape (n_views, n_events, n_outputs)."""
-        raise NotImplementedError
 
     @property
     def warming_up(self) -> bool:
