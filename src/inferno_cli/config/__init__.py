@@ -1,31 +1,29 @@
 """The configuration: its schema, its checks, and where its files are."""
 
+from inferno_cli.config.datasets import Dataset, NtupleDataset, NtupleSample, Splits, SyntheticDataset
 from inferno_cli.config.load import config_folder, resolve
 from inferno_cli.config.measurement import Measurement
 from inferno_cli.config.schema import (
-    POI,
-    AnySystematic,
     Binning,
-    Dataset,
     Fit,
     FitConfig,
-    FreeNormalisation,
     Likelihood,
     Model,
-    NormalisationSystematic,
-    NtupleDataset,
-    NtupleSample,
     Nuisance,
     Report,
-    ShapeSystematic,
-    Splits,
     Step,
-    SyntheticDataset,
     Tracking,
     TrainConfig,
     Trainer,
-    TransformSystematic,
     UiConfig,
+)
+from inferno_cli.config.section import POI
+from inferno_cli.config.systematics import (
+    AnySystematic,
+    FreeNormalisation,
+    NormalisationSystematic,
+    ShapeSystematic,
+    TransformSystematic,
     WeightSystematic,
 )
 

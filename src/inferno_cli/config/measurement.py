@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from inferno_cli.config.schema import POI, FreeNormalisation, NormalisationSystematic, TrainConfig
+from inferno_cli.config.schema import TrainConfig
+from inferno_cli.config.section import POI
+from inferno_cli.config.systematics import FreeNormalisation, NormalisationSystematic
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,149 @@
+"""Datasets: the synthetic mixture, and flat ntuples."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from inferno_cli.config.section import Finite, Fraction, Names, Positive, Section
+from inferno_cli.config.systematics import (
+    AnySystematic,
+    ShapeSystematic,
+    TransformSystematic,
+    WeightSystematic,
+)
+
+
+class Splits(Section):
+    """Shares of the events (by event id) for training, model selection and the fitted templates."""
+
+    train: Fraction
+    validation: Fraction
+    template: Fraction
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        total = self.train + self.validation + self.template
+        if abs(total - 1) > 1e-9:
+            raise ValueError(f"train + validation + template is {total:g}, expected 1")
+        return self
+
+
+class MixtureYields(Section):
+    """Expected events."""
+
+    signal: Positive
+    background: Positive
+
+
+class MixtureParameters(Section):
+    """Nominal parameters of the background."""
+
+    r: Finite
+    rate: Annotated[Positive, Field(alias="lambda")]
+
+
+class GeneratedEvents(Section):
+    """Generated events of each split."""
+
+    train: Annotated[int, Field(ge=100)]
+    validation: Annotated[int, Field(ge=100)]
+    template: Annotated[int, Field(ge=100)]
+
+
+class SyntheticDataset(Section):
+    """The three-dimensional mixture of arXiv:1806.04743, section 4.1."""
+
+    kind: Literal["synthetic"]
+    name: str
+    yields: MixtureYields
+    signal_mean: tuple[Finite, Finite]
+    """Mean of (x0, x1) for the signal. The paper prints (1, 1); its code and its tables have (0, 0)."""
+    nominal: MixtureParameters
+    events: GeneratedEvents
+    """Generated events, half of them signal."""
+    downsample_factor: Annotated[float, Field(gt=0, le=1)]
+    systematics: dict[str, AnySystematic]
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        rate = self.nominal.rate
+        for name, systematic in self.systematics.items():
+            if isinstance(systematic, ShapeSystematic | WeightSystematic):
+                raise ValueError(f"systematics.{name}: the synthetic mixture has no trees or weight branches")
+            if isinstance(systematic, TransformSystematic):
+                if systematic.samples != ("background",):
+                    raise ValueError(f"systematics.{name}: r and lambda act on the background alone")
+                if systematic.parameter == "lambda" and systematic.width >= rate:
+                    raise ValueError(
+                        f"systematics.{name}.width is {systematic.width:g}: lambda - width must be above 0 "
+                        f"(nominal {rate:g})"
+                    )
+        return self
+
+    @property
+    def sample_names(self) -> Names:
+        """Samples of the likelihood, signal first."""
+        return ("signal", "background")
+
+
+class NtupleSample(Section):
+    """One sample of the ntuples and its role in the fit."""
+
+    role: Literal["signal", "background", "data"]
+    weight: str | None = None
+    """Overrides the dataset's weight expression; data has none."""
+    split_by: Names | None = None
+    """Branches whose values must not be shared between splits, when they differ from the event id."""
+    tree: str | None = None
+    file: str | None = None
+
+
+class NtupleDataset(Section):
+    """Flat ntuples read with uproot."""
+
+    kind: Literal["ntuples"]
+    name: str
+    path: str
+    """A ROOT file, a folder, a glob, or ``embedded`` for the sample shipped with the package."""
+    file: str
+    """Glob below ``path`` when that is a folder; may hold {sample} and {variation}."""
+    tree: str
+    """Name of the tree; may hold {sample} and {variation}."""
+    variation: str
+    """What {variation} is for a shifted tree; may hold {systematic} and {direction}. Nominal: empty."""
+    features: Annotated[Names, Field(min_length=1)]
+    event_id: Names
+    """Branches that identify an event; they pair the nominal with the shifted trees."""
+    weight: str
+    """Event weight of simulated samples, an expression of branches."""
+    luminosity_scale: Positive
+    downsample_factor: Annotated[float, Field(gt=0, le=1)]
+    samples: dict[str, NtupleSample]
+    splits: Splits
+    systematics: dict[str, AnySystematic]
+
+    @model_validator(mode="after")
+    def _roles(self) -> Self:
+        roles = [sample.role for sample in self.samples.values()]
+        for role in ("signal", "background"):
+            if role not in roles:
+                raise ValueError(f"samples: none has the role {role!r}")
+        if roles.count("data") > 1:
+            raise ValueError("samples: more than one has the role 'data'")
+        for name, systematic in self.systematics.items():
+            if isinstance(systematic, TransformSystematic):
+                raise ValueError(f"systematics.{name}: kind 'transform' belongs to the synthetic dataset")
+            if isinstance(systematic, ShapeSystematic) and not self.event_id:
+                raise ValueError(f"systematics.{name}: pairing shifted events needs dataset.event_id")
+        return self
+
+    @property
+    def sample_names(self) -> Names:
+        """Samples of the likelihood, signal first."""
+        ordered = sorted(self.samples.items(), key=lambda item: item[1].role != "signal")
+        return tuple(name for name, sample in ordered if sample.role != "data")
+
+
+Dataset = SyntheticDataset | NtupleDataset
