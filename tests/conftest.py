@@ -5,8 +5,10 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import hist
@@ -18,9 +20,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import settings
 from omegaconf import DictConfig
 
-from inferno_cli.config import Measurement, TrainConfig, config_folder, resolve
+from inferno_cli.config import Measurement, Morph, TrainConfig, config_folder, resolve
 from inferno_cli.events import NOMINAL, Variation
-from inferno_cli.histograms import Templates
+from inferno_cli.histograms import Templates, scaled
 
 settings.register_profile("inferno", deadline=None, max_examples=25, derandomize=True, database=None)
 settings.load_profile("inferno")
@@ -168,7 +170,7 @@ def make_measurement(
     signal: Sequence[str] = ("signal",),
     free: Mapping[str, Sequence[str]] | None = None,
     normalisation: Mapping[str, tuple[Sequence[str], float, float]] | None = None,
-    shapes: Mapping[str, bool] | None = None,
+    shapes: Mapping[str, bool] = MappingProxyType({}),
     unconstrained: Sequence[str] = (),
     staterror: bool = True,
 ) -> Measurement:
@@ -177,11 +179,24 @@ def make_measurement(
         samples=tuple(samples),
         signal=tuple(signal),
         free={name: tuple(touched) for name, touched in (free or {}).items()},
-        normalisation={name: (tuple(item[0]), *item[1:]) for name, item in (normalisation or {}).items()},
-        shapes=dict(shapes or {}),
+        bounds=dict.fromkeys(free or {}, (0.0, 10.0)),
+        normalisation={
+            name: dict.fromkeys(touched, factors) for name, (touched, *factors) in (normalisation or {}).items()
+        },
+        shapes={name: dict.fromkeys(samples, Morph((name,), normalisation=kept)) for name, kept in shapes.items()},
         unconstrained=tuple(unconstrained),
         staterror=staterror,
     )
+
+
+def prepared(measurement: Measurement, templates: Templates) -> tuple[Measurement, Templates]:
+    """Let the shapes touch the samples that have varied templates, and apply what they say about the yields."""
+    touched = {
+        name: {sample: morph for sample, morph in by_sample.items() if (name, sample) in templates.varied}
+        for name, by_sample in measurement.shapes.items()
+    }
+    measurement = replace(measurement, shapes=touched)
+    return measurement, scaled(templates, measurement)
 
 
 def channel_of(measurement: Measurement, templates: Templates) -> Any:
@@ -190,6 +205,7 @@ def channel_of(measurement: Measurement, templates: Templates) -> Any:
 
     from inferno_cli.likelihood import build_channel
 
+    measurement, templates = prepared(measurement, templates)
     return build_channel(
         measurement,
         torch.from_numpy(templates.nominal),

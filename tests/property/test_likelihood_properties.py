@@ -11,7 +11,7 @@ from conftest import channel_of, make_measurement, make_templates
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inferno_cli.config import Measurement
+from inferno_cli.config import Measurement, Morph
 from inferno_cli.events import NOMINAL
 from inferno_cli.histograms import Templates
 from inferno_cli.likelihood import expected_yields, information_matrix, poi_variance, sample_yields
@@ -34,6 +34,10 @@ class Model:
 
 
 EITHER = st.booleans()
+
+
+def shapes_of(**kept: bool) -> dict[str, dict[str, Morph]]:
+    return dict(make_measurement(SAMPLES, shapes=kept).shapes)
 
 
 @st.composite
@@ -88,7 +92,7 @@ def test_one_sigma_of_a_shape_gives_its_template_exactly(model, case):
 
 @given(models(shapes=st.just(True)), st.sampled_from([0, 1]))
 def test_one_sigma_without_normalisation_keeps_the_yield_and_takes_the_shape(model, side):
-    measurement = replace(model.measurement, shapes={"jes": False, "bend": True}, unconstrained=())
+    measurement = replace(model.measurement, shapes=shapes_of(jes=False, bend=True), unconstrained=())
     channel = channel_of(measurement, model.templates)
     theta = channel.init.clone()
     theta[channel.parameters.index("jes")] = (1.0, -1.0)[side]
@@ -103,9 +107,9 @@ def test_one_sigma_of_a_yield_uncertainty_gives_its_factor_exactly(model, case):
     channel = channel_of(model.measurement, model.templates)
     theta = channel.init.clone()
     theta[channel.parameters.index("xsec")] = sign
-    touched, up, down = model.measurement.normalisation["xsec"]
-    factors = dict.fromkeys(touched, up if direction == "up" else down)
-    expected = [model.templates.values(name) * factors.get(name, 1.0) for name in SAMPLES]
+    factors = model.measurement.normalisation["xsec"]
+    side = 0 if direction == "up" else 1
+    expected = [model.templates.values(name) * factors.get(name, (1.0, 1.0))[side] for name in SAMPLES]
     np.testing.assert_allclose(sample_yields(channel, theta).numpy()[:3], expected, rtol=1e-12)
 
 
@@ -117,7 +121,7 @@ def test_permuting_the_bins_keeps_poi_variance(model, data):
 
 @given(constrained, st.floats(0.01, 0.9), st.sampled_from(SAMPLES))
 def test_another_constrained_nuisance_never_decreases_poi_variance(model, size, sample):
-    extra = {"extra": ((sample,), 1 + size, 1 - size)}
+    extra = {"extra": {sample: (1 + size, 1 - size)}}
     larger = replace(model.measurement, normalisation={**model.measurement.normalisation, **extra})
     assert replace(model, measurement=larger).variance() >= model.variance() * (1 - 1e-10)
 
@@ -127,7 +131,7 @@ def test_another_free_shape_never_decreases_poi_variance(model, size):
     tilt = np.linspace(-size, size, model.templates.n_bins)
     top = model.templates.values("top")
     varied = model.templates.varied | {("free", "top"): (top * (1 + tilt), top * (1 - tilt))}
-    shapes = {**model.measurement.shapes, "free": True}
+    shapes = {**model.measurement.shapes, **shapes_of(free=True)}
     nominal = {name: model.templates.values(name) for name in SAMPLES}
     larger = Model(
         replace(model.measurement, shapes=shapes, unconstrained=("free",)), make_templates(nominal, varied=varied)

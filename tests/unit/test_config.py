@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from inferno_cli.config import (
     FitConfig,
     Measurement,
+    Morph,
     NtupleDataset,
     SyntheticDataset,
     TrainConfig,
@@ -181,8 +182,8 @@ def test_an_unknown_kind_is_named_briefly(overrides, key):
 
 
 def test_a_size_may_differ_between_up_and_down():
-    assert compose("dataset.systematics.b.size=[0.1,-0.2]").systematic("b").factors == (1.1, 0.8)
-    assert compose("dataset.systematics.b.size=0.1").systematic("b").factors == (1.1, 0.9)
+    assert compose("dataset.systematics.b.size=[0.1,-0.2]").dataset.systematics["b"].factors == (1.1, 0.8)
+    assert compose("dataset.systematics.b.size=0.1").dataset.systematics["b"].factors == (1.1, 0.9)
 
 
 @pytest.mark.parametrize("size", ["[0.1,-0.2,0.3]", "[0.1]", "[1.5,-0.1]", "[0.1,-1.0]"])
@@ -267,7 +268,7 @@ def test_samples_of_the_likelihood_keep_the_order_of_the_dataset():
 def test_the_measurement_says_what_each_nuisance_parameter_does():
     config = compose(
         *TOP,
-        "+dataset.systematics.lumi={kind:normalisation,size:0.02,samples:[TTJets_signal,STJets,WZJets]}",
+        "dataset.systematics.lumi={kind:normalisation,size:0.02,samples:[TTJets_signal,STJets,WZJets]}",
         "dataset.systematics.jes.kind=shape",
         "+dataset.systematics.jes.normalisation=false",
         "nuisance.fit=[jes,QCD_norm,lumi]",
@@ -277,8 +278,9 @@ def test_the_measurement_says_what_each_nuisance_parameter_does():
     assert measurement.samples == ("TTJets_signal", "STJets", "QCD")
     assert measurement.signal == ("TTJets_signal",)
     assert measurement.free == {"QCD_norm": ("QCD",)}
-    assert measurement.normalisation == {"lumi": (("TTJets_signal", "STJets"), 1.02, 0.98)}
-    assert measurement.shapes == {"jes": False}
+    assert measurement.normalisation == {"lumi": {"TTJets_signal": (1.02, 0.98), "STJets": (1.02, 0.98)}}
+    jes = Morph(("jes",), normalisation=False)
+    assert measurement.shapes == {"jes": {"TTJets_signal": jes, "STJets": jes}}
     assert measurement.unconstrained == ()
     assert measurement.parameters == ("mu", "QCD_norm", "lumi", "jes")
     assert measurement.staterror
@@ -300,7 +302,7 @@ def test_closest_offers_a_neighbour_or_the_list():
 
 
 # ------------------------------------------------------------------------------------------ files under conf
-OF_TOP = {"jes", "jes_qcd_norm", "qcd_norm"}
+OF_TOP = ("jes", "qcd_norm", "jes_qcd_norm", "shape", "weights", "shift", "all")
 
 
 def test_the_config_folder_is_that_of_the_checkout():
@@ -364,7 +366,7 @@ def test_the_benchmarks_have_the_published_constraints():
         found[number] = {
             name: "free"
             if name in config.nuisance.unconstrained
-            else getattr(config.systematic(name), "width", None) or config.systematic(name).size
+            else getattr(config.dataset.systematics[name], "width", None) or config.dataset.systematics[name].size
             for name in config.nuisance.fit
         }
     assert found == {

@@ -79,8 +79,9 @@ def pyhf_model(measurement: Measurement, templates: Templates) -> Any:
         for factor, touched in measurement.free.items():
             if parent in touched:
                 modifiers.append({"name": factor, "type": "normfactor", "data": None})
-        for systematic, (touched, up, down) in measurement.normalisation.items():
-            if parent in touched:
+        for systematic, by_sample in measurement.normalisation.items():
+            if parent in by_sample:
+                up, down = by_sample[parent]
                 modifiers.append({"name": systematic, "type": "normsys", "data": {"hi": up, "lo": down}})
         if name != parent:
             factor = name.partition("@")[2]
@@ -90,7 +91,7 @@ def pyhf_model(measurement: Measurement, templates: Templates) -> Any:
             if touched != name or systematic in measurement.unconstrained:
                 continue
             total, total_up, total_down = values.sum(), up.sum(), down.sum()
-            if measurement.shapes[systematic]:
+            if measurement.shapes[systematic][touched].normalisation:
                 data = {"hi": total_up / total, "lo": total_down / total}
                 modifiers.append({"name": systematic, "type": "normsys", "data": data})
             data = {"hi_data": (up * total / total_up).tolist(), "lo_data": (down * total / total_down).tolist()}

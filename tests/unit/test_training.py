@@ -447,7 +447,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch, values: list[float]) -> list[dict[
     """Let the validation say ``values``; return the weights of the network at each epoch as they come."""
     states: list[dict[str, Tensor]] = []
 
-    def said(module: SummaryModule, samples: Any, rule: Any) -> Evaluation:
+    def said(module: SummaryModule, samples: Any, rule: Any, fitted: Any) -> Evaluation:
         states.append({name: value.clone() for name, value in module.state_dict().items()})
         return Evaluation(soft=0.01, hard=values[len(states) - 1], n_bins=3, deviations={}, correlations={})
 

@@ -13,9 +13,9 @@ import pyhf
 import pytest
 import torch
 import yaml
-from conftest import channel_of, compose, make_measurement, make_templates
+from conftest import channel_of, compose, make_measurement, make_templates, prepared
 
-from inferno_cli.config import FreeNormalisation, Measurement
+from inferno_cli.config import Measurement
 from inferno_cli.errors import FitFailedError, TemplateError, WorkspaceError
 from inferno_cli.fit import fit_workspace, read_workspace
 from inferno_cli.histograms import Templates
@@ -59,13 +59,10 @@ def measure(**changes) -> Measurement:
 
 
 def write(folder, measurement: Measurement, templates: Templates | None = None, **changes) -> Workspace:
-    bounds = changes.pop("bounds", (0.0, 10.0))
-    definitions = {
-        name: FreeNormalisation(kind="free", samples=touched, bounds=bounds)
-        for name, touched in measurement.free.items()
-    }
+    measurement = replace(measurement, bounds=dict.fromkeys(measurement.free, changes.pop("bounds", (0.0, 10.0))))
+    measurement, templates = prepared(measurement, templates or toy())
     settings = {"poi_bounds": (-20.0, 20.0), "observed": False, "folder": folder} | changes
-    return build(templates or toy(), measurement, definitions, **settings)
+    return build(templates, measurement, **settings)
 
 
 def model_of(workspace: Workspace):

@@ -1,8 +1,9 @@
 """The configuration: its schema, its checks, and where its files are."""
 
 from inferno_cli.config.datasets import Dataset, NtupleDataset, NtupleSample, Splits, SyntheticDataset
+from inferno_cli.config.effects import Effect
 from inferno_cli.config.load import config_folder, resolve
-from inferno_cli.config.measurement import Measurement
+from inferno_cli.config.measurement import Measurement, Morph
 from inferno_cli.config.schema import (
     Binning,
     Fit,
@@ -23,6 +24,7 @@ from inferno_cli.config.systematics import (
     FreeNormalisation,
     NormalisationSystematic,
     ShapeSystematic,
+    ShiftSystematic,
     TransformSystematic,
     WeightSystematic,
 )
@@ -32,18 +34,21 @@ __all__ = [
     "AnySystematic",
     "Binning",
     "Dataset",
+    "Effect",
     "Fit",
     "FitConfig",
     "FreeNormalisation",
     "Likelihood",
     "Measurement",
     "Model",
+    "Morph",
     "NormalisationSystematic",
     "NtupleDataset",
     "NtupleSample",
     "Nuisance",
     "Report",
     "ShapeSystematic",
+    "ShiftSystematic",
     "Splits",
     "Step",
     "SyntheticDataset",

@@ -6,10 +6,12 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from inferno_cli.config.section import Finite, Fraction, Names, Positive, Section
+from inferno_cli.config.effects import require_consistent
+from inferno_cli.config.section import POI, Finite, Fraction, Names, Positive, Section
 from inferno_cli.config.systematics import (
     AnySystematic,
     ShapeSystematic,
+    ShiftSystematic,
     TransformSystematic,
     WeightSystematic,
 )
@@ -72,6 +74,8 @@ class SyntheticDataset(Section):
         for name, systematic in self.systematics.items():
             if isinstance(systematic, ShapeSystematic | WeightSystematic):
                 raise ValueError(f"systematics.{name}: the synthetic mixture has no trees or weight branches")
+            if systematic.modifier_name is not None or not systematic.correlated:
+                raise ValueError(f"systematics.{name}: on the synthetic mixture every systematic is one parameter")
             if isinstance(systematic, TransformSystematic):
                 if systematic.samples != ("background",):
                     raise ValueError(f"systematics.{name}: r and lambda act on the background alone")
@@ -80,12 +84,18 @@ class SyntheticDataset(Section):
                         f"systematics.{name}.width is {systematic.width:g}: lambda - width must be above 0 "
                         f"(nominal {rate:g})"
                     )
+        _require_known(self.systematics, self.sample_names, self.features)
         return self
 
     @property
     def sample_names(self) -> Names:
         """Samples of the likelihood, signal first."""
         return ("signal", "background")
+
+    @property
+    def features(self) -> Names:
+        """Names of the features."""
+        return ("x0", "x1", "x2")
 
 
 class NtupleSample(Section):
@@ -137,6 +147,7 @@ class NtupleDataset(Section):
                 raise ValueError(f"systematics.{name}: kind 'transform' belongs to the synthetic dataset")
             if isinstance(systematic, ShapeSystematic) and not self.event_id:
                 raise ValueError(f"systematics.{name}: pairing shifted events needs dataset.event_id")
+        _require_known(self.systematics, self.sample_names, self.features)
         return self
 
     @property
@@ -144,6 +155,24 @@ class NtupleDataset(Section):
         """Samples of the likelihood, signal first."""
         ordered = sorted(self.samples.items(), key=lambda item: item[1].role != "signal")
         return tuple(name for name, sample in ordered if sample.role != "data")
+
+
+def _require_known(systematics: dict[str, AnySystematic], samples: Names, features: Names) -> None:
+    """Check the samples, features and parameters that the systematics name."""
+    from inferno_cli.errors import closest
+
+    for name, systematic in systematics.items():
+        if POI in (name, systematic.modifier_name):
+            raise ValueError(f"systematics.{name}: {POI!r} is the parameter of interest")
+        for sample in systematic.samples:
+            if sample not in samples:
+                raise ValueError(f"systematics.{name}.samples: unknown sample {sample!r}{closest(sample, samples)}")
+        if isinstance(systematic, ShiftSystematic) and systematic.feature not in features:
+            raise ValueError(
+                f"systematics.{name}.feature: {systematic.feature!r} is not in dataset.features"
+                f"{closest(systematic.feature, features)}"
+            )
+    require_consistent(systematics, samples)
 
 
 Dataset = SyntheticDataset | NtupleDataset

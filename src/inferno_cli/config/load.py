@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -65,7 +66,9 @@ def _describe(item: Any, schema: type[BaseModel]) -> str:
     if item["type"] == "union_tag_invalid":
         return f"{key}.kind is {item['ctx']['tag']!r}; expected one of {item['ctx']['expected_tags']}"
     if item["type"] == "value_error":
-        return f"{key}: {message}" if key else message
+        # A check of a whole section names the key in it that is wrong.
+        glue = "." if re.match(r"[a-z_]+(\.\w+)*: ", message) else ": "
+        return f"{key}{glue}{message}" if key else message
     found = json.dumps(item["input"], default=str)
     return f"{key} is {found}; {message[:1].lower()}{message[1:]}"
 

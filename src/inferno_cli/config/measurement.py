@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from inferno_cli.config.schema import TrainConfig
-from inferno_cli.config.section import POI
-from inferno_cli.config.systematics import FreeNormalisation, NormalisationSystematic
+from inferno_cli.config.section import POI, Names
+from inferno_cli.config.systematics import FreeNormalisation, MorphSystematic, NormalisationSystematic
+
+
+@dataclass(frozen=True)
+class Morph:
+    """How the templates of a variation are used in the likelihood.
+
+    Attributes:
+        scale: One standard deviation is this many times the variation.
+        normalisation: Whether the change of the yield counts.
+        members: Labels of the variations: one, or several of an envelope, which are summed in quadrature.
+    """
+
+    members: Names
+    scale: float = 1.0
+    normalisation: bool = True
 
 
 @dataclass(frozen=True)
@@ -17,47 +32,61 @@ class Measurement:
     Attributes:
         samples: Names, in the order of the templates.
         signal: Those that the POI scales.
-        free: NormFactors and the samples that they scale.
-        normalisation: Yield uncertainties: the samples, and the factors at +1 and -1.
-        shapes: Systematics with varied templates: whether their change of the yield counts.
+        free: NormFactors: the samples that they scale.
+        bounds: Range of each NormFactor of ``free``.
+        normalisation: Yield uncertainties: for each sample the factors at +1 and -1.
+        shapes: Parameters with varied templates: for each sample how these are used.
         unconstrained: Shapes without a constraint term.
         staterror: Whether the statistical errors of the templates are in the likelihood.
     """
 
-    samples: tuple[str, ...]
-    signal: tuple[str, ...]
-    free: Mapping[str, tuple[str, ...]]
-    normalisation: Mapping[str, tuple[tuple[str, ...], float, float]]
-    shapes: Mapping[str, bool]
-    unconstrained: tuple[str, ...]
+    samples: Names
+    signal: Names
+    free: Mapping[str, Names]
+    bounds: Mapping[str, tuple[float, float]]
+    normalisation: Mapping[str, Mapping[str, tuple[float, float]]]
+    shapes: Mapping[str, Mapping[str, Morph]]
+    unconstrained: Names
     staterror: bool
 
     @classmethod
-    def from_config(cls, config: TrainConfig, names: Sequence[str]) -> Measurement:
-        """Return the measurement with the nuisance parameters ``names``."""
-        free: dict[str, tuple[str, ...]] = {}
-        normalisation: dict[str, tuple[tuple[str, ...], float, float]] = {}
-        shapes: dict[str, bool] = {}
-        for name in names:
-            item = config.systematic(name)
-            touched = tuple(sample for sample in item.samples if sample in config.sample_names)
+    def from_config(cls, config: TrainConfig, names: Names) -> Measurement:
+        """Return the measurement with the nuisance parameters of the systematics ``names``."""
+        free: dict[str, Names] = {}
+        bounds: dict[str, tuple[float, float]] = {}
+        normalisation: dict[str, dict[str, tuple[float, float]]] = {}
+        shapes: dict[str, dict[str, Morph]] = {}
+        for effect in config.effects(names):
+            item, parameter, sample = effect.definition, effect.parameter, effect.sample
             if isinstance(item, FreeNormalisation):
-                free[name] = touched
+                free[parameter] = (*free.get(parameter, ()), sample)
+                bounds[parameter] = item.bounds
             elif isinstance(item, NormalisationSystematic):
-                normalisation[name] = (touched, *item.factors)
+                normalisation.setdefault(parameter, {})[sample] = item.factors
+            elif isinstance(item, MorphSystematic):
+                morph = Morph(tuple(effect.members), item.scale, item.normalisation)
+                shapes.setdefault(parameter, {})[sample] = morph
             else:
-                shapes[name] = getattr(item, "normalisation", True)
+                shapes.setdefault(parameter, {})[sample] = Morph((parameter,))
+        freed = config.parameters(tuple(name for name in config.nuisance.unconstrained if name in names))
         return cls(
             samples=config.sample_names,
             signal=config.signal_names,
             free=free,
+            bounds=bounds,
             normalisation=normalisation,
             shapes=shapes,
-            unconstrained=tuple(name for name in config.nuisance.unconstrained if name in names),
+            unconstrained=freed,
             staterror=config.likelihood.staterror,
         )
 
     @property
-    def parameters(self) -> tuple[str, ...]:
+    def parameters(self) -> Names:
         """Names of all parameters but the staterror's, the POI first."""
         return (POI, *self.free, *self.normalisation, *self.shapes)
+
+    @property
+    def variations(self) -> Names:
+        """Labels of the variations of the events that the shapes are made of."""
+        morphs = [morph for by_sample in self.shapes.values() for morph in by_sample.values()]
+        return tuple(dict.fromkeys(label for morph in morphs for label in morph.members))

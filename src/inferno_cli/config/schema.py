@@ -11,8 +11,9 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from inferno_cli.config.datasets import Dataset, NtupleDataset
+from inferno_cli.config.effects import Effect, effects
 from inferno_cli.config.section import POI, Finite, Names, NonNegative, Positive, Section
-from inferno_cli.config.systematics import AnySystematic, ShapeSystematic, TransformSystematic
+from inferno_cli.config.systematics import MorphSystematic, TransformSystematic
 
 
 class Model(Section):
@@ -160,9 +161,13 @@ class TrainConfig(Step):
         wanted = self.likelihood.samples
         return tuple(name for name in self.dataset.sample_names if wanted is None or name in wanted)
 
-    def systematic(self, name: str) -> AnySystematic:
-        """Return the definition of the nuisance parameter ``name``."""
-        return self.dataset.systematics[name]
+    def effects(self, names: Names) -> tuple[Effect, ...]:
+        """Return what the systematics ``names`` do to the samples of the likelihood."""
+        return effects(self.dataset.systematics, names, self.sample_names)
+
+    def parameters(self, names: Names) -> Names:
+        """Names of the nuisance parameters of the systematics ``names``."""
+        return tuple(dict.fromkeys(effect.parameter for effect in self.effects(names)))
 
     @model_validator(mode="after")
     def _combinations(self) -> Self:
@@ -172,14 +177,6 @@ class TrainConfig(Step):
         for name in self.likelihood.samples or ():
             if name not in known:
                 raise ValueError(f"likelihood.samples: unknown sample {name!r}{closest(name, known)}")
-        for name, systematic in systematics.items():
-            if name == POI:
-                raise ValueError(f"dataset.systematics.{name}: {POI!r} is the parameter of interest")
-            for sample in systematic.samples:
-                if sample not in known:
-                    raise ValueError(
-                        f"dataset.systematics.{name}.samples: unknown sample {sample!r}{closest(sample, known)}"
-                    )
         for name in self.nuisance.fit:
             if name not in systematics:
                 raise ValueError(
@@ -190,15 +187,16 @@ class TrainConfig(Step):
             if not set(systematic.samples) & set(self.sample_names):
                 raise ValueError(f"nuisance.fit: {name!r} touches none of the samples in likelihood.samples")
             if name in self.nuisance.unconstrained and not isinstance(
-                systematic, TransformSystematic | ShapeSystematic
+                systematic, TransformSystematic | MorphSystematic
             ):
                 raise ValueError(
                     f"nuisance.unconstrained: {name!r} is of kind {systematic.kind!r}; only shapes can be freed "
                     "(for a yield use kind 'free')"
                 )
+        parameters = (POI, *self.parameters(self.nuisance.fit))
         for name in self.fit.minos:
-            if name != POI and name not in self.nuisance.fit:
-                raise ValueError(f"fit.minos: {name!r} is not a parameter{closest(name, (POI, *self.nuisance.fit))}")
+            if name not in parameters:
+                raise ValueError(f"fit.minos: {name!r} is not a parameter{closest(name, parameters)}")
         low, high = self.likelihood.poi_bounds
         if not low < 1 < high:
             raise ValueError(f"likelihood.poi_bounds is [{low:g}, {high:g}]; it must contain the nominal value 1")

@@ -1,4 +1,4 @@
-"""Systematic uncertainties: what can vary, and how."""
+"""Systematic uncertainties: what can vary, how, and with which nuisance parameter."""
 
 from __future__ import annotations
 
@@ -14,23 +14,70 @@ class Systematic(Section):
 
     samples: Annotated[Names, Field(min_length=1)]
     """The samples that it touches."""
+    modifier_name: str | None = None
+    """Its nuisance parameter, if not its own name: systematics that share one are fully correlated."""
+    correlated: bool = True
+    """One nuisance parameter for all samples; without it each sample has its own, NAME_SAMPLE."""
+
+    @model_validator(mode="after")
+    def _one_or_many(self) -> Self:
+        if self.modifier_name is not None and not self.correlated:
+            raise ValueError(
+                f"modifier_name {self.modifier_name!r} shares one parameter, and correlated=false asks for one per "
+                "sample; drop one of the two"
+            )
+        return self
 
 
-class ShapeSystematic(Systematic):
-    """Events shifted and selected again, in trees of their own (jet energy scale, ...)."""
+class MorphSystematic(Systematic):
+    """A systematic that moves events between bins, so that its templates can be scaled."""
 
-    kind: Literal["shape"]
+    scale: Positive = 1.0
+    """Size of one standard deviation in units of what the up and down variations are."""
     normalisation: bool = True
     """Keep the change of the yield; without it only the shape varies."""
 
 
-class WeightSystematic(Systematic):
+class ShapeSystematic(MorphSystematic):
+    """Events shifted and selected again, in trees of their own (jet energy scale, ...)."""
+
+    kind: Literal["shape"]
+    source: str | None = None
+    """What {systematic} is in dataset.variation; the name of the systematic without."""
+
+
+class WeightSystematic(MorphSystematic):
     """The nominal events with other weights; expressions may use ``weight`` for the nominal one."""
 
     kind: Literal["weight"]
     up: str
     down: str
-    normalisation: bool = True
+    members: Annotated[int, Field(ge=2)] | None = None
+    """Eigenvector pairs: {member} in ``up`` and ``down`` counts from 0."""
+    envelope: bool = True
+    """Of eigenvectors: one parameter for their sum in quadrature; without it one each, NAME_MEMBER."""
+
+    @model_validator(mode="after")
+    def _members(self) -> Self:
+        for key in ("up", "down"):
+            if (self.members is not None) != ("{member}" in getattr(self, key)):
+                raise ValueError(
+                    f"{key} is {getattr(self, key)!r} and members is {self.members}: eigenvectors need {{member}} in "
+                    "both expressions, and members for their number"
+                )
+        return self
+
+
+class ShiftSystematic(MorphSystematic):
+    """An artificial shift of one feature, with a change of the yield, as in closure studies."""
+
+    kind: Literal["shift"]
+    feature: str
+    size: Finite
+    """Added to the feature at +1 and subtracted at -1, in its units; with ``relative`` a fraction of its value."""
+    relative: bool = False
+    yield_change: Annotated[float, Field(gt=-1, lt=1)] = 0.0
+    """Relative change of the yield at +1, the opposite at -1."""
 
 
 class TransformSystematic(Systematic):
@@ -50,12 +97,19 @@ class NormalisationSystematic(Systematic):
         Annotated[float, Field(gt=0, lt=1)]
         | tuple[Annotated[float, Field(gt=-1, lt=1)], Annotated[float, Field(gt=-1, lt=1)]]
     )
+    scale: Positive = 1.0
 
     @property
     def factors(self) -> tuple[float, float]:
         """Yield at +1 and at -1 standard deviation, relative to the nominal."""
         up, down = self.size if isinstance(self.size, tuple) else (self.size, -self.size)
-        return 1 + up, 1 + down
+        return 1 + self.scale * up, 1 + self.scale * down
+
+    @model_validator(mode="after")
+    def _positive(self) -> Self:
+        if min(self.factors) <= 0:
+            raise ValueError(f"size times scale takes the yield to {min(self.factors):g} of the nominal; lower scale")
+        return self
 
 
 class FreeNormalisation(Systematic):
@@ -72,6 +126,11 @@ class FreeNormalisation(Systematic):
 
 
 AnySystematic = Annotated[
-    ShapeSystematic | WeightSystematic | TransformSystematic | NormalisationSystematic | FreeNormalisation,
+    ShapeSystematic
+    | WeightSystematic
+    | ShiftSystematic
+    | TransformSystematic
+    | NormalisationSystematic
+    | FreeNormalisation,
     Field(discriminator="kind"),
 ]

@@ -17,13 +17,14 @@ from inferno_cli.events.sample import (
 
 def load(config: TrainConfig) -> Events:
     """Generate or read the events that a run needs."""
+    effects = config.effects(config.nuisance.fit)
     if isinstance(config.dataset, SyntheticDataset):
         from inferno_cli.events.synthetic import generate
 
-        return generate(config.dataset, config.nuisance, config.seed)
+        return generate(config.dataset, effects, config.seed)
     from inferno_cli.events.ntuples import read
 
-    return read(config.dataset, config.sample_names, config.nuisance, config.seed)
+    return read(config.dataset, config.sample_names, effects, config.seed)
 
 
 __all__ = [

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files as package_files
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inferno_cli.config import NtupleDataset, NtupleSample, Nuisance, ShapeSystematic, WeightSystematic
+from inferno_cli.config import Effect, NtupleDataset, ShapeSystematic, WeightSystematic
 from inferno_cli.errors import (
     BranchNotFoundError,
     ConfigError,
@@ -33,8 +33,8 @@ from inferno_cli.events.sample import (
     Variation,
     generator,
     split_rows,
-    variations,
 )
+from inferno_cli.events.shift import shifted
 
 EMBEDDED = "embedded"
 EMBEDDED_FILE = "top11004_sim.root"
@@ -58,6 +58,13 @@ class _Table:
     features: NDArray[np.float32]
     weights: dict[Variation, FloatArray]
     group: NDArray[np.int64]
+
+
+class _Weight(NamedTuple):
+    """A weight expression, and the key of the configuration that it is from."""
+
+    expression: str
+    key: str
 
 
 @cache
@@ -132,12 +139,12 @@ class Reader:
             )
         return found
 
-    def read(self, sample: str, variation: Variation, weights: dict[Variation, str]) -> _Table:
+    def read(self, sample: str, variation: Variation, weights: dict[Variation, _Weight]) -> _Table:
         """Read one sample in one variation.
 
         Args:
             sample: Name of the sample.
-            variation: Nominal or a shape systematic.
+            variation: Which trees: the nominal, or those of a shape systematic.
             weights: Weight expressions by variation that share these events; empty for data.
         """
         places = self._locate(sample, variation)
@@ -159,11 +166,11 @@ class Reader:
             group=group if self.dataset.samples[sample].split_by else ids,
         )
 
-    def _read_tree(self, path: Path, tree: str, sample: str, weights: dict[Variation, str]) -> _Table:
+    def _read_tree(self, path: Path, tree: str, sample: str, weights: dict[Variation, _Weight]) -> _Table:
         dataset, settings = self.dataset, self.dataset.samples[sample]
         self.used.add(path)
         where = f"tree {tree!r} in {path}"
-        nominal = self._weight(settings)
+        nominal = self._weight(sample).expression
         with _opened(path, tree) as branches:
             present = set(branches.keys())
 
@@ -182,12 +189,9 @@ class Reader:
                 settings.split_by or (),
                 f"dataset.samples.{sample}.split_by (null where every row is an event of its own)",
             )
-            values: dict[Variation, FloatArray] = {}
-            for variation, expression in weights.items():
-                key = f"dataset.samples.{sample}.weight" if settings.weight else "dataset.weight"
-                if variation.systematic:
-                    key = f"dataset.systematics.{variation.systematic}.{variation.direction}"
-                values[variation] = _evaluate(branches, expression, nominal, present, where, key)
+            values = {
+                variation: _evaluate(branches, weight, nominal, present, where) for variation, weight in weights.items()
+            }
         n = int(branches.num_entries)
         table = np.empty((n, len(features)), dtype=np.float32)
         for column, (name, array) in enumerate(features.items()):
@@ -195,7 +199,7 @@ class Reader:
                 table[:, column] = array
             _require_finite(table[:, column], array, f"branch {name!r} of {where}")
         for variation, array in values.items():
-            _require_finite(array, array, f"weight {weights[variation]!r} of {where}")
+            _require_finite(array, array, f"weight {weights[variation].expression!r} of {where}")
         return _Table(
             ids=_columns(ids, n),
             features=table,
@@ -203,49 +207,59 @@ class Reader:
             group=_columns(groups, n),
         )
 
-    def _weight(self, settings: NtupleSample) -> str:
-        return settings.weight or self.dataset.weight
+    def _weight(self, sample: str) -> _Weight:
+        own = self.dataset.samples[sample].weight
+        return (
+            _Weight(self.dataset.weight, "dataset.weight")
+            if own is None
+            else _Weight(own, f"dataset.samples.{sample}.weight")
+        )
 
-    def sample(self, name: str, nuisance: Nuisance) -> Sample:
-        """Read one simulated sample: nominal, and every variation of the chosen systematics, aligned by event id."""
+    def sample(self, name: str, effects: Sequence[Effect]) -> Sample:
+        """Read one simulated sample: nominal, and every variation of its systematics, aligned by event id."""
         dataset, settings = self.dataset, self.dataset.samples[name]
-        chosen = {key: dataset.systematics[key] for key in nuisance.fit if name in dataset.systematics[key].samples}
-        shapes = [key for key, item in chosen.items() if isinstance(item, ShapeSystematic)]
-        expressions = {NOMINAL: self._weight(settings)}
-        for key, item in chosen.items():
-            if isinstance(item, WeightSystematic):
-                expressions |= {Variation(key, "up"): item.up, Variation(key, "down"): item.down}
-        nominal = self.read(name, NOMINAL, expressions)
-        shifted = {
-            variation: self.read(name, variation, {variation: expressions[NOMINAL]})
-            for variation in variations(shapes)[1:]
-        }
-        tables = [nominal, *shifted.values()]
+        weights = {NOMINAL: self._weight(name)}
+        trees: dict[Variation, Variation] = {}
+        for effect in effects:
+            item = effect.definition
+            for label, number in effect.members.items():
+                for direction in DIRECTIONS:
+                    variation = Variation(label, direction)
+                    if isinstance(item, ShapeSystematic):
+                        trees[variation] = Variation(item.source or effect.systematic, direction)
+                    elif isinstance(item, WeightSystematic):
+                        text = item.up if direction == "up" else item.down
+                        key = f"dataset.systematics.{effect.systematic}.{direction}"
+                        weights[variation] = _Weight(text.replace("{member}", str(number)), key)
+        nominal = self.read(name, NOMINAL, weights)
+        varied = {variation: self.read(name, tree, {variation: weights[NOMINAL]}) for variation, tree in trees.items()}
+        tables = [nominal, *varied.values()]
         ids, row = np.unique(np.concatenate([table.ids for table in tables]), axis=0, return_inverse=True)
         rows = np.split(row.ravel(), np.cumsum([len(table.ids) for table in tables])[:-1])
-        for variation, table_rows in zip([NOMINAL, *shifted], rows, strict=True):
+        for variation, table_rows in zip([NOMINAL, *varied], rows, strict=True):
             self._check_ids(name, variation, rows[0], table_rows)
         features = np.zeros((len(tables), len(ids), len(dataset.features)), dtype=np.float32)
-        weights, view = [], []
+        rows_of_weights, view = [], []
         for block, (table, table_rows) in enumerate(zip(tables, rows, strict=True)):
             features[block, table_rows] = table.features
             for values in table.weights.values():
                 column = np.zeros(len(ids))
                 column[table_rows] = values
-                weights.append(column)
+                rows_of_weights.append(column)
                 view.append(block)
         group = np.empty(len(ids), dtype=np.int64)
         labels = np.unique(np.concatenate([table.group for table in tables]), axis=0, return_inverse=True)[1]
         group[np.concatenate(rows)] = labels.ravel()
-        return Sample(
+        sample = Sample(
             name=name,
             is_signal=settings.role == "signal",
             group=group,
-            variations=(*nominal.weights, *shifted),
+            variations=(*nominal.weights, *varied),
             features=features,
             view=tuple(view),
-            weights=np.stack(weights) * dataset.luminosity_scale * dataset.downsample_factor,
+            weights=np.stack(rows_of_weights) * dataset.luminosity_scale * dataset.downsample_factor,
         )
+        return shifted(sample, dataset.features, effects)
 
     def _check_ids(self, name: str, variation: Variation, nominal: NDArray[Any], rows: NDArray[Any]) -> None:
         key = " + ".join(self.dataset.event_id)
@@ -318,7 +332,8 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def _evaluate(branches: Any, expression: str, nominal: str, present: set[str], where: str, key: str) -> FloatArray:
+def _evaluate(branches: Any, weight: _Weight, nominal: str, present: set[str], where: str) -> FloatArray:
+    expression, key = weight
     try:
         aliases = {"_value": expression} | ({} if "weight" in present else {"weight": nominal})
         array = branches.arrays(["_value"], aliases=aliases, library="np")["_value"]
@@ -345,20 +360,20 @@ def _require_finite(values: NDArray[Any], found: NDArray[Any], what: str) -> Non
         )
 
 
-def read(dataset: NtupleDataset, samples: tuple[str, ...], nuisance: Nuisance, seed: int) -> Events:
+def read(dataset: NtupleDataset, samples: Sequence[str], effects: Sequence[Effect], seed: int) -> Events:
     """Read a dataset of ntuples and divide it into its three splits.
 
     Args:
         dataset: Where the events are and what they mean.
         samples: Samples to read.
-        nuisance: The systematics whose variations are needed.
+        effects: The systematics whose variations are needed.
         seed: Seed of the splits and of the subset of the data.
     """
     reader = Reader(dataset)
     shares = (dataset.splits.train, dataset.splits.validation, dataset.splits.template)
     parts = []
     for name in samples:
-        sample = reader.sample(name, nuisance)
+        sample = reader.sample(name, [effect for effect in effects if effect.sample == name])
         rows = split_rows(sample.group, shares, generator(seed, f"split {name}"))
         parts.append([sample.subset(part) for part in rows])
     train, validation, template = (tuple(part) for part in zip(*parts, strict=True))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -17,7 +17,7 @@ DIRECTIONS: tuple[Direction, Direction] = ("up", "down")
 
 
 class Variation(NamedTuple):
-    """One systematic in one direction; both empty for the nominal."""
+    """One nuisance parameter (or a member of an envelope) in one direction; both empty for the nominal."""
 
     systematic: str
     direction: str
@@ -32,6 +32,9 @@ NOMINAL = Variation("", "")
 def variations(systematics: Sequence[str]) -> tuple[Variation, ...]:
     """Return the nominal, then up and down of each systematic."""
     return (NOMINAL, *(Variation(name, direction) for name in systematics for direction in DIRECTIONS))
+
+
+Varied = tuple[NDArray[np.float32], FloatArray]
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,7 @@ class Sample:
 
     def scaled(self, factor: float) -> Sample:
         """Return the sample with every weight times ``factor``."""
-        return self._replace(self.features, self.group, self.weights * factor)
+        return replace(self, weights=self.weights * factor)
 
     def subset(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> Sample:
         """Return some of the events, reweighted so that every variation keeps its yield."""
@@ -104,10 +107,40 @@ class Sample:
                 f"sample {self.name!r}: a split of {weights.shape[1]} events has no positive yield left; "
                 f"the sample has {len(self.group)} events. Give it more events or a larger share in dataset.splits"
             )
-        return self._replace(self.features[:, rows], self.group[rows], weights * (self.yields[:, None] / kept))
+        weights = weights * (self.yields[:, None] / kept)
+        return replace(self, features=self.features[:, rows], group=self.group[rows], weights=weights)
 
-    def _replace(self, features: NDArray[np.float32], group: NDArray[np.int64], weights: FloatArray) -> Sample:
-        return Sample(self.name, self.is_signal, group, self.variations, features, self.view, weights)
+    def only(self, systematics: Collection[str]) -> Sample:
+        """Return the sample with the nominal and these variations, without the events that none of them selects."""
+        chosen = [i for i, item in enumerate(self.variations) if item == NOMINAL or item.systematic in systematics]
+        if len(chosen) == len(self.variations):
+            return self
+        blocks = sorted({self.view[i] for i in chosen})
+        rows = self.weights[chosen].any(axis=0)
+        return replace(
+            self,
+            group=self.group[rows],
+            variations=tuple(self.variations[i] for i in chosen),
+            features=self.features[blocks][:, rows],
+            view=tuple(blocks.index(self.view[i]) for i in chosen),
+            weights=self.weights[chosen][:, rows],
+        )
+
+    def varied(self, name: str, up: Varied, down: Varied) -> Sample:
+        """Return the sample with one more systematic.
+
+        Args:
+            name: Its name.
+            up, down: Features, shape (n_events, n_features), and weights, shape (n_events,).
+        """
+        n = len(self.features)
+        return replace(
+            self,
+            variations=(*self.variations, *variations((name,))[1:]),
+            features=np.concatenate([self.features, np.stack([up[0], down[0]])]),
+            view=(*self.view, n, n + 1),
+            weights=np.concatenate([self.weights, np.stack([up[1], down[1]])]),
+        )
 
 
 @dataclass(frozen=True)

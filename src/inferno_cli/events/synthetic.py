@@ -12,10 +12,17 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from inferno_cli.config import NormalisationSystematic, Nuisance, SyntheticDataset, TransformSystematic
-from inferno_cli.events.sample import Events, FloatArray, Sample, Variation, generator, variations
+from inferno_cli.config import (
+    Effect,
+    NormalisationSystematic,
+    Nuisance,
+    ShiftSystematic,
+    SyntheticDataset,
+    TransformSystematic,
+)
+from inferno_cli.events.sample import NOMINAL, Events, FloatArray, Sample, generator
+from inferno_cli.events.shift import shifted
 
-FEATURES = ("x0", "x1", "x2")
 BACKGROUND_MEAN, BACKGROUND_VARIANCE = (2.0, 0.0), (5.0, 9.0)
 SIGNAL_RATE = 2.0
 
@@ -50,35 +57,24 @@ def transform(events: NDArray[np.float32], parameter: str, shift: float, rate: f
     return changed
 
 
-def _transforms(dataset: SyntheticDataset, nuisance: Nuisance) -> dict[str, TransformSystematic]:
-    chosen = {name: dataset.systematics[name] for name in nuisance.fit}
-    return {name: item for name, item in chosen.items() if isinstance(item, TransformSystematic)}
-
-
 def _sample(
-    name: str, features: NDArray[np.float32], expected: float, dataset: SyntheticDataset,
-    transforms: dict[str, TransformSystematic],
-) -> Sample:  # fmt: skip
-    views = [features]
-    for systematic in transforms.values():
-        views += [
-            transform(features, systematic.parameter, sign * systematic.width, dataset.nominal.rate) for sign in (1, -1)
-        ]
+    name: str, features: NDArray[np.float32], expected: float, dataset: SyntheticDataset, effects: Sequence[Effect]
+) -> Sample:
     n = len(features)
-    return Sample(
-        name=name,
-        is_signal=name == "signal",
-        group=np.arange(n),
-        variations=variations(tuple(transforms)),
-        features=np.stack(views),
-        view=tuple(range(len(views))),
-        weights=np.full((len(views), n), expected * dataset.downsample_factor / n),
-    )
+    weights = np.full(n, expected * dataset.downsample_factor / n)
+    sample = Sample(name, name == "signal", np.arange(n), (NOMINAL,), features[None], (0,), weights[None])
+    for effect in effects:
+        item = effect.definition
+        if isinstance(item, TransformSystematic) and effect.sample == name:
+            up, down = (
+                transform(features, item.parameter, sign * item.width, dataset.nominal.rate) for sign in (1, -1)
+            )
+            sample = sample.varied(effect.parameter, (up, weights), (down, weights))
+    return shifted(sample, dataset.features, effects)
 
 
-def generate(dataset: SyntheticDataset, nuisance: Nuisance, seed: int) -> Events:
+def generate(dataset: SyntheticDataset, effects: Sequence[Effect], seed: int) -> Events:
     """Generate the three splits and one set of pseudo-data, every draw from ``seed``."""
-    transforms = _transforms(dataset, nuisance)
     rate, r = dataset.nominal.rate, dataset.nominal.r
     digest = hashlib.sha256()
     splits: dict[str, tuple[Sample, ...]] = {}
@@ -87,8 +83,8 @@ def generate(dataset: SyntheticDataset, nuisance: Nuisance, seed: int) -> Events
         signal = draw_signal(rng, n // 2, dataset.signal_mean)
         background = draw_background(rng, n - n // 2, r, rate)
         splits[split] = (
-            _sample("signal", signal, dataset.yields.signal, dataset, {}),
-            _sample("background", background, dataset.yields.background, dataset, transforms),
+            _sample("signal", signal, dataset.yields.signal, dataset, effects),
+            _sample("background", background, dataset.yields.background, dataset, effects),
         )
         for features in (signal, background):
             digest.update(features.tobytes())
@@ -103,7 +99,7 @@ def generate(dataset: SyntheticDataset, nuisance: Nuisance, seed: int) -> Events
     return Events(
         name=dataset.name,
         label="",
-        features=FEATURES,
+        features=dataset.features,
         train=splits["train"],
         validation=splits["validation"],
         template=splits["template"],
@@ -119,15 +115,17 @@ def log_density(x: FloatArray, mean: Sequence[float], variance: Sequence[float],
     return np.asarray(-0.5 * pulls.sum(axis=1) - rate * x[:, 2] - norm)
 
 
-def cramer_rao_bound(dataset: SyntheticDataset, nuisance: Nuisance) -> float:
+def cramer_rao_bound(dataset: SyntheticDataset, nuisance: Nuisance) -> float | None:
     """Smallest possible standard deviation of s, in events, for any summary of the data.
 
     The extended likelihood of the exact densities gives the information matrix of (s, r, lambda, b), integrated on a
     grid; nuisance parameters enter with their constraints, those that are not in ``nuisance.fit`` are known.
 
     Returns:
-        Standard deviation of the signal yield s.
+        Standard deviation of the signal yield s; None with an artificial shift, whose density is not known.
     """
+    if any(isinstance(dataset.systematics[name], ShiftSystematic) for name in nuisance.fit):
+        return None
     s, b = (x * dataset.downsample_factor for x in (dataset.yields.signal, dataset.yields.background))
     r, rate = dataset.nominal.r, dataset.nominal.rate
     mean = (BACKGROUND_MEAN[0] + r, BACKGROUND_MEAN[1])
@@ -172,8 +170,6 @@ def cramer_rao_bound(dataset: SyntheticDataset, nuisance: Nuisance) -> float:
 
 
 __all__ = [
-    "FEATURES",
-    "Variation",
     "cramer_rao_bound",
     "draw_background",
     "draw_signal",

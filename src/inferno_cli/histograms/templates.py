@@ -113,7 +113,7 @@ class Templates:
             return np.stack([array[list(group)].sum(axis=0) for group in groups])
 
         def regroup(histogram: hist.Hist) -> hist.Hist:
-            return _from_arrays(total(histogram.values()), total(histogram.variances()))
+            return from_arrays(total(histogram.values()), total(histogram.variances()))
 
         return replace(
             self,
@@ -129,7 +129,7 @@ class Templates:
         return replace(
             self,
             histograms={
-                (sample, variation): _from_arrays(histogram.values(), histogram.variances() * by_sample[sample])
+                (sample, variation): from_arrays(histogram.values(), histogram.variances() * by_sample[sample])
                 for (sample, variation), histogram in self.histograms.items()
             },
             noise={key: noise * by_sample[key[1]] for key, noise in self.noise.items()},
@@ -143,7 +143,7 @@ class Templates:
             for (sample, variation), histogram in self.histograms.items():
                 file[f"{sample}/{variation}"] = histogram
             for (systematic, sample), noise in self.noise.items():
-                file[f"{sample}/{systematic}_noise"] = _from_arrays(noise, np.zeros_like(noise))
+                file[f"{sample}/{systematic}_noise"] = from_arrays(noise, np.zeros_like(noise))
             if self.observed is not None:
                 file[f"{_OBSERVED}/nominal"] = self.observed
             label = [";".join(",".join(map(str, group)) for group in self.groups)]
@@ -164,7 +164,7 @@ class Templates:
             for key in file.keys(cycle=False, filter_classname="TH1*"):
                 sample, _, name = key.partition("/")
                 content = file[key]
-                histogram = _from_arrays(content.values(), content.variances())
+                histogram = from_arrays(content.values(), content.variances())
                 if sample == _OBSERVED:
                     observed = histogram
                 elif name == "nominal":
@@ -177,7 +177,8 @@ class Templates:
         return cls(samples, signal, histograms, noise, observed, groups)
 
 
-def _from_arrays(values: FloatArray, variances: FloatArray) -> hist.Hist:
+def from_arrays(values: FloatArray, variances: FloatArray) -> hist.Hist:
+    """Return a histogram with these contents, each of shape (B,)."""
     histogram = hist.Hist(hist.axis.Integer(0, len(values), flow=False, name="bin"), storage=hist.storage.Weight())
     histogram[...] = np.stack([values, variances], axis=-1)
     return histogram

@@ -125,7 +125,7 @@ def build_channel(
         measurement: Samples, parameters and constraints.
         nominal: Templates, shape (S, B), in the order of ``measurement.samples``.
         variance: Their statistical variances, shape (S, B).
-        varied: Templates up and down, shape (B,), by (systematic, sample).
+        varied: Templates at one standard deviation up and down, shape (B,), by (parameter, sample).
 
     Returns:
         The channel; differentiable with respect to all templates.
@@ -138,9 +138,6 @@ def build_channel(
     extra_factor: list[tuple[int, int]] = []
     for (name, sample), (up, down) in varied.items():
         if name in measurement.unconstrained:
-            if not measurement.shapes[name]:
-                total = nominal[samples.index(sample)].sum()
-                up, down = up * (total / up.sum()), down * (total / down.sum())
             rows.append((up - down) / 2)
             parent.append(samples.index(sample))
             extra_factor.append((index[name], len(rows) - 1))
@@ -152,9 +149,9 @@ def build_channel(
         norm_factor[0, row] = sample in measurement.signal
         for name, touched in measurement.free.items():
             norm_factor[index[name], row] = sample in touched
-        for name, (touched, up_factor, down_factor) in measurement.normalisation.items():
-            if sample in touched:
-                factors[0, index[name], row], factors[1, index[name], row] = up_factor, down_factor
+        for name, by_sample in measurement.normalisation.items():
+            if sample in by_sample:
+                factors[:, index[name], row] = factors.new_tensor(by_sample[sample])
     for parameter, row in extra_factor:
         norm_factor[parameter, row] = True
 
@@ -166,8 +163,7 @@ def build_channel(
         row, parameter = samples.index(sample), index[name]
         ratios = torch.stack([template.sum() for template in templates]) / nominal[row].sum()
         histosys[:, parameter, row] = torch.stack(templates) / ratios[:, None] - nominal[row]
-        if measurement.shapes[name]:
-            normsys[:, parameter, row] = ratios
+        normsys[:, parameter, row] = ratios
     total = nominal.sum(dim=0)
     relative = variance.sum(dim=0).sqrt() / total if measurement.staterror else torch.zeros_like(total)
     scale_factors = (POI, *measurement.free)

@@ -14,7 +14,7 @@ from torch import Tensor
 from inferno_cli.config import Binning, Measurement
 from inferno_cli.errors import SingularInformationError
 from inferno_cli.events import Sample
-from inferno_cli.histograms import Templates, fill, merge
+from inferno_cli.histograms import Templates, enveloped, fill, merge, scaled
 from inferno_cli.likelihood import Channel, build_channel, correlation, covariance, poi_variance
 from inferno_cli.training.batches import to_tensors
 from inferno_cli.training.modules import SummaryModule
@@ -70,18 +70,33 @@ NOTHING = Evaluation(math.inf, math.inf, 0, {}, {})
 
 
 @torch.no_grad()
-def evaluate(module: SummaryModule, samples: Sequence[Sample], rule: Binning) -> Evaluation:
+def evaluate(
+    module: SummaryModule, samples: Sequence[Sample], rule: Binning, fitted: Measurement | None = None
+) -> Evaluation:
     """Evaluate a network once over a whole split.
 
     The statistical errors are scaled to the size of the split whose templates will be fitted, and so is the support
     that the merging asks for: the value predicts that fit. A singular information matrix counts as infinite variance.
+
+    Args:
+        module: The network.
+        samples: The split, with all variations of the fit.
+        rule: Which bins are merged.
+        fitted: The measurement of the fit, whose parameters decide what is merged; as trained without. The variance
+            is that of the trained one.
     """
+    fitted = fitted or module.measurement
     logits = [outputs(module, torch.from_numpy(sample.features)) for sample in samples]
+    trained = [sample.only(module.measurement.variations) for sample in samples]
+    soft_logits = [
+        known if kept is sample else outputs(module, torch.from_numpy(kept.features))
+        for known, kept, sample in zip(logits, trained, samples, strict=True)
+    ]
     if not all(bool(torch.isfinite(output).all()) for output in logits):
         return NOTHING
-    batch = to_tensors(samples, module.device)
+    batch = to_tensors(trained, module.device)
     try:
-        soft = float(poi_variance(module.soft_channel(batch, [module.soft(output) for output in logits])))
+        soft = float(poi_variance(module.soft_channel(batch, [module.soft(output) for output in soft_logits])))
     except SingularInformationError:
         soft = math.inf
     bins = [module.hard(output).cpu().numpy() for output in logits]
@@ -89,7 +104,8 @@ def evaluate(module: SummaryModule, samples: Sequence[Sample], rule: Binning) ->
         sample.effective_events / stratum.effective_events
         for sample, stratum in zip(samples, module.strata, strict=True)
     ]
-    templates = merge(fill(samples, bins, module.model.bins).with_errors_scaled(scale), rule, ordered=module.ordered)
+    filled = scaled(fill(samples, bins, module.model.bins).with_errors_scaled(scale), fitted)
+    templates = enveloped(merge(filled, rule, ordered=module.ordered), fitted)
     channel = template_channel(module.measurement, templates)
     try:
         matrix = covariance(channel)

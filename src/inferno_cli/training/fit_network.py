@@ -81,14 +81,14 @@ class Training:
 class Validation(Callback):
     """After every epoch, one evaluation over the whole validation split; it selects the checkpoint."""
 
-    def __init__(self, samples: Sequence[Sample], rule: Binning, lines: bool) -> None:
-        self.samples, self.rule, self.lines = samples, rule, lines
+    def __init__(self, samples: Sequence[Sample], rule: Binning, fitted: Measurement, lines: bool) -> None:
+        self.samples, self.rule, self.fitted, self.lines = samples, rule, fitted, lines
         self.epochs: list[Epoch] = []
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Evaluate and log."""
         assert isinstance(pl_module, SummaryModule)
-        evaluation = NOTHING if pl_module.warming_up else evaluate(pl_module, self.samples, self.rule)
+        evaluation = NOTHING if pl_module.warming_up else evaluate(pl_module, self.samples, self.rule, self.fitted)
         epoch = Epoch(trainer.current_epoch, float(trainer.callback_metrics["loss"]), evaluation)
         self.epochs.append(epoch)
         pl_module.log("validation/sigma_mu_hard", math.sqrt(evaluation.hard), prog_bar=True)
@@ -169,9 +169,11 @@ def train(config: TrainConfig, events: Events, folder: Path) -> Training:
             logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
             torch.manual_seed(config.seed)
             measurement = Measurement.from_config(config, config.nuisance.train)
-            module = create(config.model, settings, measurement, events.train, events.template)
+            train_split = [sample.only(measurement.variations) for sample in events.train]
+            module = create(config.model, settings, measurement, train_split, events.template)
             lines = settings.progress == "lines" or (settings.progress == "auto" and not bar)
-            validation = Validation(events.validation, config.binning, lines)
+            fitted = Measurement.from_config(config, config.nuisance.fit)
+            validation = Validation(events.validation, config.binning, fitted, lines)
             checkpoint = ModelCheckpoint(
                 dirpath=folder,
                 filename="best",
@@ -203,7 +205,7 @@ def train(config: TrainConfig, events: Events, folder: Path) -> Training:
                 num_sanity_val_steps=0,
                 default_root_dir=folder,
             )
-            trainer.fit(module, datamodule=_Data(events.train, config.model.batch_size, config.seed))
+            trainer.fit(module, datamodule=_Data(train_split, config.model.batch_size, config.seed))
     finally:
         torch.set_num_threads(threads)
     epochs = tuple(validation.epochs)

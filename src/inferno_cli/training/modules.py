@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +11,9 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 
-from inferno_cli.config import Measurement, Model, Trainer
-from inferno_cli.events import Sample, Variation
+from inferno_cli.config import Measurement, Model, Morph, Trainer
+from inferno_cli.events import DIRECTIONS, NOMINAL, Sample, Variation
+from inferno_cli.histograms import envelope, morphed
 from inferno_cli.likelihood import Channel, build_channel, poi_variance
 from inferno_cli.training.batches import Batch, StratifiedBatches
 from inferno_cli.training.network import mlp, moments
@@ -150,11 +151,19 @@ class SummaryModule(pl.LightningModule, ABC):
             squares = weights[0].square()
             share = (squares @ membership[stratum.view[0]]) / squares.sum()
             variance.append(yields[0] ** 2 / stratum.effective_events * share)
-            for variation in stratum.variations:
-                if variation.direction == "up" and variation.systematic in self.measurement.shapes:
-                    down = templates[Variation(variation.systematic, "down")]
-                    varied[variation.systematic, stratum.name] = (templates[variation], down)
+            for parameter, by_sample in self.measurement.shapes.items():
+                if (morph := by_sample.get(stratum.name)) is not None:
+                    varied[parameter, stratum.name] = _soft_pair(morph, templates)
         return build_channel(self.measurement, torch.stack(nominal), torch.stack(variance), varied)
+
+
+def _soft_pair(morph: Morph, templates: Mapping[Variation, Tensor]) -> tuple[Tensor, Tensor]:
+    """Templates up and down of one sample, at one standard deviation, shape (B,) each."""
+    pairs = [
+        tuple(morphed(morph, templates[NOMINAL], templates[Variation(label, direction)]) for direction in DIRECTIONS)
+        for label in morph.members
+    ]
+    return pairs[0] if len(pairs) == 1 else envelope(templates[NOMINAL], pairs)
 
 
 class Inferno(SummaryModule):

@@ -10,7 +10,7 @@ import torch
 
 from inferno_cli.config import Measurement, TrainConfig
 from inferno_cli.events import Events, Sample, generator, split_rows
-from inferno_cli.histograms import Templates, fill, merge, noise_information
+from inferno_cli.histograms import Templates, enveloped, fill, merge, noise_information, scaled
 from inferno_cli.likelihood import covariance
 from inferno_cli.training.evaluation import assign, outputs, template_channel
 from inferno_cli.training.modules import SummaryModule
@@ -46,7 +46,7 @@ def summarise(config: TrainConfig, events: Events, module: SummaryModule) -> Sum
     if events.observed is not None:
         observed = module.hard(outputs(module, torch.from_numpy(events.observed))).cpu().numpy()
     filled = fill(events.template, bins, config.model.bins, observed)
-    templates = merge(filled, config.binning, ordered=module.ordered)
+    templates = enveloped(merge(scaled(filled, measurement), config.binning, ordered=module.ordered), measurement)
     templates.require_positive()
     channel = template_channel(measurement, templates)
     variance = float(covariance(channel)[0, 0])
@@ -55,7 +55,8 @@ def summarise(config: TrainConfig, events: Events, module: SummaryModule) -> Sum
     for half in _halves(events.template, config.seed):
         samples = [sample.subset(rows) for sample, rows in zip(events.template, half, strict=True)]
         numbers = [array[:, rows] for array, rows in zip(bins, half, strict=True)]
-        part = fill(samples, numbers, config.model.bins).grouped(templates.groups)
+        filled = scaled(fill(samples, numbers, config.model.bins), measurement)
+        part = enveloped(filled.grouped(templates.groups), measurement)
         # The staterror of the whole: what differs between the halves is noise alone.
         model = replace(template_channel(measurement, part), relative_error=channel.relative_error)
         halves.append(covariance(model).diagonal().sqrt().tolist())

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from inferno_cli.config import POI, AnySystematic, FreeNormalisation, Measurement
+from inferno_cli.config import POI, Measurement
 from inferno_cli.errors import TemplateError, WorkspaceError
 from inferno_cli.events import NOMINAL, Variation
 from inferno_cli.histograms import Templates
@@ -43,7 +43,6 @@ def morph_name(sample: str, systematic: str) -> str:
 def cabinetry_config(
     templates: Templates,
     measurement: Measurement,
-    definitions: dict[str, AnySystematic],
     poi_bounds: tuple[float, float],
     folder: Path,
 ) -> dict[str, Any]:
@@ -61,23 +60,22 @@ def cabinetry_config(
         {"Name": POI, "Samples": with_morphs(measurement.signal), "Nominal": 1.0, "Bounds": list(poi_bounds)}
     ]
     for name, touched in measurement.free.items():
-        definition = definitions[name]
-        assert isinstance(definition, FreeNormalisation)
-        factors.append(
-            {"Name": name, "Samples": with_morphs(touched), "Nominal": 1.0, "Bounds": list(definition.bounds)}
-        )
+        bounds = list(measurement.bounds[name])
+        factors.append({"Name": name, "Samples": with_morphs(touched), "Nominal": 1.0, "Bounds": bounds})
     for name in measurement.unconstrained:
         samples = [morph_name(sample, systematic) for systematic, sample in morphs if systematic == name]
         factors.append({"Name": name, "Samples": samples, "Nominal": 0.0, "Bounds": list(MORPH_BOUNDS)})
     systematics: list[dict[str, Any]] = [
         {
-            "Name": name,
+            "Name": f"{name}_{sample}",
+            "ModifierName": name,
             "Type": "Normalization",
-            "Samples": with_morphs(touched),
+            "Samples": with_morphs((sample,)),
             "Up": {"Normalization": up - 1},
             "Down": {"Normalization": down - 1},
         }
-        for name, (touched, up, down) in measurement.normalisation.items()
+        for name, by_sample in measurement.normalisation.items()
+        for sample, (up, down) in by_sample.items()
     ]
     systematics += [
         {
@@ -125,30 +123,19 @@ def _save_histograms(
     folder.mkdir(parents=True, exist_ok=True)
     save(DATA, observation, np.sqrt(observation))
     for (sample, variation), histogram in templates.histograms.items():
-        values, deviations = _varied(templates, measurement, sample, variation), np.sqrt(histogram.variances())
+        values, deviations = histogram.values(), np.sqrt(histogram.variances())
         if variation == NOMINAL:
             save(sample, values, deviations)
         elif variation.systematic in measurement.shapes and variation.systematic not in measurement.unconstrained:
             save(sample, values, deviations, variation.systematic, variation.direction.capitalize())
         elif variation.systematic in measurement.unconstrained and variation.direction == "up":
-            down = _varied(templates, measurement, sample, Variation(variation.systematic, "down"))
+            down = templates.values(sample, Variation(variation.systematic, "down"))
             save(morph_name(sample, variation.systematic), (values - down) / 2, np.zeros_like(values))
-
-
-def _varied(
-    templates: Templates, measurement: Measurement, sample: str, variation: Variation
-) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """One template, at the nominal yield when the change of the yield does not count."""
-    values = templates.values(sample, variation)
-    if not measurement.shapes.get(variation.systematic, True):
-        values = values * (templates.values(sample).sum() / values.sum())
-    return values
 
 
 def build(
     templates: Templates,
     measurement: Measurement,
-    definitions: dict[str, AnySystematic],
     *,
     poi_bounds: tuple[float, float],
     observed: bool,
@@ -161,7 +148,6 @@ def build(
     Args:
         templates: Final templates.
         measurement: Samples and parameters.
-        definitions: The systematics of the dataset, by name.
         poi_bounds: Bounds of the parameter of interest.
         observed: Take the observed events; else the Asimov data.
         folder: Where the files go.
@@ -185,7 +171,7 @@ def build(
     observation = templates.observed.values() if observed and templates.observed else templates.nominal.sum(axis=0)
     histograms = folder / "histograms"
     _save_histograms(templates, measurement, observation, histograms)
-    config = cabinetry_config(templates, measurement, definitions, poi_bounds, histograms)
+    config = cabinetry_config(templates, measurement, poi_bounds, histograms)
     config_path = folder / "cabinetry.yaml"
     config_path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     try:
@@ -193,7 +179,9 @@ def build(
     except Exception as error:  # cabinetry and pyhf each have their own tree of errors
         raise WorkspaceError(f"the templates do not make a valid workspace: {error}") from error
     # pyhf's own bounds, 5 sigma, make MINUIT's HESSE of a barely constrained parameter 0.6% too small.
-    constrained = [item["Name"] for item in config["Systematics"]]
+    constrained = [
+        name for name in (*measurement.normalisation, *measurement.shapes) if name not in measurement.unconstrained
+    ]
     spec["measurements"][0]["config"]["parameters"] += [
         {"name": name, "bounds": [list(CONSTRAINED_BOUNDS)]} for name in constrained
     ]

@@ -122,7 +122,6 @@ def pipeline(config: TrainConfig, folder: Path, version: str) -> tuple[Results, 
         built = workspace.build(
             summary.templates,
             Measurement.from_config(config, config.nuisance.fit),
-            config.dataset.systematics,
             poi_bounds=config.likelihood.poi_bounds,
             observed=config.fit.data == "observed",
             folder=folder,
@@ -164,7 +163,7 @@ def _record(
     from inferno_cli.config import POI, SyntheticDataset
 
     best = trained.best.evaluation
-    synthetic: dict[str, float] = {}
+    synthetic: dict[str, float | None] = {}
     if isinstance(config.dataset, SyntheticDataset):
         from inferno_cli.events.synthetic import cramer_rao_bound
 
