@@ -85,6 +85,35 @@ def by_hand(
     return kind(config.model, config.trainer, measurement, strata, torch.zeros(1), torch.ones(1))
 
 
+# --------------------------------------------------------------------------------------------------- noise
+@pytest.mark.parametrize("kind", MODELS)
+def test_input_noise_moves_all_views_of_an_event_alike(events: Events, kind: str) -> None:
+    module = made(configured(f"model={kind}", "model.input_noise=0.2"), events)
+    batch = to_tensors(events.train, "cpu")
+    blocks = [features for features, _ in batch]
+    moved = [smeared - block for smeared, block in zip(module.smeared(blocks), blocks, strict=True)]
+    standardise = module.network[0]
+    assert isinstance(standardise, Standardise)
+    for noise in moved:
+        torch.testing.assert_close(noise[1:], noise[:1].expand_as(noise[1:]), rtol=0, atol=1e-5)
+    widths = torch.cat([noise[0] for noise in moved]).std(dim=0) / standardise.deviation
+    torch.testing.assert_close(widths, torch.full_like(widths, 0.2), rtol=0.1, atol=0)
+    assert made(configured(f"model={kind}"), events).smeared(blocks) is blocks
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_a_step_is_made_with_noise_and_an_evaluation_without(
+    events: Events, kind: str, monkeypatch: pytest.MonkeyPatch, alone: None
+) -> None:
+    config = configured(f"model={kind}", "model.input_noise=0.5")
+    module, quiet = made(config, events), made(configured(f"model={kind}"), events)
+    batch = to_tensors(events.train, "cpu")
+    with torch.no_grad():
+        assert float(module.training_step(batch, 0)) != float(quiet.training_step(batch, 0))
+    found, expected = (evaluate(item, events.validation, config.binning) for item in (module, quiet))
+    assert found == expected
+
+
 # ------------------------------------------------------------------------------------------------- batches
 def rows_of(batches: StratifiedBatches, index: int) -> list[list[int]]:
     """The rows of one sample in each batch; the feature tells the row."""
@@ -362,7 +391,7 @@ def test_a_step_on_the_meta_device_leaves_nothing_on_the_cpu(
     model: str, warming_up: bool, events: Events, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Inferno, "warming_up", warming_up)
-    config = configured(f"model={model}", "nuisance=r_lambda_b")
+    config = configured(f"model={model}", "nuisance=r_lambda_b", "model.input_noise=0.1")
     module = made(config, events).to("meta")
     channels = []
     build = module.soft_channel

@@ -29,6 +29,8 @@ class Model(Section):
     weight_decay: NonNegative
     batch_size: Annotated[int, Field(ge=2)]
     """Nominal events of all samples in one batch."""
+    input_noise: NonNegative
+    """Noise on the features while training, in standard deviations of each: keeps a network from learning by heart."""
     warm_up: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """INFERNO: share of trainer.max_epochs in which the hidden layers first learn to tell the samples apart."""
 

@@ -16,7 +16,7 @@ from inferno_cli.events import DIRECTIONS, NOMINAL, Sample, Variation
 from inferno_cli.histograms import envelope, morphed
 from inferno_cli.likelihood import Channel, build_channel, poi_variance
 from inferno_cli.training.batches import Batch, StratifiedBatches
-from inferno_cli.training.network import mlp, moments
+from inferno_cli.training.network import Standardise, mlp, moments
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,15 @@ class SummaryModule(pl.LightningModule, ABC):
         """The feature blocks that the loss needs, by sample."""
         return [features for features, _ in batch]
 
+    def smeared(self, blocks: list[Tensor]) -> list[Tensor]:
+        """Blocks of features with noise, the same for all views of an event: what a systematic changes stays."""
+        if not self.model.input_noise:
+            return blocks
+        standardise = self.network[0]
+        assert isinstance(standardise, Standardise)
+        width = self.model.input_noise * standardise.deviation
+        return [block + width * torch.randn_like(block[0]) for block in blocks]
+
     def forward_together(self, network: nn.Module, blocks: Sequence[Tensor]) -> list[Tensor]:
         """One forward pass over the blocks of all samples, each (n_views, n_events, n_features)."""
         flat = [block.flatten(0, 1) for block in blocks]
@@ -113,7 +122,7 @@ class SummaryModule(pl.LightningModule, ABC):
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:  # noqa: ARG002
         """One forward pass over nominal and varied events of all samples together."""
-        loss = self.loss(batch, self.forward_together(self.network, self.views(batch)))
+        loss = self.loss(batch, self.forward_together(self.network, self.smeared(self.views(batch))))
         self.log("loss", loss, on_step=False, on_epoch=True)
         return loss
 
@@ -199,7 +208,8 @@ class Inferno(SummaryModule):
         if not self.warming_up:
             return super().training_step(batch, batch_index)
         trunk = nn.Sequential(self.network[:-1], self.classifier)
-        logits = torch.cat([x[0] for x in self.forward_together(trunk, [features[:1] for features, _ in batch])])
+        nominal = self.smeared([features[:1] for features, _ in batch])
+        logits = torch.cat([x[0] for x in self.forward_together(trunk, nominal)])
         labels = torch.cat([weights.new_full(weights.shape[1:], i).long() for i, (_, weights) in enumerate(batch)])
         weight = torch.cat(self.nominal_weights(batch))
         loss = (weight * nn.functional.cross_entropy(logits.double(), labels, reduction="none")).sum() / weight.sum()
