@@ -307,4 +307,4 @@ def test_a_sample_refuses_a_variation_of_another_length(small):
     sample = load(ntuples(small)).train[0]
     assert isinstance(sample, Sample)
     with pytest.raises(ValueError, match="same shape"):
-        sample.varied("x", (sample.features[0][:5], sample.weights[0]), (sample.features[0], sample.weights[0]))
+        sample.with_variation("x", (sample.features[0][:5], sample.weights[0]), (sample.features[0], sample.weights[0]))

@@ -126,7 +126,7 @@ class Sample:
             weights=self.weights[chosen][:, rows],
         )
 
-    def varied(self, name: str, up: Varied, down: Varied) -> Sample:
+    def with_variation(self, name: str, up: Varied, down: Varied) -> Sample:
         """Return the sample with one more systematic.
 
         Args:

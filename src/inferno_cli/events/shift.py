@@ -19,5 +19,5 @@ def shifted(sample: Sample, features: Sequence[str], chosen: Sequence[Effect]) -
             moved = sample.features[0].copy()
             moved[:, column] += sign * item.size * (moved[:, column] if item.relative else 1)
             sides.append((moved, sample.weights[0] * (1 + sign * item.yield_change)))
-        sample = sample.varied(effect.parameter, *sides)
+        sample = sample.with_variation(effect.parameter, *sides)
     return sample

@@ -69,7 +69,7 @@ def _sample(
             up, down = (
                 transform(features, item.parameter, sign * item.width, dataset.nominal.rate) for sign in (1, -1)
             )
-            sample = sample.varied(effect.parameter, (up, weights), (down, weights))
+            sample = sample.with_variation(effect.parameter, (up, weights), (down, weights))
     return shifted(sample, dataset.features, effects)
 
 
