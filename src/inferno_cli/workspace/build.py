@@ -28,11 +28,13 @@ class Workspace:
         spec: The pyhf workspace.
         path: Its JSON file.
         config: File of the cabinetry configuration that built it.
+        observed: Whether the observation is the observed events; else the Asimov data.
     """
 
     spec: dict[str, Any]
     path: Path
     config: Path
+    observed: bool
 
 
 def morph_name(sample: str, systematic: str) -> str:
@@ -199,4 +201,4 @@ def build(
     ]
     path = folder / "workspace.json"
     path.write_text(json.dumps(spec, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    return Workspace(spec, path, config_path)
+    return Workspace(spec, path, config_path, observed)
