@@ -80,7 +80,7 @@ def test_command_of_another_program(command: str, runs: Runs) -> None:
         assert all(re.search(rf"^{re.escape(target)}:", makefile, re.MULTILINE) for target in targets), command
     elif words[0] in ("python", "python3") and words[1].endswith(".py"):
         assert (ROOT / words[1]).is_file(), f"{words[1]} is not in the repository"
-    elif words[0] in COMBINE:  # cannot be installed; a datacard says the same
+    elif words[0] in COMBINE:  # not installed; a datacard says the same
         card = runs("top11004", "bce").path.parent / "export" / "datacard.txt"
         assert f"#   {command}\n" in card.read_text(encoding="utf-8")
     else:
