@@ -19,11 +19,12 @@ import pyhf
 import pytest
 import uproot
 import yaml
-from conftest import make_measurement, make_templates
+from conftest import channel_of, make_measurement, make_templates
 
 from inferno_cli.config import FreeNormalisation, Measurement
 from inferno_cli.errors import WorkspaceError
 from inferno_cli.histograms import Templates
+from inferno_cli.likelihood import poi_variance
 from inferno_cli.workspace import Workspace, build, export
 
 SETTINGS = {"normsys": {"interpcode": "code4"}, "histosys": {"interpcode": "code4p"}}
@@ -316,6 +317,26 @@ def test_between_minus_and_plus_one_a_log_normal_is_close(tmp_path):
     assert "between -1 and +1" in pair.card.text
 
 
+def test_the_error_on_mu_is_that_of_the_workspace(variant, tmp_path):
+    """From the information matrix of the card's yields; the log-normals' other slope at 0 is all that differs."""
+    card = Pair(tmp_path, variant).card
+    start = {"r": 1.0} | dict.fromkeys(card.constrained, 0.0) | {name: item[0] for name, item in card.free.items()}
+    step = 1e-4
+    jacobian = np.stack(
+        [
+            (card.total(**start | {n: x + step}) - card.total(**start | {n: x - step})) / (2 * step)
+            for n, x in start.items()
+        ],
+        axis=1,
+    )
+    variance = card.total()
+    if card.mc_stats[0] >= 0:
+        variance = variance + sum(card.histograms[process][1] for process in card.processes)
+    information = jacobian.T / variance @ jacobian + np.diag([float(name in card.constrained) for name in start])
+    sigma = float(np.linalg.inv(information)[0, 0] ** 0.5)
+    assert sigma == pytest.approx(float(poi_variance(channel_of(variant, toy()))) ** 0.5, rel=2e-3)
+
+
 def test_the_card_has_the_parameters_of_the_workspace(variant, tmp_path):
     card = Pair(tmp_path, variant).card
     shapes = {name for name in variant.shapes if name not in variant.unconstrained}
@@ -370,6 +391,19 @@ def test_without_staterror_the_histograms_keep_their_errors(tmp_path):
     assert card.mc_stats == [-1, 1, 1]
     values, variances = card.histograms["QCD"]
     np.testing.assert_allclose(np.sqrt(variances), 0.04 * values, rtol=1e-12)
+
+
+def test_a_sample_outside_staterror_has_no_errors(tmp_path):
+    """Not what a configuration can say today; autoMCStats would count them."""
+    workspace = write(tmp_path, measure())
+    config = yaml.safe_load(workspace.config.read_text())
+    next(sample for sample in config["Samples"] if sample["Name"] == "QCD")["DisableStaterror"] = True
+    workspace.config.write_text(yaml.safe_dump(config))
+    export(workspace, tmp_path / "export")
+    card = Card.read(tmp_path / "export")
+    assert card.mc_stats == [0, 1, 1]
+    assert (card.histograms["QCD"][1] == 0).all()
+    assert (card.histograms["signal"][1] > 0).all()
 
 
 @pytest.mark.parametrize("unconstrained", [[], ["r"]])

@@ -251,10 +251,8 @@ class _Exporter:
             text = f"Combine sets bins below 0 to 0, here in {', '.join(negative)}"
             log.warning(f"export: {text}")
             head += f"# - {text}\n"
-        signals = [process for process in self.processes if process.signal]
-        ids = {process.name: i for i, process in enumerate(signals, 1 - len(signals))}
-        ordered = signals + [process for process in self.processes if not process.signal]
-        ids |= {process.name: i for i, process in enumerate(ordered[len(signals) :], 1)}
+        ordered = sorted(self.processes, key=lambda process: not process.signal)
+        first = 1 - sum(process.signal for process in ordered)  # the last signal has id 0
         n = len(ordered)
         blocks = [
             [
@@ -267,7 +265,7 @@ class _Exporter:
             [
                 ["bin", "", *[self.channel] * n],
                 ["process", "", *(process.name for process in ordered)],
-                ["process", "", *(str(ids[process.name]) for process in ordered)],
+                ["process", "", *(str(first + i) for i in range(n))],
                 ["rate", "", *["-1"] * n],
                 *(self._line(parameter, ordered) for parameter in self.effects),
             ],
