@@ -11,6 +11,7 @@ import cabinetry
 import numpy as np
 import pyhf
 import pytest
+import uproot
 from conftest import compose
 
 from inferno_cli.config import Measurement
@@ -121,6 +122,31 @@ def test_templates_that_were_saved_give_the_variance_of_the_record(experiment: s
     assert outcome.results.poi_variance is not None
     found = float(poi_variance(template_channel(measurement, loaded)))
     assert found == pytest.approx(outcome.results.poi_variance.templates, rel=1e-10)
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_export_is_of_this_run(experiment: str, runs: Runs) -> None:
+    """Its yields are the record's; what the files say is tested in unit/test_export.py."""
+    outcome = runs(experiment, "inferno")
+    folder = outcome.path.parent / "export"
+
+    assert {path.name for path in folder.iterdir()} == {"shapes.root", "datacard.txt", "cabinetry.yaml"}
+    head = (folder / "datacard.txt").read_text().partition("imax")[0]
+    assert (LABEL in head) == (experiment == "top11004")
+    assert "# data_obs: Asimov data\n" in head
+    bins = outcome.results.bins
+    assert bins is not None
+    with uproot.open(folder / "shapes.root") as file:
+        total = file["SR/data_obs"].values()
+    np.testing.assert_allclose(total, [record.signal + record.background for record in bins], rtol=1e-12)
+
+
+def test_no_export_when_it_is_not_wanted(tmp_path: Path) -> None:
+    point = ("+experiment=synthetic", "model=bce", f"output_dir={tmp_path}", *FEW_EVENTS, *FIT_ONLY_MU)
+    outcome = succeed("train", *point, *QUICK, "export=false")
+
+    assert not (outcome.path.parent / "export").exists()
+    assert "export" not in outcome.results.timing
 
 
 CLOSURE = [

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -20,6 +22,7 @@ README = ROOT / "README.md"
 PROGRAM = (["inferno"], ["python", "-m", "inferno_cli"], ["python3", "-m", "inferno_cli"])
 PREPARE = ("git clone ", "cd ", "pip install ", "python -m pip install ", "python3 -m venv ", "python -m venv ")
 PREPARE += ("source ", ". ", "export ", "mkdir ", "cat ", "ls ")
+COMBINE = {"text2workspace.py", "combine"}
 FLAGS_THAT_ONLY_PRINT = {"--help", "-h", "--cfg", "-c", "--info", "-i", "--version", "-sc", "--hydra-help"}
 
 
@@ -67,7 +70,7 @@ def test_readme_shows_every_step_and_the_two_commands() -> None:
 
 
 @pytest.mark.parametrize("command", [command for command in ALL if arguments_of(command) is None])
-def test_command_of_another_program(command: str) -> None:
+def test_command_of_another_program(command: str, runs: Runs) -> None:
     words = shlex.split(command, comments=True)
     if inner := re.search(r"\$\((inferno [^)]*)\)", command):
         assert inferno(*shlex.split(inner.group(1))[1:]).code == 0
@@ -77,6 +80,9 @@ def test_command_of_another_program(command: str) -> None:
         assert all(re.search(rf"^{re.escape(target)}:", makefile, re.MULTILINE) for target in targets), command
     elif words[0] in ("python", "python3") and words[1].endswith(".py"):
         assert (ROOT / words[1]).is_file(), f"{words[1]} is not in the repository"
+    elif words[0] in COMBINE:  # not installed; a datacard says the same
+        card = runs("top11004", "bce").path.parent / "export" / "datacard.txt"
+        assert f"#   {command}\n" in card.read_text(encoding="utf-8")
     else:
         assert command.startswith(PREPARE), f"the test does not know what to do with: {command}"
 
@@ -129,6 +135,25 @@ def test_command_of_the_program(
     if extra:
         last = outcome.out.splitlines()[-1]
         assert Path(last.removeprefix("results: ")).is_file()
+
+
+def test_python_in_the_readme_rebuilds_the_workspace(
+    runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (code,) = re.findall(r"^```python\n(.*?)^```", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    run = runs("top11004", "bce")
+    shutil.copytree(run.path.parent / "export", tmp_path / "export")
+    monkeypatch.chdir(tmp_path / "export")
+    found: dict[str, Any] = {}
+    exec(code, found)
+
+    rebuilt, original = found["spec"], json.loads(Path(run.results.workspace).read_text(encoding="utf-8"))
+    for one, two in zip(rebuilt["channels"][0]["samples"], original["channels"][0]["samples"], strict=True):
+        assert one["name"] == two["name"]
+        assert one["data"] == pytest.approx(two["data"], rel=1e-12)
+        assert [(item["name"], item["type"]) for item in one["modifiers"]] == [
+            (item["name"], item["type"]) for item in two["modifiers"]
+        ]
 
 
 def _set_by(arguments: list[str], override: str) -> bool:

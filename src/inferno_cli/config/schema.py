@@ -156,6 +156,8 @@ class TrainConfig(Step):
     trainer: Trainer
     fit: Fit
     report: Report
+    export: bool
+    """Write the workspace for other tools as well: ROOT histograms, Combine datacard, cabinetry configuration."""
 
     @property
     def sample_names(self) -> Names:

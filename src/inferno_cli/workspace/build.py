@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,11 +29,13 @@ class Workspace:
         spec: The pyhf workspace.
         path: Its JSON file.
         config: File of the cabinetry configuration that built it.
+        observed: Whether the observation is the observed events; else the Asimov data.
     """
 
     spec: dict[str, Any]
     path: Path
     config: Path
+    observed: bool
 
 
 def morph_name(sample: str, systematic: str) -> str:
@@ -41,12 +44,16 @@ def morph_name(sample: str, systematic: str) -> str:
 
 
 def cabinetry_config(
-    templates: Templates,
-    measurement: Measurement,
-    poi_bounds: tuple[float, float],
-    folder: Path,
+    templates: Templates, measurement: Measurement, bounds: Mapping[str, tuple[float, float]], folder: Path
 ) -> dict[str, Any]:
-    """Describe the measurement in cabinetry's words; the histograms are in ``folder``."""
+    """Describe the measurement in cabinetry's words.
+
+    Args:
+        templates: Final templates.
+        measurement: Samples and parameters.
+        bounds: Of every parameter without a constraint, the POI included.
+        folder: Where the histograms are.
+    """
     morphs = [(name, sample) for name, sample in templates.varied if name in measurement.unconstrained]
     children = {
         sample: [morph_name(sample, name) for name, parent in morphs if parent == sample]
@@ -56,15 +63,15 @@ def cabinetry_config(
     def with_morphs(samples: tuple[str, ...]) -> list[str]:
         return [name for sample in samples for name in (sample, *children[sample])]
 
-    factors: list[dict[str, Any]] = [
-        {"Name": POI, "Samples": with_morphs(measurement.signal), "Nominal": 1.0, "Bounds": list(poi_bounds)}
+    def factor(name: str, samples: list[str], nominal: float) -> dict[str, Any]:
+        return {"Name": name, "Samples": samples, "Nominal": nominal, "Bounds": list(bounds[name])}
+
+    scaled = {POI: measurement.signal, **measurement.free}
+    factors = [factor(name, with_morphs(samples), 1.0) for name, samples in scaled.items()]
+    factors += [
+        factor(name, [morph_name(sample, name) for systematic, sample in morphs if systematic == name], 0.0)
+        for name in measurement.unconstrained
     ]
-    for name, touched in measurement.free.items():
-        bounds = list(measurement.bounds[name])
-        factors.append({"Name": name, "Samples": with_morphs(touched), "Nominal": 1.0, "Bounds": bounds})
-    for name in measurement.unconstrained:
-        samples = [morph_name(sample, systematic) for systematic, sample in morphs if systematic == name]
-        factors.append({"Name": name, "Samples": samples, "Nominal": 0.0, "Bounds": list(MORPH_BOUNDS)})
     systematics: list[dict[str, Any]] = [
         {
             "Name": f"{name}_{sample}",
@@ -171,7 +178,8 @@ def build(
     observation = templates.observed.values() if observed and templates.observed else templates.nominal.sum(axis=0)
     histograms = folder / "histograms"
     _save_histograms(templates, measurement, observation, histograms)
-    config = cabinetry_config(templates, measurement, poi_bounds, histograms)
+    bounds = {POI: poi_bounds, **measurement.bounds, **dict.fromkeys(measurement.unconstrained, MORPH_BOUNDS)}
+    config = cabinetry_config(templates, measurement, bounds, histograms)
     config_path = folder / "cabinetry.yaml"
     config_path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     try:
@@ -187,4 +195,4 @@ def build(
     ]
     path = folder / "workspace.json"
     path.write_text(json.dumps(spec, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    return Workspace(spec, path, config_path)
+    return Workspace(spec, path, config_path, observed)

@@ -127,6 +127,10 @@ def pipeline(config: TrainConfig, folder: Path, version: str) -> tuple[Results, 
             folder=folder,
         )
         fit = fit_workspace(built.spec, config.fit, where=str(built.path))
+    exported: tuple[Path, ...] = ()
+    if config.export:
+        with clock.part("export", "export: ROOT histograms, Combine datacard, cabinetry configuration"):
+            exported = workspace.export(built, folder / "export", events.label)
     record = _record(config, events, trained, summary, fit, version, built.path, clock.seconds)
     plots: tuple[Path, ...] = ()
     if config.report.plots:
@@ -142,7 +146,11 @@ def pipeline(config: TrainConfig, folder: Path, version: str) -> tuple[Results, 
     results_path = folder / report.RESULTS_FILE
     record = record.model_copy(update={"timing": dict(clock.seconds)})
     record.save(results_path)
-    files = {"": [results_path, built.path, built.config, templates_path], "plots": list(plots)}
+    files = {
+        "": [results_path, built.path, built.config, templates_path],
+        "plots": list(plots),
+        "export": list(exported),
+    }
     if config.tracking.log_checkpoint:
         files["checkpoints"] = [trained.checkpoint]
     return record, files
