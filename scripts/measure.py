@@ -1,7 +1,7 @@
 """Measure the numbers of the README: BCE and INFERNO on every experiment, median over seeds.
 
     python scripts/measure.py                       # all, 3 seeds; about half an hour on 2 cores
-    python scripts/measure.py top11004 --seeds 1 2 3 4 5
+    python scripts/measure.py top11004 'top11004 all' --seeds 1 2 3 4 5
     python scripts/measure.py top11004 dataset.path=/my/second/sample.root
 
 Prints a Markdown table, the machine, and writes measure.json. Every line is a multirun of the command line itself.
@@ -20,14 +20,27 @@ from pathlib import Path
 
 from inferno_cli.report import Results
 
-EXPERIMENTS = ("synthetic", *(f"benchmark{i}" for i in range(5)), "top11004")
+MODELS = {"BCE": ["model=bce"], "INFERNO": ["model=inferno"]}
+EXPERIMENTS: dict[str, tuple[list[str], dict[str, list[str]]]] = {
+    name: ([f"+experiment={name}"], MODELS) for name in ("synthetic", *(f"benchmark{i}" for i in range(5)), "top11004")
+}
+# Fitted with every systematic of the measurement, trained with some.
+EXPERIMENTS["top11004 all"] = (
+    ["+experiment=top11004", "nuisance=all"],
+    {
+        "BCE": ["model=bce"],
+        "INFERNO, trained with jes": ["model=inferno", "nuisance.train=[jes,QCD_norm]"],
+        "INFERNO, trained with all": ["model=inferno"],
+    },
+)
+"""What is run: the overrides of each experiment, and of each line in it."""
 
 
-def sweep(experiment: str, seeds: list[int], overrides: list[str]) -> list[Results]:
-    """Run one experiment for both models and all seeds."""
+def sweep(seeds: list[int], overrides: list[str]) -> list[Results]:
+    """Run one configuration for all seeds."""
     with tempfile.TemporaryDirectory() as folder:
-        arguments = [f"+experiment={experiment}", "model=bce,inferno", f"seed={','.join(map(str, seeds))}"]
-        arguments += ["tracking=none", "report.plots=false", f"hydra.sweep.dir={folder}", *overrides]
+        arguments = [f"seed={','.join(map(str, seeds))}", "tracking=none", "report.plots=false"]
+        arguments += [f"hydra.sweep.dir={folder}", *overrides]
         subprocess.run(
             [sys.executable, "-m", "inferno_cli", "train", "-m", *arguments], check=True, stdout=subprocess.DEVNULL
         )
@@ -66,7 +79,7 @@ def row(experiment: str, model: str, results: list[Results]) -> dict[str, object
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", help="experiments, and overrides with '='")
+    parser.add_argument("names", nargs="*", help=f"{', '.join(EXPERIMENTS)}; and overrides with '='")
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     options = parser.parse_args()
     overrides = [name for name in options.names if "=" in name]
@@ -75,9 +88,10 @@ def main() -> None:
     print("| experiment | model | sigma(mu) HESSE | MINOS width | sigma(s) | bound | sigma of nuisances | training |")
     print("|---|---|---|---|---|---|---|---|")
     for experiment in experiments:
-        results = sweep(experiment, options.seeds, overrides)
-        for model in ("bce", "inferno"):
-            item = row(experiment, model, [x for x in results if x.model == model])
+        common, lines = EXPERIMENTS[experiment]
+        for model, own in lines.items():
+            results = sweep(options.seeds, [*common, *own, *overrides])
+            item = row(experiment, model, results)
             rows.append(item)
             nuisances = ", ".join(f"{name} {value:.3g}" for name, value in item["nuisances"].items())
             s = "" if item["sigma_s"] is None else f"{item['sigma_s']:.2f}"

@@ -18,15 +18,16 @@ SIZES = (0, 10, 20, 40, 80)
 """Shift of MET in GeV at one standard deviation; the yield changes by 6% at every size."""
 
 
+MODELS = ("bce", "inferno")
+
+
 def widths(size: float, seeds: list[int], overrides: list[str]) -> dict[str, list[float]]:
     """MINOS widths of mu by model, one for each seed."""
-    results = sweep("shift", seeds, [f"dataset.systematics.toy_shift.size={size}", *overrides])
-    found: dict[str, list[float]] = {"bce": [], "inferno": []}
-    for item in results:
-        minos = item.parameters["mu"].minos
-        assert minos is not None
-        assert item.model is not None
-        found[item.model].append(minos[1] - minos[0])
+    found = {}
+    for model in MODELS:
+        common = ["+experiment=shift", f"model={model}", f"dataset.systematics.toy_shift.size={size}"]
+        minos = [item.parameters["mu"].minos for item in sweep(seeds, [*common, *overrides])]
+        found[model] = [up - down for down, up in filter(None, minos)]
     return found
 
 
