@@ -150,7 +150,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
         key = (experiment, model, *overrides)
         if key not in finished:
             folder = tmp_path_factory.mktemp("runs")
-            few = () if experiment == "top11004" else FEW_EVENTS
+            few = () if experiment in ("top11004", "shift") else FEW_EVENTS
             point = (f"+experiment={experiment}", f"model={model}", f"output_dir={folder}")
             finished[key] = succeed("train", *point, *QUICK, *few, *overrides)
         return finished[key]

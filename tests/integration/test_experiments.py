@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import compose
+from omegaconf import OmegaConf
 
 from inferno_cli.config import config_folder
 from inferno_cli.report import Results
@@ -15,6 +16,8 @@ from integration.conftest import FEW_EVENTS, FIT_ONLY_MU, QUICK, Runs, succeed
 
 EXPERIMENTS = sorted(path.stem for path in (config_folder() / "experiment").glob("*.yaml"))
 SWEEPS = sorted(path.stem for path in (config_folder() / "sweep").glob("*.yaml"))
+OF_SWEEP = {"shift": ("+experiment=shift",)}
+"""The experiment of a sweep that belongs to one."""
 # reference/synthetic.yaml, computed_cramer_rao_bound_on_s
 BOUNDS = {
     "synthetic": 15.531,
@@ -60,11 +63,10 @@ def test_sweep_makes_a_job_of_every_value(sweep: str, tmp_path: Path, monkeypatc
     from inferno_cli.cli.steps import train
 
     key, values = values_of(sweep)
-    section, name = key.split(".")
     found = []
-    monkeypatch.setattr(train, "run", lambda config, composed: found.append(getattr(getattr(config, section), name)))
+    monkeypatch.setattr(train, "run", lambda config, composed: found.append(OmegaConf.select(composed, key)))
 
-    succeed("train", "-m", f"+sweep={sweep}", "tracking=none", f"output_dir={tmp_path}")
+    succeed("train", "-m", *OF_SWEEP.get(sweep, ()), f"+sweep={sweep}", "tracking=none", f"output_dir={tmp_path}")
 
     assert len(values) >= 4
     assert found == [pytest.approx(float(value)) for value in values]
@@ -74,7 +76,8 @@ def test_sweep_makes_a_job_of_every_value(sweep: str, tmp_path: Path, monkeypatc
 def test_ends_of_a_sweep_run(sweep: str, tmp_path: Path) -> None:
     """A list on the command line replaces that of the file."""
     key, values = values_of(sweep)
-    arguments = ("-m", "+experiment=synthetic", f"+sweep={sweep}", *QUICK, *FEW_EVENTS, *FIT_ONLY_MU)
+    experiment = OF_SWEEP.get(sweep, ("+experiment=synthetic", *FEW_EVENTS))
+    arguments = ("-m", *experiment, f"+sweep={sweep}", *QUICK, *FIT_ONLY_MU)
 
     ends = f"{key}={values[0]},{values[-1]}"
     succeed("train", *arguments, "model.learning_rate=0.001", ends, f"output_dir={tmp_path}")

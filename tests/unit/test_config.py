@@ -312,7 +312,7 @@ def test_the_config_folder_is_that_of_the_checkout():
 @pytest.mark.parametrize("name", names("experiment"))
 def test_every_experiment_composes(name):
     config = compose(f"+experiment={name}")
-    assert isinstance(config.dataset, NtupleDataset if name == "top11004" else SyntheticDataset)
+    assert isinstance(config.dataset, NtupleDataset if name in ("top11004", "shift") else SyntheticDataset)
 
 
 @pytest.mark.parametrize("name", names("nuisance"))
@@ -354,7 +354,8 @@ def test_every_sweep_composes_and_all_of_its_points_are_valid(name):
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
         composed = hydra_compose("train", overrides=[f"+sweep={name}"], return_hydra_config=True)
     ((key, values),) = composed.hydra.sweeper.params.items()
-    points = [compose(f"{key}={value}") for value in values.split(",")]
+    experiment = ["+experiment=shift"] if name == "shift" else []
+    points = [compose(*experiment, f"{key}={value}") for value in values.split(",")]
     assert len({point.model_dump_json() for point in points}) == len(points) > 1
 
 
