@@ -101,8 +101,7 @@ class Validation(Callback):
     def _smoothed(self, max_epochs: int | None) -> float:
         """Mean of the hard value over the last epochs; infinite before there are as many.
 
-        Hard bins jump from epoch to epoch. In a long training the smallest of many noisy values is a lucky early one:
-        a hundred epochs on the stand-in sample lost up to 7% of sigma(mu) that way.
+        Hard bins jump from epoch to epoch, and the smallest of many noisy values is a lucky early one.
         """
         window = max(1, (max_epochs or 1) // 20)
         last = [math.sqrt(epoch.evaluation.hard) for epoch in self.epochs[-window:]]
