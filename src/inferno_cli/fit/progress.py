@@ -31,7 +31,7 @@ def progress(mode: Literal["auto", "bar", "lines", "none"], what: str, total: in
         from rich.console import Console
         from rich.progress import Progress
 
-        with Progress(console=Console(stderr=True), transient=True) as bar:
+        with Progress(console=Console(stderr=True, force_terminal=True), transient=True) as bar:
             task = bar.add_task(what, total=total)
             yield lambda: bar.advance(task)
         return
