@@ -404,7 +404,7 @@ def test_the_defaults_are_a_valid_configuration():
         (["fit.scan_2d=[[mu,q]]"], "fit.scan_2d: 'q' is not a parameter"),
         (["fit.scan_2d=[[r,r]]"], "scan_2d has a pair of 'r' with itself"),
         (["fit.ranking=[q]"], "fit.ranking: 'q' is not a parameter"),
-        (["+fit.groups.shape=[q]"], "fit.groups.shape: 'q' is not a parameter"),
+        (["fit.groups={shape: [q]}"], "fit.groups.shape: 'q' is not a parameter"),
         (["fit.limit_bracket=[2.0,1.0]"], "limit_bracket must rise"),
         (["likelihood.staterror=false", "fit.minos=['staterror_SR[0]']"], "fit.minos: 'staterror_SR[0]' is not"),
         (["fit.limit=true", "fit.significance=false", "likelihood.poi_bounds=[0.5,3.0]"], "set fit.limit=false"),

@@ -127,8 +127,11 @@ class Fit(Section):
     """Parameters whose impact on the POI is wanted: four fits each."""
     breakdown: bool = False
     """Split the error of the POI by groups of parameters."""
-    groups: dict[str, Names] = Field(default_factory=dict)
-    """Parameters by group, in the order in which they are fixed; the rest is grouped by kind of modifier."""
+    groups: dict[str, Names] | None = None
+    """Parameters by group, in the order in which they are fixed; the rest is grouped by kind of modifier.
+
+    null and not {}: Hydra merges a mapping on the command line into the one that is there, and refuses new keys.
+    """
     limit: bool = False
     """Upper limit on the POI with CLs."""
     confidence_level: Fraction = 0.95
@@ -152,7 +155,7 @@ class Fit(Section):
     def named_parameters(self) -> Iterator[tuple[str, str]]:
         """Yield every name in a list of parameters, with the key of the list."""
         lists = {"minos": self.minos, "scan": self.scan, "ranking": self.ranking}
-        lists |= {f"groups.{group}": names for group, names in self.groups.items()}
+        lists |= {f"groups.{group}": names for group, names in (self.groups or {}).items()}
         lists |= {"scan_2d": tuple(name for pair in self.scan_2d for name in pair)}
         for key, names in lists.items():
             yield from ((key, name) for name in names)

@@ -40,7 +40,7 @@ def fit_workspace(spec: dict[str, Any], settings: Fit, *, measurement: str | Non
     ranked = problem.parameters(settings.ranking, "fit.ranking")
     scanned = problem.parameters(settings.scan, "fit.scan") if settings.scan_points is not None else ()
     pairs = [_pair(problem, pair) for pair in settings.scan_2d]
-    groups = groups_of(problem, settings.groups)
+    groups = groups_of(problem, settings.groups or {})
 
     fitter = Fitter(problem, settings)
     test_goodness = settings.goodness_of_fit and not problem.is_asimov
