@@ -334,7 +334,7 @@ def test_every_trainer_composes(name):
     assert compose(f"trainer={name}").trainer.accelerator == name
 
 
-@pytest.mark.parametrize(("name", "data"), [(name, {"data": "observed"}.get(name, name)) for name in names("fit")])
+@pytest.mark.parametrize(("name", "data"), [(name, {"data": "observed"}.get(name, "asimov")) for name in names("fit")])
 def test_every_fit_composes(name, data):
     assert compose(*TOP, f"fit={name}").fit.data == data
 
@@ -397,3 +397,28 @@ def test_a_fit_without_a_workspace_says_which_key_is_missing():
 
 def test_the_defaults_are_a_valid_configuration():
     assert isinstance(compose(), TrainConfig)
+
+
+# ------------------------------------------------------------------------------------------- results of the fit
+@pytest.mark.parametrize(
+    ("overrides", "text"),
+    [
+        (["fit.scan=[mu,r,lamda]"], "fit.scan: 'lamda' is not a parameter; closest: 'lambda'"),
+        (["fit.scan_2d=[[mu,q]]"], "fit.scan_2d: 'q' is not a parameter"),
+        (["fit.scan_2d=[[r,r]]"], "scan_2d has a pair of 'r' with itself"),
+        (["fit.ranking=[q]"], "fit.ranking: 'q' is not a parameter"),
+        (["fit.groups={shape: [q]}"], "fit.groups.shape: 'q' is not a parameter"),
+        (["fit.limit_bracket=[2.0,1.0]"], "limit_bracket must rise"),
+        (["likelihood.staterror=false", "fit.minos=['staterror_SR[0]']"], "fit.minos: 'staterror_SR[0]' is not"),
+        (["fit.limit=true", "fit.significance=false", "likelihood.poi_bounds=[0.5,3.0]"], "set fit.limit=false"),
+        (["fit.confidence_level=1.0"], "less than 1"),
+    ],
+)
+def test_what_the_fit_is_asked_for_is_checked_before_training(overrides, text):
+    assert text in message(*overrides)
+
+
+def test_parameters_of_the_fit_can_be_named_in_every_way():
+    names = ["mu", "all", "lam*", "staterror_SR[0]", "staterror_SR"]
+    assert compose("fit.minos=[mu,all,'lam*','staterror_SR[0]',staterror_SR]").fit.minos == tuple(names)
+    assert compose("fit=full").fit.limit

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,22 @@ import numpy as np
 import pytest
 
 from inferno_cli.events import NOMINAL, Variation
-from inferno_cli.fit.result import Estimate, FitResult, Scan, Significance
+from inferno_cli.fit.problem import Problem
+from inferno_cli.fit.result import (
+    Breakdown,
+    Estimate,
+    FitResult,
+    GoodnessOfFit,
+    GroupImpact,
+    Impact,
+    Limit,
+    Scan,
+    Scan2D,
+    Significance,
+)
+from inferno_cli.fit.yields import yields
 from inferno_cli.histograms import Templates
-from inferno_cli.report import Results, closing_line, draw, show
+from inferno_cli.report import Results, closing_line, draw, show, write_yields
 from inferno_cli.report.results import BinRecord, PoiVarianceRecord, TrainingRecord
 from inferno_cli.report.stacks import merged
 
@@ -70,9 +84,16 @@ def fitted(spec: dict[str, Any], data: str) -> FitResult:
     model, values = cabinetry.model_utils.model_and_data(spec, asimov=data == "asimov")
     found = cabinetry.fit.fit(model, values, minos="mu")
     parameters = {
-        name: Estimate(float(best), float(error), found.minos_uncertainty.get(name))
+        name: Estimate(
+            float(best),
+            float(error),
+            found.minos_uncertainty.get(name),
+            pull=float(best) if name in ("jes", "xsec") else None,
+            constraint=float(error) if name in ("jes", "xsec") else None,
+        )
         for name, best, error in zip(found.labels, found.bestfit, found.uncertainty, strict=True)
     }
+    where = Problem(model, list(values), data == "asimov", "here")
     mu = parameters["mu"]
     points = np.linspace(mu.bestfit - 2 * mu.hesse, mu.bestfit + 2 * mu.hesse, 9)
     return FitResult(
@@ -84,7 +105,8 @@ def fitted(spec: dict[str, Any], data: str) -> FitResult:
         twice_nll=found.best_twice_nll,
         stat_only=Estimate(mu.bestfit, 0.1432, (-0.14, 0.15)),
         significance=Significance(6.123, 5.871, 4.6e-10, 2.2e-9),
-        scan=Scan("mu", tuple(points), tuple(((points - mu.bestfit) / mu.hesse) ** 2)),
+        scans={"mu": Scan("mu", tuple(points), tuple(((points - mu.bestfit) / mu.hesse) ** 2))},
+        yields=yields(where, found),
     )
 
 
@@ -151,7 +173,7 @@ def test_table(fit: FitResult, capsys: pytest.CaptureFixture[str], monkeypatch: 
     data = "Asimov data" if fit.data == "asimov" else "observed data"
     assert lines[0] == f"INFERNO on top11004, {data}"
     assert LABEL in lines[1]
-    assert len(lines) <= 22
+    assert len(lines) <= 24
     assert max(map(len, lines)) <= 80
     assert "\x1b" not in text
     mu = fit.parameters["mu"]
@@ -187,9 +209,6 @@ def test_table_of_a_fit_alone(capsys: pytest.CaptureFixture[str]) -> None:
         ("mu_sig", *many),
         tuple(map(tuple, np.eye(41).tolist())),
         0.0,
-        None,
-        None,
-        None,
     )
     show(record(result))
     text = capsys.readouterr().out
@@ -198,6 +217,103 @@ def test_table_of_a_fit_alone(capsys: pytest.CaptureFixture[str]) -> None:
     assert "np[a]0" in text
     assert "32 more in results.json" in text
     assert "***" not in text
+
+
+def extras(fit: FitResult) -> FitResult:
+    """Add what ``fit=full`` computes, in made-up numbers."""
+    axis = (0.5, 1.0, 1.5)
+    return replace(
+        fit,
+        goodness_of_fit=GoodnessOfFit(0.4321, 3) if fit.data == "observed" else None,
+        scans={**fit.scans, "jes": replace(fit.scans["mu"], parameter="jes")},
+        scans_2d=(Scan2D("mu", "jes", axis, (-1.0, 0.0, 1.0), ((9.0, 4.0, 9.0), (4.0, 0.0, 4.0), (9.0, 4.0, 9.0))),),
+        ranking=(Impact("jes", (-0.2, None), (-0.123, 0.151)), Impact("xsec", (0.0, 0.0), (0.01, -0.02))),
+        breakdown=Breakdown(
+            total=0.5,
+            statistical=0.4,
+            statistical_minos=(-0.39, 0.41),
+            groups=(GroupImpact("jets", ("jes",), 0.31, 0.3, (-0.29, 0.31)),),
+            closure=0.0121,
+            cumulative_closure=0.0,
+            hesse_difference=0.001,
+        ),
+        limit=Limit(
+            confidence_level=0.9,
+            observed=1.31,
+            expected=(0.2, 0.3, 0.42, 0.6, 0.8),
+            a_priori=(0.25, 0.35, 0.47, 0.65, 0.85) if fit.data == "asimov" else None,
+            bracket=(0.1, 10.0),
+            tolerance=0.01,
+            poi_values=(0.1, 0.5, 1.5),
+            observed_cls=(0.9, 0.5, float("nan")),
+            expected_cls=((0.5, 0.6, 0.7, 0.8, 0.9), (0.02, 0.03, 0.04, 0.1, 0.2), (0.0, 0.0, 0.0, 0.0, 0.01)),
+        ),
+        notes=("something has no meaning",),
+    )
+
+
+def test_table_of_a_full_fit(fit: FitResult, capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    show(record(extras(fit)))
+    text = capsys.readouterr().out
+    observed = fit.data == "observed"
+    limit = "observed 1.31, expected 0.42, 68% within 0.3 and 0.6" if observed else "expected 0.47, 68% within 0.35 and"
+    for expected in (
+        f"90% CL: {limit}",
+        "jets 0.3, statistical 0.4 (fixed in this order)",
+        "jes -0.12/+0.15, xsec +0.01/-0.02",
+        "something has no meaning",
+    ):
+        assert expected in text
+    assert ("p = 0.432, 3 degrees of freedom" in text) == observed
+    assert ("1.31" in text) == observed
+
+
+def test_a_parameter_at_its_limit_has_no_error_in_the_table_nor_in_the_metrics(
+    fit: FitResult, capsys: pytest.CaptureFixture[str]
+) -> None:
+    at_limit = replace(fit.parameters["mu"], bestfit=0.0, hesse=7.97, minos=None, at_limit=0.0)
+    results = record(replace(fit, parameters={**fit.parameters, "mu": at_limit}))
+    show(results)
+    text = capsys.readouterr().out
+    assert "at its limit" in text
+    assert "7.97" not in text
+    assert "mu/hesse" not in results.metrics()
+    assert results.parameters["mu"].at_limit == 0
+
+
+def test_the_record_of_a_full_fit_reads_back(fit: FitResult, tmp_path: Path) -> None:
+    results = record(extras(fit))
+    results.save(tmp_path / "results.json")
+    assert Results.load(tmp_path / "results.json").model_dump_json() == results.model_dump_json()
+    metrics = results.metrics()
+    expected = {"limit/observed": 1.31, "limit/expected": 0.42, "error/jets": 0.31, "error_cumulative/jets": 0.3}
+    assert {name: metrics[name] for name in expected} == expected
+    assert ("goodness_of_fit/p_value" in metrics) == (fit.data == "observed")
+    assert ("limit/a_priori" in metrics) == (fit.data == "asimov")
+
+
+def test_a_nuisance_parameter_called_mu_does_not_hide_the_parameter_of_interest(fit: FitResult) -> None:
+    results = record(replace(fit, poi="QCD_norm"))
+    assert results.parameters["mu"].bestfit == fit.parameters["QCD_norm"].bestfit
+    assert results.parameters["mu (not the POI)"].bestfit == fit.parameters["mu"].bestfit
+    assert len(results.parameters) == len(fit.parameters)
+
+
+def test_yields_file(fit: FitResult, tmp_path: Path) -> None:
+    (path,) = write_yields(record(fit, label=LABEL), tmp_path)
+    lines = path.read_text().splitlines()
+    assert lines[0] == f"**{LABEL}**"
+    before, after = fit.yields
+    numbers = next(line.split("|")[2:6] for line in lines if line.startswith("| QCD |"))
+    assert [float(x) for x in numbers] == pytest.approx([*before.sums["QCD"], *after.sums["QCD"]], abs=0.006)
+    assert any(line.startswith(f"| {'Asimov' if fit.data == 'asimov' else 'observed'} data |") for line in lines)
+    assert len([line for line in lines if line.startswith("| ")]) == 1 + 4 + 2
+
+
+def test_no_yields_no_file(fit: FitResult, tmp_path: Path) -> None:
+    assert write_yields(record(replace(fit, yields=())), tmp_path) == ()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_closing_line() -> None:
@@ -254,6 +370,23 @@ def test_plots_of_a_fit_alone(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.usefixtures("no_open_figures")
+def test_plots_of_a_full_fit(fit: FitResult, tmp_path: Path) -> None:
+    full = extras(fit)
+    paths = draw(record(full), folder=tmp_path, formats=["png"], templates=None, workspace=workspace(), fit=full)
+    assert {path.stem for path in paths} == {
+        "prefit",
+        "postfit",
+        "pulls",
+        "correlation",
+        "scan",
+        "scan_jes",
+        "scan_2d_mu_jes",
+        "ranking",
+        "limit",
+    }
+
+
 def test_no_pulls_without_constrained_parameters(tmp_path: Path) -> None:
     spec = workspace()
     for sample in spec["channels"][0]["samples"]:
@@ -267,7 +400,7 @@ def test_a_folder_that_cannot_be_written(fit: FitResult, tmp_path: Path) -> None
     from inferno_cli.errors import OutputError
 
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match=r"file/correlation\.png"):
+    with pytest.raises(OutputError, match=r"file/prefit\.png"):
         draw(record(fit), folder=tmp_path / "file", formats=["png"], templates=None, workspace=None, fit=fit)
 
 

@@ -272,12 +272,12 @@ def test_the_scan_has_its_minimum_at_the_best_fit(tmp_path):
     settings = QUICK.model_copy(update={"scan_points": 5})
     result = fit_workspace(write(tmp_path, measure()).spec, settings, where="here")
     hesse = result.parameters["mu"].hesse
-    assert result.scan.parameter == "mu"
-    np.testing.assert_allclose(result.scan.values, 1 + hesse * np.linspace(-2.5, 2.5, 5), rtol=1e-4)
-    assert result.scan.delta_twice_nll[2] == pytest.approx(0, abs=1e-4)
+    assert result.scans["mu"].parameter == "mu"
+    np.testing.assert_allclose(result.scans["mu"].values, 1 + hesse * np.linspace(-2.5, 2.5, 5), rtol=1e-4)
+    assert result.scans["mu"].delta_twice_nll[2] == pytest.approx(0, abs=1e-4)
     # A parabola up to the asymmetry of the Poisson likelihood.
     np.testing.assert_allclose(
-        np.array(result.scan.delta_twice_nll)[[0, 1, 3, 4]], [6.25, 1.5625, 1.5625, 6.25], rtol=0.3
+        np.array(result.scans["mu"].delta_twice_nll)[[0, 1, 3, 4]], [6.25, 1.5625, 1.5625, 6.25], rtol=0.3
     )
 
 
@@ -304,13 +304,14 @@ def test_mu_may_be_the_only_parameter(tmp_path, update):
     measurement = measure(free={}, normalisation={}, shapes={}, staterror=False)
     spec = write(tmp_path, measurement, counting()).spec
     result = fit_workspace(spec, QUICK.model_copy(update=update), where="here")
-    assert result.scan is not None or result.significance.expected == pytest.approx(2.8661, abs=1e-3)
+    assert result.scans or result.significance.expected == pytest.approx(2.8661, abs=1e-3)
 
 
 def test_nothing_is_computed_that_was_not_asked_for(tmp_path):
     settings = QUICK.model_copy(update={"minos": ()})
     result = fit_workspace(write(tmp_path, measure()).spec, settings, where="here")
-    assert (result.scan, result.significance, result.stat_only) == (None, None, None)
+    assert (result.significance, result.stat_only, result.limit, result.goodness_of_fit) == (None, None, None, None)
+    assert (result.scans, result.scans_2d, result.ranking) == ({}, (), ())
     assert all(item.minos is None for item in result.parameters.values())
 
 

@@ -6,14 +6,18 @@ error, also when it was added with ``+`` or ``++``.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from inferno_cli.config.datasets import Dataset, NtupleDataset
 from inferno_cli.config.effects import Effect, effects
-from inferno_cli.config.section import POI, Finite, Names, NonNegative, Positive, Section
+from inferno_cli.config.section import POI, Finite, Fraction, Names, NonNegative, Positive, Section
 from inferno_cli.config.systematics import MorphSystematic, TransformSystematic
+
+Progress = Literal["auto", "bar", "lines", "none"]
+"""How far a long part is: "auto" is a bar on a terminal, and lines in a log."""
 
 
 class Model(Section):
@@ -54,7 +58,7 @@ class Trainer(Section):
     """Largest norm of the gradient; 0 switches clipping off."""
     early_stopping: Annotated[int, Field(ge=1)] | None
     """Stop after so many epochs without a better hard validation value; null: never."""
-    progress: Literal["auto", "bar", "lines", "none"]
+    progress: Progress
 
 
 class Nuisance(Section):
@@ -101,16 +105,63 @@ class Binning(Section):
 
 
 class Fit(Section):
-    """The fit of the workspace with MINUIT."""
+    """The fit of the workspace with MINUIT.
+
+    Lists of parameters take "mu" (the POI, whatever a workspace calls it), names, one entry of a vector
+    ("staterror_SR[0]"), a vector ("staterror_SR"), patterns with "*", and "all".
+    """
 
     data: Literal["asimov", "observed"]
     minos: Names
     scan_points: Annotated[int, Field(ge=3)] | None
-    """Points of the NLL scan of the POI; null: no scan."""
+    """Points of each NLL scan; null: no scan."""
+    scan: Names = (POI,)
+    scan_2d: tuple[tuple[str, str], ...] = ()
+    """Pairs of parameters."""
+    scan_2d_points: Annotated[int, Field(ge=3)] = 15
+    """Points along each axis."""
     significance: bool
     stat_only: bool
+    goodness_of_fit: bool = True
+    """Of observed data; Asimov data fit perfectly by construction."""
+    yields: bool = True
+    """Expected events before and after the fit; the plots of data against prediction need them."""
+    ranking: Names = ()
+    """Parameters whose impact on the POI is wanted: four fits each."""
+    breakdown: bool = False
+    """Split the error of the POI by groups of parameters."""
+    groups: dict[str, Names] | None = None
+    """Parameters by group, in the order in which they are fixed; the rest is grouped by kind of modifier.
+
+    null and not {}: Hydra merges a mapping on the command line into the one that is there, and refuses new keys.
+    """
+    limit: bool = False
+    """Upper limit on the POI with CLs."""
+    confidence_level: Fraction = 0.95
+    limit_bracket: tuple[NonNegative, NonNegative] | None = None
+    """Values of the POI between which all limits lie; null: 0.1 and its upper bound."""
+    limit_tolerance: Positive = 0.01
+    """Of the limits, in units of the POI."""
     max_calls: Annotated[int, Field(ge=1)]
     tolerance: Positive
+    progress: Progress = "auto"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.limit_bracket is not None and self.limit_bracket[0] >= self.limit_bracket[1]:
+            raise ValueError("limit_bracket must rise")
+        for x, y in self.scan_2d:
+            if x == y:
+                raise ValueError(f"scan_2d has a pair of {x!r} with itself")
+        return self
+
+    def named_parameters(self) -> Iterator[tuple[str, str]]:
+        """Yield every name in a list of parameters, with the key of the list."""
+        lists = {"minos": self.minos, "scan": self.scan, "ranking": self.ranking}
+        lists |= {f"groups.{group}": names for group, names in (self.groups or {}).items()}
+        lists |= {"scan_2d": tuple(name for pair in self.scan_2d for name in pair)}
+        for key, names in lists.items():
+            yield from ((key, name) for name in names)
 
 
 class Tracking(Section):
@@ -198,17 +249,20 @@ class TrainConfig(Step):
                     "(for a yield use kind 'free')"
                 )
         parameters = (POI, *self.parameters(self.nuisance.fit))
-        for name in self.fit.minos:
-            if name not in parameters:
-                raise ValueError(f"fit.minos: {name!r} is not a parameter{closest(name, parameters)}")
+        for key, name in self.fit.named_parameters():
+            # Whether a vector has such an entry, and a pattern a match, is known when the workspace is.
+            later = name == "all" or "*" in name or (self.likelihood.staterror and name.startswith("staterror"))
+            if not later and name not in parameters:
+                raise ValueError(f"fit.{key}: {name!r} is not a parameter{closest(name, parameters)}")
         low, high = self.likelihood.poi_bounds
         if not low < 1 < high:
             raise ValueError(f"likelihood.poi_bounds is [{low:g}, {high:g}]; it must contain the nominal value 1")
-        if self.fit.significance and low > 0:
-            raise ValueError(
-                f"likelihood.poi_bounds begins at {low:g}, and fit.significance fits without signal; "
-                "lower the bound to 0 or less, or set fit.significance=false"
-            )
+        for key in ("significance", "limit"):
+            if getattr(self.fit, key) and low > 0:
+                raise ValueError(
+                    f"likelihood.poi_bounds begins at {low:g}, and fit.{key} fits without signal; "
+                    f"lower the bound to 0 or less, or set fit.{key}=false"
+                )
         has_data = not isinstance(self.dataset, NtupleDataset) or "data" in {
             sample.role for sample in self.dataset.samples.values()
         }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -13,12 +13,20 @@ class Estimate:
     Attributes:
         bestfit: Value at the minimum.
         hesse: Standard deviation from the inverse Hessian; 0 for a parameter held constant.
-        minos: Interval from the profile likelihood, down < 0 < up, or None where it was not asked for.
+        minos: Interval from the profile likelihood, down < 0 < up, or None where it was not asked for, or ends at a
+            physical limit (then the fit's notes say so).
+        pull: Best fit minus nominal, in units of the constraint; None without a constraint.
+        constraint: HESSE in units of the constraint; None without a constraint.
+        at_limit: The physical limit (a rate cannot be negative) at which the best fit is; ``hesse`` means nothing
+            there.
     """
 
     bestfit: float
     hesse: float
     minos: tuple[float, float] | None = None
+    pull: float | None = None
+    constraint: float | None = None
+    at_limit: float | None = None
 
 
 @dataclass(frozen=True)
@@ -31,6 +39,17 @@ class Scan:
 
 
 @dataclass(frozen=True)
+class Scan2D:
+    """Profile of the likelihood in two parameters; ``delta_twice_nll[i][j]`` is at ``y_values[i]``, ``x_values[j]``."""
+
+    x: str
+    y: str
+    x_values: tuple[float, ...]
+    y_values: tuple[float, ...]
+    delta_twice_nll: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True)
 class Significance:
     """Discovery significance in standard deviations, with p-values; observed: of the data that was fitted."""
 
@@ -38,6 +57,125 @@ class Significance:
     observed: float
     expected_p_value: float
     observed_p_value: float
+
+
+@dataclass(frozen=True)
+class Limit:
+    """Upper limit on the POI with CLs (asymptotic, q-tilde).
+
+    Attributes:
+        confidence_level: Of the limit.
+        observed: Of the data that was fitted, Asimov or observed.
+        expected: Without signal, nuisance parameters fitted to the data with POI 0; -2, -1, 0, +1, +2 sigma.
+        a_priori: Without signal, nuisance parameters at their nominal values; for Asimov data, else None. The Asimov
+            data hold a signal, which ``expected`` must absorb in the nuisance parameters.
+        bracket: Values of the POI between which the limits were looked for.
+        tolerance: To which they were found.
+        poi_values: Where CLs was evaluated, rising: for ``a_priori``, or without it for ``observed`` and ``expected``.
+        observed_cls: At those values, of the data (``a_priori``: of the data without signal).
+        expected_cls: The five expected ones at those values.
+    """
+
+    confidence_level: float
+    observed: float
+    expected: tuple[float, ...]
+    a_priori: tuple[float, ...] | None
+    bracket: tuple[float, float]
+    tolerance: float
+    poi_values: tuple[float, ...]
+    observed_cls: tuple[float, ...]
+    expected_cls: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True)
+class GoodnessOfFit:
+    """Against the saturated model: p-value, and bins minus free parameters."""
+
+    p_value: float
+    degrees_of_freedom: int
+
+
+@dataclass(frozen=True)
+class Impact:
+    """Change of the POI when one parameter is fixed one sigma up or down of its best fit and the rest is refitted.
+
+    Attributes:
+        parameter: Its name.
+        prefit: (up, down) for a shift by the width of its constraint, (0, 0) without one; a side is None where the
+            shifted value is outside of the parameter's bounds.
+        postfit: (up, down) for a shift by its HESSE error; None as above.
+    """
+
+    parameter: str
+    prefit: tuple[float | None, float | None]
+    postfit: tuple[float | None, float | None]
+
+
+@dataclass(frozen=True)
+class GroupImpact:
+    """What one group of parameters adds to the error of the POI, in two ways.
+
+    Attributes:
+        name: Of the group.
+        parameters: Its members that the fit varies.
+        impact: sqrt(total^2 - reduced^2) of HESSE errors, with this group alone fixed at its best fit.
+        cumulative: sqrt(before^2 - after^2), with this group fixed in addition to those before it.
+        cumulative_minos: The same (down, up) of MINOS errors; None without MINOS of the POI.
+    """
+
+    name: str
+    parameters: tuple[str, ...]
+    impact: float
+    cumulative: float
+    cumulative_minos: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class Breakdown:
+    """The error of the POI, split by groups of parameters.
+
+    Attributes:
+        total: HESSE error with everything free.
+        statistical: HESSE error with every other parameter fixed at its best fit.
+        statistical_minos: MINOS errors there.
+        groups: In the order in which they were fixed.
+        closure: sqrt(statistical^2 + sum of impact^2) / total - 1. Not zero: groups are correlated.
+        cumulative_closure: The same of the cumulative ones: zero by construction, up to rounding.
+        hesse_difference: Largest relative difference between these errors and HESSE of the refits: the precision.
+    """
+
+    total: float
+    statistical: float
+    statistical_minos: tuple[float, float] | None
+    groups: tuple[GroupImpact, ...]
+    closure: float
+    cumulative_closure: float
+    hesse_difference: float
+
+
+@dataclass(frozen=True)
+class Yields:
+    """Expected events of one channel before or after the fit.
+
+    Attributes:
+        channel: Its name.
+        when: "pre-fit" or "post-fit".
+        samples: Events by sample and bin.
+        errors: Standard deviation of ``samples``.
+        total_error: Of the sum of the samples, by bin.
+        sums: Events by sample in the whole channel, and their standard deviation.
+        total: Events of all samples in the whole channel, and their standard deviation.
+        data: Events by bin that were fitted, Asimov or observed.
+    """
+
+    channel: str
+    when: str
+    samples: Mapping[str, tuple[float, ...]]
+    errors: Mapping[str, tuple[float, ...]]
+    total_error: tuple[float, ...]
+    sums: Mapping[str, tuple[float, float]]
+    total: tuple[float, float]
+    data: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -53,7 +191,14 @@ class FitResult:
         twice_nll: At the minimum.
         stat_only: The POI with all other parameters fixed at their best fit, or None.
         significance: Or None.
-        scan: Of the POI, or None.
+        scans: By parameter, those that were asked for.
+        scans_2d: Those that were asked for.
+        yields: Of every channel, first before and then after the fit; empty if not asked for.
+        goodness_of_fit: Of observed data; None for Asimov data, which fit perfectly by construction.
+        ranking: Largest post-fit impact first; empty if not asked for.
+        breakdown: Or None.
+        limit: Or None.
+        notes: What was asked for and cannot be given, or has no meaning, and why.
     """
 
     data: str
@@ -62,6 +207,13 @@ class FitResult:
     labels: tuple[str, ...]
     correlation: tuple[tuple[float, ...], ...]
     twice_nll: float
-    stat_only: Estimate | None
-    significance: Significance | None
-    scan: Scan | None
+    stat_only: Estimate | None = None
+    significance: Significance | None = None
+    scans: Mapping[str, Scan] = field(default_factory=dict)
+    scans_2d: tuple[Scan2D, ...] = ()
+    yields: tuple[Yields, ...] = ()
+    goodness_of_fit: GoodnessOfFit | None = None
+    ranking: tuple[Impact, ...] = ()
+    breakdown: Breakdown | None = None
+    limit: Limit | None = None
+    notes: tuple[str, ...] = ()

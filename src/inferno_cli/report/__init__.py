@@ -1,6 +1,7 @@
 """Report: the record of a run, its table on the terminal, and its plots."""
 
 from inferno_cli.report.plots import draw
+from inferno_cli.report.records import fit_records
 from inferno_cli.report.results import (
     RESULTS_FILE,
     PoiVarianceRecord,
@@ -8,9 +9,9 @@ from inferno_cli.report.results import (
     TrainingRecord,
     bin_records,
     finite,
-    fit_records,
 )
 from inferno_cli.report.table import closing_line, show, summary
+from inferno_cli.report.yields import write_yields
 
 __all__ = [
     "RESULTS_FILE",
@@ -24,4 +25,5 @@ __all__ = [
     "fit_records",
     "show",
     "summary",
+    "write_yields",
 ]

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from inferno_cli.config import POI
 from inferno_cli.errors import OutputError
 from inferno_cli.fit.result import FitResult
 from inferno_cli.report.canvas import ACCENT, MUTED, SIGNAL, STYLE, new_figure, short
+from inferno_cli.report.pulls import draw_pulls, draw_ranking
 from inferno_cli.report.results import Results, TrainingRecord
-from inferno_cli.report.stacks import draw_data_mc, draw_templates, predictions, sample_colours
+from inferno_cli.report.scans import draw_limit, draw_scan, draw_scan_2d
+from inferno_cli.report.stacks import draw_data_mc, draw_templates, sample_colours
 from inferno_cli.report.table import by_correlation
 
 if TYPE_CHECKING:
@@ -47,8 +50,9 @@ def draw(
         fit: The fit of that workspace.
 
     Returns:
-        The files: training, templates, prefit and postfit (with the channel's name where there are several),
-        correlation, scan and pulls; those that the run cannot have are missing.
+        The files: training, templates, prefit and postfit (with the channel's name where there are several), pulls,
+        correlation, scan (of mu; others with the parameter's name), scan_2d_X_Y, ranking, limit; those that the run
+        does not have are missing.
 
     Raises:
         OutputError: If a file cannot be written.
@@ -77,20 +81,29 @@ def _figures(
         yield "training", _training(results, results.training)
     if templates is not None:
         yield "templates", draw_templates(results, templates, colours)
-    if workspace is not None:
-        model, found = predictions(workspace, fit)
-        for prediction in found:
-            channel = re.sub(r"[^\w.-]+", "_", prediction.channel)
-            stem = prediction.when.replace("-", "")
-            stem = stem if len(found) == 2 else f"{stem}_{channel}"
-            yield stem, draw_data_mc(results, prediction, colours)
-        if pulls := _pull_values(results, model):
-            yield "pulls", _pulls(results, pulls)
+    for channel in fit.yields:
+        stem = channel.when.replace("-", "")
+        stem = stem if len(fit.yields) == 2 else f"{stem}_{_safe(channel.channel)}"
+        yield stem, draw_data_mc(results, channel, colours)
+    pulled = [name for name, entry in results.parameters.items() if entry.pull is not None and not name.endswith("]")]
+    if pulled:
+        yield "pulls", draw_pulls(results, by_correlation(results, pulled, MAX_PARAMETERS))
     names = _correlated(results)
     if len(names) > 1:
         yield "correlation", _correlation(results, names)
-    if results.nll_scan is not None:
-        yield "scan", _scan(results)
+    for name, scan in results.scans.items():
+        yield "scan" if name == POI else f"scan_{_safe(name)}", draw_scan(results, name, scan)
+    for pair in results.scans_2d:
+        yield f"scan_2d_{_safe(pair.x)}_{_safe(pair.y)}", draw_scan_2d(results, pair)
+    if results.ranking:
+        yield "ranking", draw_ranking(results)
+    if results.limit is not None:
+        yield "limit", draw_limit(results, results.limit)
+
+
+def _safe(name: str) -> str:
+    """Return a name that a file can have."""
+    return re.sub(r"[^\w.-]+", "_", name).strip("_")
 
 
 def _training(results: Results, training: TrainingRecord) -> Figure:
@@ -123,10 +136,10 @@ def _training(results: Results, training: TrainingRecord) -> Figure:
 
 
 def _correlated(results: Results) -> list[str]:
-    """Return the fitted parameters, without the gammas of the staterror where there are many."""
+    """Return the fitted parameters, without the entries of vectors (the gammas) where there are many."""
     names = [name for name in results.correlation if results.parameters[name].hesse > 0]
     if len(names) > ANNOTATED:
-        names = [name for name in names if not name.startswith("staterror")]
+        names = [name for name in names if not name.endswith("]")]
     return sorted(by_correlation(results, names, MAX_PARAMETERS), key=lambda name: name != "mu")
 
 
@@ -148,66 +161,4 @@ def _correlation(results: Results, names: Sequence[str]) -> Figure:
     chosen = f", the {len(names)} largest with mu" if len(names) == MAX_PARAMETERS else ""
     axes.set_title(f"correlation (HESSE){chosen}")
     figure.colorbar(image, ax=axes, shrink=0.85)
-    return figure
-
-
-def _scan(results: Results) -> Figure:
-    scan, poi = results.nll_scan, results.parameters["mu"]
-    assert scan is not None
-    figure = new_figure(results)
-    axes = figure.subplots()
-    values, rise = np.asarray(scan.values), np.clip(scan.delta_twice_nll, 0, None)
-    dense = np.union1d(values, np.linspace(values.min(), values.max(), 201))
-    top = max(float(rise.max()), 1.2)
-    if poi.minos is not None:
-        low, high = poi.bestfit + poi.minos[0], poi.bestfit + poi.minos[1]
-        axes.axvspan(low, high, color=ACCENT, alpha=0.2, linewidth=0, label=f"MINOS: {low:.3f} to {high:.3f}")
-    if poi.hesse > 0:
-        axes.plot(dense, ((dense - poi.bestfit) / poi.hesse) ** 2, "--", color=MUTED, label="HESSE parabola")
-    # The signed root is nearly a straight line: interpolated there, the curve has no corners.
-    root = np.interp(dense, values, np.sign(values - poi.bestfit) * np.sqrt(rise))
-    axes.plot(dense, root**2, color="black", linewidth=1.2)
-    axes.plot(values, rise, "o", color="black", markersize=3.5, label="profile likelihood")
-    axes.vlines(poi.bestfit, 0, top, color=MUTED, linewidth=0.8)
-    edge = axes.get_yaxis_transform()
-    for sigma in (1, 2):
-        if sigma**2 < 1.05 * top:
-            axes.axhline(sigma**2, color=SIGNAL, linewidth=0.9, linestyle=":")
-            text = rf"{sigma}$\,\sigma$"
-            axes.text(0.99, sigma**2, text, transform=edge, ha="right", va="bottom", color=SIGNAL)
-    axes.margins(x=0.02)
-    axes.set_ylim(0, 1.35 * top)
-    axes.set_xlabel(r"$\mu$" if results.poi == "mu" else results.poi)
-    axes.set_ylabel(r"$2\,\Delta$ NLL")
-    axes.legend(loc="upper center")
-    return figure
-
-
-def _pull_values(results: Results, model: Any) -> dict[str, tuple[float, float]]:
-    """Return best fit and error in units of the constraint; free parameters and the gammas have no pull."""
-    pulls = {}
-    for name, kind in model.config.modifiers:
-        estimate = results.parameters.get(name)
-        if kind in ("normsys", "histosys", "lumi") and estimate is not None and estimate.hesse > 0:
-            constraint = model.config.param_set(name)
-            centre, width = constraint.auxdata[0], constraint.width()[0]
-            pulls[name] = ((estimate.bestfit - centre) / width, estimate.hesse / width)
-    return {name: pulls[name] for name in by_correlation(results, list(pulls), MAX_PARAMETERS)}
-
-
-def _pulls(results: Results, pulls: Mapping[str, tuple[float, float]]) -> Figure:
-    figure = new_figure(results, height=1.9 + 0.28 * len(pulls))
-    axes = figure.subplots()
-    rows = np.arange(len(pulls))[::-1]
-    centres, errors = np.array(list(pulls.values())).T
-    for reach, shade in ((2, "#eeeeee"), (1, "#d8e6f3")):
-        axes.axvspan(-reach, reach, color=shade, linewidth=0)
-    axes.axvline(0, color=MUTED, linewidth=0.8)
-    axes.errorbar(centres, rows, xerr=errors, fmt="o", color="black", markersize=4.5, capsize=2)
-    axes.set_yticks(rows, [short(name) for name in pulls])
-    axes.tick_params(axis="y", length=0)
-    axes.set_ylim(-0.7, len(pulls) - 0.3)
-    limit = max(2.5, 1.15 * float((np.abs(centres) + errors).max()))
-    axes.set_xlim(-limit, limit)
-    axes.set_xlabel("pull, in units of the constraint")
     return figure

@@ -5,53 +5,30 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from inferno_cli.fit.result import FitResult
 from inferno_cli.histograms import Templates, effective_events
+from inferno_cli.report.records import (
+    BreakdownRecord,
+    GoodnessRecord,
+    ImpactRecord,
+    LimitRecord,
+    ParameterRecord,
+    Record,
+    Scan2DRecord,
+    ScanRecord,
+    SignificanceRecord,
+    StatOnlyRecord,
+    YieldsRecord,
+    fit_records,
+)
 
 SCHEMA: Literal["inferno_cli/results/1"] = "inferno_cli/results/1"
 RESULTS_FILE = "results.json"
-
-
-class Record(BaseModel):
-    """A part of the record."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
-
-
-class ParameterRecord(Record):
-    """One fitted parameter; ``minos`` is [down, up] with down < 0 < up."""
-
-    bestfit: float
-    hesse: float
-    minos: tuple[float, float] | None
-
-
-class StatOnlyRecord(Record):
-    """The POI with everything else fixed at its best fit."""
-
-    mu: ParameterRecord
-
-
-class SignificanceRecord(Record):
-    """Discovery significance; observed: of the data that was fitted, Asimov or observed."""
-
-    expected: float
-    observed: float
-    expected_p_value: float
-    observed_p_value: float
-
-
-class ScanRecord(Record):
-    """Profile of the NLL in one parameter."""
-
-    parameter: str
-    values: tuple[float, ...]
-    delta_twice_nll: tuple[float, ...]
 
 
 class PoiVarianceRecord(Record):
@@ -107,6 +84,16 @@ class Results(Record):
     stat_only: StatOnlyRecord | None
     significance: SignificanceRecord | None
     nll_scan: ScanRecord | None
+    """Of mu; ``scans`` has it as well."""
+    scans: dict[str, ScanRecord] = Field(default_factory=dict)
+    scans_2d: tuple[Scan2DRecord, ...] = ()
+    yields: tuple[YieldsRecord, ...] = ()
+    goodness_of_fit: GoodnessRecord | None = None
+    ranking: tuple[ImpactRecord, ...] = ()
+    breakdown: BreakdownRecord | None = None
+    limit: LimitRecord | None = None
+    notes: tuple[str, ...] = ()
+    """What was asked for and cannot be given, or has no meaning, and why."""
     poi_variance: PoiVarianceRecord | None
     noise_information: dict[str, float] | None
     stability: dict[str, tuple[float, float]] | None
@@ -160,7 +147,9 @@ class Results(Record):
         for name, parameter in self.parameters.items():
             if "[" in name:  # one of a vector: the staterror parameters
                 continue
-            values[f"{name}/bestfit"], values[f"{name}/hesse"] = parameter.bestfit, parameter.hesse
+            values[f"{name}/bestfit"] = parameter.bestfit
+            values[f"{name}/hesse"] = parameter.hesse if parameter.at_limit is None else None
+            values[f"{name}/pull"], values[f"{name}/constraint"] = parameter.pull, parameter.constraint
             if parameter.minos is not None:
                 down, up = parameter.minos
                 values |= {
@@ -173,6 +162,12 @@ class Results(Record):
         if self.significance is not None:
             values["significance/expected"] = self.significance.expected
             values["significance/observed"] = self.significance.observed
+        if self.goodness_of_fit is not None:
+            values["goodness_of_fit/p_value"] = self.goodness_of_fit.p_value
+        if self.limit is not None:
+            values |= self.limit.metrics()
+        if self.breakdown is not None:
+            values |= self.breakdown.metrics()
         if self.poi_variance is not None:
             for key, variance in self.poi_variance.model_dump().items():
                 values[f"sigma_mu/{key}"] = None if variance is None else math.sqrt(variance)
@@ -195,28 +190,6 @@ class Results(Record):
 def finite(value: float) -> float | None:
     """Return the value, or None where it is infinite: JSON has no infinity."""
     return value if math.isfinite(value) else None
-
-
-def fit_records(fit: FitResult) -> dict[str, Any]:
-    """Return the part of the record that comes from the fit."""
-
-    def record(estimate: Any) -> ParameterRecord:
-        return ParameterRecord(bestfit=estimate.bestfit, hesse=estimate.hesse, minos=estimate.minos)
-
-    # The measured parameter is called mu in the record, whatever a foreign workspace calls it.
-    names = {name: "mu" if name == fit.poi else name for name in fit.labels}
-    return {
-        "data": fit.data,
-        "poi": fit.poi,
-        "parameters": {names[name]: record(estimate) for name, estimate in fit.parameters.items()},
-        "correlation": {
-            names[a]: {names[b]: fit.correlation[i][j] for j, b in enumerate(fit.labels)}
-            for i, a in enumerate(fit.labels)
-        },
-        "stat_only": None if fit.stat_only is None else StatOnlyRecord(mu=record(fit.stat_only)),
-        "significance": None if fit.significance is None else SignificanceRecord.model_validate(vars(fit.significance)),
-        "nll_scan": None if fit.scan is None else ScanRecord.model_validate(vars(fit.scan)),
-    }
 
 
 def bin_records(templates: Templates) -> tuple[BinRecord, ...]:

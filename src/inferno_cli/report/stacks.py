@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inferno_cli.fit.result import FitResult
+from inferno_cli.fit.result import Yields
 from inferno_cli.report.canvas import ACCENT, MUTED, SIGNAL, new_figure, short
 from inferno_cli.report.results import Results
 
@@ -135,69 +135,22 @@ def _finish_ratio(axes: Axes, deviations: Sequence[FloatArray]) -> None:
     axes.axhline(1, color="black", linewidth=0.8)
 
 
-class Prediction(NamedTuple):
-    """One channel before or after the fit: yields by sample, error of their sum, data; shape (B,) each."""
-
-    channel: str
-    when: str
-    rows: dict[str, FloatArray]
-    error: FloatArray
-    data: FloatArray
-
-
-def predictions(workspace: Mapping[str, Any], fit: FitResult) -> tuple[Any, list[Prediction]]:
-    """Return the pyhf model, and what it predicts before and after the fit in every channel."""
-    from cabinetry import model_utils
-    from cabinetry.fit import FitResults
-
-    # cabinetry takes the first measurement: make that the one that was fitted.
-    measurements = sorted(workspace["measurements"], key=lambda item: item["config"]["poi"] != fit.poi)
-    spec = {**workspace, "measurements": measurements}
-    model, data = model_utils.model_and_data(spec, asimov=fit.data == "asimov", include_auxdata=False)
-    names = model.config.par_names
-    order = [fit.labels.index(name) for name in names]
-    after = FitResults(
-        bestfit=np.array([fit.parameters[name].bestfit for name in names]),
-        uncertainty=np.array([fit.parameters[name].hesse for name in names]),
-        labels=names,
-        corr_mat=np.asarray(fit.correlation)[np.ix_(order, order)],
-        best_twice_nll=fit.twice_nll,
-    )
-    predictions = []
-    for when, result in (("pre-fit", None), ("post-fit", after)):
-        # Rounding can make the variance of a sample that no parameter changes -1e-20.
-        with np.errstate(invalid="ignore"):
-            found = model_utils.prediction(model, fit_results=result)
-        for index, channel in enumerate(model.config.channels):
-            rows = zip(model.config.samples, found.model_yields[index], strict=True)
-            predictions.append(
-                Prediction(
-                    channel=channel,
-                    when=when,
-                    rows={sample: np.asarray(values) for sample, values in rows},
-                    error=np.nan_to_num(found.total_stdev_model_bins[index][-1]),
-                    data=np.asarray(data)[model.config.channel_slices[channel]],
-                )
-            )
-    return model, predictions
-
-
-def draw_data_mc(results: Results, prediction: Prediction, colours: Mapping[str, str]) -> Figure:
+def draw_data_mc(results: Results, channel: Yields, colours: Mapping[str, str]) -> Figure:
     """Draw data against the stacked prediction of one channel, and their ratio."""
     figure = new_figure(results, height=5.8)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-    stack = merged(prediction.rows, colours)
-    total = _draw_stack(upper, stack, prediction.error, colours)
-    data, bins = prediction.data, np.arange(len(total))
+    stack = merged({name: np.asarray(values) for name, values in channel.samples.items()}, colours)
+    band, data = np.asarray(channel.total_error), np.asarray(channel.data)
+    total, bins = _draw_stack(upper, stack, band, colours), np.arange(len(data))
     asimov = results.data == "asimov"
     face, label = ("white", "Asimov data") if asimov else ("black", "observed data")
     marker = {"fmt": "o", "color": "black", "markersize": 4.5, "markerfacecolor": face}
     upper.errorbar(bins, data, yerr=np.sqrt(data), label=label, **marker)
-    upper.set_title(f"{prediction.when}, {prediction.channel}")
-    _finish_stack(upper, stack, float(max((data + np.sqrt(data)).max(), (total + prediction.error).max())))
-    ratio, error, band = (_ratio(part, total) for part in (data, np.sqrt(data), prediction.error))
-    _band(lower, np.ones(len(total)), np.nan_to_num(band))
-    _finish_ratio(lower, (np.abs(ratio - 1) + error, band))
+    upper.set_title(f"{channel.when}, {channel.channel}")
+    _finish_stack(upper, stack, float(max((data + np.sqrt(data)).max(), (total + band).max())))
+    ratio, error, relative = (_ratio(part, total) for part in (data, np.sqrt(data), band))
+    _band(lower, np.ones(len(total)), np.nan_to_num(relative))
+    _finish_ratio(lower, (np.abs(ratio - 1) + error, relative))
     lower.errorbar(bins, ratio, yerr=error, **marker)
     lower.set_ylabel("data / pred.")
     _finish_bins(lower, len(total), "bin")

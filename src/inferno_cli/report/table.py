@@ -10,11 +10,18 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from inferno_cli.report.results import ParameterRecord, Results
+from inferno_cli.report.records import ImpactRecord, LimitRecord, ParameterRecord
+from inferno_cli.report.results import Results
+from inferno_cli.report.yields import YIELDS_FILE, channels
 
 MODEL_NAMES = {"bce": "BCE", "inferno": "INFERNO"}
 MAX_NUISANCES = 8
 """Rows of nuisance parameters; a workspace can have hundreds, and results.json has them all."""
+
+MAX_RANKED = 3
+MAX_CHANNELS = 3
+"""With their expected events on the terminal; yields.md has all, by sample."""
+MAX_NOTES = 5
 
 
 def title(results: Results) -> str:
@@ -49,7 +56,7 @@ def summary(results: Results, *, plus_minus: str = "±") -> RenderableType:
     if results.label:
         parts.append(Text(f"*** {results.label} ***", style="bold yellow"))
     parts.append(_parameters(results, plus_minus))
-    if facts := list(_facts(results)):
+    if facts := list(_facts(results, plus_minus)):
         grid = Table.grid(padding=(0, 2, 0, 0))
         grid.add_column(overflow="fold")
         grid.add_column(overflow="fold")
@@ -81,6 +88,8 @@ def _parameters(results: Results, plus_minus: str) -> Table:
     def add(name: str, estimate: ParameterRecord, style: str = "") -> None:
         digits = decimals(estimate.hesse)
         hesse = f"{plus_minus}{estimate.hesse:.{digits}f}" if estimate.hesse > 0 else "constant"
+        if estimate.at_limit is not None:
+            hesse = "at its limit"
         minos = "" if estimate.minos is None else "  ".join(f"{side:+z.{digits}f}" for side in estimate.minos)
         cells = (name, f"{estimate.bestfit:z.{digits}f}", hesse, minos)
         # Text, not str: rich would read "[...]" in a name as markup.
@@ -122,13 +131,33 @@ def _range(values: Sequence[float], digits: int) -> str:
     return low if low == high else f"{low}..{high}"
 
 
-def _facts(results: Results) -> Iterator[tuple[str, str]]:
+def _facts(results: Results, plus_minus: str) -> Iterator[tuple[str, str]]:
     if results.significance is not None:
         found = results.significance
         text, p_value = f"expected {found.expected:.3g} sigma", found.expected_p_value
         if results.data == "observed":
             text, p_value = f"{text}, observed {found.observed:.3g} sigma", found.observed_p_value
         yield "significance", f"{text} (p = {p_value:.2g})"
+    if results.limit is not None:
+        yield "upper limit", _limit(results, results.limit)
+    if results.goodness_of_fit is not None:
+        fit = results.goodness_of_fit
+        yield "goodness of fit", f"p = {fit.p_value:.3g}, {fit.degrees_of_freedom} degrees of freedom"
+    if results.breakdown is not None:
+        parts = [(group.name, group.cumulative) for group in results.breakdown.groups]
+        parts.append(("statistical", results.breakdown.statistical))
+        text = ", ".join(f"{name} {error:.3g}" for name, error in parts)
+        yield "HESSE in quadrature", f"{text} (fixed in this order)"
+    if results.ranking:
+        largest = (f"{entry.parameter} {_impact(entry)}" for entry in results.ranking[:MAX_RANKED])
+        yield "impacts, post-fit", ", ".join(largest)
+    if 0 < len(by_channel := channels(results)) <= MAX_CHANNELS:
+        for name, (prefit, postfit) in by_channel.items():
+            totals = " -> ".join(
+                f"{value:z.1f} {plus_minus}{error:.1f}" for value, error in (prefit.total, postfit.total)
+            )
+            text = f"{totals}, data {sum(prefit.data):.1f}; by sample in {YIELDS_FILE}"
+            yield "events" if len(by_channel) == 1 else f"events, {name}", text
     if results.sigma_s is not None:
         text = f"{results.sigma_s:.4g}"
         if bound := results.cramer_rao_bound_s:
@@ -147,6 +176,23 @@ def _facts(results: Results) -> Iterator[tuple[str, str]]:
         before = sum(len(entry.merged_from) for entry in results.bins)
         merged = "none merged" if before == len(results.bins) else f"merged from {before}"
         yield "bins", f"{len(results.bins)}, {merged}"
+    for note in results.notes[:MAX_NOTES]:
+        yield "note", note
+    if len(results.notes) > MAX_NOTES:
+        yield "note", f"and {len(results.notes) - MAX_NOTES} more in results.json"
+
+
+def _limit(results: Results, limit: LimitRecord) -> str:
+    """Return the limit, expected ones with the band of one sigma."""
+    expected = limit.expected if limit.a_priori is None else limit.a_priori
+    text = f"expected {expected[2]:.3g}, 68% within {expected[1]:.3g} and {expected[3]:.3g}"
+    if results.data == "observed":
+        text = f"observed {limit.observed:.3g}, {text}"
+    return f"{100 * limit.confidence_level:.4g}% CL: {text}"
+
+
+def _impact(entry: ImpactRecord) -> str:
+    return "/".join("?" if side is None else f"{side:+.2g}" for side in entry.postfit)
 
 
 def _sigma(variance: float | None) -> str:

@@ -1,4 +1,4 @@
-"""fit any pyhf workspace with MINUIT: HESSE, MINOS, scan, significance.
+"""fit any pyhf workspace with MINUIT: errors, impacts, scans, significance, limit.
 
 It needs no events and no network: torch is not imported.
 """
@@ -70,11 +70,12 @@ def run(config: FitConfig, composed: Any) -> None:
                 workspace=spec,
                 fit=fit,
             )
+        tables = report.write_yields(results, job.folder)
         results_path = job.folder / report.RESULTS_FILE
         results.save(results_path)
         logged.tags({"dataset_checksum": results.dataset_checksum})
         logged.metrics(results.metrics())
-        logged.artifacts([results_path, path])
+        logged.artifacts([results_path, path, *tables])
         logged.artifacts(plots, "plots")
     report.show(results)
     sys.stdout.write(report.closing_line(results_path) + "\n")

@@ -145,9 +145,10 @@ def pipeline(config: TrainConfig, folder: Path, version: str) -> tuple[Results, 
             )
     results_path = folder / report.RESULTS_FILE
     record = record.model_copy(update={"timing": dict(clock.seconds)})
+    tables = report.write_yields(record, folder)
     record.save(results_path)
     files = {
-        "": [results_path, built.path, built.config, templates_path],
+        "": [results_path, built.path, built.config, templates_path, *tables],
         "plots": list(plots),
         "export": list(exported),
     }

@@ -1,0 +1,144 @@
+"""What the fit reports of a written workspace is what a script gets that calls cabinetry on it."""
+
+from __future__ import annotations
+
+import cabinetry
+import numpy as np
+import pytest
+from conftest import compose, make_templates
+from test_workspace_fit import measure, write
+
+from inferno_cli.fit import FitResult, fit_workspace
+from inferno_cli.histograms import Templates
+
+FULL = compose(
+    "fit=full", "fit.scan=[mu]", "fit.scan_points=5", "dataset=top11004", "nuisance=jes_qcd_norm", "fit.progress=none"
+).fit
+EXACT = {"rel": 1e-6, "abs": 1e-9}
+
+
+def weak() -> Templates:
+    """A signal of which the limit is of order 1, as cabinetry's search for it assumes."""
+    nominal = {"signal": [2.0, 6.0, 12.0, 20.0], "QCD": [400.0, 300.0, 150.0, 60.0], "top": [20.0, 22.0, 18.0, 15.0]}
+    tilt = np.array([0.9, 0.96, 1.03, 1.1])
+    varied = {("jes", name): (nominal[name] * tilt, nominal[name] / tilt) for name in ("signal", "top")}
+    return make_templates(nominal, varied=varied, relative_error=0.03, observed=[431.0, 322.0, 188.0, 104.0])
+
+
+@pytest.fixture(scope="module", params=["asimov", "observed"])
+def fitted(request, tmp_path_factory) -> tuple[dict, FitResult]:
+    """A workspace with every kind of modifier that we write, and its fit."""
+    folder = tmp_path_factory.mktemp(request.param)
+    measurement = measure(normalisation={"xsec": (["top"], 1.2, 0.85)}, shapes={"jes": True})
+    spec = write(folder, measurement, weak(), observed=request.param == "observed", poi_bounds=(-5.0, 10.0)).spec
+    settings = FULL.model_copy(update={"data": request.param})
+    return spec, fit_workspace(spec, settings, where="here")
+
+
+@pytest.fixture(scope="module")
+def direct(fitted):
+    """cabinetry's model and data of that workspace, which holds what was fitted, and its fit."""
+    model, data = cabinetry.model_utils.model_and_data(fitted[0])
+    return model, data, cabinetry.fit.fit(model, data, minos=model.config.par_names, goodness_of_fit=True)
+
+
+def test_estimates(fitted, direct):
+    result, found = fitted[1], direct[2]
+    assert list(result.labels) == found.labels
+    for i, name in enumerate(found.labels):
+        estimate = result.parameters[name]
+        assert estimate.bestfit == pytest.approx(found.bestfit[i], **EXACT)
+        assert estimate.hesse == pytest.approx(found.uncertainty[i], **EXACT)
+        assert estimate.minos == pytest.approx(found.minos_uncertainty[name], **EXACT)
+    np.testing.assert_allclose(result.correlation, found.corr_mat, rtol=1e-6, atol=1e-9)
+    assert result.twice_nll == pytest.approx(found.best_twice_nll, **EXACT)
+
+
+def test_pulls_and_constraints(fitted, direct):
+    model, _, found = direct
+    centres, widths = cabinetry.model_utils.asimov_parameters(model), cabinetry.model_utils.prefit_uncertainties(model)
+    for i, name in enumerate(found.labels):
+        estimate = fitted[1].parameters[name]
+        if name in ("mu", "QCD_norm"):
+            assert (estimate.pull, estimate.constraint) == (None, None)
+        else:
+            assert estimate.pull == pytest.approx((found.bestfit[i] - centres[i]) / widths[i], **EXACT)
+            assert estimate.constraint == pytest.approx(found.uncertainty[i] / widths[i], **EXACT)
+
+
+def test_yields(fitted, direct):
+    model, data, found = direct
+    before, after = fitted[1].yields
+    for entry, point, when in ((before, None, "pre-fit"), (after, found, "post-fit")):
+        expected = cabinetry.model_utils.prediction(model, fit_results=point)
+        assert (entry.channel, entry.when) == ("SR", when)
+        np.testing.assert_allclose(list(entry.samples.values()), expected.model_yields[0], rtol=1e-6)
+        errors = [*entry.errors.values(), entry.total_error]
+        np.testing.assert_allclose(errors, expected.total_stdev_model_bins[0], rtol=1e-6)
+        sums = [*entry.sums.values(), entry.total]
+        np.testing.assert_allclose([error for _, error in sums], expected.total_stdev_model_channels[0], rtol=1e-6)
+        np.testing.assert_allclose(
+            [value for value, _ in entry.sums.values()], np.sum(expected.model_yields[0], axis=1)
+        )
+        assert entry.total[0] == pytest.approx(np.sum(expected.model_yields[0]))
+        assert list(entry.samples) == model.config.samples
+        np.testing.assert_allclose(entry.data, data[: len(entry.data)])
+    assert after.total[1] != pytest.approx(before.total[1], rel=1e-3)
+
+
+def test_ranking(fitted, direct):
+    model, data, _ = direct
+    found = cabinetry.fit.ranking(model, data)
+    ours = {impact.parameter: impact for impact in fitted[1].ranking}
+    assert set(ours) == set(found.labels)
+    for i, name in enumerate(found.labels):
+        assert ours[name].prefit == pytest.approx((found.prefit_up[i], found.prefit_down[i]), **EXACT)
+        assert ours[name].postfit == pytest.approx((found.postfit_up[i], found.postfit_down[i]), **EXACT)
+    sizes = [max(map(abs, impact.postfit)) for impact in fitted[1].ranking]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[0] > 0.01
+
+
+def test_significance(fitted, direct):
+    found, ours = cabinetry.fit.significance(*direct[:2]), fitted[1].significance
+    assert ours.expected == pytest.approx(found.expected_significance, **EXACT)
+    assert ours.observed == pytest.approx(found.observed_significance, **EXACT)
+    assert ours.observed_p_value == pytest.approx(found.observed_p_value, rel=1e-6)
+
+
+def test_limit(fitted, direct):
+    ours = fitted[1].limit
+    found = cabinetry.fit.limit(*direct[:2], bracket=ours.bracket, poi_tolerance=ours.tolerance)
+    assert ours.confidence_level == 0.95
+    assert ours.observed == pytest.approx(found.observed_limit, rel=1e-6)
+    np.testing.assert_allclose(ours.expected, found.expected_limit, rtol=1e-6)
+
+
+def test_the_limit_before_any_data_is_that_of_nominal_parameters_without_signal(fitted, direct):
+    model, ours = direct[0], fitted[1].limit
+    if fitted[1].data == "observed":
+        assert ours.a_priori is None
+        return
+    background = cabinetry.model_utils.asimov_data(model, poi_value=0.0)
+    found = cabinetry.fit.limit(model, background, bracket=ours.bracket, poi_tolerance=ours.tolerance)
+    np.testing.assert_allclose(ours.a_priori, found.expected_limit, rtol=1e-6)
+    np.testing.assert_allclose(ours.poi_values, found.poi_values, rtol=1e-6)
+
+
+def test_goodness_of_fit(fitted, direct):
+    found = direct[2]
+    ours = fitted[1].goodness_of_fit
+    if fitted[1].data == "asimov":
+        assert ours is None
+        return
+    assert ours.p_value == pytest.approx(found.goodness_of_fit, rel=1e-6)
+    assert 0 < ours.p_value < 1
+    # Four bins; mu and QCD_norm are free.
+    assert ours.degrees_of_freedom == 2
+
+
+def test_scan(fitted, direct):
+    scan = fitted[1].scans["mu"]
+    found = cabinetry.fit.scan(*direct[:2], "mu", par_range=(scan.values[0], scan.values[-1]), n_steps=5)
+    np.testing.assert_allclose(scan.values, found.parameter_values, rtol=1e-6)
+    np.testing.assert_allclose(scan.delta_twice_nll, found.delta_nlls, rtol=1e-6, atol=1e-6)

@@ -1,0 +1,311 @@
+"""A workspace as experiments publish them: the numbers of pyhf with MINUIT, and no others."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+
+import numpy as np
+import pyhf
+import pytest
+from conftest import compose
+
+from inferno_cli.errors import FitFailedError, WorkspaceError
+from inferno_cli.fit import FitResult, fit_workspace
+
+SETTINGS = {"normsys": {"interpcode": "code4"}, "histosys": {"interpcode": "code4p"}}
+QUICK = compose("fit=data", "fit.scan_points=null", "fit.significance=false", "fit.stat_only=false").fit.model_copy(
+    update={"breakdown": False, "progress": "none"}
+)
+SEARCH = {"limit_bracket": (0.05, 3.0), "limit_tolerance": 0.03}
+EXACT = {"rel": 1e-6, "abs": 1e-9}
+
+
+def _histosys(name: str, data: list[float], tilt: float) -> dict:
+    factor = 1 + tilt * np.linspace(-1, 1, len(data))
+    return {
+        "name": name,
+        "type": "histosys",
+        "data": {"hi_data": list(np.array(data) * factor), "lo_data": list(np.array(data) * (2 - 0.9 * factor))},
+    }
+
+
+def _normsys(name: str, size: float) -> dict:
+    return {"name": name, "type": "normsys", "data": {"hi": 1 + size, "lo": 1 - 0.8 * size}}
+
+
+def _factor(name: str) -> dict:
+    return {"name": name, "type": "normfactor", "data": None}
+
+
+def published() -> dict:
+    """Two signal regions and a control region, 31 parameters, with every type of modifier."""
+    lumi = {"name": "lumi", "type": "lumi", "data": None}
+    signal = {"SR1": [2.0, 5.0, 9.0, 12.0], "SR2": [4.0, 9.0, 6.0], "CR": [0.5, 1.0]}
+    top = {"SR1": [80.0, 50.0, 30.0, 15.0], "SR2": [60.0, 40.0, 20.0], "CR": [300.0, 200.0]}
+    fakes = {"SR1": [20.0, 12.0, 8.0, 5.0], "SR2": [15.0, 8.0, 6.0], "CR": [30.0, 25.0]}
+    rare = {"SR1": [5.0, 4.0, 3.0, 2.0], "SR2": [4.0, 3.0, 2.0], "CR": [6.0, 5.0]}
+    observed = {"SR1": [112.0, 74.0, 55.0, 29.0], "SR2": [79.0, 66.0, 31.0], "CR": [345.0, 224.0]}
+    channels = []
+    for name in signal:
+        # One gamma per bin for signal, top and rare processes together.
+        staterror = [
+            {"name": f"staterror_{name}", "type": "staterror", "data": list(size * np.array(data[name]))}
+            for size, data in ((0.05, signal), (0.03, top), (0.2, rare))
+        ]
+        channels.append(
+            {
+                "name": name,
+                "samples": [
+                    {
+                        "name": "signal",
+                        "data": signal[name],
+                        "modifiers": [
+                            _factor("mu_SIG"),
+                            lumi,
+                            _normsys("theory_sig", 0.1),
+                            _normsys("JES", 0.04),
+                            _histosys("JES", signal[name], 0.05),
+                            staterror[0],
+                        ],
+                    },
+                    {
+                        "name": "top",
+                        "data": top[name],
+                        "modifiers": [
+                            _factor("norm_top"),
+                            _normsys("JES", 0.03),
+                            _histosys("JES", top[name], -0.08),
+                            _histosys("top_model", top[name], 0.06),
+                            _normsys("btag", 0.05),
+                            staterror[1],
+                        ],
+                    },
+                    {
+                        "name": "fakes",
+                        "data": fakes[name],
+                        "modifiers": [
+                            {"name": f"fakes_{name}", "type": "shapesys", "data": list(0.2 * np.array(fakes[name]))},
+                            _normsys("fake_rate", 0.15),
+                        ],
+                    },
+                    {
+                        "name": "rare",
+                        "data": rare[name],
+                        "modifiers": [
+                            lumi,
+                            _normsys("xsec_rare", 0.3),
+                            _normsys("dead", 0.1),
+                            _histosys("JER", rare[name], 0.07),
+                            staterror[2],
+                        ],
+                    },
+                ],
+            }
+        )
+    # A background whose shape comes from the data.
+    channels.append(
+        {
+            "name": "VR",
+            "samples": [
+                {
+                    "name": "multijet",
+                    "data": [40.0, 30.0],
+                    "modifiers": [{"name": "shape_VR", "type": "shapefactor", "data": None}],
+                },
+                {"name": "top", "data": [10.0, 5.0], "modifiers": [_factor("norm_top"), _normsys("btag", 0.05)]},
+            ],
+        }
+    )
+    observed["VR"] = [57.0, 31.0]
+    parameters = [
+        {"name": "mu_SIG", "inits": [1.0], "bounds": [[0.0, 10.0]]},
+        {"name": "norm_top", "inits": [1.0], "bounds": [[0.2, 5.0]]},
+        {"name": "lumi", "inits": [1.0], "bounds": [[0.9, 1.1]], "auxdata": [1.0], "sigmas": [0.017]},
+        {"name": "dead", "inits": [0.0], "bounds": [[-5.0, 5.0]], "fixed": True},
+    ]
+    return {
+        "channels": channels,
+        "observations": [{"name": name, "data": data} for name, data in observed.items()],
+        "measurements": [
+            {"name": "background", "config": {"poi": "norm_top", "parameters": parameters}},
+            {"name": "signal", "config": {"poi": "mu_SIG", "parameters": parameters}},
+        ],
+        "version": "1.0.0",
+    }
+
+
+@pytest.fixture(scope="module")
+def minuit():
+    """pyhf with MINUIT, put back afterwards."""
+    before = pyhf.get_backend()
+    pyhf.set_backend("numpy", pyhf.optimize.minuit_optimizer(tolerance=0.1))
+    yield
+    pyhf.set_backend(*before)
+
+
+@pytest.fixture(scope="module")
+def fitted() -> FitResult:
+    settings = QUICK.model_copy(
+        update={"minos": ("mu", "JES", "lumi", "staterror_SR1[0]", "shape_VR"), "significance": True, "limit": True}
+        | SEARCH
+    )
+    return fit_workspace(published(), settings, measurement="signal", where="published")
+
+
+@pytest.fixture(scope="module")
+def direct(minuit):
+    """pyhf alone: model, data, and its fit."""
+    workspace = pyhf.Workspace(published())
+    model = workspace.model(measurement_name="signal", modifier_settings=SETTINGS)
+    data = workspace.data(model)
+    return model, data, pyhf.infer.mle.fit(data, model, return_uncertainties=True, return_result_obj=True)
+
+
+def test_it_is_such_a_workspace(direct):
+    kinds = {kind for _, kind in direct[0].config.modifiers}
+    assert kinds == {"normfactor", "normsys", "histosys", "lumi", "staterror", "shapesys", "shapefactor"}
+    assert direct[0].config.npars >= 30
+
+
+def test_best_fit_and_hesse(fitted, direct):
+    model, _, (found, _) = direct
+    assert fitted.data == "observed"
+    assert fitted.poi == "mu_SIG"
+    assert list(fitted.labels) == model.config.par_names
+    for name, (value, error) in zip(model.config.par_names, found, strict=True):
+        assert fitted.parameters[name].bestfit == pytest.approx(value, **EXACT)
+        assert fitted.parameters[name].hesse == pytest.approx(error, **EXACT)
+    assert fitted.parameters["dead"].hesse == 0
+    assert fitted.notes == ()
+
+
+def test_minos(fitted, direct):
+    minuit = direct[2][1].minuit
+    asked = {"mu_SIG", "JES", "lumi", "staterror_SR1[0]", "shape_VR[0]", "shape_VR[1]"}
+    assert {name for name, estimate in fitted.parameters.items() if estimate.minos is not None} == asked
+    for name in asked:
+        minuit.minos(name)
+        interval = minuit.merrors[name]
+        assert fitted.parameters[name].minos == pytest.approx((interval.lower, interval.upper), **EXACT)
+
+
+@pytest.mark.usefixtures("minuit")
+def test_significance(fitted, direct):
+    from scipy.stats import norm
+
+    observed, expected = pyhf.infer.hypotest(0.0, direct[1], direct[0], test_stat="q0", return_expected=True)
+    assert fitted.significance.observed == pytest.approx(norm.isf(float(observed)), **EXACT)
+    assert fitted.significance.expected == pytest.approx(norm.isf(float(expected)), **EXACT)
+
+
+@pytest.mark.usefixtures("minuit")
+def test_limit(fitted, direct):
+    """CLs of pyhf at the values that were tested, and 5% at the limits."""
+    limit = fitted.limit
+    for i in np.argsort(np.abs(np.array(limit.poi_values) - limit.observed))[:2]:
+        observed, expected = pyhf.infer.hypotest(
+            limit.poi_values[i], direct[1], direct[0], test_stat="qtilde", return_expected_set=True
+        )
+        assert limit.observed_cls[i] == pytest.approx(float(observed), **EXACT)
+        assert limit.expected_cls[i] == pytest.approx([float(x) for x in expected], **EXACT)
+    assert np.interp(limit.observed, limit.poi_values, limit.observed_cls) == pytest.approx(0.05, abs=5e-3)
+    for number, value in enumerate(limit.expected):
+        cls = [row[number] for row in limit.expected_cls]
+        assert np.interp(value, limit.poi_values, cls) == pytest.approx(0.05, abs=5e-3)
+
+
+def test_pulls_are_in_units_of_each_constraint(fitted, direct):
+    model = direct[0]
+    for name, width in (("lumi", 0.017), ("JES", 1.0), ("fakes_SR1[0]", None)):
+        estimate = fitted.parameters[name]
+        if width is None:
+            # Poisson: 20% of 20 events are 25 auxiliary ones.
+            width = 25**-0.5
+        nominal = 0.0 if name == "JES" else 1.0
+        assert estimate.pull == pytest.approx((estimate.bestfit - nominal) / width)
+        assert estimate.constraint == pytest.approx(estimate.hesse / width)
+    without = {name for name, estimate in fitted.parameters.items() if estimate.pull is None}
+    assert without == {"mu_SIG", "norm_top", "dead", "shape_VR[0]", "shape_VR[1]"}
+    assert len(fitted.parameters) == model.config.npars
+
+
+# --------------------------------------------------------------------------------------------------- measurements
+def test_the_measurement_chooses_the_parameter_of_interest():
+    result = fit_workspace(published(), QUICK, measurement="background", where="published")
+    assert result.poi == "norm_top"
+    assert result.parameters["norm_top"].minos is not None
+    assert result.parameters["mu_SIG"].minos is None
+
+
+def test_asimov_data_hold_a_constant_at_its_constant():
+    spec = published()
+    spec["measurements"][1]["config"]["parameters"][3]["inits"] = [1.5]
+    settings = QUICK.model_copy(update={"data": "asimov", "yields": True})
+    result = fit_workspace(spec, settings, measurement="signal", where="published")
+    assert result.parameters["dead"].bestfit == 1.5
+    assert result.parameters["mu_SIG"].bestfit == pytest.approx(1, abs=1e-3)
+    before = {entry.channel: entry for entry in result.yields if entry.when == "pre-fit"}
+    assert before["SR1"].total[0] == pytest.approx(sum(before["SR1"].data))
+
+
+def test_asimov_data_do_not_depend_on_where_a_minimiser_starts():
+    spec = published()
+    spec["measurements"][1]["config"]["parameters"].append({"name": "JES", "inits": [0.4]})
+    result = fit_workspace(spec, QUICK.model_copy(update={"data": "asimov"}), measurement="signal", where="published")
+    assert result.parameters["JES"].bestfit == pytest.approx(0, abs=0.02)
+
+
+def test_a_constant_parameter_of_interest_is_an_error():
+    spec = published()
+    spec["measurements"][1]["config"]["parameters"][0]["fixed"] = True
+    with pytest.raises(WorkspaceError, match="holds its parameter of interest constant"):
+        fit_workspace(spec, QUICK, measurement="signal", where="published")
+
+
+# --------------------------------------------------------------------------------------------------------- limits
+def deficit(signal_region: float) -> dict:
+    """The same with few events in SR1 and SR2: the data prefer a negative signal."""
+    spec = deepcopy(published())
+    for entry in spec["observations"]:
+        if entry["name"].startswith("SR"):
+            entry["data"] = [round(signal_region * x) for x in entry["data"]]
+    return spec
+
+
+def test_a_signal_at_zero_is_legitimate_and_said():
+    settings = QUICK.model_copy(update={"breakdown": True})
+    result = fit_workspace(deficit(0.75), settings, measurement="signal", where="published")
+    mu = result.parameters["mu_SIG"]
+    assert mu.bestfit == pytest.approx(0, abs=1e-3)
+    assert mu.at_limit == 0
+    assert mu.minos is None
+    assert result.breakdown is None
+    text = "\n".join(result.notes)
+    assert "MINOS of mu_SIG has no lower side: it ends at the limit 0; the upper side is +" in text
+    assert "mu_SIG is at its limit 0: its HESSE error means nothing" in text
+    assert "no breakdown by groups" in text
+    assert {name for name, estimate in result.parameters.items() if estimate.at_limit is not None} == {"mu_SIG"}
+
+
+def test_minos_that_ends_at_zero_is_null_with_the_reason():
+    result = fit_workspace(deficit(0.82), QUICK, measurement="signal", where="published")
+    mu = result.parameters["mu_SIG"]
+    assert 0.05 < mu.bestfit < mu.hesse
+    assert (mu.at_limit, mu.minos) == (None, None)
+    assert [note for note in result.notes if note.startswith("MINOS of mu_SIG has no lower side")]
+
+
+def test_a_limit_that_somebody_chose_is_an_error():
+    spec = deficit(0.75)
+    spec["measurements"][1]["config"]["parameters"][0]["bounds"] = [[0.5, 10.0]]
+    with pytest.raises(FitFailedError, match=r"mu_SIG is at its limit 0\.5"):
+        fit_workspace(spec, QUICK, measurement="signal", where="published")
+
+
+def test_the_limit_of_a_deficit_is_found():
+    settings = QUICK.model_copy(update={"limit": True, "minos": ()} | SEARCH)
+    spec = deficit(0.75)
+    for key in ("channels", "observations"):
+        spec[key] = [entry for entry in spec[key] if entry["name"] in ("SR1", "CR")]
+    result = fit_workspace(spec, settings, measurement="signal", where="published")
+    assert 0 < result.limit.observed < result.limit.expected[2]
