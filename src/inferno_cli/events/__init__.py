@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inferno_cli.config import SyntheticDataset, TrainConfig
+from inferno_cli.config import NtupleDataset, SyntheticDataset, TrainConfig
 from inferno_cli.events.sample import (
     DIRECTIONS,
     NOMINAL,
@@ -13,6 +13,15 @@ from inferno_cli.events.sample import (
     split_rows,
     variations,
 )
+
+
+def feature_names(dataset: SyntheticDataset | NtupleDataset) -> tuple[str, ...]:
+    """Return the names of the features, in the order of the network's inputs."""
+    if isinstance(dataset, SyntheticDataset):
+        from inferno_cli.events.synthetic import FEATURES
+
+        return FEATURES
+    return dataset.features
 
 
 def load(config: TrainConfig) -> Events:
@@ -32,6 +41,7 @@ __all__ = [
     "Events",
     "Sample",
     "Variation",
+    "feature_names",
     "generator",
     "load",
     "split_rows",
