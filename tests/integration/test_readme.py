@@ -7,6 +7,7 @@ import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -61,7 +62,7 @@ ALL = commands(README.read_text(encoding="utf-8"))
 
 def test_readme_shows_every_step_and_the_two_commands() -> None:
     steps = {(arguments_of(command) or [""])[0] for command in ALL}
-    assert {"train", "fit", "ui"} <= steps
+    assert {"train", "fit", "predict", "ui"} <= steps
     assert any("+experiment=top11004" in command for command in ALL)
     assert any("-m" in (arguments_of(command) or []) for command in ALL)
 
@@ -84,13 +85,20 @@ def test_command_of_another_program(command: str) -> None:
 @pytest.fixture
 def place(tmp_path: Path, runs: Runs) -> Callable[[str], str]:
     """Put something real where the README has a path of the reader's."""
-    workspace = runs("top11004", "bce").results.workspace
+    run = runs("top11004", "bce")
+    workspace = run.results.workspace
     embedded = Path(str(config_folder().parent / "src" / "inferno_cli" / "data" / "top11004_sim.root"))
 
     def replace(word: str) -> str:
         key, equals, value = word.rpartition("=")
         if key == "workspace":
             return f"workspace={workspace}"
+        if key == "run":
+            return f"run={run.path.parent}"
+        if key == "input":
+            return f"input={embedded}"
+        if key == "output":
+            return f"output={tmp_path}/predictions"
         if key == "dataset.path" and value not in ("embedded", "") and not Path(value).exists():
             folder = tmp_path / "ntuples"
             folder.mkdir(exist_ok=True)
@@ -121,6 +129,8 @@ def test_command_of_the_program(
         extra = ["report.plots=false", f"output_dir={tmp_path}/outputs", *FIT_ONLY_MU]
         extra += [] if any("tracking" in word for word in arguments) else ["tracking=none"]
         extra += _few(arguments) if step == "train" else []
+    if step == "predict" and not any(word.startswith("output=") for word in arguments):
+        arguments.append(f"output={tmp_path}/predictions")
 
     outcome = inferno(*arguments, *(word for word in extra if not _set_by(arguments, word)))
 
@@ -129,6 +139,19 @@ def test_command_of_the_program(
     if extra:
         last = outcome.out.splitlines()[-1]
         assert Path(last.removeprefix("results: ")).is_file()
+
+
+def test_the_lines_of_python_run(runs: Runs) -> None:
+    (code,) = re.findall(r"^```python\n(.*?)^```", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    embedded = config_folder().parent / "src" / "inferno_cli" / "data" / "top11004_sim.root"
+    run = runs("top11004", "inferno").path.parent
+    for word, real in (("RUN", str(run)), ("FILE.root", str(embedded)), ("TREE", "QCD")):
+        assert code.count(word) == 1
+        code = code.replace(word, real)
+    values: dict[str, Any] = {}
+    exec(code, values)
+    assert values["outputs"].shape == (9000, 10)
+    assert values["bins"].max() == len(runs("top11004", "inferno").results.bins or ()) - 1
 
 
 def _set_by(arguments: list[str], override: str) -> bool:
@@ -167,7 +190,7 @@ def _ui(overrides: list[str]) -> None:
     from hydra import initialize_config_dir
 
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        config = resolve(UiConfig, hydra_compose("ui", overrides=["~run", *overrides]))
+        config = resolve(UiConfig, hydra_compose("ui", overrides=["~job", *overrides]))
     assert config.port > 0
 
 
