@@ -145,12 +145,12 @@ def test_the_lines_of_python_run(runs: Runs) -> None:
     (code,) = re.findall(r"^```python\n(.*?)^```", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     embedded = config_folder().parent / "src" / "inferno_cli" / "data" / "top11004_sim.root"
     run = runs("top11004", "inferno").path.parent
-    for word, real in (("RUN", str(run)), ("FILE.root", str(embedded)), ("TREE", "QCD")):
+    for word, real in (("RUN", str(run)), ("FILE.root", str(embedded)), ("TREE", "TTJets_signal")):
         assert code.count(word) == 1
         code = code.replace(word, real)
     values: dict[str, Any] = {}
     exec(code, values)
-    assert values["outputs"].shape == (9000, 10)
+    assert values["outputs"].shape == (16007, 10)
     assert values["bins"].max() == len(runs("top11004", "inferno").results.bins or ()) - 1
 
 
