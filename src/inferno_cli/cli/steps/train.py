@@ -118,7 +118,7 @@ def pipeline(config: TrainConfig, folder: Path, version: str) -> tuple[Results, 
     if summary.templates.n_bins < config.model.bins:
         groups = "  ".join("+".join(map(str, group)) for group in summary.templates.groups)
         log.info(f"templates: {config.model.bins} bins merged to {summary.templates.n_bins}: {groups}")
-    with clock.part("export", "export: the network and its bins as ONNX"):
+    with clock.part("onnx", "onnx: the network and its bins as ONNX"):
         onnx_path = folder / "model.onnx"
         training.export(
             training.Statistic(trained.module, events.features, summary.templates.groups),
