@@ -32,7 +32,7 @@ settings.load_profile("inferno")
 @cache
 def _composed(*groups: str) -> DictConfig:
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        return hydra_compose("train", overrides=["~run", *groups])
+        return hydra_compose("train", overrides=["~job", *groups])
 
 
 @cache

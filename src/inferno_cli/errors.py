@@ -45,6 +45,14 @@ class WorkspaceError(InfernoError, ValueError):
     """A workspace is missing, is not valid against pyhf's schema, or has no such parameter."""
 
 
+class RunError(InfernoError, ValueError):
+    """A folder is not that of a finished run, or files of the run are missing or damaged."""
+
+
+class ExportError(InfernoError, ArithmeticError):
+    """The exported network does not give the numbers of the trained one."""
+
+
 class FitFailedError(InfernoError, RuntimeError):
     """MINUIT did not give a valid result."""
 

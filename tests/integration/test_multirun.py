@@ -106,7 +106,8 @@ def test_a_job_has_its_parameters_metrics_tags_and_artifacts(four: Sweep) -> Non
     correlations = {name for name in metrics if name.startswith("validation/correlation/")}
     assert correlations == {f"validation/correlation/{pair}" for pair in ("mu-r", "mu-lambda", "r-lambda")}
     files = {item.path for item in four.client.list_artifacts(job.info.run_id)}
-    assert {"results.json", "workspace.json", "templates.root", "checkpoints", "export", "config.yaml"} <= files
+    assert {"results.json", "workspace.json", "templates.root", "model.onnx", "config.yaml"} <= files
+    assert {"checkpoints", "export"} <= files
     stored = Path(job.info.artifact_uri.removeprefix("file://")) / "results.json"
     assert stored.read_bytes() == four.records[2].read_bytes()
     assert stored.is_relative_to(four.folder)

@@ -64,7 +64,7 @@ ALL = commands(README.read_text(encoding="utf-8"))
 
 def test_readme_shows_every_step_and_the_two_commands() -> None:
     steps = {(arguments_of(command) or [""])[0] for command in ALL}
-    assert {"train", "fit", "ui"} <= steps
+    assert {"train", "fit", "predict", "ui"} <= steps
     assert any("+experiment=top11004" in command for command in ALL)
     assert any("-m" in (arguments_of(command) or []) for command in ALL)
 
@@ -90,13 +90,20 @@ def test_command_of_another_program(command: str, runs: Runs) -> None:
 @pytest.fixture
 def place(tmp_path: Path, runs: Runs) -> Callable[[str], str]:
     """Put something real where the README has a path of the reader's."""
-    workspace = runs("top11004", "bce").results.workspace
+    run = runs("top11004", "bce")
+    workspace = run.results.workspace
     embedded = Path(str(config_folder().parent / "src" / "inferno_cli" / "data" / "top11004_sim.root"))
 
     def replace(word: str) -> str:
         key, equals, value = word.rpartition("=")
         if key == "workspace":
             return f"workspace={workspace}"
+        if key == "run":
+            return f"run={run.path.parent}"
+        if key == "input":
+            return f"input={embedded}"
+        if key == "output":
+            return f"output={tmp_path}/predictions"
         if key == "dataset.path" and value not in ("embedded", "") and not Path(value).exists():
             folder = tmp_path / "ntuples"
             folder.mkdir(exist_ok=True)
@@ -127,6 +134,8 @@ def test_command_of_the_program(
         extra = ["report.plots=false", f"output_dir={tmp_path}/outputs", *FIT_ONLY_MU]
         extra += [] if any("tracking" in word for word in arguments) else ["tracking=none"]
         extra += _few(arguments) if step == "train" else []
+    if step == "predict" and not any(word.startswith("output=") for word in arguments):
+        arguments.append(f"output={tmp_path}/predictions")
 
     outcome = inferno(*arguments, *(word for word in extra if not _set_by(arguments, word)))
 
@@ -137,10 +146,17 @@ def test_command_of_the_program(
         assert Path(last.removeprefix("results: ")).is_file()
 
 
+def python_block(module: str) -> str:
+    """The lines of Python that use a module."""
+    blocks = re.findall(r"^```python\n(.*?)^```", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    (code,) = (block for block in blocks if module in block)
+    return str(code)
+
+
 def test_python_in_the_readme_rebuilds_the_workspace(
     runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (code,) = re.findall(r"^```python\n(.*?)^```", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    code = python_block("cabinetry")
     run = runs("top11004", "bce")
     shutil.copytree(run.path.parent / "export", tmp_path / "export")
     monkeypatch.chdir(tmp_path / "export")
@@ -154,6 +170,19 @@ def test_python_in_the_readme_rebuilds_the_workspace(
         assert [(item["name"], item["type"]) for item in one["modifiers"]] == [
             (item["name"], item["type"]) for item in two["modifiers"]
         ]
+
+
+def test_the_lines_of_python_run(runs: Runs) -> None:
+    code = python_block("onnxruntime")
+    embedded = config_folder().parent / "src" / "inferno_cli" / "data" / "top11004_sim.root"
+    run = runs("top11004", "inferno").path.parent
+    for word, real in (("RUN", str(run)), ("FILE.root", str(embedded)), ("TREE", "TTJets_signal")):
+        assert code.count(word) == 1
+        code = code.replace(word, real)
+    values: dict[str, Any] = {}
+    exec(code, values)
+    assert values["outputs"].shape == (16007, 10)
+    assert values["bins"].max() == len(runs("top11004", "inferno").results.bins or ()) - 1
 
 
 def _set_by(arguments: list[str], override: str) -> bool:
@@ -192,7 +221,7 @@ def _ui(overrides: list[str]) -> None:
     from hydra import initialize_config_dir
 
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        config = resolve(UiConfig, hydra_compose("ui", overrides=["~run", *overrides]))
+        config = resolve(UiConfig, hydra_compose("ui", overrides=["~job", *overrides]))
     assert config.port > 0
 
 

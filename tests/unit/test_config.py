@@ -15,6 +15,7 @@ from inferno_cli.config import (
     Measurement,
     Morph,
     NtupleDataset,
+    PredictConfig,
     SyntheticDataset,
     TrainConfig,
     UiConfig,
@@ -380,17 +381,22 @@ def test_the_benchmarks_have_the_published_constraints():
 
 
 @pytest.mark.parametrize(
-    ("step", "schema", "overrides"), [("fit", FitConfig, ["workspace=w.json"]), ("ui", UiConfig, [])]
+    ("step", "schema", "overrides"),
+    [
+        ("fit", FitConfig, ["workspace=w.json"]),
+        ("predict", PredictConfig, ["run=r"]),
+        ("ui", UiConfig, []),
+    ],
 )
 def test_the_other_steps_compose(step, schema, overrides):
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        config = resolve(schema, hydra_compose(step, overrides=["~run", *overrides]))
+        config = resolve(schema, hydra_compose(step, overrides=["~job", *overrides]))
     assert isinstance(config, schema)
 
 
 def test_a_fit_without_a_workspace_says_which_key_is_missing():
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        composed = hydra_compose("fit", overrides=["~run"])
+        composed = hydra_compose("fit", overrides=["~job"])
     with pytest.raises(ConfigError, match="workspace"):
         resolve(FitConfig, composed)
 

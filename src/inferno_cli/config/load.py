@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from inferno_cli.config.schema import Step
+from inferno_cli.config.section import Section
 from inferno_cli.errors import ConfigError, closest
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-StepT = TypeVar("StepT", bound=Step)
+SectionT = TypeVar("SectionT", bound=Section)
 
 
 def config_folder() -> Path:
@@ -27,7 +27,7 @@ def config_folder() -> Path:
     raise ConfigError(f"the config folder is missing beside {package}; reinstall inferno-cli")
 
 
-def resolve(schema: type[StepT], composed: DictConfig) -> StepT:
+def resolve(schema: type[SectionT], composed: DictConfig) -> SectionT:
     """Validate a composed configuration.
 
     Args:

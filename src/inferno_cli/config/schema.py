@@ -294,6 +294,24 @@ class FitConfig(Step):
     report: Report
 
 
+class PredictConfig(Section):
+    """``inferno predict``: apply a finished run to ntuples."""
+
+    run: str
+    """Folder of the run."""
+    input: str | None
+    """A ROOT file, a folder or a glob; null: the dataset of the run."""
+    output: str | None
+    """Folder of the new files; null: ``predictions`` in the folder of the run."""
+    tree: str | None
+    """Name or glob of the trees; null: all, or those of the run's dataset."""
+    chunk: Annotated[int, Field(ge=1)]
+    """Rows that are in memory together."""
+    keep: Names
+    """More branches that are copied."""
+    overwrite: bool
+
+
 class UiConfig(Step):
     """``inferno ui``: MLflow's pages on the store."""
 

@@ -24,6 +24,7 @@ from inferno_cli.errors import (
     TreeNotFoundError,
     closest,
 )
+from inferno_cli.events.ids import EventIds
 from inferno_cli.events.sample import (
     DIRECTIONS,
     NOMINAL,
@@ -78,7 +79,8 @@ def _sha256(path: Path, _size: int, _mtime: int) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _checksum(path: Path) -> str:
+def file_checksum(path: Path) -> str:
+    """SHA-256 of a file's content."""
     status = path.stat()
     return _sha256(path, status.st_size, status.st_mtime_ns)
 
@@ -89,26 +91,16 @@ class Reader:
     def __init__(self, dataset: NtupleDataset) -> None:
         self.dataset = dataset
         self.used: set[Path] = set()
+        self.ids: dict[str, EventIds] = {}
+        """Of the samples that were read: the event of each row of a ``Sample``."""
 
     def _candidates(self, pattern: str) -> list[Path]:
         """Files that may hold a tree."""
-        text = self.dataset.path
-        root = _embedded() if text == EMBEDDED else Path(text).expanduser()
-        if root.is_file():
-            return [root]
-        if root.is_dir():
-            found = sorted(root.glob(pattern))
-            where = f"no file matches {pattern!r} (dataset.file) in folder {root}"
-        else:
-            anchor = Path(root.anchor or ".")
-            found = sorted(anchor.glob(str(root.relative_to(root.anchor) if root.anchor else root)))
-            where = f"{root} (dataset.path) is neither a file nor a folder, and no file matches it"
-        found = [path for path in found if path.is_file()]
-        if not found:
-            raise DatasetFileError(f"{where}. Fix dataset.path or dataset.file")
-        return found
+        if self.dataset.path == EMBEDDED:
+            return [_embedded()]
+        return find_files(self.dataset.path, pattern, "dataset.path", "dataset.file")
 
-    def _locate(self, sample: str, variation: Variation) -> list[tuple[Path, str]]:
+    def locate(self, sample: str, variation: Variation) -> list[tuple[Path, str]]:
         """Return the (file, tree) pairs that hold one sample in one variation."""
         import uproot
 
@@ -125,7 +117,7 @@ class Reader:
                     inside = {key for key, kind in file.classnames(cycle=False).items() if kind != "TDirectory"}
             except Exception as error:  # uproot raises many kinds for a damaged file
                 raise DatasetFileError(
-                    f"{path} cannot be read as a ROOT file ({type(error).__name__}: {_first_line(error)}); "
+                    f"{path} cannot be read as a ROOT file ({type(error).__name__}: {first_line(error)}); "
                     "it may be truncated: compare its size or checksum with the original and copy it again"
                 ) from error
             trees |= inside
@@ -147,7 +139,7 @@ class Reader:
             variation: Which trees: the nominal, or those of a shape systematic.
             weights: Weight expressions by variation that share these events; empty for data.
         """
-        places = self._locate(sample, variation)
+        places = self.locate(sample, variation)
         parts = [self._read_tree(path, tree, sample, weights) for path, tree in places]
         ids = np.concatenate([part.ids for part in parts])
         if not len(ids):
@@ -171,7 +163,7 @@ class Reader:
         self.used.add(path)
         where = f"tree {tree!r} in {path}"
         nominal = self._weight(sample).expression
-        with _opened(path, tree) as branches:
+        with opened(path, tree) as branches:
             present = set(branches.keys())
 
             def arrays(names: tuple[str, ...], key: str) -> dict[str, NDArray[Any]]:
@@ -201,10 +193,10 @@ class Reader:
         for variation, array in values.items():
             _require_finite(array, array, f"weight {weights[variation].expression!r} of {where}")
         return _Table(
-            ids=_columns(ids, n),
+            ids=id_columns(ids, n),
             features=table,
             weights=values,
-            group=_columns(groups, n),
+            group=id_columns(groups, n),
         )
 
     def _weight(self, sample: str) -> _Weight:
@@ -234,8 +226,8 @@ class Reader:
         nominal = self.read(name, NOMINAL, weights)
         varied = {variation: self.read(name, tree, {variation: weights[NOMINAL]}) for variation, tree in trees.items()}
         tables = [nominal, *varied.values()]
-        ids, row = np.unique(np.concatenate([table.ids for table in tables]), axis=0, return_inverse=True)
-        rows = np.split(row.ravel(), np.cumsum([len(table.ids) for table in tables])[:-1])
+        ids = self.ids[name] = EventIds(np.concatenate([table.ids for table in tables]))
+        rows = [ids.find(table.ids) for table in tables]
         for variation, table_rows in zip([NOMINAL, *varied], rows, strict=True):
             self._check_ids(name, variation, rows[0], table_rows)
         features = np.zeros((len(tables), len(ids), len(dataset.features)), dtype=np.float32)
@@ -248,8 +240,9 @@ class Reader:
                 rows_of_weights.append(column)
                 view.append(block)
         group = np.empty(len(ids), dtype=np.int64)
-        labels = np.unique(np.concatenate([table.group for table in tables]), axis=0, return_inverse=True)[1]
-        group[np.concatenate(rows)] = labels.ravel()
+        labels = EventIds(np.concatenate([table.group for table in tables]))
+        for table, table_rows in zip(tables, rows, strict=True):
+            group[table_rows] = labels.find(table.group)
         sample = Sample(
             name=name,
             is_signal=settings.role == "signal",
@@ -285,17 +278,53 @@ class Reader:
         rows = generator(seed, "observed").permutation(len(features))[:n]
         return features[np.sort(rows)]
 
+    def entries(self, path: Path, tree: str) -> int:
+        """Return the number of rows of a tree."""
+        with opened(path, tree) as branches:
+            return int(branches.num_entries)
+
+    def divided(self, name: str, effects: Sequence[Effect], seed: int) -> tuple[Sample, list[NDArray[np.intp]]]:
+        """Read one simulated sample; return it with the rows of its train, validation and template split."""
+        sample, splits = self.sample(name, effects), self.dataset.splits
+        shares = (splits.train, splits.validation, splits.template)
+        return sample, split_rows(sample.group, shares, generator(seed, f"split {name}"))
+
     def checksum(self) -> str:
         """SHA-256 over the checksums of the files that were read."""
         digest = hashlib.sha256()
         for path in sorted(self.used):
-            digest.update(_checksum(path).encode())
+            digest.update(file_checksum(path).encode())
         return digest.hexdigest()
 
     def label(self) -> str:
         """What every output must say about these files."""
-        embedded = _checksum(_embedded())
-        return STAND_IN if any(_checksum(path) == embedded for path in self.used) else ""
+        embedded = file_checksum(_embedded())
+        return STAND_IN if any(file_checksum(path) == embedded for path in self.used) else ""
+
+
+def find_files(text: str, pattern: str, path_key: str, pattern_key: str) -> list[Path]:
+    """Return the files that a path, a folder or a glob stands for, sorted.
+
+    Args:
+        text: The path, folder or glob.
+        pattern: Glob of the files in a folder.
+        path_key: The configuration key of ``text``, for the message.
+        pattern_key: That of ``pattern``.
+    """
+    root = Path(text).expanduser()
+    if root.is_file():
+        return [root]
+    if root.is_dir():
+        found = sorted(root.glob(pattern))
+        where = f"no file matches {pattern!r} ({pattern_key}) in folder {root}"
+    else:
+        anchor = Path(root.anchor or ".")
+        found = sorted(anchor.glob(str(root.relative_to(root.anchor) if root.anchor else root)))
+        where = f"{root} ({path_key}) is neither a file nor a folder, and no file matches it"
+    found = [path for path in found if path.is_file()]
+    if not found:
+        raise DatasetFileError(f"{where}. Fix {' or '.join(dict.fromkeys((path_key, pattern_key)))}")
+    return found
 
 
 def _fill(pattern: str, key: str, **values: str) -> str:
@@ -306,13 +335,13 @@ def _fill(pattern: str, key: str, **values: str) -> str:
         raise ConfigError(f"dataset.{key} is {pattern!r}; the placeholders that it may hold are {allowed}") from error
 
 
-def _columns(arrays: dict[str, NDArray[Any]], n: int) -> NDArray[np.int64]:
-    """Integer branches as columns, shape (n, n_branches)."""
+def id_columns(arrays: dict[str, NDArray[Any]], n: int) -> NDArray[np.int64]:
+    """Return integer branches as columns, shape (n, n_branches)."""
     return np.stack(list(arrays.values()), axis=1).astype(np.int64) if arrays else np.empty((n, 0), dtype=np.int64)
 
 
 @contextmanager
-def _opened(path: Path, tree: str) -> Iterator[Any]:
+def opened(path: Path, tree: str) -> Iterator[Any]:
     """Open a tree; whatever goes wrong while it is read is the file's fault, unless it is ours already."""
     import uproot
 
@@ -323,12 +352,13 @@ def _opened(path: Path, tree: str) -> Iterator[Any]:
         raise
     except Exception as error:  # uproot raises many kinds for a damaged file
         raise DatasetFileError(
-            f"tree {tree!r} in {path} cannot be read ({type(error).__name__}: {_first_line(error)}); the file may be "
+            f"tree {tree!r} in {path} cannot be read ({type(error).__name__}: {first_line(error)}); the file may be "
             "truncated: compare its size or checksum with the original and copy it again"
         ) from error
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's message."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
@@ -345,7 +375,7 @@ def _evaluate(branches: Any, weight: _Weight, nominal: str, present: set[str], w
                 f"{closest(str(missing), present)}. Fix {key}"
             ) from error
         raise DatasetError(
-            f"the expression {expression!r} cannot be evaluated on {where}: {_first_line(error)}. Fix {key}"
+            f"the expression {expression!r} cannot be evaluated on {where}: {first_line(error)}. Fix {key}"
         ) from error
     return np.broadcast_to(np.asarray(array, dtype=np.float64), (int(branches.num_entries),))
 
@@ -370,11 +400,9 @@ def read(dataset: NtupleDataset, samples: Sequence[str], effects: Sequence[Effec
         seed: Seed of the splits and of the subset of the data.
     """
     reader = Reader(dataset)
-    shares = (dataset.splits.train, dataset.splits.validation, dataset.splits.template)
     parts = []
     for name in samples:
-        sample = reader.sample(name, [effect for effect in effects if effect.sample == name])
-        rows = split_rows(sample.group, shares, generator(seed, f"split {name}"))
+        sample, rows = reader.divided(name, [effect for effect in effects if effect.sample == name], seed)
         parts.append([sample.subset(part) for part in rows])
     train, validation, template = (tuple(part) for part in zip(*parts, strict=True))
     return Events(

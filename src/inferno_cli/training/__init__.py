@@ -1,21 +1,28 @@
 """Training: networks, losses, Lightning modules, and what they make of events."""
 
 from inferno_cli.training.evaluation import Evaluation, assign, evaluate, template_channel
-from inferno_cli.training.fit_network import Epoch, Training, train
+from inferno_cli.training.export import export, export_sample
+from inferno_cli.training.fit_network import CHECKPOINT, Epoch, Training, train
 from inferno_cli.training.modules import Bce, Inferno, SummaryModule, create
+from inferno_cli.training.statistic import Prediction, Statistic
 from inferno_cli.training.summary import Summary, summarise
 
 __all__ = [
+    "CHECKPOINT",
     "Bce",
     "Epoch",
     "Evaluation",
     "Inferno",
+    "Prediction",
+    "Statistic",
     "Summary",
     "SummaryModule",
     "Training",
     "assign",
     "create",
     "evaluate",
+    "export",
+    "export_sample",
     "summarise",
     "template_channel",
     "train",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,16 +35,25 @@ def template_channel(measurement: Measurement, templates: Templates) -> Channel:
 
 
 @torch.no_grad()
-def outputs(module: SummaryModule, features: Tensor) -> Tensor:
-    """Outputs of the network in chunks of bounded memory, for features of shape (..., n_features)."""
+def outputs(module: SummaryModule, features: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Outputs of the network in chunks of bounded memory, for features of shape (..., n_features).
+
+    In float32 the last digits depend on the size of the chunk. What must be the same again elsewhere takes float64.
+    """
+    network = module.network if dtype == torch.float32 else copy.deepcopy(module.network).to(dtype)
     flat = features.flatten(0, -2)
-    parts = [module.network(chunk.to(module.device)) for chunk in torch.split(flat, CHUNK)]
+    parts = [network(chunk.to(module.device, dtype)) for chunk in torch.split(flat, CHUNK)]
     return torch.cat(parts).reshape(*features.shape[:-1], -1)
 
 
 def assign(module: SummaryModule, samples: Sequence[Sample]) -> list[NDArray[np.intp]]:
-    """Bin of every event of every sample in every view, shape (n_views, n_events) each."""
-    return [module.hard(outputs(module, torch.from_numpy(sample.features))).cpu().numpy() for sample in samples]
+    """Final bin of every event of every sample in every view, shape (n_views, n_events) each."""
+    return [final_bins(module, sample.features) for sample in samples]
+
+
+def final_bins(module: SummaryModule, features: NDArray[np.float32]) -> NDArray[np.intp]:
+    """Bin of every event as the templates have it, for features of shape (..., n_features)."""
+    return np.asarray(module.hard(outputs(module, torch.from_numpy(features), torch.float64)).cpu().numpy())
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 MONITOR = "selection"
 """Hard validation value that selects the epoch: the mean over the last epochs, 5% of all."""
+CHECKPOINT = Path("checkpoints", "best.ckpt")
+"""Where the weights of the selected epoch are in the folder of a run."""
 LINES = 10
 """Lines of progress in a log."""
 
@@ -175,7 +177,8 @@ def train(config: TrainConfig, events: Events, folder: Path) -> Training:
             validation = Validation(events.validation, config.binning, fitted, lines)
             checkpoint = ModelCheckpoint(
                 dirpath=folder,
-                filename="best",
+                filename=CHECKPOINT.stem,
+                enable_version_counter=False,  # a second run into the folder replaces it
                 monitor=MONITOR,
                 save_on_train_epoch_end=True,
                 save_weights_only=True,

@@ -11,7 +11,7 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 
-from inferno_cli.config import Measurement, Model, Morph, Trainer
+from inferno_cli.config import Measurement, Model, Morph, TrainConfig, Trainer
 from inferno_cli.events import DIRECTIONS, NOMINAL, Sample, Variation
 from inferno_cli.histograms import envelope, morphed
 from inferno_cli.likelihood import Channel, build_channel, poi_variance
@@ -84,6 +84,10 @@ class SummaryModule(pl.LightningModule, ABC):
     @abstractmethod
     def hard(self, logits: Tensor) -> Tensor:
         """Bin of each event, shape (...)."""
+
+    def response(self, logits: Tensor) -> Tensor:
+        """What is told of each event beside its bin, shape (..., n), float64."""
+        return self.soft(logits)
 
     @abstractmethod
     def loss(self, batch: Batch, logits: list[Tensor]) -> Tensor:
@@ -188,7 +192,7 @@ class Inferno(SummaryModule):
         super().__init__(*args, **kwargs)
         last = self.network[-1]
         assert isinstance(last, nn.Linear)
-        self.classifier = nn.Linear(last.in_features, len(self.strata))
+        self.classifier = nn.Linear(last.in_features, len(self.measurement.samples))
         self.warm_up_epochs = int(self.model.warm_up * self.settings.max_epochs)
 
     @property
@@ -262,6 +266,10 @@ class Bce(SummaryModule):
         score = torch.sigmoid(logits[..., 0].double())
         return (score * self.model.bins).long().clamp_max(self.model.bins - 1)
 
+    def response(self, logits: Tensor) -> Tensor:
+        """The sigmoid."""
+        return torch.sigmoid(logits.double())
+
     def views(self, batch: Batch) -> list[Tensor]:
         """The nominal events alone: the classifier knows of no systematics."""
         return [features[:1] for features, _ in batch]
@@ -277,6 +285,9 @@ class Bce(SummaryModule):
             cost = nn.functional.softplus(-output if label else output)
             total = total + 0.5 * (weight * cost).sum() / weight.sum()
         return total
+
+
+KINDS: dict[str, type[SummaryModule]] = {"bce": Bce, "inferno": Inferno}
 
 
 def create(
@@ -298,6 +309,18 @@ def create(
     features = [torch.from_numpy(sample.features[0][sample.weights[0] != 0]) for sample in train]
     mean, deviation = moments(features)
     strata = [Stratum.of(x, y.effective_events) for x, y in zip(train, template, strict=True)]
-    if model.kind == "bce":
-        return Bce(model, trainer, measurement, strata, mean, deviation)
-    return Inferno(model, trainer, measurement, strata, mean, deviation)
+    return KINDS[model.kind](model, trainer, measurement, strata, mean, deviation)
+
+
+def restore(config: TrainConfig, state: Mapping[str, Tensor]) -> SummaryModule:
+    """Create the trained module of a finished run, to be applied: it knows no events, so it cannot be trained further.
+
+    Args:
+        config: The configuration of the run.
+        state: The weights, with the moments of the features among them.
+    """
+    measurement = Measurement.from_config(config, config.nuisance.train)
+    mean = state["network.0.mean"]
+    module = KINDS[config.model.kind](config.model, config.trainer, measurement, (), mean, torch.ones_like(mean))
+    module.load_state_dict(state)
+    return module

@@ -12,7 +12,7 @@ from inferno_cli.config import Measurement, TrainConfig
 from inferno_cli.events import Events, Sample, generator, split_rows
 from inferno_cli.histograms import Templates, enveloped, fill, merge, noise_information, scaled
 from inferno_cli.likelihood import covariance
-from inferno_cli.training.evaluation import assign, outputs, template_channel
+from inferno_cli.training.evaluation import assign, final_bins, template_channel
 from inferno_cli.training.modules import SummaryModule
 
 
@@ -44,7 +44,7 @@ def summarise(config: TrainConfig, events: Events, module: SummaryModule) -> Sum
     bins = assign(module, events.template)
     observed = None
     if events.observed is not None:
-        observed = module.hard(outputs(module, torch.from_numpy(events.observed))).cpu().numpy()
+        observed = final_bins(module, events.observed)
     filled = fill(events.template, bins, config.model.bins, observed)
     templates = enveloped(merge(scaled(filled, measurement), config.binning, ordered=module.ordered), measurement)
     templates.require_positive()

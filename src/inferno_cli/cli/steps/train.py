@@ -110,7 +110,7 @@ def pipeline(config: TrainConfig, folder: Path, version: str) -> tuple[Results, 
     if events.label:
         log.info(f"events: {events.label}")
     with clock.part("training", f"training: {config.model.kind}, at most {config.trainer.max_epochs} epochs"):
-        trained = training.train(config, events, folder / "checkpoints")
+        trained = training.train(config, events, (folder / training.CHECKPOINT).parent)
     with clock.part("templates", "templates: filling and merging bins"):
         summary = training.summarise(config, events, trained.module)
         templates_path = folder / "templates.root"
@@ -118,6 +118,16 @@ def pipeline(config: TrainConfig, folder: Path, version: str) -> tuple[Results, 
     if summary.templates.n_bins < config.model.bins:
         groups = "  ".join("+".join(map(str, group)) for group in summary.templates.groups)
         log.info(f"templates: {config.model.bins} bins merged to {summary.templates.n_bins}: {groups}")
+    with clock.part("onnx", "onnx: the network and its bins as ONNX"):
+        onnx_path = folder / "model.onnx"
+        training.export(
+            training.Statistic(trained.module, events.features, summary.templates.groups),
+            onnx_path,
+            training.export_sample(events),
+            dataset=events.name,
+            label=events.label,
+            code_version=version,
+        )
     with clock.part("fit", f"fit: {config.fit.data} data"):
         built = workspace.build(
             summary.templates,
@@ -148,7 +158,7 @@ def pipeline(config: TrainConfig, folder: Path, version: str) -> tuple[Results, 
     tables = report.write_yields(record, folder)
     record.save(results_path)
     files = {
-        "": [results_path, built.path, built.config, templates_path, *tables],
+        "": [results_path, built.path, built.config, templates_path, onnx_path, *tables],
         "plots": list(plots),
         "export": list(exported),
     }

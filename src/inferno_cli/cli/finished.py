@@ -1,0 +1,67 @@
+"""A finished run, read back from its folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from inferno_cli.config import TrainConfig, resolve
+from inferno_cli.errors import ConfigError, RunError
+
+if TYPE_CHECKING:
+    from inferno_cli.report import Results
+
+CONFIG_FILE = "config.yaml"
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A run of ``inferno train``.
+
+    Attributes:
+        folder: Where it is.
+        config: Its whole configuration.
+        results: What it found.
+    """
+
+    folder: Path
+    config: TrainConfig
+    results: Results
+
+    @classmethod
+    def load(cls, place: str) -> FinishedRun:
+        """Read a run.
+
+        Args:
+            place: Its folder, or the ``results.json`` in it.
+
+        Raises:
+            RunError: If that is no finished run.
+        """
+        from omegaconf import OmegaConf
+
+        from inferno_cli import report
+
+        folder = Path(place).expanduser()
+        if folder.name == report.RESULTS_FILE:
+            folder = folder.parent
+        if not folder.is_dir():
+            raise RunError(f"run={place} is not a folder. Fix run=FOLDER: a run is where its {report.RESULTS_FILE} is")
+        for name in (report.RESULTS_FILE, CONFIG_FILE):
+            if not (folder / name).is_file():
+                raise RunError(
+                    f"{folder} has no {name}: it is not the folder of a run of `inferno train`, or the run did not "
+                    "finish. Fix run=FOLDER, or train again"
+                )
+        try:
+            results = report.Results.load(folder / report.RESULTS_FILE)
+            config = resolve(TrainConfig, OmegaConf.load(folder / CONFIG_FILE))  # type: ignore[arg-type]
+        except (ConfigError, ValueError) as error:  # of another version, or edited
+            raise RunError(
+                f"the record of the run in {folder} cannot be read ({str(error).strip().splitlines()[0]}). "
+                "It may be of another version of inferno_cli: train again"
+            ) from error
+        if results.training is None or results.bins is None:
+            raise RunError(f"{folder} is a fit without a network. Fix run=FOLDER: that of a run of `inferno train`")
+        return cls(folder, config, results)

@@ -1,0 +1,299 @@
+"""apply a finished run to ntuples: ids, split, bin and network outputs in new ROOT files.
+
+Chunk by chunk, so that the memory does not grow with the file.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from inferno_cli.config import NtupleDataset, PredictConfig
+from inferno_cli.errors import ConfigError, DatasetError, DatasetFileError, InfernoError, OutputError, TreeNotFoundError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from inferno_cli.cli.finished import FinishedRun
+    from inferno_cli.events.membership import Membership
+    from inferno_cli.events.trees import Tree
+    from inferno_cli.training import Statistic
+
+    Columns = dict[str, NDArray[Any]]
+
+log = logging.getLogger(__name__)
+
+SCHEMA = "inferno_cli/predictions/1"
+Advance = Callable[["Tree", int, int], None]
+"""Told of a tree, its new rows and all of them."""
+
+
+def schema() -> type[PredictConfig]:
+    """Return the class of this step's configuration."""
+    return PredictConfig
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file: what is read, and where the predictions go."""
+
+    source: Path
+    target: Path
+    trees: tuple[Tree, ...]
+
+
+def run(config: PredictConfig, composed: Any) -> None:  # noqa: ARG001
+    """Write the predictions of a run.
+
+    Args:
+        config: The validated configuration.
+        composed: The same as Hydra composed it; the files say themselves which run they are of.
+    """
+    from inferno_cli.cli.finished import FinishedRun
+
+    finished = FinishedRun.load(config.run)
+    if finished.results.label:
+        log.info(f"run: {finished.results.label}")
+    jobs = _plan(config, finished)
+    split = _membership(config, finished, jobs)
+    writer = Writer(_statistic(finished), split, _event_id(finished), config.keep, config.chunk)
+    about = _about(finished, writer.statistic)
+    rows = sum(tree.rows for job in jobs for tree in job.trees)
+    with _whole([job.target for job in jobs]) as partial, _progress(rows) as advance:
+        for job, path in zip(jobs, partial, strict=True):
+            writer.write(job, path, about, advance)
+    for job in jobs:
+        sys.stdout.write(f"predictions: {job.target.absolute()}\n")
+
+
+# ------------------------------------------------------------------------------------------- what is to be done
+def _plan(config: PredictConfig, finished: FinishedRun) -> list[Job]:
+    """Look at the input and the output before any work."""
+    from inferno_cli.events.trees import Tree
+
+    needed = dict.fromkeys(config.keep, "keep")
+    needed |= dict.fromkeys(_event_id(finished), "dataset.event_id of the run")
+    needed |= dict.fromkeys(finished.config.dataset.features, "a feature of the network")
+    folder = finished.folder / "predictions" if config.output is None else Path(config.output).expanduser()
+    jobs: list[Job] = []
+    for source, names in _inputs(config, finished).items():
+        target = folder / source.name
+        if target in {job.target for job in jobs}:
+            raise ConfigError(f"two input files are called {source.name}. Predict one folder after another: input=...")
+        if target.exists() and target.samefile(source):
+            raise ConfigError(f"{target} is the input itself. Choose another folder: output=...")
+        if target.exists() and not config.overwrite:
+            raise OutputError(f"{target} is there already. Choose another folder, output=..., or overwrite=true")
+        jobs.append(Job(source, target, tuple(Tree(source, name, needed) for name in names)))
+    return jobs
+
+
+def _event_id(finished: FinishedRun) -> tuple[str, ...]:
+    dataset = finished.config.dataset
+    return dataset.event_id if isinstance(dataset, NtupleDataset) else ()
+
+
+def _inputs(config: PredictConfig, finished: FinishedRun) -> dict[Path, list[str]]:
+    """Return the trees to be read, by file."""
+    from inferno_cli.events.membership import configured_trees
+    from inferno_cli.events.ntuples import find_files
+    from inferno_cli.events.trees import tree_names
+
+    dataset = finished.config.dataset
+    pattern = config.tree or "*"
+    if config.input is not None:
+        return {path: tree_names(path, pattern) for path in find_files(config.input, "*.root", "input", "input")}
+    if not isinstance(dataset, NtupleDataset):
+        raise ConfigError(
+            f"input is missing: the run is on the generated dataset {dataset.name!r}, which has no files. "
+            "Name a ROOT file with its features: input=PATH"
+        )
+    try:
+        trees = configured_trees(dataset)
+    except DatasetFileError as error:
+        raise DatasetFileError(f"the run's dataset cannot be read: {error}; or name the files: input=PATH") from error
+    found: dict[Path, list[str]] = {}
+    for path, name in trees:
+        if fnmatchcase(name, pattern):
+            found.setdefault(path, []).append(name)
+    if not found:
+        known = ", ".join(sorted({name for _, name in trees}))
+        raise TreeNotFoundError(f"no tree of the run's dataset matches {config.tree!r}; known: {known}. Fix tree=NAME")
+    return found
+
+
+def _membership(config: PredictConfig, finished: FinishedRun, jobs: Sequence[Job]) -> Membership | None:
+    """Find out which rows the run trained on; None where the input is not its dataset."""
+    from inferno_cli.events.membership import find_membership
+
+    found, dataset = None, finished.config.dataset
+    if isinstance(dataset, NtupleDataset):
+        files = [job.source for job in jobs]
+        found = find_membership(finished.config, files, config.input, finished.results.dataset_checksum)
+        if found is None and config.input is None:
+            raise DatasetError(
+                f"the files of {dataset.path} have changed since the run (checksum "
+                f"{finished.results.dataset_checksum[:12]}...). Predict on them as on any others: input={dataset.path}"
+            )
+    if found is None:
+        log.info("split: -1 everywhere, the input is not the dataset of the run")
+    else:
+        log.info("split: 0 train, 1 validation, 2 template, -1 not in the training run")
+    return found
+
+
+def _statistic(finished: FinishedRun) -> Statistic:
+    from inferno_cli.training import Statistic
+
+    bins, training = finished.results.bins, finished.results.training
+    assert bins is not None
+    assert training is not None
+    groups = tuple(item.merged_from for item in bins)
+    return Statistic.load(finished.folder, finished.config, groups, training.best_epoch)
+
+
+def _about(finished: FinishedRun, statistic: Statistic) -> str:
+    """What the files say of themselves, as JSON."""
+    from inferno_cli.cli.provenance import code_version
+    from inferno_cli.events.ids import UNKNOWN
+    from inferno_cli.events.membership import SPLITS
+
+    return json.dumps(
+        {
+            "schema": SCHEMA,
+            "label": finished.results.label,
+            "run": str(finished.folder.absolute()),
+            "model": finished.results.model,
+            "dataset": finished.results.dataset,
+            "dataset_checksum": finished.results.dataset_checksum,
+            "features": statistic.features,
+            "groups": statistic.groups,
+            "split": {name: number for number, name in enumerate(SPLITS)} | {"not in the training run": UNKNOWN},
+            "code_version": code_version(),
+        }
+    )
+
+
+# ---------------------------------------------------------------------------------------------------- doing it
+class Writer:
+    """Writes what a statistic says of trees."""
+
+    def __init__(
+        self,
+        statistic: Statistic,
+        split: Membership | None,
+        event_id: tuple[str, ...],
+        keep: tuple[str, ...],
+        chunk: int,
+    ) -> None:
+        self.statistic, self.split, self.event_id, self.chunk = statistic, split, event_id, chunk
+        self.copied = tuple(dict.fromkeys((*event_id, *keep)))
+        kind = statistic.module.model.kind
+        n_outputs = len(statistic.final)
+        self.outputs = ("score",) if kind == "bce" else tuple(f"output_{i}" for i in range(n_outputs))
+        self.types = {"split": "int8", "bin": "int32", "network_bin": "int32"} | dict.fromkeys(self.outputs, "float32")
+        for name in self.copied:
+            if name in self.types:
+                raise ConfigError(f"branch {name!r} would be there twice: the predictions have one of this name")
+
+    def write(self, job: Job, path: Path, about: str, advance: Advance) -> None:
+        """Write the predictions of one file."""
+        import numpy as np
+        import uproot
+
+        from inferno_cli.events.ntuples import file_checksum
+
+        checksum = "" if self.split is None else file_checksum(job.source)
+        made_types = {name: np.dtype(kind) for name, kind in self.types.items()}
+        with uproot.recreate(path) as file:
+            file["inferno_cli"] = about
+            for tree in job.trees:
+                written = file.mktree(tree.name, {name: tree.types[name] for name in self.copied} | made_types)
+                first_row = 0
+                for columns in tree.chunks(self.chunk):
+                    written.extend(self.rows(checksum, tree, columns, first_row))
+                    new = len(columns[self.statistic.features[0]])
+                    first_row += new
+                    advance(tree, new, first_row)
+
+    def rows(self, checksum: str, tree: Tree, columns: Columns, first_row: int) -> Columns:
+        """Return the branches of one chunk.
+
+        Args:
+            checksum: Of the file.
+            tree: The tree.
+            columns: What was read of it.
+            first_row: Number of the first row in the tree.
+        """
+        import numpy as np
+
+        from inferno_cli.events.ntuples import id_columns
+        from inferno_cli.events.trees import as_features
+
+        features = as_features(columns, self.statistic.features, first_row, tree.where)
+        prediction = self.statistic.apply(features)
+        split = np.full(len(features), -1)
+        if self.split is not None:
+            ids = id_columns({name: columns[name] for name in self.event_id}, len(features))
+            split = self.split.of_rows(checksum, tree.name, ids, first_row)
+        made = {"split": split, "bin": prediction.bin, "network_bin": prediction.network_bin}
+        made |= dict(zip(self.outputs, prediction.response.T, strict=True))
+        return {name: columns[name] for name in self.copied} | {
+            name: values.astype(self.types[name]) for name, values in made.items()
+        }
+
+
+@contextmanager
+def _whole(targets: Sequence[Path]) -> Iterator[list[Path]]:
+    """Give names to write to; the files get their own when all of them are whole, and are not there before."""
+    partial = [target.with_name(target.name + ".partial") for target in targets]
+    try:
+        for target in targets:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+        for path, target in zip(partial, targets, strict=True):
+            path.replace(target)
+    except InfernoError:
+        raise
+    except OSError as error:
+        raise OutputError(
+            f"{targets[0].parent} cannot be written: {error}. Choose another folder: output=..."
+        ) from error
+    finally:
+        for path in partial:
+            if path.exists():
+                path.unlink()
+
+
+@contextmanager
+def _progress(rows: int) -> Iterator[Advance]:
+    """Show how far the work is: a bar on a terminal, in a log a line for each tree and each tenth of all rows."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    done = told = 0
+
+    def line(tree: Tree, new: int, row: int) -> None:
+        nonlocal told, done
+        done += new
+        if row == tree.rows or done - told >= rows / 10:
+            told = done
+            log.info(f"predict: {tree.name} {row}/{tree.rows}")
+
+    if not sys.stderr.isatty():
+        yield line
+        return
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("predict", total=rows)
+
+        def advance(tree: Tree, new: int, row: int) -> None:  # noqa: ARG001
+            bar.update(task, description=tree.name, advance=new)
+
+        yield advance
