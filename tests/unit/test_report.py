@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import math
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,6 +13,7 @@ from typing import Any
 import hist
 import numpy as np
 import pytest
+from rich.console import Console
 
 from inferno_cli.events import NOMINAL, Variation
 from inferno_cli.fit.problem import Problem
@@ -31,6 +34,7 @@ from inferno_cli.histograms import Templates
 from inferno_cli.report import Results, closing_line, draw, show, write_yields
 from inferno_cli.report.results import BinRecord, PoiVarianceRecord, TrainingRecord
 from inferno_cli.report.stacks import merged
+from inferno_cli.report.table import summary
 
 LABEL = "simulated stand-in, not CMS data"
 SIGNAL = np.array([2.0, 5.0, 12.0, 20.0, 30.0])
@@ -198,6 +202,29 @@ def test_table(fit: FitResult, capsys: pytest.CaptureFixture[str], monkeypatch: 
     ):
         assert expected in text
     assert ("5.87 sigma" in text) == (fit.data == "observed")
+    (line,) = (line for line in lines if line.startswith("not in the training"))
+    assert line.split("training")[1].strip() == "QCD_norm, shape, xsec (in the fit alone)"
+
+
+def test_nothing_is_said_of_the_training_when_it_knew_all_parameters(fit: FitResult) -> None:
+    results = full_record(fit)
+    assert results.training is not None
+    known = results.training.model_copy(update={"nuisance": ("jes", "shape", "xsec", "QCD_norm")})
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(summary(results.model_copy(update={"training": known})))
+    assert "not in the training" not in console.export_text()
+
+
+def test_a_significance_beyond_double_precision_can_be_stored_and_read(fit: FitResult, tmp_path: Path) -> None:
+    results = record(replace(fit, significance=Significance(math.inf, math.inf, 0.0, 0.0)))
+    results.save(tmp_path / "results.json")
+    read = Results.load(tmp_path / "results.json")
+    assert read.significance is not None
+    assert (read.significance.expected, read.significance.expected_p_value) == (None, 0.0)
+    assert "significance/expected" not in read.metrics()
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(summary(read))
+    assert "above 37 sigma" in console.export_text()
 
 
 def test_table_of_a_fit_alone(capsys: pytest.CaptureFixture[str]) -> None:

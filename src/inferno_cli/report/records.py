@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -37,10 +38,13 @@ class StatOnlyRecord(Record):
 
 
 class SignificanceRecord(Record):
-    """Discovery significance; observed: of the data that was fitted, Asimov or observed."""
+    """Discovery significance; observed: of the data that was fitted, Asimov or observed.
 
-    expected: float
-    observed: float
+    Null: above 37 standard deviations, where the p-value is 0 in double precision.
+    """
+
+    expected: float | None
+    observed: float | None
     expected_p_value: float
     observed_p_value: float
 
@@ -171,7 +175,11 @@ def fit_records(fit: FitResult) -> dict[str, Any]:
             for i, a in enumerate(fit.labels)
         },
         "stat_only": None if fit.stat_only is None else StatOnlyRecord(mu=record(fit.stat_only)),
-        "significance": None if fit.significance is None else SignificanceRecord.model_validate(vars(fit.significance)),
+        "significance": None
+        if fit.significance is None
+        else SignificanceRecord(
+            **{key: value if math.isfinite(value) else None for key, value in vars(fit.significance).items()}
+        ),
         "nll_scan": scans.get(POI),
         "scans": scans,
         "scans_2d": tuple(

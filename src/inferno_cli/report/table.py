@@ -126,6 +126,16 @@ def _vectors(results: Results) -> dict[str, list[ParameterRecord]]:
     return groups
 
 
+def _not_trained(results: Results) -> list[str]:
+    """Nuisance parameters of the fit that the training knew nothing of."""
+    known = () if results.training is None else ("mu", *results.training.nuisance)
+    return [name for name in results.parameters if name not in known and not name.endswith("]")]
+
+
+def _sigmas(significance: float | None) -> str:
+    return "above 37 sigma" if significance is None else f"{significance:.3g} sigma"
+
+
 def _range(values: Sequence[float], digits: int) -> str:
     low, high = f"{min(values):z.{digits}f}", f"{max(values):z.{digits}f}"
     return low if low == high else f"{low}..{high}"
@@ -134,9 +144,9 @@ def _range(values: Sequence[float], digits: int) -> str:
 def _facts(results: Results, plus_minus: str) -> Iterator[tuple[str, str]]:
     if results.significance is not None:
         found = results.significance
-        text, p_value = f"expected {found.expected:.3g} sigma", found.expected_p_value
+        text, p_value = f"expected {_sigmas(found.expected)}", found.expected_p_value
         if results.data == "observed":
-            text, p_value = f"{text}, observed {found.observed:.3g} sigma", found.observed_p_value
+            text, p_value = f"{text}, observed {_sigmas(found.observed)}", found.observed_p_value
         yield "significance", f"{text} (p = {p_value:.2g})"
     if results.limit is not None:
         yield "upper limit", _limit(results, results.limit)
@@ -172,6 +182,8 @@ def _facts(results: Results, plus_minus: str) -> Iterator[tuple[str, str]]:
     if results.stability:
         names = by_correlation(results, list(results.stability), MAX_NUISANCES)
         yield "HESSE, two halves", ", ".join(f"{name} {_sides(results.stability[name])}" for name in names)
+    if results.training is not None and (absent := _not_trained(results)):
+        yield "not in the training", f"{', '.join(absent)} (in the fit alone)"
     if results.bins is not None:
         before = sum(len(entry.merged_from) for entry in results.bins)
         merged = "none merged" if before == len(results.bins) else f"merged from {before}"

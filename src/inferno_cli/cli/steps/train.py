@@ -209,7 +209,7 @@ def _record(
             loss=tuple(epoch.loss for epoch in trained.epochs),
             sigma_mu_soft=tuple(report.finite(math.sqrt(epoch.evaluation.soft)) for epoch in trained.epochs),
             sigma_mu_hard=tuple(report.finite(math.sqrt(epoch.evaluation.hard)) for epoch in trained.epochs),
-            nuisance=config.nuisance.train,
+            nuisance=config.parameters(config.nuisance.train),
             history=tuple(epoch.metrics() for epoch in trained.epochs),
         ),
         dataset_checksum=events.checksum,
