@@ -293,6 +293,18 @@ def test_weights_that_sum_to_zero_are_an_error(small):
         load(config)
 
 
+def test_the_groups_of_the_systematics_are_those_of_the_fit():
+    groups = compose("dataset=top11004", "nuisance=all").grouped_fit.groups
+    assert groups is not None
+    assert list(groups) == ["energy scales", "efficiencies", "theory", "luminosity"]
+    assert groups["energy scales"] == ("jes", "jer", "taue")
+    assert compose(*TOP).grouped_fit.groups == {"energy scales": ("jes",)}
+    assert compose("nuisance=r_lambda").grouped_fit.groups is None
+    split = compose(*TOP, "+dataset.systematics.jes.correlated=false").grouped_fit.groups
+    assert split == {"energy scales": tuple(f"jes_{name}" for name in SIMULATION)}
+    assert compose(*TOP, "fit.groups={mine: [jes]}").grouped_fit.groups == {"mine": ("jes",)}
+
+
 def test_every_systematic_of_the_measurement_is_in_its_preset():
     config = compose("dataset=top11004", "nuisance=all")
     reference = {"jes", "jer", "taue", "btag", "trigger", "pdf", "lumi", "mistag", "tau_trigger", "tau_id"}

@@ -224,6 +224,15 @@ class TrainConfig(Step):
         """Names of the nuisance parameters of the systematics ``names``."""
         return tuple(dict.fromkeys(effect.parameter for effect in self.effects(names)))
 
+    @property
+    def grouped_fit(self) -> Fit:
+        """The fit with the groups of the dataset's systematics, where the fit names none."""
+        groups: dict[str, Names] = {}
+        for effect in self.effects(self.nuisance.fit):
+            if (group := effect.definition.group) is not None:
+                groups[group] = tuple(dict.fromkeys((*groups.get(group, ()), effect.parameter)))
+        return self.fit if self.fit.groups is not None else self.fit.model_copy(update={"groups": groups or None})
+
     @model_validator(mode="after")
     def _combinations(self) -> Self:
         from inferno_cli.errors import closest

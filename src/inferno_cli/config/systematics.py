@@ -18,6 +18,8 @@ class Systematic(Section):
     """Its nuisance parameter, if not its own name: systematics that share one are fully correlated."""
     correlated: bool = True
     """One nuisance parameter for all samples; without it each sample has its own, NAME_SAMPLE."""
+    group: str | None = None
+    """Part of the error of mu that it is counted in; without it the fit groups by the type of the modifier."""
 
     @model_validator(mode="after")
     def _one_or_many(self) -> Self:

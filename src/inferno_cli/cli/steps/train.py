@@ -136,7 +136,7 @@ def pipeline(config: TrainConfig, folder: Path, version: str) -> tuple[Results, 
             observed=config.fit.data == "observed",
             folder=folder,
         )
-        fit = fit_workspace(built.spec, config.fit, where=str(built.path))
+        fit = fit_workspace(built.spec, config.grouped_fit, where=str(built.path))
     exported: tuple[Path, ...] = ()
     if config.export:
         with clock.part("export", "export: ROOT histograms, Combine datacard, cabinetry configuration"):
