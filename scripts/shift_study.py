@@ -14,7 +14,7 @@ from statistics import median
 
 from measure import sweep
 
-SIZES = (0, 10, 20, 40, 80)
+SIZES = (0, 5, 10, 15, 20)
 """Shift of MET in GeV at one standard deviation; the yield changes by 6% at every size."""
 
 
@@ -38,10 +38,10 @@ def draw(table: dict[int, dict[str, list[float]]], label: str, path: Path) -> No
     figure, (upper, lower) = plt.subplots(2, sharex=True, figsize=(6, 5), height_ratios=(2, 1), layout="constrained")
     for model, name in (("bce", "BCE"), ("inferno", "INFERNO")):
         values = [table[size][model] for size in table]
-        upper.plot(table, [median(x) for x in values], marker="o", label=name)
+        upper.plot(list(table), [median(x) for x in values], marker="o", label=name)
         upper.fill_between(list(table), [min(x) for x in values], [max(x) for x in values], alpha=0.2)
     ratios = [median(row["inferno"]) / median(row["bce"]) for row in table.values()]
-    lower.plot(table, ratios, marker="o", color="black")
+    lower.plot(list(table), ratios, marker="o", color="black")
     upper.set_ylabel("MINOS width of mu")
     upper.set_title(label, fontsize="small", loc="left")
     upper.legend()
