@@ -49,6 +49,7 @@ def usage() -> str:
             "  inferno train -m +experiment=top11004 +sweep=bins",
             "  inferno fit workspace=outputs/.../workspace.json fit=data",
             "  inferno predict run=outputs/runs/DATE/TIME",
+            "  inferno compare runs=outputs/sweeps/DATE/TIME",
             "  inferno ui",
             "",
             "after a step: --help (its keys and choices), --cfg job (the whole configuration), -m (sweep),",
