@@ -201,6 +201,9 @@ def _few(arguments: list[str]) -> list[str]:
         text = (config_folder() / "sweep" / f"{chosen['sweep']}.yaml").read_text(encoding="utf-8")
         ((key, values),) = yaml.safe_load(text)["hydra"]["sweeper"]["params"].items()
         few.append(f"{key}={values.split(',')[0]}")
+    if "study" in chosen:
+        assert chosen["study"] == "constraint_widths", "say here which points of the study are enough"
+        few += ["study.repeats=1", "model=bce", "dataset.systematics={r: {width: 0.2}}"]
     return ["trainer.max_epochs=3", "model.learning_rate=0.01", *few]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import itertools
 import json
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from inferno_cli.cli.finished import CONFIG_FILE
+from inferno_cli.cli.status import Status
 from inferno_cli.errors import ComparisonError
 from inferno_cli.report import RESULTS_FILE, Results
 from inferno_cli.report.points import EXPERIMENT, SEED, Job, flatten
@@ -105,8 +107,18 @@ def _job(folder: Path) -> tuple[Job, list[str], str]:
             settings[EXPERIMENT] = value
     study = str(settings.get("study.name") or "")
     path = folder / RESULTS_FILE
-    if not path.is_file():
-        return Job(str(folder), settings, None, "no results.json: stopped, failed, or still running"), overrides, study
+    status = Status.read(folder)
+    if status is not None and status.state == "reused":
+        before = Path(os.path.normpath(folder / status.of))
+        if (before / RESULTS_FILE).is_file():
+            job, _, study = _job(before)
+            return job, overrides, study
+        return Job(str(folder), settings, None, f"was finished in {before}, which is not there"), overrides, study
+    if not path.is_file() or (status is not None and status.state == "failed"):
+        error = "no results.json: stopped, or still running"
+        if status is not None and status.error:
+            error = f"{status.state}: {' '.join(status.error.split())}"
+        return Job(str(folder), settings, None, error), overrides, study
     if not settings:
         raise ComparisonError(f"{folder} has no {CONFIG_FILE}: what was run there is not known. Copy the whole folder")
     return Job(str(folder), settings, _results(path)), overrides, study
@@ -159,6 +171,8 @@ def planned(sweep: Path) -> list[tuple[str, ...]]:
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from omegaconf import OmegaConf
 
+    if not (sweep / MULTIRUN).is_file():
+        return []
     config = OmegaConf.load(sweep / MULTIRUN)
     sweeper = config.hydra.sweeper
     if not str(sweeper.get("_target_", "")).endswith("BasicSweeper"):

@@ -12,6 +12,8 @@ import logging
 import os
 import pkgutil
 import sys
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -116,17 +118,24 @@ def _run(name: str, arguments: list[str], debug: bool) -> None:
         nonlocal composing
         composing = False
         _quiet()
+        job = HydraConfig.get()
         try:
-            _require_multirun(HydraConfig.get())
+            _require_multirun(job)
+            _say_progress(job)
             step.run(resolve(step.schema(), composed), composed)
         except (InfernoError, OSError) as error:
+            _record(job, error)
             if debug:
                 raise
-            job = HydraConfig.get()
             if job.mode == RunMode.RUN:
                 _fail(error)
             # The other points of a sweep go on; Hydra raises the first error again at the end.
             sys.stderr.write(f"job {job.job.num} ({job.job.override_dirname}): {_message(error)}\n")
+            raise
+        except BaseException as error:  # not one of ours: recorded, and shown with its traceback at the end
+            _record(job, error)
+            if job.mode == RunMode.MULTIRUN and isinstance(error, Exception):
+                sys.stderr.write(f"job {job.job.num} ({job.job.override_dirname}): {_message(error)}\n")
             raise
 
     # Hydra's parser takes flags only before the first override.
@@ -143,6 +152,29 @@ def _run(name: str, arguments: list[str], debug: bool) -> None:
         if composing and not isinstance(error, InfernoError):  # Hydra's own, such as for dataset=null
             raise ConfigError(f"{' '.join(overrides)}: {str(error).splitlines()[0]}") from error
         raise
+
+
+def _record(job: Any, error: BaseException) -> None:
+    """Leave in the folder of a job why it failed: nobody finds it in the output of a long sweep."""
+    from inferno_cli.cli.status import Status
+
+    folder = Path(job.runtime.output_dir)
+    if job.output_subdir is None:  # a step without a folder of its own
+        return
+    said = Status.read(folder) or Status("running")
+    state: Any = "stopped" if isinstance(error, KeyboardInterrupt) else "failed"
+    text = _message(error) if isinstance(error, Exception) else type(error).__name__
+    with suppress(OSError):  # the error that is being told is the one to see
+        replace(said, state=state, error=text.strip()).write(folder)
+
+
+def _say_progress(job: Any) -> None:
+    from hydra.types import RunMode
+
+    from inferno_cli.cli.status import progress
+
+    if job.mode == RunMode.MULTIRUN and job.output_subdir is not None and job.job.num:
+        logging.getLogger("inferno_cli").info(progress(Path(job.sweep.dir)))
 
 
 def _require_multirun(hydra: Any) -> None:

@@ -195,9 +195,24 @@ class Step(Section):
     tracking: Tracking
 
 
+class Study(Section):
+    """A sweep with repeats, in one of two sizes (see conf/study)."""
+
+    name: str
+    scale: Literal["quick", "full"]
+    repeats: Annotated[int, Field(ge=1)]
+    """Runs of each point, with seeds from 0."""
+    quick: dict[str, float | str]
+    full: dict[str, float | str]
+    """Numbers of each size, which the study's file uses."""
+
+
 class TrainConfig(Step):
     """``inferno train``: from events to results."""
 
+    study: Study | None = None
+    reuse: str | None = None
+    """Folder in which this point is looked for: it is not run again when it finished there."""
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     dataset: Annotated[Dataset, Field(discriminator="kind")]
     model: Model

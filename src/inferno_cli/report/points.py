@@ -38,7 +38,7 @@ class Job:
     @property
     def identity(self) -> str:
         """The settings that decide what is measured, with the seed, as one string."""
-        return _text({key: self.settings[key] for key in sorted(self.settings) if _matters(key)})
+        return identity(self.settings)
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,11 @@ class Point:
     def place(self) -> str:
         """Where it is in the sweep, without the model: what is compared with it has the same place."""
         return place(self.at)
+
+
+def identity(settings: Mapping[str, Any]) -> str:
+    """Return the settings that decide what is measured, with the seed, as one string."""
+    return _text({key: settings[key] for key in sorted(settings) if _matters(key)})
 
 
 def place(at: Mapping[str, Any]) -> str:
