@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,7 +18,7 @@ from inferno_cli.report.points import MODEL
 from inferno_cli.report.table import MODEL_NAMES
 
 SCHEMA = "inferno_cli/comparison/1"
-NAMES = {**MODEL_NAMES, "optimal": "optimal classifier"}
+NAMES = {**MODEL_NAMES, "optimal": "optimal"}
 ON_TERMINAL = ("minos_down", "minos_up", "width", "hesse", "stat_only", "significance", "sigma_s", "bound_s")
 """A terminal is narrow; the files have every column."""
 
@@ -69,7 +70,8 @@ def cells(comparison: Comparison, columns: Sequence[Quantity]) -> list[tuple[Row
 
 def show_comparison(comparison: Comparison) -> None:
     """Print the main table to stdout."""
-    console = Console(highlight=False)
+    # A log has no width; on a terminal that is too narrow, cells are folded.
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
     console.print(Text(comparison.title, style="bold"))
     if comparison.label:
         console.print(Text(f"*** {comparison.label} ***", style="bold yellow"))

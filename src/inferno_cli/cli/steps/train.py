@@ -124,7 +124,8 @@ def pipeline(config: TrainConfig, folder: Path, version: str) -> tuple[Results, 
         events = events_package.load(config)
     if events.label:
         log.info(f"events: {events.label}")
-    with clock.part("training", f"training: {config.model.kind}, at most {config.trainer.max_epochs} epochs"):
+    epochs = "exact, not trained" if config.model.kind == "optimal" else f"at most {config.trainer.max_epochs} epochs"
+    with clock.part("training", f"training: {config.model.kind}, {epochs}"):
         trained = training.train(config, events, (folder / training.CHECKPOINT).parent)
     with clock.part("templates", "templates: filling and merging bins"):
         summary = training.summarise(config, events, trained.module)
