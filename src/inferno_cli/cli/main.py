@@ -119,6 +119,9 @@ def _run(name: str, arguments: list[str], debug: bool) -> None:
         composing = False
         _quiet()
         job = HydraConfig.get()
+        if "joblib" in job.launcher.get("_target_", ""):
+            # Points side by side: more threads than CPUs are far slower than one each. torch is not imported yet.
+            os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"))
         try:
             _require_multirun(job)
             _say_progress(job)
@@ -149,7 +152,8 @@ def _run(name: str, arguments: list[str], debug: bool) -> None:
     except OmegaConfBaseException as error:
         raise ConfigError(str(error).splitlines()[0]) from error
     except ValueError as error:
-        if composing and not isinstance(error, InfernoError):  # Hydra's own, such as for dataset=null
+        # Hydra's own, such as for dataset=null; one from a job in another process was recorded there.
+        if composing and not isinstance(error, InfernoError) and not getattr(error, "recorded", False):
             raise ConfigError(f"{' '.join(overrides)}: {str(error).splitlines()[0]}") from error
         raise
 
@@ -158,6 +162,7 @@ def _record(job: Any, error: BaseException) -> None:
     """Leave in the folder of a job why it failed: nobody finds it in the output of a long sweep."""
     from inferno_cli.cli.status import Status
 
+    error.recorded = True  # type: ignore[attr-defined]
     folder = Path(job.runtime.output_dir)
     if job.output_subdir is None:  # a step without a folder of its own
         return
@@ -211,6 +216,8 @@ def _translated(error: Exception, step: str) -> ConfigError:
     if "is not in struct" in text and "Could not override" in first:
         key = first.split("'")[1]
         return ConfigError(f"unknown key {key}{closest(key, _keys(step))}. `inferno {step} --cfg job` prints the keys")
+    if "Could not find 'hydra/launcher/joblib'" in text:
+        return ConfigError("hydra/launcher=joblib needs a plugin of Hydra's: pip install 'inferno-cli[parallel]'")
     options = [line.strip() for line in str(error).splitlines() if line.startswith("\t") and "=" not in line]
     if "Could not find" in first and options:
         wanted = first.partition("Could not find '")[2].rstrip("'").rsplit("/", 1)[-1]
