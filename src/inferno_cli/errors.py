@@ -49,6 +49,10 @@ class RunError(InfernoError, ValueError):
     """A folder is not that of a finished run, or files of the run are missing or damaged."""
 
 
+class ComparisonError(InfernoError, ValueError):
+    """Runs cannot be compared: other data, another version of the record, or nothing there."""
+
+
 class ExportError(InfernoError, ArithmeticError):
     """The exported network does not give the numbers of the trained one."""
 

@@ -151,6 +151,33 @@ def test_a_failing_point_fails_the_parent_and_leaves_the_others_finished(broken:
     assert broken.jobs[0].data.tags["error"].startswith("FitFailedError: MINUIT")
 
 
+def test_comparison_of_a_sweep_goes_to_its_parent_run(four: Sweep) -> None:
+    outcome = succeed("compare", f"runs={four.folder}/sweeps", "reference=constraint_widths")
+    page = outcome.path
+    (parent,) = four.parents
+
+    assert page == four.folder / "sweeps" / "compare" / "compare.html"
+    rows = json.loads((page.parent / "compare.json").read_text())["points"]
+    assert [(row["at"], row["repeats"]) for row in rows if not row["published"]] == [
+        ({"model.kind": "bce"}, 2),
+        ({"model.kind": "inferno"}, 2),
+    ]
+    hesse = [Results.load(four.records[i]).parameters["mu"].hesse for i in (0, 1)]
+    assert rows[0]["values"]["hesse"]["median"] == pytest.approx(sum(hesse) / 2)
+    published = [row["values"]["sigma_s"]["median"] for row in rows if row["published"]]
+    assert published == [20.48, 17.61, 18.82, 16.55, 15.531]  # of the first pair of widths, that of the runs
+    stored = {Path(item.path).name for item in four.client.list_artifacts(parent.info.run_id, "compare")}
+    assert stored == {path.name for path in page.parent.iterdir()}
+
+
+def test_comparison_of_nothing_is_one_message(tmp_path: Path) -> None:
+    outcome = inferno("compare", f"runs={tmp_path}/nowhere")
+
+    assert outcome.code == 2
+    assert outcome.err.startswith("ComparisonError: runs: ")
+    assert len(outcome.err.splitlines()) == 1
+
+
 def test_a_single_run_has_no_parent_and_is_finished(four: Sweep) -> None:
     """In the same store, after the sweep: nothing of it is left over."""
     plotted = ("report.plots=true", "report.formats=[svg]", "fit.data=observed", f"output_dir={four.folder}")

@@ -64,7 +64,7 @@ ALL = commands(README.read_text(encoding="utf-8"))
 
 def test_readme_shows_every_step_and_the_two_commands() -> None:
     steps = {(arguments_of(command) or [""])[0] for command in ALL}
-    assert {"train", "fit", "predict", "ui"} <= steps
+    assert {"train", "fit", "predict", "compare", "ui"} <= steps
     assert any("+experiment=top11004" in command for command in ALL)
     assert any("-m" in (arguments_of(command) or []) for command in ALL)
 
@@ -98,12 +98,14 @@ def place(tmp_path: Path, runs: Runs) -> Callable[[str], str]:
         key, equals, value = word.rpartition("=")
         if key == "workspace":
             return f"workspace={workspace}"
+        if key == "runs":
+            return f"runs={run.path.parent}"
         if key == "run":
             return f"run={run.path.parent}"
         if key == "input":
             return f"input={embedded}"
         if key == "output":
-            return f"output={tmp_path}/predictions"
+            return f"output={tmp_path}/{Path(value).name}"
         if key == "dataset.path" and value not in ("embedded", "") and not Path(value).exists():
             folder = tmp_path / "ntuples"
             folder.mkdir(exist_ok=True)
@@ -199,6 +201,9 @@ def _few(arguments: list[str]) -> list[str]:
         text = (config_folder() / "sweep" / f"{chosen['sweep']}.yaml").read_text(encoding="utf-8")
         ((key, values),) = yaml.safe_load(text)["hydra"]["sweeper"]["params"].items()
         few.append(f"{key}={values.split(',')[0]}")
+    if "study" in chosen:
+        assert chosen["study"] == "constraint_widths", "say here which points of the study are enough"
+        few += ["study.repeats=1", "model=bce", "dataset.systematics={r: {width: 0.2}}"]
     return ["trainer.max_epochs=3", "model.learning_rate=0.01", *few]
 
 

@@ -12,6 +12,8 @@ import logging
 import os
 import pkgutil
 import sys
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -49,6 +51,7 @@ def usage() -> str:
             "  inferno train -m +experiment=top11004 +sweep=bins",
             "  inferno fit workspace=outputs/.../workspace.json fit=data",
             "  inferno predict run=outputs/runs/DATE/TIME",
+            "  inferno compare runs=outputs/sweeps/DATE/TIME",
             "  inferno ui",
             "",
             "after a step: --help (its keys and choices), --cfg job (the whole configuration), -m (sweep),",
@@ -115,17 +118,27 @@ def _run(name: str, arguments: list[str], debug: bool) -> None:
         nonlocal composing
         composing = False
         _quiet()
+        job = HydraConfig.get()
+        if "joblib" in job.launcher.get("_target_", ""):
+            # Points side by side: more threads than CPUs are far slower than one each. torch is not imported yet.
+            os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"))
         try:
-            _require_multirun(HydraConfig.get())
+            _require_multirun(job)
+            _say_progress(job)
             step.run(resolve(step.schema(), composed), composed)
         except (InfernoError, OSError) as error:
+            _record(job, error)
             if debug:
                 raise
-            job = HydraConfig.get()
             if job.mode == RunMode.RUN:
                 _fail(error)
             # The other points of a sweep go on; Hydra raises the first error again at the end.
             sys.stderr.write(f"job {job.job.num} ({job.job.override_dirname}): {_message(error)}\n")
+            raise
+        except BaseException as error:  # not one of ours: recorded, and shown with its traceback at the end
+            _record(job, error)
+            if job.mode == RunMode.MULTIRUN and isinstance(error, Exception):
+                sys.stderr.write(f"job {job.job.num} ({job.job.override_dirname}): {_message(error)}\n")
             raise
 
     # Hydra's parser takes flags only before the first override.
@@ -139,9 +152,34 @@ def _run(name: str, arguments: list[str], debug: bool) -> None:
     except OmegaConfBaseException as error:
         raise ConfigError(str(error).splitlines()[0]) from error
     except ValueError as error:
-        if composing and not isinstance(error, InfernoError):  # Hydra's own, such as for dataset=null
+        # Hydra's own, such as for dataset=null; one from a job in another process was recorded there.
+        if composing and not isinstance(error, InfernoError) and not getattr(error, "recorded", False):
             raise ConfigError(f"{' '.join(overrides)}: {str(error).splitlines()[0]}") from error
         raise
+
+
+def _record(job: Any, error: BaseException) -> None:
+    """Leave in the folder of a job why it failed: nobody finds it in the output of a long sweep."""
+    from inferno_cli.cli.status import Status
+
+    error.recorded = True  # type: ignore[attr-defined]
+    folder = Path(job.runtime.output_dir)
+    if job.output_subdir is None:  # a step without a folder of its own
+        return
+    said = Status.read(folder) or Status("running")
+    state: Any = "stopped" if isinstance(error, KeyboardInterrupt) else "failed"
+    text = _message(error) if isinstance(error, Exception) else type(error).__name__
+    with suppress(OSError):  # the error that is being told is the one to see
+        replace(said, state=state, error=text.strip()).write(folder)
+
+
+def _say_progress(job: Any) -> None:
+    from hydra.types import RunMode
+
+    from inferno_cli.cli.status import progress
+
+    if job.mode == RunMode.MULTIRUN and job.output_subdir is not None and job.job.num:
+        logging.getLogger("inferno_cli").info(progress(Path(job.sweep.dir)))
 
 
 def _require_multirun(hydra: Any) -> None:
@@ -178,6 +216,8 @@ def _translated(error: Exception, step: str) -> ConfigError:
     if "is not in struct" in text and "Could not override" in first:
         key = first.split("'")[1]
         return ConfigError(f"unknown key {key}{closest(key, _keys(step))}. `inferno {step} --cfg job` prints the keys")
+    if "Could not find 'hydra/launcher/joblib'" in text:
+        return ConfigError("hydra/launcher=joblib needs a plugin of Hydra's: pip install 'inferno-cli[parallel]'")
     options = [line.strip() for line in str(error).splitlines() if line.startswith("\t") and "=" not in line]
     if "Could not find" in first and options:
         wanted = first.partition("Could not find '")[2].rstrip("'").rsplit("/", 1)[-1]

@@ -1,5 +1,6 @@
 """The configuration: its schema, its checks, and where its files are."""
 
+from inferno_cli.config.comparison import CompareConfig, Reference, ReferenceRow
 from inferno_cli.config.datasets import Dataset, NtupleDataset, NtupleSample, Splits, SyntheticDataset
 from inferno_cli.config.effects import Effect
 from inferno_cli.config.load import config_folder, resolve
@@ -14,6 +15,7 @@ from inferno_cli.config.schema import (
     PredictConfig,
     Report,
     Step,
+    Study,
     Tracking,
     TrainConfig,
     Trainer,
@@ -34,6 +36,7 @@ __all__ = [
     "POI",
     "AnySystematic",
     "Binning",
+    "CompareConfig",
     "Dataset",
     "Effect",
     "Fit",
@@ -48,11 +51,14 @@ __all__ = [
     "NtupleSample",
     "Nuisance",
     "PredictConfig",
+    "Reference",
+    "ReferenceRow",
     "Report",
     "ShapeSystematic",
     "ShiftSystematic",
     "Splits",
     "Step",
+    "Study",
     "SyntheticDataset",
     "Tracking",
     "TrainConfig",

@@ -23,7 +23,7 @@ Progress = Literal["auto", "bar", "lines", "none"]
 class Model(Section):
     """The network and the summary statistic that it is trained to be."""
 
-    kind: Literal["bce", "inferno"]
+    kind: Literal["bce", "inferno", "optimal"]
     bins: Annotated[int, Field(ge=2, le=200)]
     temperature: Positive
     """INFERNO: of the softmax. BCE: width of the smoothed bin edges, in bins, for the soft variance alone."""
@@ -40,8 +40,8 @@ class Model(Section):
 
     @model_validator(mode="after")
     def _no_warm_up(self) -> Self:
-        if self.kind == "bce" and self.warm_up:
-            raise ValueError("warm_up is for kind 'inferno'; a BCE network is a classifier from the start")
+        if self.kind != "inferno" and self.warm_up:
+            raise ValueError("warm_up is for kind 'inferno'; a classifier is one from the start")
         return self
 
 
@@ -195,9 +195,24 @@ class Step(Section):
     tracking: Tracking
 
 
+class Study(Section):
+    """A sweep with repeats, in one of two sizes (see conf/study)."""
+
+    name: str
+    scale: Literal["quick", "full"]
+    repeats: Annotated[int, Field(ge=1)]
+    """Runs of each point, with seeds from 0."""
+    quick: dict[str, float | str]
+    full: dict[str, float | str]
+    """Numbers of each size, which the study's file uses."""
+
+
 class TrainConfig(Step):
     """``inferno train``: from events to results."""
 
+    study: Study | None = None
+    reuse: str | None = None
+    """Folder in which this point is looked for: it is not run again when it finished there."""
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     dataset: Annotated[Dataset, Field(discriminator="kind")]
     model: Model
@@ -237,6 +252,11 @@ class TrainConfig(Step):
     def _combinations(self) -> Self:
         from inferno_cli.errors import closest
 
+        if self.model.kind == "optimal" and isinstance(self.dataset, NtupleDataset):
+            raise ValueError(
+                f"model.kind is 'optimal', which needs exact densities; dataset {self.dataset.name!r} is made of "
+                "events. Use dataset=synthetic, or model=bce"
+            )
         known, systematics = self.dataset.sample_names, self.dataset.systematics
         for name in self.likelihood.samples or ():
             if name not in known:

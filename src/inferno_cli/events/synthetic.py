@@ -115,6 +115,27 @@ def log_density(x: FloatArray, mean: Sequence[float], variance: Sequence[float],
     return np.asarray(-0.5 * pulls.sum(axis=1) - rate * x[:, 2] - norm)
 
 
+def log_ratio(dataset: SyntheticDataset) -> tuple[FloatArray, FloatArray, float]:
+    """Logarithm of the ratio of the nominal densities, signal to background, as a polynomial.
+
+    Both are products of normal and exponential densities, so it is exact.
+
+    Returns:
+        Coefficients of x^2 and of x, shape (3,) each, and the constant.
+    """
+    mean_s, var_s = np.array(dataset.signal_mean), np.ones(2)
+    mean_b, var_b = (
+        np.array([BACKGROUND_MEAN[0] + dataset.nominal.r, BACKGROUND_MEAN[1]]),
+        np.array(BACKGROUND_VARIANCE),
+    )
+    square = np.append((1 / var_b - 1 / var_s) / 2, 0.0)
+    linear = np.append(mean_s / var_s - mean_b / var_b, dataset.nominal.rate - SIGNAL_RATE)
+    origin = np.zeros((1, 3))
+    at_origin = log_density(origin, mean_s.tolist(), var_s.tolist(), SIGNAL_RATE)
+    at_origin -= log_density(origin, mean_b.tolist(), var_b.tolist(), dataset.nominal.rate)
+    return square, linear, float(at_origin[0])
+
+
 def cramer_rao_bound(dataset: SyntheticDataset, nuisance: Nuisance) -> float | None:
     """Smallest possible standard deviation of s, in events, for any summary of the data.
 
@@ -174,5 +195,6 @@ __all__ = [
     "draw_background",
     "draw_signal",
     "generate",
+    "log_ratio",
     "transform",
 ]

@@ -1,5 +1,8 @@
-"""Report: the record of a run, its table on the terminal, and its plots."""
+"""Report: the record of a run, its table on the terminal, its plots; and runs beside each other."""
 
+from inferno_cli.report.comparison import Comparison
+from inferno_cli.report.comparison_page import PAGE, write_comparison
+from inferno_cli.report.comparison_tables import show_comparison
 from inferno_cli.report.plots import draw
 from inferno_cli.report.records import fit_records
 from inferno_cli.report.results import (
@@ -14,7 +17,9 @@ from inferno_cli.report.table import closing_line, show, summary
 from inferno_cli.report.yields import write_yields
 
 __all__ = [
+    "PAGE",
     "RESULTS_FILE",
+    "Comparison",
     "PoiVarianceRecord",
     "Results",
     "TrainingRecord",
@@ -24,6 +29,8 @@ __all__ = [
     "finite",
     "fit_records",
     "show",
+    "show_comparison",
     "summary",
+    "write_comparison",
     "write_yields",
 ]

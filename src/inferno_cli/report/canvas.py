@@ -36,10 +36,15 @@ def short(name: str) -> str:
 
 def new_figure(results: Results, *, width: float = 6.4, height: float = 4.8) -> Figure:
     """Return a figure that says in its upper left corner what it shows, and that the events are simulated."""
+    return labelled_figure(results.label, title(results), width=width, height=height)
+
+
+def labelled_figure(label: str, said: str, *, width: float, height: float) -> Figure:
+    """Return a figure with two lines in its upper left corner, the first of which must not be overlooked."""
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    lines = [(results.label, SIGNAL, "bold"), (title(results), MUTED, "normal")]
+    lines = [(label, SIGNAL, "bold"), (said, MUTED, "normal")]
     lines = [line for line in lines if line[0]]
     space = ConstrainedLayoutEngine(rect=(0, 0, 1, 1 - (0.09 + 0.18 * len(lines)) / height))
     figure = Figure(figsize=(width, height), layout=space)

@@ -14,7 +14,7 @@ from inferno_cli.report.records import ImpactRecord, LimitRecord, ParameterRecor
 from inferno_cli.report.results import Results
 from inferno_cli.report.yields import YIELDS_FILE, channels
 
-MODEL_NAMES = {"bce": "BCE", "inferno": "INFERNO"}
+MODEL_NAMES = {"bce": "BCE", "inferno": "INFERNO", "optimal": "optimal classifier"}
 MAX_NUISANCES = 8
 """Rows of nuisance parameters; a workspace can have hundreds, and results.json has them all."""
 

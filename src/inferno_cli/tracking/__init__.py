@@ -2,6 +2,6 @@
 
 from inferno_cli.tracking.runs import Run, run
 from inferno_cli.tracking.store import absolute_uri, check, shown, sqlite_file
-from inferno_cli.tracking.sweep import SweepCallback
+from inferno_cli.tracking.sweep import SweepCallback, log_to_parent
 
-__all__ = ["Run", "SweepCallback", "absolute_uri", "check", "run", "shown", "sqlite_file"]
+__all__ = ["Run", "SweepCallback", "absolute_uri", "check", "log_to_parent", "run", "shown", "sqlite_file"]

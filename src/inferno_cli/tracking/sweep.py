@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 
 from inferno_cli.errors import TrackingError
-from inferno_cli.tracking.store import LOCK_TIMEOUT, Store, connect
+from inferno_cli.tracking.store import LOCK_TIMEOUT, Store, connect, shown
 
 if TYPE_CHECKING:
     from filelock import FileLock
@@ -85,6 +86,25 @@ def end_parent(folder: Path, status: str) -> None:
                 store.client.set_terminated(found["run_id"], status)
     except TrackingError as error:  # the jobs have ended: nothing is lost but the status of the parent
         log.warning("%s", error)
+
+
+def log_to_parent(folder: Path, files: Sequence[Path], where: str) -> str | None:
+    """Copy files to the parent run of the multirun in ``folder``.
+
+    Returns:
+        The store, or None where the multirun has no parent run.
+
+    Raises:
+        TrackingError: If the store cannot be reached or written.
+    """
+    if not (folder / _PARENT).exists():
+        return None
+    found = json.loads((folder / _PARENT).read_text(encoding="utf-8"))
+    store = connect(found["uri"])
+    for file in files:
+        with store.calls(f"copy {file}"):
+            store.client.log_artifact(found["run_id"], str(file), artifact_path=where)
+    return shown(store.uri)
 
 
 def _lock(folder: Path) -> FileLock:

@@ -20,7 +20,7 @@ from torch import nn
 
 from inferno_cli.errors import ExportError
 from inferno_cli.events import Events
-from inferno_cli.training.network import Standardise
+from inferno_cli.training.network import Quadratic, Standardise
 from inferno_cli.training.statistic import Statistic
 
 SCHEMA = "inferno_cli/statistic/1"
@@ -94,6 +94,12 @@ def _network(graph: _Graph, network: nn.Module, x: str) -> str:
             case Standardise():
                 centred = graph("Sub", x, graph.constant(layer.mean.cpu()))
                 x = _asinh(graph, graph("Div", centred, graph.constant(layer.deviation.cpu())))
+            case Quadratic():
+                slope = graph(
+                    "Add", graph("Mul", x, graph.constant(layer.square.cpu())), graph.constant(layer.linear.cpu())
+                )
+                ones = graph.constant(np.ones((len(layer.linear), 1)))
+                x = graph("Add", graph("MatMul", graph("Mul", x, slope), ones), graph.constant(layer.constant.cpu()))
             case nn.Linear():
                 weight, bias = layer.weight.detach().cpu().T, layer.bias.detach().cpu()
                 x = graph("Add", graph("MatMul", x, graph.constant(weight)), graph.constant(bias))

@@ -158,6 +158,10 @@ def train(config: TrainConfig, events: Events, folder: Path) -> Training:
     Raises:
         SingularInformationError: If no epoch gave a finite hard validation value.
     """
+    if config.model.kind == "optimal":
+        from inferno_cli.training.optimal import exact
+
+        return exact(config, events, folder)
     start = time.perf_counter()
     settings = config.trainer
     bar = settings.progress == "bar" or (settings.progress == "auto" and sys.stderr.isatty())

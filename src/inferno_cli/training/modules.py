@@ -16,7 +16,7 @@ from inferno_cli.events import DIRECTIONS, NOMINAL, Sample, Variation
 from inferno_cli.histograms import envelope, morphed
 from inferno_cli.likelihood import Channel, build_channel, poi_variance
 from inferno_cli.training.batches import Batch, StratifiedBatches
-from inferno_cli.training.network import Standardise, mlp, moments
+from inferno_cli.training.network import Quadratic, Standardise, mlp, moments
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,12 @@ class SummaryModule(pl.LightningModule, ABC):
     ) -> None:
         super().__init__()
         self.model, self.settings, self.measurement, self.strata = model, trainer, measurement, tuple(strata)
-        outputs = 1 if model.kind == "bce" else model.bins
-        self.network = mlp(mean, deviation, model.hidden, outputs, model.activation)
+        self.network = self.build(mean, deviation)
+
+    def build(self, mean: Tensor, deviation: Tensor) -> nn.Sequential:
+        """Return the network, for features of this mean and standard deviation."""
+        outputs = 1 if self.ordered else self.model.bins
+        return mlp(mean, deviation, self.model.hidden, outputs, self.model.activation)
 
     @abstractmethod
     def soft(self, logits: Tensor) -> Tensor:
@@ -287,7 +291,15 @@ class Bce(SummaryModule):
         return total
 
 
-KINDS: dict[str, type[SummaryModule]] = {"bce": Bce, "inferno": Inferno}
+class Optimal(Bce):
+    """The Bayes-optimal classifier of known densities: what BCE would be with endless events and training."""
+
+    def build(self, mean: Tensor, deviation: Tensor) -> nn.Sequential:  # noqa: ARG002
+        """Return a polynomial, whose coefficients ``training.optimal`` fills in."""
+        return nn.Sequential(Quadratic(len(mean)))
+
+
+KINDS: dict[str, type[SummaryModule]] = {"bce": Bce, "inferno": Inferno, "optimal": Optimal}
 
 
 def create(
@@ -320,7 +332,7 @@ def restore(config: TrainConfig, state: Mapping[str, Tensor]) -> SummaryModule:
         state: The weights, with the moments of the features among them.
     """
     measurement = Measurement.from_config(config, config.nuisance.train)
-    mean = state["network.0.mean"]
+    mean = state["network.0.linear" if config.model.kind == "optimal" else "network.0.mean"]
     module = KINDS[config.model.kind](config.model, config.trainer, measurement, (), mean, torch.ones_like(mean))
     module.load_state_dict(state)
     return module

@@ -37,6 +37,25 @@ class Standardise(nn.Module):
         return torch.asinh((x - self.mean) / self.deviation)
 
 
+class Quadratic(nn.Module):
+    """A polynomial of second order without mixed terms, in float64; its coefficients are not trained."""
+
+    square: Tensor
+    linear: Tensor
+    constant: Tensor
+
+    def __init__(self, n_features: int) -> None:
+        super().__init__()
+        self.register_buffer("square", torch.zeros(n_features, dtype=torch.float64))
+        self.register_buffer("linear", torch.zeros(n_features, dtype=torch.float64))
+        self.register_buffer("constant", torch.zeros(1, dtype=torch.float64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Evaluate at features, shape (..., n_features); the result has shape (..., 1)."""
+        x = x.double()
+        return (x * (self.square * x + self.linear)).sum(dim=-1, keepdim=True) + self.constant
+
+
 def mlp(mean: Tensor, deviation: Tensor, hidden: Sequence[int], n_outputs: int, activation: str) -> nn.Sequential:
     """Build a perceptron of features that it standardises itself.
 

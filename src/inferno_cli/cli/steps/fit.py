@@ -33,6 +33,7 @@ def run(config: FitConfig, composed: Any) -> None:
 
     from inferno_cli import report, tracking
     from inferno_cli.cli.provenance import Job, code_version
+    from inferno_cli.cli.status import Status
     from inferno_cli.fit import fit_workspace, read_workspace
 
     job, version = Job.current(), code_version()
@@ -77,5 +78,6 @@ def run(config: FitConfig, composed: Any) -> None:
         logged.metrics(results.metrics())
         logged.artifacts([results_path, path, *tables])
         logged.artifacts(plots, "plots")
+    Status("finished").write(job.folder)
     report.show(results)
     sys.stdout.write(report.closing_line(results_path) + "\n")

@@ -197,7 +197,7 @@ class Writer:
         self.copied = tuple(dict.fromkeys((*event_id, *keep)))
         kind = statistic.module.model.kind
         n_outputs = len(statistic.final)
-        self.outputs = ("score",) if kind == "bce" else tuple(f"output_{i}" for i in range(n_outputs))
+        self.outputs = tuple(f"output_{i}" for i in range(n_outputs)) if kind == "inferno" else ("score",)
         self.types = {"split": "int8", "bin": "int32", "network_bin": "int32"} | dict.fromkeys(self.outputs, "float32")
         for name in self.copied:
             if name in self.types:

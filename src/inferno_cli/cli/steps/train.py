@@ -55,12 +55,20 @@ def run(config: TrainConfig, composed: Any) -> None:
     from omegaconf import OmegaConf
 
     from inferno_cli import tracking
+    from inferno_cli.cli import status
     from inferno_cli.cli.provenance import Job, code_version
 
     job, version = Job.current(), code_version()
-    tracking.check(config.tracking)
     params = OmegaConf.to_container(composed, resolve=True)
     assert isinstance(params, dict)
+    point = status.point({str(key): value for key, value in params.items()})
+    if config.reuse is not None and (before := status.finished(Path(config.reuse).expanduser(), point)) is not None:
+        status.reused(job.folder, before, point).write(job.folder)
+        log.info(f"this point was finished before; it is not run again (reuse={config.reuse})")
+        sys.stdout.write(_closing_line(before))
+        return
+    status.Status("running", point).write(job.folder)
+    tracking.check(config.tracking)
     config_path = job.folder / "config.yaml"
     config_path.write_text(OmegaConf.to_yaml(composed, resolve=True), encoding="utf-8")
     tags = {"seed": str(config.seed), "code_version": version, "model": config.model.kind}
@@ -84,8 +92,15 @@ def run(config: TrainConfig, composed: Any) -> None:
             logged.artifacts(paths, folder or None)
     from inferno_cli import report
 
+    status.Status("finished", point).write(job.folder)
     report.show(results)
-    sys.stdout.write(report.closing_line(job.folder / report.RESULTS_FILE) + "\n")
+    sys.stdout.write(_closing_line(job.folder))
+
+
+def _closing_line(folder: Path) -> str:
+    from inferno_cli import report
+
+    return report.closing_line(folder / report.RESULTS_FILE) + "\n"
 
 
 def pipeline(config: TrainConfig, folder: Path, version: str) -> tuple[Results, dict[str, list[Path]]]:
@@ -109,7 +124,8 @@ def pipeline(config: TrainConfig, folder: Path, version: str) -> tuple[Results, 
         events = events_package.load(config)
     if events.label:
         log.info(f"events: {events.label}")
-    with clock.part("training", f"training: {config.model.kind}, at most {config.trainer.max_epochs} epochs"):
+    epochs = "exact, not trained" if config.model.kind == "optimal" else f"at most {config.trainer.max_epochs} epochs"
+    with clock.part("training", f"training: {config.model.kind}, {epochs}"):
         trained = training.train(config, events, (folder / training.CHECKPOINT).parent)
     with clock.part("templates", "templates: filling and merging bins"):
         summary = training.summarise(config, events, trained.module)

@@ -1,0 +1,204 @@
+"""Find the runs that somebody names: folders of runs, of sweeps, of studies; finished or not."""
+
+from __future__ import annotations
+
+import glob
+import itertools
+import json
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from inferno_cli.cli.finished import CONFIG_FILE
+from inferno_cli.cli.status import Status
+from inferno_cli.errors import ComparisonError
+from inferno_cli.report import RESULTS_FILE, Results
+from inferno_cli.report.points import EXPERIMENT, SEED, Job, flatten
+from inferno_cli.report.results import SCHEMA
+
+HYDRA, MULTIRUN = ".hydra", "multirun.yaml"
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What was found.
+
+    Attributes:
+        jobs: Finished and unfinished runs.
+        folder: The folder that they have in common.
+        sweeps: Folders of the multiruns that they belong to.
+        study: Name of the study that all of them belong to, or "".
+    """
+
+    jobs: tuple[Job, ...]
+    folder: Path
+    sweeps: tuple[Path, ...]
+    study: str
+
+
+def collect(places: Sequence[str]) -> Collected:
+    """Find runs.
+
+    Args:
+        places: Folders, ``results.json`` files, or globs.
+
+    Raises:
+        ComparisonError: If a place has no run, or a record cannot be read.
+    """
+    folders: list[Path] = []
+    inside: list[Path] = []
+    for given in places:
+        pattern = str(Path(given).expanduser().absolute())
+        found = [Path(text) for text in sorted(glob.glob(pattern), key=_natural)]  # noqa: PTH207 (absolute patterns)
+        tops = [path.parent if path.name == RESULTS_FILE else path for path in found if path.exists()]
+        tops = [path for path in tops if path.is_dir()]
+        runs = [run for top in tops for run in _runs(top)]
+        if not runs:
+            problem = "is not there" if not tops else "holds no run (a folder with results.json or config.yaml)"
+            raise ComparisonError(
+                f"runs: {given!r} {problem}. Name the folder of a run, a sweep or a study: runs=FOLDER"
+            )
+        folders += runs
+        inside += [top for top in tops if top not in runs]
+    folders = list(dict.fromkeys(folders))
+    jobs, overrides, studies = [], [], []
+    for run in folders:
+        job, own, study = _job(run)
+        jobs.append(job)
+        overrides.append(frozenset(own))
+        studies.append(study)
+    done = {own for own, job in zip(overrides, jobs, strict=True) if job.results is not None}
+    whole = {path.parent for top in inside for path in top.rglob(MULTIRUN)}
+    for sweep in sorted(whole, key=lambda path: _natural(str(path))):
+        jobs += [_like(job, own, overrides, jobs) for job, own in _not_started(sweep) if own not in done]
+    sweeps = dict.fromkeys(run.parent for run in folders if (run.parent / MULTIRUN).is_file())
+    common = Path(*_common([*folders, *inside]))
+    return Collected(tuple(jobs), common, tuple(sweeps), studies[0] if len(set(studies)) == 1 else "")
+
+
+def _runs(top: Path) -> list[Path]:
+    """Return every folder of a run in a folder, which may be one itself."""
+
+    def is_run(folder: Path) -> bool:
+        return any((folder / name).exists() for name in (RESULTS_FILE, CONFIG_FILE, HYDRA))
+
+    if is_run(top):
+        return [top]
+    found = {path.parent for name in (RESULTS_FILE, CONFIG_FILE, HYDRA) for path in top.rglob(name)}
+    found = {path for path in found if path.name != HYDRA}
+    return sorted(found, key=lambda path: _natural(str(path)))
+
+
+def _job(folder: Path) -> tuple[Job, list[str], str]:
+    """Return a run, what was overridden, and the study that it belongs to."""
+    settings: dict[str, Any] = {}
+    overrides: list[str] = []
+    config = folder / CONFIG_FILE if (folder / CONFIG_FILE).is_file() else folder / HYDRA / "config.yaml"
+    if config.is_file():
+        settings = dict(flatten(_yaml(config) or {}))
+    if (folder / HYDRA / "overrides.yaml").is_file():
+        overrides = list(_yaml(folder / HYDRA / "overrides.yaml") or [])
+    for text in overrides:
+        key, _, value = text.lstrip("+").partition("=")
+        if key == EXPERIMENT:
+            settings[EXPERIMENT] = value
+    study = str(settings.get("study.name") or "")
+    path = folder / RESULTS_FILE
+    status = Status.read(folder)
+    if status is not None and status.state == "reused":
+        before = Path(os.path.normpath(folder / status.of))
+        if (before / RESULTS_FILE).is_file():
+            job, _, study = _job(before)
+            return job, overrides, study
+        return Job(str(folder), settings, None, f"was finished in {before}, which is not there"), overrides, study
+    if not path.is_file() or (status is not None and status.state == "failed"):
+        error = "no results.json: stopped, or still running"
+        if status is not None and status.error:
+            error = f"{status.state}: {' '.join(status.error.split())}"
+        return Job(str(folder), settings, None, error), overrides, study
+    if not settings:
+        raise ComparisonError(f"{folder} has no {CONFIG_FILE}: what was run there is not known. Copy the whole folder")
+    return Job(str(folder), settings, _results(path)), overrides, study
+
+
+def _results(path: Path) -> Results:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        schema = values.get("schema") if isinstance(values, dict) else None
+    except (OSError, ValueError) as error:
+        raise ComparisonError(f"{path} cannot be read: {error}. Run that point again, or leave it out") from error
+    if schema != SCHEMA:
+        raise ComparisonError(
+            f"{path} has schema {schema!r}; this version of inferno_cli compares {SCHEMA!r}. Run that point again, or "
+            "leave it out: runs=..."
+        )
+    try:
+        return Results.model_validate(values)
+    except ValueError as error:
+        lines = str(error).splitlines()
+        raise ComparisonError(
+            f"{path} is not a record of this version of inferno_cli ({' '.join(lines[1:3]).strip()}). Run that point "
+            "again, or leave it out: runs=..."
+        ) from error
+
+
+def _not_started(sweep: Path) -> Iterator[tuple[Job, frozenset[str]]]:
+    """Yield the jobs of a multirun that left no folder: it was stopped before them."""
+    for number, own in enumerate(planned(sweep)):
+        if not (sweep / str(number)).exists():
+            yield Job(str(sweep / str(number)), {}, None, f"not started: {' '.join(own)}"), frozenset(own)
+
+
+def _like(job: Job, own: frozenset[str], overrides: Sequence[frozenset[str]], known: Sequence[Job]) -> Job:
+    """Give a job that was not started the settings of another repeat of its point, where there is one."""
+
+    def point(texts: frozenset[str]) -> frozenset[str]:
+        return frozenset(text for text in texts if not text.startswith("seed="))
+
+    for there, other in zip(overrides, known, strict=False):
+        if other.settings and point(there) == point(own):
+            (seed,) = own - point(own) or {"seed="}
+            return replace(job, settings={**other.settings, SEED: int(seed.partition("=")[2] or 0)})
+    return job
+
+
+def planned(sweep: Path) -> list[tuple[str, ...]]:
+    """Return the overrides of every job of a multirun by Hydra's basic sweeper; nothing of another sweeper."""
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from omegaconf import OmegaConf
+
+    if not (sweep / MULTIRUN).is_file():
+        return []
+    config = OmegaConf.load(sweep / MULTIRUN)
+    sweeper = config.hydra.sweeper
+    if not str(sweeper.get("_target_", "")).endswith("BasicSweeper"):
+        return []
+    params = OmegaConf.to_container(sweeper.get("params") or OmegaConf.create(), resolve=True)
+    assert isinstance(params, dict)
+    texts = [f"{key!s}={value!s}" for key, value in params.items()] + list(config.hydra.overrides.task)
+    batches = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(texts), None)
+    return [tuple(job) for job in itertools.chain.from_iterable(batches)]
+
+
+def _yaml(path: Path) -> Any:
+    import yaml
+
+    try:
+        # libyaml's parser is ten times as fast, where it is there.
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=loader)
+    except (OSError, yaml.YAMLError) as error:
+        raise ComparisonError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
+
+
+def _natural(text: str) -> list[str | int]:
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", text)]
+
+
+def _common(folders: Sequence[Path]) -> tuple[str, ...]:
+    parts = [folder.parts for folder in folders]
+    return tuple(x[0] for x in itertools.takewhile(lambda x: len(set(x)) == 1, zip(*parts, strict=False)))

@@ -1,0 +1,112 @@
+"""How a job ended, ``status.json`` in its folder: what lets a sweep be resumed, and says what is missing.
+
+A job that is killed cannot say so: "running" without a ``results.json`` means that it was stopped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import inferno_cli
+from inferno_cli.errors import OutputError
+
+FILE = "status.json"
+State = Literal["running", "finished", "failed", "stopped", "reused"]
+
+
+@dataclass(frozen=True)
+class Status:
+    """State of a job.
+
+    Attributes:
+        state: "reused": the point was finished before, and not run again.
+        point: Digest of its configuration and of the code; empty when the configuration could not be read.
+        error: Why it failed.
+        of: Folder of the run that stands for it, from its own folder.
+    """
+
+    state: State
+    point: str = ""
+    error: str = ""
+    of: str = ""
+
+    def write(self, folder: Path) -> None:
+        """Write the file in one step."""
+        partial = folder / f"{FILE}.partial"
+        try:
+            partial.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+            partial.replace(folder / FILE)
+        except OSError as error:
+            raise OutputError(f"{folder / FILE} cannot be written: {error}") from error
+
+    @classmethod
+    def read(cls, folder: Path) -> Status | None:
+        """Return what the file says; None where there is none that can be read."""
+        try:
+            return cls(**json.loads((folder / FILE).read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return None
+
+
+def point(params: Mapping[str, Any]) -> str:
+    """Return the digest of a resolved configuration and of the code.
+
+    What does not change the result (where it is written, plots, progress) does not count. The code counts as the
+    text of its modules: the version says nothing of changes that are not committed.
+    """
+    from inferno_cli.report.points import flatten, identity
+
+    settings = dict(flatten(params))
+    text = f"{identity(settings)} {settings.get('dataset.path')} {code_digest()}"
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+@cache
+def code_digest() -> str:
+    """Return the digest of every module of the package."""
+    digest = hashlib.sha256()
+    top = Path(inferno_cli.__file__).parent
+    for path in sorted(top.rglob("*.py")):
+        digest.update(str(path.relative_to(top)).encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def finished(folder: Path, wanted: str) -> Path | None:
+    """Return the folder of a finished run of a point below ``folder``, or None."""
+    from inferno_cli.report import RESULTS_FILE
+
+    for path in sorted(folder.glob(f"**/{FILE}")):
+        status = Status.read(path.parent)
+        same = status is not None and status.state == "finished" and status.point == wanted
+        if same and (path.parent / RESULTS_FILE).is_file():
+            return path.parent
+    return None
+
+
+def reused(folder: Path, of: Path, point: str) -> Status:
+    """Return the status of a job for which another run stands; a relative path, so that both can be moved."""
+    return Status("reused", point, of=os.path.relpath(of.resolve(), folder.resolve()))
+
+
+def progress(sweep: Path) -> str:
+    """Return how far a multirun is, and for how long it will go on as before."""
+    from inferno_cli.cli.collect import MULTIRUN, planned
+
+    total = len(planned(sweep))
+    states = [status.state for path in sweep.glob(f"*/{FILE}") if (status := Status.read(path.parent))]
+    done = sum(state != "running" for state in states)
+    failed = states.count("failed")
+    said = f"sweep: {done} of {total or '?'} points done" + (f", {failed} of them failed" if failed else "")
+    worked = done - states.count("reused")
+    if worked and done < total:
+        seconds = (time.time() - (sweep / MULTIRUN).stat().st_mtime) / worked * (total - done)
+        said += f", about {seconds / 60:.0f} min left" if seconds >= 90 else f", about {seconds:.0f} s left"
+    return said

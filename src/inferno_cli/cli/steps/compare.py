@@ -1,0 +1,63 @@
+"""compare finished runs: tables, figures and one HTML page, beside published numbers."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from inferno_cli.errors import ConfigError
+
+if TYPE_CHECKING:
+    from inferno_cli.config import CompareConfig, Reference
+    from inferno_cli.config.section import Section
+
+log = logging.getLogger(__name__)
+
+
+def schema() -> type[Section]:
+    """Return the class of this step's configuration."""
+    from inferno_cli.config import CompareConfig
+
+    return CompareConfig
+
+
+def run(config: CompareConfig, composed: Any) -> None:  # noqa: ARG001
+    """Compare runs, and write and log what comes of it.
+
+    Raises:
+        ComparisonError: If the runs cannot be compared.
+        TrackingError: If the comparison cannot be logged; the files are written by then.
+    """
+    from inferno_cli import report
+    from inferno_cli.cli.collect import collect
+    from inferno_cli.tracking import log_to_parent
+
+    if not config.places:
+        raise ConfigError("runs is empty; name folders of runs, sweeps or studies: runs=FOLDER")
+    found = collect(config.places)
+    comparison = report.Comparison.of(found.jobs, _reference(config.reference, found.study))
+    folder = found.folder / "compare" if config.output is None else Path(config.output).expanduser()
+    files = report.write_comparison(comparison, folder)
+    report.show_comparison(comparison)
+    # Of runs of several sweeps none is the parent, unless a study was started again.
+    if config.track and (len(found.sweeps) == 1 or found.study):
+        for sweep in found.sweeps:
+            if (uri := log_to_parent(sweep, files, "compare")) is not None:
+                log.info("tracking: logged to the parent run of %s in %s", sweep, uri)
+    sys.stdout.write(f"results: {files[-1]}\n")
+
+
+def _reference(chosen: Reference, study: str) -> Reference:
+    """Return the published numbers; ``auto`` are those that have the name of the study."""
+    if chosen.name != "auto":
+        return chosen
+    from omegaconf import OmegaConf
+
+    from inferno_cli.config import Reference, config_folder, resolve
+
+    path = config_folder() / "reference" / f"{study}.yaml"
+    if not study or not path.is_file():
+        return Reference(name="none")
+    return resolve(Reference, OmegaConf.load(path))  # type: ignore[arg-type]

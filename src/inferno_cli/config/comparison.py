@@ -1,0 +1,82 @@
+"""The schema of ``inferno compare``, and of the published numbers that it shows beside the runs."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from inferno_cli.config.section import Finite, Names, Section
+
+PUBLISHED = Literal[
+    "mu",
+    "minos_down",
+    "minos_up",
+    "width",
+    "hesse",
+    "stat_only",
+    "significance",
+    "sigma_mu_soft",
+    "sigma_mu_hard",
+    "sigma_s",
+    "bound_s",
+]
+"""What a published row may give; a nuisance parameter's error is ``sigma_NAME``."""
+
+
+class ReferenceRow(Section):
+    """One published point."""
+
+    model: str
+    """bce, inferno, optimal, or what else it was."""
+    at: dict[str, Any] = Field(default_factory=dict)
+    """Its place in the sweep: dotted keys of the configuration, or ``experiment``."""
+    values: dict[str, Finite | tuple[Finite, Finite]]
+    """Numbers by column, or [number, spread]."""
+    label: str = ""
+    source: str = ""
+    """Where the number is from; empty: as the whole reference."""
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        from typing import get_args
+
+        from inferno_cli.errors import closest
+
+        for name in self.values:
+            if name not in get_args(PUBLISHED) and not name.startswith(("sigma_", "correlation_")):
+                raise ValueError(f"values: no column is called {name!r}{closest(name, get_args(PUBLISHED))}")
+        return self
+
+    @property
+    def pairs(self) -> dict[str, tuple[float, float]]:
+        """Every number with its spread, 0 where none was published."""
+        return {name: value if isinstance(value, tuple) else (value, 0.0) for name, value in self.values.items()}
+
+
+class Reference(Section):
+    """Published numbers."""
+
+    name: str
+    source: str = ""
+    note: str = ""
+    rows: tuple[ReferenceRow, ...] = ()
+
+
+class CompareConfig(Section):
+    """``inferno compare``: finished runs beside each other."""
+
+    runs: Names | str
+    """Folders of runs, sweeps or studies, results.json, or globs; a list, or separated by commas."""
+    output: str | None
+    """Folder of the tables and figures; null: ``compare`` in the folder that all runs have in common."""
+    reference: Reference
+    """Published numbers; the name ``auto`` stands for those of the study that the runs belong to."""
+    track: bool
+    """Log everything to the sweep's parent run in MLflow, where there is one."""
+
+    @property
+    def places(self) -> Names:
+        """What is looked at."""
+        listed = self.runs.split(",") if isinstance(self.runs, str) else self.runs
+        return tuple(place.strip() for place in listed if place.strip())

@@ -1,0 +1,220 @@
+"""The comparison of points: the median and the spread over repeats of every number, beside published ones."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from inferno_cli.config import POI, Reference, ReferenceRow
+from inferno_cli.report.points import MODEL, Job, Point, group, place, short_names
+from inferno_cli.report.results import Results
+
+SPREAD = "median [smallest, largest] of the repeats"
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A column: its name in files, its title, and how it is read from a record."""
+
+    name: str
+    title: str
+    read: Callable[[Results], float | None]
+    digits: int = 3
+
+
+def _minos(results: Results, side: int) -> float | None:
+    minos = results.parameters[POI].minos
+    return None if minos is None else minos[side]
+
+
+def _width(results: Results) -> float | None:
+    minos = results.parameters[POI].minos
+    return None if minos is None else minos[1] - minos[0]
+
+
+def _root(results: Results, name: str) -> float | None:
+    variance = None if results.poi_variance is None else getattr(results.poi_variance, name)
+    return None if variance is None else math.sqrt(variance)
+
+
+QUANTITIES = (
+    Quantity("mu", "mu", lambda x: x.parameters[POI].bestfit),
+    Quantity("minos_down", "MINOS -", lambda x: _minos(x, 0)),
+    Quantity("minos_up", "MINOS +", lambda x: _minos(x, 1)),
+    Quantity("width", "width", _width),
+    Quantity("hesse", "HESSE", lambda x: x.parameters[POI].hesse),
+    Quantity("stat_only", "stat. only", lambda x: None if x.stat_only is None else x.stat_only.mu.hesse),
+    Quantity("significance", "signif.", lambda x: None if x.significance is None else x.significance.expected, 2),
+    Quantity("sigma_mu_soft", "sigma(mu) soft", lambda x: _root(x, "validation_soft")),
+    Quantity("sigma_mu_hard", "sigma(mu) hard", lambda x: _root(x, "validation_hard")),
+    Quantity("sigma_s", "sigma(s)", lambda x: x.sigma_s, 2),
+    Quantity("bound_s", "bound", lambda x: x.cramer_rao_bound_s, 2),
+    Quantity("seconds", "wall s", lambda x: sum(x.timing.values()), 1),
+)
+"""Of the main table; ``width`` is that of the MINOS interval."""
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """A number over the repeats."""
+
+    median: float
+    low: float
+    high: float
+    repeats: int
+
+
+@dataclass(frozen=True)
+class Row:
+    """A point of the runs, or a published one (then ``source`` is set)."""
+
+    at: Mapping[str, Any]
+    label: str
+    repeats: int
+    missing: int
+    values: Mapping[str, Statistic]
+    source: str = ""
+
+    @property
+    def model(self) -> str:
+        """Kind of the model."""
+        return str(self.at.get(MODEL) or "")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Points of one dataset, and the published numbers beside them."""
+
+    points: tuple[Point, ...]
+    jobs: tuple[Job, ...]
+    reference: Reference
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, jobs: Sequence[Job], reference: Reference, notes: Sequence[str] = ()) -> Comparison:
+        """Group runs and compare them.
+
+        Raises:
+            ComparisonError: If they do not belong together, or none has finished.
+        """
+        points = group(jobs)
+        versions = sorted({result.code_version for point in points for result in point.results})
+        said = [f"the runs are of {len(versions)} versions of the code: {', '.join(versions)}"]
+        return cls(points, tuple(jobs), reference, (*notes, *(said if len(versions) > 1 else ())))
+
+    @cached_property
+    def first(self) -> Results:
+        """Any of the records: what all have in common."""
+        return next(result for point in self.points for result in point.results)
+
+    @property
+    def label(self) -> str:
+        """What must be said with every number; empty when there is nothing to say."""
+        return self.first.label
+
+    @property
+    def title(self) -> str:
+        """What is compared."""
+        runs = sum(len(point.jobs) for point in self.points)
+        return f"{self.first.dataset}: {len(self.points)} points, {runs} runs; {SPREAD}"
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The swept parameters, the model first."""
+        return tuple(self.points[0].at)
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Short names of ``keys``."""
+        return short_names(self.keys)
+
+    @property
+    def missing(self) -> tuple[Job, ...]:
+        """Runs that did not finish."""
+        done = {job.identity for point in self.points for job in point.jobs}
+        return tuple(job for job in self.jobs if job.results is None and (not job.settings or job.identity not in done))
+
+    @cached_property
+    def nuisances(self) -> tuple[str, ...]:
+        """Parameters of any run but mu and the entries of vectors."""
+        names = (name for point in self.points for result in point.results for name in result.parameters)
+        return tuple(dict.fromkeys(name for name in names if name != POI and not name.endswith("]")))
+
+    @cached_property
+    def quantities(self) -> tuple[Quantity, ...]:
+        """Every column, first those of the main table; without those that no run has."""
+        pairs = [(a, b) for a in (POI, *self.nuisances) for b in self.nuisances]
+        pairs = [(a, b) for a, b in pairs if a == POI or self.nuisances.index(a) < self.nuisances.index(b)]
+        found = [
+            *QUANTITIES,
+            *(Quantity(f"sigma_{name}", f"sigma({name})", _sigma(name)) for name in self.nuisances),
+            *(Quantity(f"correlation_{a}_{b}", f"cor({a}, {b})", _correlation(a, b)) for a, b in pairs),
+        ]
+        everything = [result for point in self.points for result in point.results]
+        return tuple(item for item in found if any(item.read(result) is not None for result in everything))
+
+    @cached_property
+    def main(self) -> tuple[Quantity, ...]:
+        """Columns of the main table."""
+        return tuple(item for item in self.quantities if item in QUANTITIES)
+
+    @cached_property
+    def others(self) -> tuple[Quantity, ...]:
+        """Columns of the table of nuisance parameters."""
+        return tuple(item for item in self.quantities if item not in QUANTITIES)
+
+    @cached_property
+    def rows(self) -> tuple[Row, ...]:
+        """The points, each place of the sweep followed by what was published for it; then the other published."""
+        order = dict.fromkeys(point.place for point in self.points)
+        left = [self._published(row) for row in self.reference.rows if self._applies(row)]
+        rows = []
+        for here in order:
+            rows += [self._measured(point) for point in self.points if point.place == here]
+            rows += [row for row in left if place(row.at) == here]
+        return (*rows, *(row for row in left if place(row.at) not in order))
+
+    def _measured(self, point: Point) -> Row:
+        values = {}
+        for item in self.quantities:
+            numbers = [number for number in map(item.read, point.results) if number is not None]
+            if numbers:
+                middle = statistics.median(numbers)
+                values[item.name] = Statistic(middle, min(numbers), max(numbers), len(numbers))
+        return Row(point.at, "", len(point.jobs), len(point.missing), values)
+
+    def _applies(self, row: ReferenceRow) -> bool:
+        """Whether a published row is of what all runs have in common."""
+        common = self.points[0].jobs[0].settings if self.points[0].jobs else {}
+        fixed = {key: value for key, value in row.at.items() if key not in self.keys}
+        return place(fixed) == place({key: common.get(key) for key in fixed})
+
+    def _published(self, row: ReferenceRow) -> Row:
+        at = {key: row.model if key == MODEL else row.at.get(key) for key in self.keys}
+        values = {
+            name: Statistic(value[0], value[0] - value[1], value[0] + value[1], 0) for name, value in row.pairs.items()
+        }
+        return Row(at, row.label or "published", 0, 0, values, row.source or self.reference.source)
+
+    def representative(self, point: Point) -> Results | None:
+        """Return the repeat with the median width (the lower of two), to draw what has no median."""
+        known = [(width, i) for i, result in enumerate(point.results) if (width := _width(result)) is not None]
+        if not known:
+            return point.results[0] if point.results else None
+        return point.results[sorted(known)[(len(known) - 1) // 2][1]]
+
+
+def _sigma(name: str) -> Callable[[Results], float | None]:
+    def read(results: Results) -> float | None:
+        entry = results.parameters.get(name)
+        return None if entry is None or entry.hesse <= 0 else entry.hesse
+
+    return read
+
+
+def _correlation(one: str, two: str) -> Callable[[Results], float | None]:
+    return lambda results: results.correlation.get(one, {}).get(two)

@@ -1,0 +1,226 @@
+"""Figures of a comparison: widths against what was swept, likelihood scans, training curves and templates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from inferno_cli.report.canvas import MUTED, SIGNAL, labelled_figure
+from inferno_cli.report.comparison import Comparison, Row
+from inferno_cli.report.comparison_tables import NAMES, value_text
+from inferno_cli.report.points import MODEL, Point, place
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# M. Petroff's ten colours, arXiv:2107.02270.
+COLOURS = ("#3f90da", "#bd1f01", "#717581", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#92dadd", "#ffa90e")
+FIXED = {"bce": COLOURS[0], "inferno": COLOURS[1], "optimal": COLOURS[2]}
+MAX_CURVES = 12
+"""In one figure; beyond that the first are drawn, and it is said."""
+WIDTHS = {"width": r"width of the MINOS interval of $\mu$", "sigma_s": r"$\sigma(s)$"}
+
+
+def figures(comparison: Comparison) -> Iterator[tuple[str, Figure]]:
+    """Yield the name and the figure of everything that the runs have."""
+    for quantity in WIDTHS:
+        if any(quantity in row.values for row in comparison.rows if not row.source):
+            yield from _widths(comparison, quantity)
+    points = [point for point in comparison.points if point.jobs]
+    for name, draw in (("scans", _scans), ("training", _training), ("templates", _templates)):
+        if (figure := draw(comparison, points)) is not None:
+            yield name, figure
+
+
+def _name(comparison: Comparison, point: Point) -> str:
+    parts = [NAMES.get(str(point.at.get(MODEL)), str(point.at.get(MODEL) or ""))]
+    parts += [f"{comparison.names[key]} {value_text(point.at[key])}" for key in comparison.keys if key != MODEL]
+    return ", ".join(part for part in parts if part)
+
+
+def _figure(comparison: Comparison, *, width: float = 6.4, height: float = 4.8) -> Figure:
+    return labelled_figure(comparison.label, comparison.title, width=width, height=height)
+
+
+def _widths(comparison: Comparison, quantity: str) -> Iterator[tuple[str, Figure]]:
+    """Draw against every swept number, or, where there is none, by name."""
+    others = [key for key in comparison.keys if key != MODEL]
+    numeric = [key for key in others if all(_is_number(row.at.get(key)) for row in comparison.rows if not row.source)]
+    drawn = False
+    for key in numeric:
+        lines: dict[str, list[Row]] = {}
+        for row in comparison.rows:
+            if quantity in row.values and _is_number(row.at.get(key)):
+                rest = {k: v for k, v in row.at.items() if k not in (key, MODEL)}
+                lines.setdefault(f"{row.model}/{place(rest)}/{row.label}/{bool(row.source)}", []).append(row)
+        if len(others) == 1 and max(map(len, lines.values()), default=0) > 1:
+            drawn = True
+            yield f"{quantity}_{comparison.names[key]}", _against(comparison, quantity, key, list(lines.values()))
+    if not drawn:
+        yield quantity, _by_name(comparison, quantity)
+
+
+def _against(comparison: Comparison, quantity: str, key: str, lines: Sequence[Sequence[Row]]) -> Figure:
+    figure = _figure(comparison)
+    axes = figure.subplots()
+    for rows in lines:
+        rows = sorted(rows, key=lambda row: float(row.at[key]))
+        x = [float(row.at[key]) for row in rows]
+        colour = _colour(rows[0].model)
+        numbers = [row.values[quantity] for row in rows]
+        y = [entry.median for entry in numbers]
+        name = NAMES.get(rows[0].model, rows[0].model)
+        low, high = [entry.low for entry in numbers], [entry.high for entry in numbers]
+        if rows[0].source:
+            errors = [[b - a for a, b in zip(low, y, strict=True)], [b - a for a, b in zip(y, high, strict=True)]]
+            axes.errorbar(x, y, errors, fmt="s--", mfc="white", lw=0.8, color=colour, label=f"{name}, {rows[0].label}")
+            continue
+        axes.plot(x, y, "o-", color=colour, label=name)
+        axes.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
+    _bound(comparison, axes, quantity)
+    axes.set_xlabel(key)
+    axes.set_ylabel(WIDTHS[quantity])
+    axes.legend(frameon=True, framealpha=0.9, edgecolor="none")
+    return figure
+
+
+def _by_name(comparison: Comparison, quantity: str) -> Figure:
+    places = list(dict.fromkeys(place(row.at) for row in comparison.rows if quantity in row.values))
+    figure = _figure(comparison, height=max(3.6, 1.6 + 0.55 * len(places)))
+    axes = figure.subplots()
+    kinds = list(dict.fromkeys((row.model, row.label) for row in comparison.rows if quantity in row.values))
+    titles: dict[str, str] = {}
+    for row in comparison.rows:
+        if (entry := row.values.get(quantity)) is None:
+            continue
+        here = place(row.at)
+        texts = [f"{comparison.names[k]} {value_text(v)}" for k, v in row.at.items() if k != MODEL]
+        titles[here] = "\n".join(texts)
+        offset = (kinds.index((row.model, row.label)) - (len(kinds) - 1) / 2) * 0.7 / len(kinds)
+        errors = [[entry.median - entry.low], [entry.high - entry.median]]
+        name = NAMES.get(row.model, row.model) + (f", {row.label}" if row.source else "")
+        marker, face = ("s", "white") if row.source else ("o", None)
+        axes.errorbar(
+            entry.median,
+            places.index(here) + offset,
+            xerr=errors,
+            color=_colour(row.model),
+            capsize=2,
+            label=name,
+            fmt=marker,
+            markerfacecolor=face,
+        )
+    axes.set_yticks(range(len(places)), [titles.get(here, "") for here in places])
+    axes.invert_yaxis()
+    axes.set_xlabel(WIDTHS[quantity])
+    handles, labels = axes.get_legend_handles_labels()
+    unique = dict(zip(labels, handles, strict=True))
+    figure.legend(unique.values(), unique.keys(), loc="outside lower center", ncols=3)
+    return figure
+
+
+def _bound(comparison: Comparison, axes: Axes, quantity: str) -> None:
+    bounds = {entry.median for row in comparison.rows if (entry := row.values.get("bound_s")) is not None}
+    if quantity == "sigma_s" and len(bounds) == 1:
+        axes.axhline(bounds.pop(), color="black", linewidth=0.9, linestyle=":", label="Cramér-Rao bound")
+
+
+def _scans(comparison: Comparison, points: Sequence[Point]) -> Figure | None:
+    figure = _figure(comparison)
+    axes = figure.subplots()
+    drawn = 0
+    for point in points:
+        results = comparison.representative(point)
+        if results is None or results.nll_scan is None or drawn == MAX_CURVES:
+            continue
+        scan, best = results.nll_scan, results.parameters["mu"].bestfit
+        values, rise = np.asarray(scan.values), np.clip(scan.delta_twice_nll, 0, None)
+        dense = np.linspace(values.min(), values.max(), 201)
+        root = np.interp(dense, values, np.sign(values - best) * np.sqrt(rise))
+        axes.plot(dense, root**2, color=COLOURS[drawn % 10], ls=_style(drawn), label=_name(comparison, point))
+        drawn += 1
+    if not drawn:
+        return None
+    axes.axhline(1, color=MUTED, linewidth=0.9, linestyle=":")
+    axes.set_ylim(0, 6)
+    axes.set_xlabel(r"$\mu$")
+    axes.set_ylabel(r"$2\,\Delta$ NLL (the repeat of median width)")
+    _legend(axes, drawn, len(points))
+    return figure
+
+
+def _training(comparison: Comparison, points: Sequence[Point]) -> Figure | None:
+    figure = _figure(comparison)
+    axes = figure.subplots()
+    drawn = 0
+    for point in points:
+        curves = [
+            np.array(result.training.sigma_mu_hard, dtype=float)
+            for result in point.results
+            if result.training is not None and len(result.training.sigma_mu_hard) > 1
+        ]
+        if not curves or drawn == MAX_CURVES:
+            continue
+        # Repeats that stopped early are shorter: NaN, as a singular information matrix.
+        table = np.full((len(curves), max(map(len, curves))), np.nan)
+        for i, curve in enumerate(curves):
+            table[i, : len(curve)] = curve
+        known = np.isfinite(table).any(axis=0)
+        epochs, table = np.flatnonzero(known) + 1, table[:, known]
+        if not len(epochs):
+            continue
+        colour = COLOURS[drawn % 10]
+        axes.plot(epochs, np.nanmedian(table, axis=0), color=colour, ls=_style(drawn), label=_name(comparison, point))
+        axes.fill_between(
+            epochs, np.nanmin(table, axis=0), np.nanmax(table, axis=0), color=colour, alpha=0.2, linewidth=0
+        )
+        drawn += 1
+    if not drawn:
+        return None
+    axes.set_xlabel("epoch")
+    axes.set_ylabel(r"$\sigma(\mu)$ on validation, hard bins")
+    _legend(axes, drawn, len(points))
+    return figure
+
+
+def _templates(comparison: Comparison, points: Sequence[Point]) -> Figure | None:
+    found = [(point, bins) for point in points if (x := comparison.representative(point)) and (bins := x.bins)]
+    found = found[:MAX_CURVES]
+    if not found:
+        return None
+    columns = min(3, len(found))
+    rows = -(-len(found) // columns)
+    figure = _figure(comparison, width=3.2 * columns + 1.2, height=2.5 * rows + 0.6)
+    grid = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
+    for axes, (point, bins) in zip(grid, found, strict=False):
+        edges = np.arange(len(bins) + 1)
+        axes.stairs([x.background for x in bins], edges, fill=True, color="#d3d3d3", label="background")
+        axes.stairs([x.signal for x in bins], edges, color=SIGNAL, label="signal")
+        axes.set_yscale("log")
+        axes.set_title(_name(comparison, point), fontsize=8)
+        axes.set_xlabel("bin")
+    for axes in grid[len(found) :]:
+        axes.set_axis_off()
+    grid[0].legend()
+    grid[0].set_ylabel("expected events")
+    return figure
+
+
+def _legend(axes: Axes, drawn: int, total: int) -> None:
+    title = f"the first {drawn} of {total} points" if drawn < total else None
+    axes.legend(title=title, fontsize=7, frameon=True, framealpha=0.9, edgecolor="none")
+
+
+def _style(number: int) -> str:
+    return "-" if number < len(COLOURS) else "--"
+
+
+def _colour(model: str) -> str:
+    return FIXED.get(model) or COLOURS[4 + sum(model.encode()) % 6]
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,165 @@
+"""The comparison as tables: on the terminal, CSV, Markdown and JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from inferno_cli.report.comparison import SPREAD, Comparison, Quantity, Row, Statistic
+from inferno_cli.report.points import MODEL
+from inferno_cli.report.table import MODEL_NAMES
+
+SCHEMA = "inferno_cli/comparison/1"
+NAMES = {**MODEL_NAMES, "optimal": "optimal"}
+ON_TERMINAL = ("minos_down", "minos_up", "width", "hesse", "stat_only", "significance", "sigma_s", "bound_s")
+"""A terminal is narrow; the files have every column."""
+
+
+def value_text(value: Any) -> str:
+    """Return a swept value as a table shows it."""
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:g}"
+    return "+".join(map(str, value)) or "none" if isinstance(value, list | tuple) else str(value)
+
+
+def place_cells(comparison: Comparison, row: Row) -> list[str]:
+    """Return the swept values of a row, and how many repeats it has."""
+    cells = []
+    for key in comparison.keys:
+        value = row.at.get(key)
+        cells.append(NAMES.get(str(value), str(value)) if key == MODEL else value_text(value))
+    if row.source:
+        return [*cells, row.label]
+    return [*cells, f"{row.repeats}" if not row.missing else f"{row.repeats} of {row.repeats + row.missing}"]
+
+
+def number(statistic: Statistic | None, digits: int, *, spread: bool) -> str:
+    """Return a number, with the range of its repeats in brackets where there are several."""
+    if statistic is None:
+        return ""
+    text = f"{statistic.median:z.{digits}f}"
+    if not spread or statistic.low == statistic.high:
+        return text
+    return f"{text} [{statistic.low:z.{digits}f}, {statistic.high:z.{digits}f}]"
+
+
+def headings(comparison: Comparison, columns: Sequence[Quantity]) -> list[str]:
+    """Return the heading of every column."""
+    return [*comparison.names.values(), "repeats", *(item.title for item in columns)]
+
+
+def cells(comparison: Comparison, columns: Sequence[Quantity]) -> list[tuple[Row, list[str]]]:
+    """Return every row with its cells; published rows that have none of the columns are left out."""
+    found = []
+    for row in comparison.rows:
+        numbers = [number(row.values.get(item.name), item.digits, spread=True) for item in columns]
+        if any(numbers) or not row.source:
+            found.append((row, [*place_cells(comparison, row), *numbers]))
+    return found
+
+
+def show_comparison(comparison: Comparison) -> None:
+    """Print the main table to stdout."""
+    # A log has no width; on a terminal that is too narrow, cells are folded.
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
+    console.print(Text(comparison.title, style="bold"))
+    if comparison.label:
+        console.print(Text(f"*** {comparison.label} ***", style="bold yellow"))
+    columns = [item for item in comparison.main if item.name in ON_TERMINAL]
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for i, heading in enumerate(headings(comparison, columns)):
+        # Narrow columns are folded, never cut.
+        table.add_column(heading, justify="left" if i < len(comparison.keys) else "right", overflow="fold")
+    for row in comparison.rows:
+        shown = [number(row.values.get(item.name), item.digits, spread=False) for item in columns]
+        if "width" in row.values or "sigma_s" in row.values or not row.source:
+            table.add_row(
+                *(Text(x) for x in (*place_cells(comparison, row), *shown)), style="dim" if row.source else ""
+            )
+    console.print(table)
+    if comparison.label and any(row.source for row in comparison.rows):
+        console.print(Text(f"published rows are not of the {comparison.label.partition(',')[0]}", style="dim"))
+    for line in remarks(comparison):
+        console.print(Text(line), soft_wrap=True)
+
+
+def remarks(comparison: Comparison) -> list[str]:
+    """Return what has to be said below a table: what is missing, notes, and sources of published numbers."""
+    lines = [f"missing: {job.where}: {job.error}" for job in comparison.missing]
+    lines += [f"note: {text}" for text in comparison.notes]
+    lines += [f"published: {source}" for source in dict.fromkeys(row.source for row in comparison.rows if row.source)]
+    if comparison.reference.note and any(row.source for row in comparison.rows):
+        lines.append(f"of the published numbers: {comparison.reference.note}")
+    return lines
+
+
+def as_csv(comparison: Comparison) -> str:
+    """Return every column as CSV: the median, then the smallest and largest, of every quantity."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    spread = [f"{item.name}{end}" for item in comparison.quantities for end in ("", "_low", "_high")]
+    writer.writerow([*comparison.keys, "repeats", "missing", "source", "label", *spread])
+    for row in comparison.rows:
+        place = [json.dumps(x) if isinstance(x, list | dict) else x for x in (row.at.get(k) for k in comparison.keys)]
+        numbers: list[float | str] = []
+        for item in comparison.quantities:
+            entry = row.values.get(item.name)
+            numbers += ["", "", ""] if entry is None else [entry.median, entry.low, entry.high]
+        own = [row.label, *["published: " + row.source]] if row.source else ["", "runs"]
+        writer.writerow(
+            [*place, row.repeats, row.missing, own[1], comparison.label if not row.source else "", *numbers]
+        )
+    return text.getvalue()
+
+
+def as_markdown(comparison: Comparison) -> str:
+    """Return the main table and that of the nuisance parameters as Markdown."""
+    lines = [f"# {comparison.title}", ""]
+    for columns in (comparison.main, comparison.others):
+        if not columns:
+            continue
+        lines += [f"**{comparison.label}**", ""] if comparison.label else []
+        titles = headings(comparison, columns)
+        lines += ["| " + " | ".join(titles) + " |", "|" + "---|" * len(comparison.keys)]
+        lines[-1] += "--:|" * (len(titles) - len(comparison.keys))
+        for _, texts in cells(comparison, columns):
+            lines.append("| " + " | ".join(text.replace("|", "\\|") for text in texts) + " |")
+        lines.append("")
+    lines += [f"- {line}" for line in remarks(comparison)]
+    return "\n".join(lines) + "\n"
+
+
+def as_json(comparison: Comparison) -> str:
+    """Return everything as JSON."""
+    points = [
+        {
+            "at": dict(row.at),
+            "published": row.source or None,
+            "repeats": row.repeats,
+            "values": {name: vars(statistic) for name, statistic in row.values.items()},
+        }
+        for row in comparison.rows
+    ]
+    runs = [{"folder": job.where, "at": dict(point.at)} for point in comparison.points for job in point.jobs]
+    record = {
+        "schema": SCHEMA,
+        "label": comparison.label,
+        "dataset": comparison.first.dataset,
+        "statistic": SPREAD,
+        "swept": comparison.keys,
+        "points": points,
+        "runs": runs,
+        "missing": [{"folder": job.where, "error": job.error} for job in comparison.missing],
+        "notes": list(comparison.notes),
+    }
+    return json.dumps(record, indent=1, default=str) + "\n"

@@ -1,0 +1,203 @@
+"""Runs grouped into points: what differs between their configurations, and the repeats of each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from inferno_cli.errors import ComparisonError
+from inferno_cli.report.results import Results
+
+MODEL, EXPERIMENT, SEED = "model.kind", "experiment", "seed"
+# What a run is called, where it goes and how it is shown: not what it measures. Another path with the same data is
+# the same; other data are an error.
+UNIMPORTANT = (
+    *("output_dir", "tracking", "report", "export", "study", "reuse", "dataset.path"),
+    *("trainer.progress", "fit.progress"),
+)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run, or what is left of one that did not finish.
+
+    Attributes:
+        where: Its folder.
+        settings: Its configuration, flat, with dotted keys; empty when it is not known.
+        results: What it found; None: it did not finish.
+        error: Why not.
+    """
+
+    where: str
+    settings: Mapping[str, Any]
+    results: Results | None
+    error: str = ""
+
+    @property
+    def identity(self) -> str:
+        """The settings that decide what is measured, with the seed, as one string."""
+        return identity(self.settings)
+
+
+@dataclass(frozen=True)
+class Point:
+    """The repeats of one configuration, which differ in the seed alone.
+
+    Attributes:
+        at: The swept parameters and their values; the model first.
+        jobs: The finished repeats.
+        missing: The others.
+    """
+
+    at: Mapping[str, Any]
+    jobs: tuple[Job, ...]
+    missing: tuple[Job, ...]
+
+    @property
+    def results(self) -> tuple[Results, ...]:
+        """What the finished repeats found."""
+        return tuple(job.results for job in self.jobs if job.results is not None)
+
+    @property
+    def place(self) -> str:
+        """Where it is in the sweep, without the model: what is compared with it has the same place."""
+        return place(self.at)
+
+
+def identity(settings: Mapping[str, Any]) -> str:
+    """Return the settings that decide what is measured, with the seed, as one string."""
+    return _text({key: settings[key] for key in sorted(settings) if _matters(key)})
+
+
+def place(at: Mapping[str, Any]) -> str:
+    """Return the swept values without the model's as a text that can be compared."""
+    return _text({key: value for key, value in at.items() if key != MODEL})
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every value of a nested configuration with its dotted key."""
+    for name, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from flatten(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def group(jobs: Sequence[Job]) -> tuple[Point, ...]:
+    """Group runs into points.
+
+    Args:
+        jobs: The runs, in the order in which the points shall be.
+
+    Raises:
+        ComparisonError: If nothing finished, or the runs do not belong together: other datasets, other data.
+    """
+    jobs = _last_of_each(jobs)
+    finished = [job for job in jobs if job.results is not None]
+    if not finished:
+        errors = "".join(f"\n  {job.where}: {job.error}" for job in jobs[:5])
+        raise ComparisonError(f"none of {len(jobs)} runs finished; there is nothing to compare.{errors}")
+    _same_data(finished)
+    known = [job for job in jobs if job.settings]
+    keys = swept(known)
+    points: dict[str, Point] = {}
+    for job in known:
+        at = {key: job.settings.get(key) for key in keys}
+        point = points.get(_text(at), Point(at, (), ()))
+        if job.results is None:
+            points[_text(at)] = replace(point, missing=(*point.missing, job))
+        else:
+            points[_text(at)] = replace(point, jobs=(*point.jobs, job))
+    return tuple(points.values())
+
+
+def swept(jobs: Sequence[Job]) -> tuple[str, ...]:
+    """Return the keys that differ between runs, the model first, without those that follow from others.
+
+    ``model=bce,inferno`` changes the hidden layers as well, and ``+experiment=...`` many keys: a key whose value is a
+    function of the model and the experiment is left out.
+    """
+    keys = dict.fromkeys(key for job in jobs for key in job.settings if key != SEED and _matters(key))
+    values = {key: [_text(job.settings.get(key)) for job in jobs] for key in keys}
+    leading = [MODEL] if MODEL in values else []
+    leading += [EXPERIMENT] if len(set(values.get(EXPERIMENT, []))) > 1 else []
+    combined = ["/".join(row) for row in zip(*(values[key] for key in leading), strict=True)] or [""] * len(jobs)
+    others = []
+    for key in keys:
+        follows = len(set(zip(combined, values[key], strict=True))) == len(set(combined))
+        copied = key == "nuisance.train" and values[key] == values.get("nuisance.fit")
+        if key not in leading and not follows and not copied and len(set(values[key])) > 1:
+            others.append(key)
+    return (*leading, *others)
+
+
+def short_names(keys: Sequence[str]) -> dict[str, str]:
+    """Return the shortest ends of dotted keys that tell them apart: ``r.width``, ``bins``."""
+    names = {}
+    for key in keys:
+        parts = key.split(".")
+        # Of a systematic: its name and what changes of it.
+        length = 2 if len(parts) > 2 else 1
+        while len(parts) > length and any(
+            other != key and other.split(".")[-length:] == parts[-length:] for other in keys
+        ):
+            length += 1
+        names[key] = ".".join(parts[-length:])
+    return names | ({MODEL: "model"} if MODEL in keys else {})
+
+
+def _last_of_each(jobs: Iterable[Job]) -> list[Job]:
+    """Keep one of several runs of the same configuration and seed: the last that finished, else the last."""
+    kept: dict[str, Job] = {}
+    for job in jobs:
+        key = job.identity if job.settings else job.where
+        if key not in kept or job.results is not None or kept[key].results is None:
+            kept[key] = job
+    return list(kept.values())
+
+
+def _same_data(jobs: Sequence[Job]) -> None:
+    first = jobs[0]
+    assert first.results is not None
+    checksums: dict[str, Job] = {}
+    for job in jobs:
+        assert job.results is not None
+        for what in ("dataset", "label"):
+            one, two = getattr(first.results, what), getattr(job.results, what)
+            if one != two:
+                raise ComparisonError(
+                    f"the runs are of different data and cannot be compared: {what} is {one!r} in {first.where} and "
+                    f"{two!r} in {job.where}. Compare the runs of one dataset: runs=..."
+                )
+        # Files do not depend on the configuration; generated events do, and on the seed.
+        generated = job.settings.get("dataset.kind") == "synthetic"
+        drawn = {k: v for k, v in job.settings.items() if k.startswith("dataset.events") or k == SEED}
+        drawn |= {k: job.settings.get(f"dataset.{k}") for k in ("downsample_factor", "signal_mean")}
+        drawn |= {k: v for k, v in job.settings.items() if k.startswith(("dataset.yields", "dataset.nominal"))}
+        same = checksums.setdefault(_text(drawn) if generated else "", job)
+        assert same.results is not None
+        if same.results.dataset_checksum != job.results.dataset_checksum:
+            raise ComparisonError(
+                "the runs are of different versions of the data and cannot be compared: the checksum is "
+                f"{same.results.dataset_checksum[:12]} in {same.where} and {job.results.dataset_checksum[:12]} in "
+                f"{job.where}. Run the older of them again, or leave one out: runs=..."
+            )
+
+
+def _matters(key: str) -> bool:
+    return not any(key == name or key.startswith(f"{name}.") for name in UNIMPORTANT)
+
+
+def _text(value: Any) -> str:
+    """Return a value as text in which 1 and 1.0 are the same."""
+
+    def plain(item: Any) -> Any:
+        if isinstance(item, Mapping):
+            return {str(key): plain(value) for key, value in item.items()}
+        if isinstance(item, list | tuple):
+            return [plain(value) for value in item]
+        return float(item) if isinstance(item, int) and not isinstance(item, bool) else item
+
+    return json.dumps(plain(value), default=str)

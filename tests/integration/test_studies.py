@@ -1,0 +1,211 @@
+"""Studies: what each sweeps, resuming, and points that fail. The pipeline is replaced: nothing is trained."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from handmade import record
+
+from inferno_cli.cli import status
+from inferno_cli.cli.status import Status
+from inferno_cli.cli.steps import train
+from inferno_cli.config import TrainConfig, config_folder
+from inferno_cli.errors import FitFailedError
+from inferno_cli.report import RESULTS_FILE, Results, comparison_page
+from integration.conftest import inferno, succeed
+
+STUDIES = sorted(path.stem for path in (config_folder() / "study").glob("*.yaml"))
+POINTS = {
+    "constraint_widths": 5,
+    "signal_yield": 4,
+    "benchmarks": 5,
+    "downsampling": 4,
+    "bins": 4,
+    "temperature": 6,
+    "shift": 3,
+}
+
+
+class Pipeline:
+    """Instead of the real one: a record written by hand, or what ``before`` raises."""
+
+    def __init__(self) -> None:
+        self.configs: list[TrainConfig] = []
+        self.before: Callable[[TrainConfig], None] = lambda config: None
+
+    def __call__(self, config: TrainConfig, folder: Path, version: str) -> tuple[Results, dict[str, Any]]:
+        self.before(config)
+        self.configs.append(config)
+        width = 0.3 + 0.01 * config.model.bins + 0.001 * config.seed + 0.1 * (config.model.kind == "bce")
+        values = record(width, seed=config.seed, model=config.model.kind, dataset=config.dataset.name)
+        if config.dataset.kind == "synthetic":
+            values |= {"dataset_checksum": f"{config.seed}{config.dataset.yields.signal}" * 20}
+        results = Results.model_validate({**values, "code_version": version})
+        results.save(folder / RESULTS_FILE)
+        return results, {}
+
+
+@pytest.fixture
+def pipeline(monkeypatch: pytest.MonkeyPatch) -> Pipeline:
+    fake = Pipeline()
+    monkeypatch.setattr(train, "pipeline", fake)
+    monkeypatch.setattr(comparison_page, "figures", lambda comparison: iter(()))  # the slow part
+    return fake
+
+
+def start(folder: Path, *arguments: str) -> Any:
+    return inferno("train", "-m", "tracking=none", f"output_dir={folder}", *arguments)
+
+
+def statuses(folder: Path) -> list[tuple[str, Status]]:
+    found = sorted(folder.rglob(status.FILE), key=lambda path: (str(path.parent.parent), int(path.parent.name)))
+    return [(path.parent.name, said) for path in found if (said := Status.read(path.parent)) is not None]
+
+
+def test_every_study_is_tested() -> None:
+    assert set(STUDIES) == set(POINTS)
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_study_has_its_points_and_the_published_ones_beside(study: str, tmp_path: Path, pipeline: Pipeline) -> None:
+    outcome = start(tmp_path, f"+study={study}", "study.repeats=1", "model=inferno")
+
+    assert outcome.code == 0, outcome.err
+    assert len(pipeline.configs) == POINTS[study]
+    assert {config.seed for config in pipeline.configs} == {0}
+    compared = succeed("compare", f"runs={tmp_path}/studies/{study}-quick")
+    rows = json.loads((compared.path.parent / "compare.json").read_text())["points"]
+    measured = [row["at"] for row in rows if not row["published"]]
+    assert len(measured) == len({json.dumps(at) for at in measured}) == len(pipeline.configs)
+    # Whatever was published stands beside a point of the study, or is of one that its quick size leaves out.
+    published = [row["at"] for row in rows if row["published"]]
+    known = (config_folder() / "reference" / f"{study}.yaml").exists()
+    assert bool(published) == known
+    places = [{k: v for k, v in at.items() if k != "model.kind"} for at in measured]
+    beside = [at for at in published if {k: v for k, v in at.items() if k != "model.kind"} in places]
+    assert len(beside) >= len(published) * 0.6
+
+
+def test_a_study_compares_both_models_and_repeats_by_seed(tmp_path: Path, pipeline: Pipeline) -> None:
+    start(tmp_path, "+study=shift", "dataset.systematics.toy_shift.size=20")
+
+    points = [(config.model.kind, config.seed) for config in pipeline.configs]
+    assert points == [("bce", 0), ("bce", 1), ("inferno", 0), ("inferno", 1)]
+
+
+def test_scale_and_repeats_are_what_they_say(tmp_path: Path, pipeline: Pipeline) -> None:
+    start(tmp_path, "+study=bins", "study.scale=full", "study.repeats=2", "model=inferno", "model.bins=5,8")
+
+    assert {config.trainer.max_epochs for config in pipeline.configs} == {100}
+    points = {(config.model.bins, config.seed) for config in pipeline.configs}
+    assert points == {(5, 0), (5, 1), (8, 0), (8, 1)}
+    assert {config.model.kind for config in pipeline.configs} == {"inferno"}
+    assert {config.nuisance.fit for config in pipeline.configs} == {()}
+
+
+SMALL = ("+study=bins", "study.repeats=2", "model.bins=5,8", "model=inferno")
+
+
+def table(folder: Path) -> Any:
+    compared = succeed("compare", f"runs={folder}/studies/bins-quick", "reference=none", f"output={folder}/compared")
+    written = json.loads((compared.path.parent / "compare.json").read_text())
+    return written["points"], written["missing"]
+
+
+def test_a_study_that_was_stopped_goes_on_and_gives_the_same_table(tmp_path: Path, pipeline: Pipeline) -> None:
+    def stop(config: TrainConfig) -> None:
+        if len(pipeline.configs) == 2:
+            raise KeyboardInterrupt
+
+    pipeline.before = stop
+    assert start(tmp_path / "a", *SMALL).code == 130
+    points, missing = table(tmp_path / "a")
+    stopped = {job["error"] for job in missing}
+    assert sum(point["repeats"] for point in points) == 2
+    assert sorted(Path(job["folder"]).name for job in missing) == ["2", "3"]
+    assert any(text.startswith("stopped: KeyboardInterrupt") for text in stopped)
+    assert any(text.startswith("not started: ") and "+study=bins" in text for text in stopped)
+
+    pipeline.before = lambda config: None
+    outcome = start(tmp_path / "a", *SMALL)
+    assert outcome.code == 0, outcome.err
+    assert len(pipeline.configs) == 4  # two of the first start, two now
+    assert outcome.out.count("was finished before") == 2
+    assert "sweep: 3 of 4 points done, about " in outcome.out
+
+    start(tmp_path / "b", *SMALL)
+    assert table(tmp_path / "a") == table(tmp_path / "b")
+
+
+def test_the_second_start_alone_holds_the_whole_table(tmp_path: Path, pipeline: Pipeline) -> None:
+    for _ in range(2):
+        start(tmp_path, *SMALL)
+    assert len(pipeline.configs) == 4
+    last = max((tmp_path / "studies" / "bins-quick").glob("*/*"))
+
+    assert [said.state for _, said in statuses(last)] == ["reused"] * 4
+    compared = succeed("compare", f"runs={last}", "reference=none")
+    rows = json.loads((compared.path.parent / "compare.json").read_text())["points"]
+    assert [row["repeats"] for row in rows] == [2, 2]
+
+
+@pytest.mark.parametrize("change", ["model.learning_rate=0.002", "reuse=null", "code", "results"])
+def test_a_point_is_run_again_when_it_is_another_one(
+    tmp_path: Path, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    one = ("+study=bins", "study.repeats=1", "model.bins=5", "model=inferno")
+    start(tmp_path, *one)
+    if change == "code":
+        monkeypatch.setattr(status, "code_digest", lambda: "another")
+    if change == "results":
+        next(tmp_path.rglob(RESULTS_FILE)).unlink()
+
+    start(tmp_path, *one, *([change] if "=" in change else []))
+
+    assert len(pipeline.configs) == 2
+
+
+def test_where_it_is_written_and_what_is_drawn_does_not_make_another_point(tmp_path: Path, pipeline: Pipeline) -> None:
+    one = ("+study=bins", "study.repeats=1", "model.bins=5", "model=inferno")
+    start(tmp_path / "a", *one)
+    start(tmp_path / "b", *one, f"reuse={tmp_path}/a", "report.plots=true", "export=true", "trainer.progress=none")
+
+    assert len(pipeline.configs) == 1
+
+
+def test_a_failing_point_is_recorded_with_its_error_and_the_others_go_on(tmp_path: Path, pipeline: Pipeline) -> None:
+    def fail(config: TrainConfig) -> None:
+        if config.model.bins == 5:
+            raise FitFailedError("MINUIT did not converge") if config.seed else ZeroDivisionError("by zero")
+
+    pipeline.before = fail
+    with pytest.raises(ZeroDivisionError):  # a mistake of the program: with its traceback, exit code 1
+        start(tmp_path, *SMALL)
+
+    assert len(pipeline.configs) == 2
+    found = [(said.state, said.error) for _, said in statuses(tmp_path)]
+    assert sorted(found) == [
+        ("failed", "FitFailedError: MINUIT did not converge"),
+        ("failed", "ZeroDivisionError: by zero"),
+        ("finished", ""),
+        ("finished", ""),
+    ]
+    points, missing = table(tmp_path)
+    assert [point["repeats"] for point in points] == [0, 2]
+    assert {job["error"] for job in missing} == {
+        "failed: FitFailedError: MINUIT did not converge",
+        "failed: ZeroDivisionError: by zero",
+    }
+
+
+def test_a_configuration_that_is_not_valid_is_recorded_as_well(tmp_path: Path, pipeline: Pipeline) -> None:
+    outcome = start(tmp_path, *SMALL, "model.bins=1,8")
+
+    assert outcome.code == 2
+    assert "sweep: 3 of 4 points done, 2 of them failed, about " in outcome.out
+    assert [said.state for _, said in statuses(tmp_path)].count("failed") == 2
+    assert any("model.bins is 1" in said.error for _, said in statuses(tmp_path))

@@ -1,0 +1,345 @@
+"""The comparison of runs, from records written by hand: points, medians, what is missing, tables, and the page."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from handmade import LABEL, config, put, record
+from omegaconf import OmegaConf
+
+from inferno_cli.cli.collect import collect, planned
+from inferno_cli.config import Reference, config_folder, resolve
+from inferno_cli.errors import ComparisonError
+from inferno_cli.report import RESULTS_FILE, Comparison, Results, show_comparison, write_comparison
+from inferno_cli.report.comparison_tables import as_csv, as_json, as_markdown
+from inferno_cli.report.points import short_names
+
+NONE = Reference(name="none")
+
+
+WIDTHS = {("bce", 5): (0.30, 0.40, 0.38), ("inferno", 5): (0.30, 0.20, 0.31), ("bce", 10): (0.36, 0.35, 0.34)}
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Path:
+    """Two models, two numbers of bins, three seeds; inferno with 10 bins: one failed, two were not started."""
+    folder = tmp_path / "sweep"
+    number = 0
+    for (model, bins), widths in WIDTHS.items():
+        for seed, width in enumerate(widths, 1):
+            own = (f"model={model}", f"model.bins={bins}", f"seed={seed}")
+            values = record(width, seed=seed, model=model)
+            put(folder / str(number), config(model, bins, seed), values, *own)
+            number += 1
+    put(folder / "9", config("inferno", 10, 1), None, "model=inferno", "model.bins=10", "seed=1")
+    task = ["model=bce,inferno", "model.bins=5,10", "seed=1,2,3"]
+    sweeper = {"_target_": "hydra._internal.core_plugins.basic_sweeper.BasicSweeper", "params": None}
+    multirun = {"hydra": {"sweeper": sweeper, "overrides": {"task": task}}}
+    (folder / "multirun.yaml").write_text(yaml.safe_dump(multirun))
+    return folder
+
+
+def compared(*places: Path | str, reference: Reference = NONE) -> Comparison:
+    return Comparison.of(collect([str(place) for place in places]).jobs, reference)
+
+
+def published(name: str) -> Reference:
+    return resolve(Reference, OmegaConf.load(config_folder() / "reference" / f"{name}.yaml"))  # type: ignore[arg-type]
+
+
+# ----------------------------------------------------------------------------------------------- points
+def test_one_row_per_point_with_median_and_range_over_seeds(sweep: Path) -> None:
+    comparison = compared(sweep)
+
+    assert comparison.keys == ("model.kind", "model.bins")  # not hidden, which follows from the model; not the seed
+    rows = {(row.at["model.kind"], row.at["model.bins"]): row for row in comparison.rows}
+    assert set(rows) == {("bce", 5), ("inferno", 5), ("bce", 10), ("inferno", 10)}
+    width = rows["inferno", 5].values["width"]
+    assert (width.median, width.low, width.high, width.repeats) == pytest.approx((0.30, 0.20, 0.31, 3))
+    first = rows["bce", 5].values
+    assert first["width"].median == pytest.approx(0.38)
+    assert first["minos_down"].median == pytest.approx(-0.45 * 0.38)
+    assert first["minos_up"].median == pytest.approx(0.55 * 0.38)
+    expected = {"hesse": 0.19, "stat_only": 0.09, "significance": 8, "sigma_mu_soft": 0.2, "sigma_mu_hard": 0.3}
+    expected |= {"seconds": 5.0, "sigma_jes": 0.75, "correlation_mu_jes": -0.5}
+    assert {name: first[name].median for name in expected} == pytest.approx(expected)
+
+
+def test_points_that_are_missing_are_listed(sweep: Path) -> None:
+    comparison = compared(sweep)
+    (row,) = [row for row in comparison.rows if row.at == {"model.kind": "inferno", "model.bins": 10}]
+
+    assert (row.repeats, row.missing, row.values) == (0, 3, {})
+    missing = {Path(job.where).name: job.error for job in comparison.missing}
+    assert set(missing) == {"9", "10", "11"}
+    assert "no results.json" in missing["9"]
+    assert missing["11"] == "not started: model=inferno model.bins=10 seed=3"
+    for text in (as_markdown(comparison), as_json(comparison)):
+        assert all(job.where in text for job in comparison.missing)
+
+
+def test_the_jobs_of_a_multirun_are_known_from_its_record(sweep: Path) -> None:
+    jobs = planned(sweep)
+
+    assert len(jobs) == 12
+    assert jobs[0] == ("model=bce", "model.bins=5", "seed=1")
+    assert jobs[11] == ("model=inferno", "model.bins=10", "seed=3")
+
+
+def test_a_run_that_was_repeated_after_it_failed_is_not_missing(sweep: Path, tmp_path: Path) -> None:
+    own = ("model=inferno", "model.bins=10")
+    for seed in (1, 2, 3):
+        again = record(0.25 + 0.01 * seed, seed=seed, model="inferno")
+        put(tmp_path / "again" / str(seed), config("inferno", 10, seed), again, *own, f"seed={seed}")
+
+    comparison = compared(sweep, tmp_path / "again")
+
+    assert comparison.missing == ()
+    (row,) = [row for row in comparison.rows if row.at == {"model.kind": "inferno", "model.bins": 10}]
+    assert row.missing == 0
+    assert row.values["width"].median == pytest.approx(0.27)
+
+
+def test_the_same_point_and_seed_counts_once(sweep: Path, tmp_path: Path) -> None:
+    put(tmp_path / "z", config("bce", 5, 1), record(0.50), "model=bce")
+
+    (row,) = [x for x in compared(sweep, tmp_path / "z").rows if x.at == {"model.kind": "bce", "model.bins": 5}]
+
+    assert row.repeats == 3
+    assert row.values["width"].high == pytest.approx(0.50)
+
+
+def test_one_run_alone_is_a_table_of_one_row(sweep: Path) -> None:
+    comparison = compared(sweep / "0" / RESULTS_FILE)
+
+    assert comparison.keys == ("model.kind",)
+    assert [row.repeats for row in comparison.rows] == [1]
+    assert comparison.missing == ()
+
+
+def test_globs_and_lists_give_the_same_as_the_folder(sweep: Path) -> None:
+    whole = [row.values for row in compared(sweep).rows if row.values]
+
+    assert [row.values for row in compared(f"{sweep}/[0-8]").rows] == whole
+    assert [row.values for row in compared(*(sweep / str(i) for i in range(9))).rows] == whole
+
+
+def test_an_experiment_stands_for_all_that_it_changes(tmp_path: Path) -> None:
+    for i, width in ((0, 0.0), (3, 0.4)):
+        settings = config("bce", 10, 1, dataset={"kind": "ntuples", "systematics": {"r": {"width": width}}})
+        settings["nuisance"] = {"train": ["r"] * bool(i), "fit": ["r"] * bool(i)}
+        put(tmp_path / str(i), settings, record(0.4), f"+experiment=benchmark{i}")
+
+    assert compared(tmp_path).keys == ("model.kind", "experiment")
+
+
+def test_short_names_tell_keys_apart() -> None:
+    keys = ["model.kind", "model.bins", "dataset.systematics.r.width", "dataset.systematics.lambda.width"]
+    assert list(short_names(keys).values()) == ["model", "bins", "r.width", "lambda.width"]
+    clash = short_names(["a.b.r.width", "c.d.r.width"])
+    assert list(clash.values()) == ["b.r.width", "d.r.width"]
+
+
+# ------------------------------------------------------------------------------------------ what is refused
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"dataset_checksum": "deadbeef" * 8}, "different versions of the data .* c0ffeec0ffee in .* deadbeefdead in"),
+        ({"dataset": "other"}, "different data .* 'top11004' in .* and 'other' in"),
+        ({"label": ""}, f"different data .*label is '{LABEL}' in .* and '' in"),
+        ({"schema": "inferno_cli/results/9"}, r"has schema 'inferno_cli/results/9'; .* 'inferno_cli/results/1'"),
+        ({"surprise": 1}, "is not a record of this version"),
+    ],
+)
+def test_runs_that_do_not_belong_together_are_refused(
+    sweep: Path, tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    put(tmp_path / "other", config("bce", 20, 1), record(0.4) | changes)
+
+    with pytest.raises(ComparisonError, match=message):
+        compared(sweep, tmp_path / "other")
+
+
+def test_generated_events_may_differ_by_seed_and_not_otherwise(tmp_path: Path) -> None:
+    dataset = {"kind": "synthetic", "events": {"train": 10}, "yields": {"signal": 50}}
+    for seed in (1, 2):
+        values = record(0.4, seed=seed, dataset_checksum=f"{seed}" * 48)
+        put(tmp_path / f"{seed}", config("bce", 5, seed, dataset=dataset), values)
+    assert compared(tmp_path).rows[0].repeats == 2
+
+    put(tmp_path / "3", config("bce", 10, 1, dataset=dataset), record(0.4, dataset_checksum="3" * 48))
+    with pytest.raises(ComparisonError, match="different versions of the data"):
+        compared(tmp_path)
+
+
+def test_places_without_runs_and_sweeps_without_results_are_errors(sweep: Path, tmp_path: Path) -> None:
+    with pytest.raises(ComparisonError, match=r"'.*/nowhere' is not there"):
+        collect([str(tmp_path / "nowhere")])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ComparisonError, match="holds no run"):
+        collect([str(tmp_path / "empty")])
+    for path in sweep.rglob(RESULTS_FILE):
+        path.unlink()
+    with pytest.raises(ComparisonError, match="none of 12 runs finished"):
+        compared(sweep)
+
+
+# -------------------------------------------------------------------------------------- published numbers
+def test_published_rows_stand_below_the_point_of_the_same_place(sweep: Path) -> None:
+    rows = compared(sweep, reference=published("bins")).rows
+
+    labels = [(row.at["model.bins"], row.at["model.kind"], bool(row.source)) for row in rows]
+    assert labels[:4] == [(5, "bce", False), (5, "inferno", False), (5, "bce", True), (5, "inferno", True)]
+    (row,) = [row for row in rows if row.source and row.at == {"model.kind": "bce", "model.bins": 5}]
+    assert {name: x.median for name, x in row.values.items()} == {
+        "minos_down": -0.113,
+        "minos_up": 0.116,
+        "width": 0.229,
+    }
+    assert len([row for row in rows if row.source]) == 12
+
+
+def test_a_published_row_of_something_else_is_left_out(tmp_path: Path) -> None:
+    put(tmp_path / "0", config("bce", 8, 1), record(0.4))
+
+    rows = compared(tmp_path, reference=published("bins")).rows
+
+    assert [row.values["width"].median for row in rows] == pytest.approx([0.4, 0.208, 0.195])
+
+
+@pytest.mark.parametrize("path", sorted((config_folder() / "reference").glob("*.yaml")), ids=lambda path: path.stem)
+def test_references_are_valid_and_name_their_source(path: Path) -> None:
+    reference = published(path.stem)
+
+    assert reference.name == path.stem
+    assert reference.source or not reference.rows
+    for row in reference.rows:
+        values = {name: value for name, (value, _) in row.pairs.items()}
+        if {"minos_down", "minos_up", "width"} <= set(values):
+            # Rounded before they were subtracted.
+            assert values["minos_up"] - values["minos_down"] == pytest.approx(values["width"], abs=0.0021)
+
+
+def test_published_numbers_are_those_of_the_papers() -> None:
+    benchmarks = {(row.model, row.at["experiment"]): row.values["sigma_s"] for row in published("benchmarks").rows}
+    assert benchmarks["optimal", "benchmark2"] == 24.93
+    assert benchmarks["inferno", "benchmark4"] == 18.68
+    assert benchmarks["Cramer-Rao bound", "benchmark1"] == 15.506
+    (row,) = [
+        row
+        for row in published("downsampling").rows
+        if (row.model, row.at["dataset.downsample_factor"]) == ("inferno", 0.9)
+    ]
+    assert row.values["significance"] == 12.25
+    assert row.values["sigma_jes"] == 0.72
+
+
+# --------------------------------------------------------------------------------------- tables and the page
+def test_csv_has_every_number_and_the_label_in_every_row_of_runs(sweep: Path) -> None:
+    rows = list(csv.DictReader(as_csv(compared(sweep, reference=published("bins"))).splitlines()))
+
+    first = rows[0]
+    assert (first["model.kind"], first["model.bins"], first["repeats"]) == ("bce", "5", "3")
+    assert float(first["width"]) == pytest.approx(0.38)
+    assert [float(first[f"width_{end}"]) for end in ("low", "high")] == pytest.approx([0.30, 0.40])
+    assert {row["label"] for row in rows if row["source"] == "runs"} == {LABEL}
+    assert {row["label"] for row in rows if row["source"] != "runs"} == {""}
+
+
+def test_json_and_markdown_say_the_same(sweep: Path) -> None:
+    comparison = compared(sweep, reference=published("bins"))
+    written = json.loads(as_json(comparison))
+
+    assert (written["schema"], written["label"]) == ("inferno_cli/comparison/1", LABEL)
+    assert written["points"][0]["values"]["width"] == {
+        "median": pytest.approx(0.38),
+        "low": pytest.approx(0.30),
+        "high": pytest.approx(0.40),
+        "repeats": 3,
+    }
+    assert len(written["runs"]) == 9
+    text = as_markdown(comparison)
+    assert text.count(f"**{LABEL}**") == 2  # above each of the two tables
+    assert "| BCE | 5 | 3 |" in text
+    assert "0.380 [0.300, 0.400]" in text
+    assert "arXiv:2301.10358" in text
+
+
+def test_terminal_shows_the_label_the_rows_and_what_is_missing(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    show_comparison(compared(sweep))
+    out = capsys.readouterr().out
+
+    assert f"*** {LABEL} ***" in out
+    assert re.search(r"INFERNO +5 +3 +-0\.135 +0\.165 +0\.300", out)
+    assert re.search(r"INFERNO +10 +0 of 3", out)
+    assert f"missing: {sweep}/10: not started" in out
+
+
+class _Page(HTMLParser):
+    """What a page asks for, and its text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.pictures = 0
+        self.text = ""
+        self.tags: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.pictures += tag == "img"
+        self.links += [str(value) for name, value in attrs if name in ("src", "href", "srcset", "data")]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_page_holds_its_figures_and_asks_for_nothing(sweep: Path, tmp_path: Path) -> None:
+    files = write_comparison(compared(sweep, reference=published("bins")), tmp_path / "out")
+
+    names = {path.name for path in files}
+    assert {"compare.csv", "compare.md", "compare.json", "compare.html"} <= names
+    assert {"width_bins.png", "scans.png", "training.png", "templates.png"} <= names
+    page = _Page(files[-1].read_text())
+    assert page.pictures == 4
+    assert all(link.startswith("data:") for link in page.links)
+    assert "script" not in page.tags
+    assert "url(" not in files[-1].read_text()
+    assert page.text.count(LABEL) >= 3  # the banner, and above each table
+    assert "not started" in page.text
+
+
+def test_the_label_is_on_every_figure(sweep: Path) -> None:
+    from inferno_cli.report.comparison_plots import figures
+
+    drawn = dict(figures(compared(sweep)))
+
+    assert set(drawn) == {"width_bins", "scans", "training", "templates"}
+    for figure in drawn.values():
+        assert LABEL in [text.get_text() for text in figure.texts]
+
+
+def test_the_curve_of_widths_goes_through_the_medians_and_the_published_points(sweep: Path) -> None:
+    from inferno_cli.report.comparison_plots import figures
+
+    drawn = dict(figures(compared(sweep, reference=published("bins"))))
+    (axes,) = drawn["width_bins"].axes
+    lines = {line.get_label(): line for line in axes.get_lines()}
+
+    assert list(lines["BCE"].get_xdata()) == [5, 10]
+    assert list(lines["BCE"].get_ydata()) == pytest.approx([0.38, 0.35])
+    labels = axes.get_legend_handles_labels()[1]
+    assert "BCE, CMS Open Data" in labels
+    assert axes.get_xlabel() == "model.bins"
+
+
+def test_records_of_the_test_are_records(sweep: Path) -> None:
+    assert Results.load(sweep / "0" / RESULTS_FILE).label == LABEL

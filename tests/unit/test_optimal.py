@@ -1,0 +1,110 @@
+"""The optimal classifier of the synthetic mixture: its densities, its bins, its file, and the published numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import compose, synthetic
+
+from inferno_cli.errors import ConfigError
+from inferno_cli.events import load
+from inferno_cli.events.synthetic import BACKGROUND_MEAN, BACKGROUND_VARIANCE, SIGNAL_RATE, log_density, log_ratio
+from inferno_cli.training import Statistic, export, export_sample, summarise, train
+
+EVENTS = "dataset.events={train: 4000, validation: 100000, template: 400000}"
+
+
+@pytest.mark.parametrize("overrides", [(), ("dataset.signal_mean=[1.0,0.5]", "dataset.nominal={r: 0.3, lambda: 2.5}")])
+def test_the_ratio_is_that_of_the_densities(overrides: tuple[str, ...]) -> None:
+    dataset = synthetic(*overrides).dataset
+    x = np.random.default_rng(1).normal(0, 3, (100, 3)) ** 2
+    square, linear, constant = log_ratio(dataset)  # type: ignore[arg-type]
+
+    mean = (BACKGROUND_MEAN[0] + dataset.nominal.r, BACKGROUND_MEAN[1])  # type: ignore[union-attr]
+    signal = log_density(x, dataset.signal_mean, (1, 1), SIGNAL_RATE)  # type: ignore[union-attr]
+    background = log_density(x, mean, BACKGROUND_VARIANCE, dataset.nominal.rate)  # type: ignore[union-attr]
+    np.testing.assert_allclose(x**2 @ square + x @ linear + constant, signal - background, rtol=1e-12, atol=1e-12)
+
+
+def test_the_ratio_at_a_point_worked_out_by_hand() -> None:
+    """At (0, 0, 0): 2 / (2 pi) for the signal, 3 exp(-4 / 10) / (2 pi sqrt(45)) for the background."""
+    constant = log_ratio(synthetic().dataset)[2]  # type: ignore[arg-type]
+    assert constant == pytest.approx(np.log(2) - np.log(3 * np.exp(-0.4) / 45**0.5))
+
+
+def test_score_is_the_share_of_the_signal_and_the_file_says_the_same(tmp_path: Path) -> None:
+    config = compose(
+        "+experiment=synthetic", "model=optimal", "dataset.events={train: 400, validation: 40000, template: 4000}"
+    )
+    events = load(config)
+    trained = train(config, events, tmp_path)
+
+    x = np.array([[0.0, 0.0, 0.0], [5.0, 1.0, 0.1], [-1.0, 2.0, 3.0]], dtype=np.float32)
+    square, linear, constant = log_ratio(config.dataset)  # type: ignore[arg-type]
+    expected = 1 / (1 + np.exp(-(x.astype(float) ** 2 @ square + x.astype(float) @ linear + constant)))
+    groups = tuple((i,) for i in range(10))
+    statistic = Statistic(trained.module, events.features, groups)
+    found = statistic.apply(x)
+    np.testing.assert_allclose(found.response[:, 0], expected, rtol=1e-12)
+    assert found.bin.tolist() == (expected * 10).astype(int).tolist()
+    assert export(statistic, tmp_path / "model.onnx", export_sample(events)) < 1e-6
+
+
+def test_it_can_be_loaded_again(tmp_path: Path) -> None:
+    config = compose(
+        "+experiment=synthetic", "model=optimal", "dataset.events={train: 400, validation: 40000, template: 4000}"
+    )
+    events = load(config)
+    trained = train(config, events, tmp_path / "checkpoints")
+    groups = tuple((i,) for i in range(10))
+    x = events.template[0].features[0]
+
+    loaded = Statistic.load(tmp_path, config, groups, trained.best.number)
+
+    assert torch.equal(loaded.logits(x), Statistic(trained.module, events.features, groups).logits(x))
+
+
+def test_no_other_polynomial_has_a_smaller_cross_entropy(tmp_path: Path) -> None:
+    """It is the minimum: every coefficient that is changed makes the loss larger."""
+    from inferno_cli.training.batches import to_tensors
+    from inferno_cli.training.evaluation import outputs
+
+    config = compose(
+        "+experiment=benchmark0", "model=optimal", "dataset.events={train: 400, validation: 60000, template: 4000}"
+    )
+    events = load(config)
+    trained = train(config, events, tmp_path)
+    layer, batch = trained.module.network[0], to_tensors(events.validation, "cpu")
+
+    def loss() -> float:
+        return float(trained.module.loss(batch, [outputs(trained.module, x) for x, _ in batch]))
+
+    best = loss()
+    assert best == pytest.approx(trained.best.loss)
+    for buffer in (layer.square, layer.linear, layer.constant):
+        for i in range(len(buffer)):
+            for sign in (1, -1):
+                buffer[i] += 0.1 * sign
+                assert loss() > best
+                buffer[i] -= 0.1 * sign
+
+
+# arXiv:1806.04743, table 1, optimal classifier. What is left is the noise of the templates.
+@pytest.mark.parametrize(("benchmark", "published"), [(0, 14.97), (3, 22.13)])
+def test_its_templates_give_the_published_error(benchmark: int, published: float, tmp_path: Path) -> None:
+    config = compose(f"+experiment=benchmark{benchmark}", "model=optimal", EVENTS, "likelihood.staterror=false")
+    events = load(config)
+
+    variance = summarise(config, events, train(config, events, tmp_path).module).poi_variance
+
+    assert 50 * variance**0.5 == pytest.approx(published, rel=0.015)
+
+
+def test_it_needs_exact_densities() -> None:
+    with pytest.raises(
+        ConfigError, match="'optimal', which needs exact densities; dataset 'top11004' is made of events"
+    ):
+        compose("+experiment=top11004", "model=optimal", "model.activation=relu")
