@@ -19,6 +19,7 @@ from inferno_cli.config.schema import (
     UiConfig,
 )
 from inferno_cli.config.section import POI
+from inferno_cli.config.selection import Curve, JetCuts, ObjectCuts, Selection, Variations
 from inferno_cli.config.systematics import (
     AnySystematic,
     FreeNormalisation,
@@ -33,11 +34,13 @@ __all__ = [
     "POI",
     "AnySystematic",
     "Binning",
+    "Curve",
     "Dataset",
     "Effect",
     "Fit",
     "FitConfig",
     "FreeNormalisation",
+    "JetCuts",
     "Likelihood",
     "Measurement",
     "Model",
@@ -46,7 +49,9 @@ __all__ = [
     "NtupleDataset",
     "NtupleSample",
     "Nuisance",
+    "ObjectCuts",
     "Report",
+    "Selection",
     "ShapeSystematic",
     "ShiftSystematic",
     "Splits",
@@ -57,6 +62,7 @@ __all__ = [
     "Trainer",
     "TransformSystematic",
     "UiConfig",
+    "Variations",
     "WeightSystematic",
     "config_folder",
     "resolve",
