@@ -173,7 +173,7 @@ def trees(name: str, sample: Sample) -> dict[str, Table]:
                     for key in ("btag_weight1", "btag_weight1_up", "btag_weight1_down")
                 },
             }
-            if "pdf" in table:
+            if "pdf" in table and variation == NOMINAL:  # no systematic is combined with another
                 branches |= {
                     "pdf_up": (1 + table["pdf"]).astype(np.float32),
                     "pdf_down": (1 - table["pdf"]).astype(np.float32),

@@ -168,7 +168,7 @@ def _collect(
     quark_w = sum(1 for p in event if p.idAbs() == 24 and event[p.daughter1()].idAbs() <= BOTTOM)
     columns.counts.append(count)
     columns.events.append(
-        (number, info.weight(), x, y, n_tau_had, quark_w) + (info.id1(), info.id2(), info.x1(), info.x2(), info.QFac())
+        (number, info.weight(), x, y, n_tau_had, quark_w, info.id1(), info.id2(), info.x1(), info.x2(), info.QFac())
     )
 
 

@@ -4,6 +4,7 @@ from inferno_cli.config.datasets import Dataset, NtupleDataset, NtupleSample, Sp
 from inferno_cli.config.effects import Effect
 from inferno_cli.config.load import config_folder, resolve
 from inferno_cli.config.measurement import Measurement, Morph
+from inferno_cli.config.prepare import Branches, ObjectBranches, Preparation, PrepareConfig
 from inferno_cli.config.schema import (
     Binning,
     Fit,
@@ -34,6 +35,7 @@ __all__ = [
     "POI",
     "AnySystematic",
     "Binning",
+    "Branches",
     "Curve",
     "Dataset",
     "Effect",
@@ -49,7 +51,10 @@ __all__ = [
     "NtupleDataset",
     "NtupleSample",
     "Nuisance",
+    "ObjectBranches",
     "ObjectCuts",
+    "Preparation",
+    "PrepareConfig",
     "Report",
     "Selection",
     "ShapeSystematic",
