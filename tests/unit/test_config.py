@@ -15,6 +15,7 @@ from inferno_cli.config import (
     Measurement,
     Morph,
     NtupleDataset,
+    PrepareConfig,
     SyntheticDataset,
     TrainConfig,
     UiConfig,
@@ -380,7 +381,13 @@ def test_the_benchmarks_have_the_published_constraints():
 
 
 @pytest.mark.parametrize(
-    ("step", "schema", "overrides"), [("fit", FitConfig, ["workspace=w.json"]), ("ui", UiConfig, [])]
+    ("step", "schema", "overrides"),
+    [
+        ("fit", FitConfig, ["workspace=w.json"]),
+        ("ui", UiConfig, []),
+        ("prepare", PrepareConfig, ["files=[a.root]", "sample=top"]),
+        ("prepare", PrepareConfig, ["files=[a.root]", "sample=top", "prepare=open_data_2015"]),
+    ],
 )
 def test_the_other_steps_compose(step, schema, overrides):
     with initialize_config_dir(str(config_folder()), version_base="1.3"):

@@ -48,6 +48,7 @@ def usage() -> str:
             "  inferno train -m +experiment=top11004 model=bce,inferno model.bins=5,10",
             "  inferno train -m +experiment=top11004 +sweep=bins",
             "  inferno fit workspace=outputs/.../workspace.json fit=data",
+            "  inferno prepare sample=TTJets_signal files=[nanoaod/*.root]",
             "  inferno ui",
             "",
             "after a step: --help (its keys and choices), --cfg job (the whole configuration), -m (sweep),",
