@@ -29,7 +29,7 @@ from top11004.parts import make_part, part_path
 from top11004.settings import PROCESSES, ROWS, Settings
 
 EVENTS = 40_000
-QUICK_EVENTS = 3_000
+QUICK_EVENTS = 2_000
 CHUNK, QUICK_CHUNK = 2_000, 500
 
 
@@ -37,7 +37,7 @@ def plan(names: list[str], events: int, settings: Settings) -> list[tuple[str, i
     """Parts to make: the dearest first, so that no job waits for another at the end."""
     parts = []
     for name in names:
-        wanted = max(1, round(PROCESSES[name].share * events / settings.chunk))
+        wanted = max(1, round(PROCESSES[name].share * events / settings.events_in_part(name)))
         parts += [(name, chunk) for chunk in range(wanted)]
     return sorted(parts, key=lambda part: (not part[0].startswith(("w_", "z_")), names.index(part[0]), part[1]))
 

@@ -105,7 +105,7 @@ def generate(name: str, settings: Settings, seed: int) -> tuple[ak.Array, dict[s
     rng = np.random.default_rng([seed, 1])
     columns = Columns()
     accepted = 0
-    while accepted < settings.chunk:
+    while accepted < settings.events_in_part(name):
         if not pythia.next():
             continue
         accepted += 1

@@ -50,6 +50,7 @@ class Process:
         veto_signal: Leave out events with exactly one hadronic tau and one W to quarks, which are the signal.
         drop_b: Ignore the jets of one of the two b quarks (the stand-in for tW, see the README).
         smearings: Detector responses of each event.
+        chunk: Size of its parts, relative to the others: smaller where few events pass the parton-level cut.
     """
 
     sample: str
@@ -59,6 +60,7 @@ class Process:
     veto_signal: bool = False
     drop_b: bool = False
     smearings: int = 1
+    chunk: float = 1.0
 
 
 def _w(sign: str, *channels: str) -> tuple[str, ...]:
@@ -82,9 +84,9 @@ PROCESSES = {
     ),
     "tt_rest": Process("TTJets_bkg", HARD_TOP, 1.5, veto_signal=True),
     "w_tau": Process("WZJets", (*W_JETS, "24:onMode = off", "24:onIfAny = 15", *TAU_TO_HADRONS), 0.6, HADRONIC_TAU),
-    "w_rest": Process("WZJets", (*W_JETS, "24:onMode = off", "24:onIfAny = 11 13"), 0.05),
+    "w_rest": Process("WZJets", (*W_JETS, "24:onMode = off", "24:onIfAny = 11 13"), 0.05, chunk=0.5),
     "z_tau": Process("WZJets", (*Z_JETS, "23:onMode = off", "23:onIfAny = 15"), 0.15),
-    "z_nu": Process("WZJets", (*Z_JETS, "23:onMode = off", "23:onIfAny = 12 14 16"), 0.03),
+    "z_nu": Process("WZJets", (*Z_JETS, "23:onMode = off", "23:onIfAny = 12 14 16"), 0.03, chunk=0.2),
     # Cross-sections of single top at 7 TeV in pb: t 64.6, s 4.6, tW 15.7 (NNLL); K factors on Pythia's, see README.
     "st_t": Process("STJets", ("Top:qq2tq(t:W) = on",), 0.5),
     "st_s": Process("STJets", ("Top:ffbar2tqbar(s:W) = on",), 0.1),
@@ -197,6 +199,10 @@ class Settings:
     """Events past the parton-level cut in one part."""
     detector: Detector = field(default_factory=Detector)
     cuts: Cuts = field(default_factory=Cuts)
+
+    def events_in_part(self, process: str) -> int:
+        """Events past the parton-level cut in one part of a process."""
+        return max(1, round(self.chunk * PROCESSES[process].chunk))
 
     @property
     def selection(self) -> Selection:

@@ -251,6 +251,16 @@ def test_generated_signal_is_the_signal() -> None:
     assert 2 < record["cross_section_pb"] < 8
 
 
+def test_every_process_has_parts_and_the_quick_sample_has_few() -> None:
+    from simulate_top11004 import plan
+
+    parts = plan(list(PROCESSES), 3000, Settings(seed=1, chunk=500))
+    assert {name for name, _ in parts} == set(PROCESSES)
+    assert len(set(parts)) == len(parts)
+    assert sum(name == "tt_signal_plus" for name, _ in parts) == 6
+    assert sum(name == "qcd" for name, _ in parts) == 18
+
+
 def test_finished_parts_are_not_made_again(tmp_path: Path) -> None:
     from top11004.parts import make_part
 
