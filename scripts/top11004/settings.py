@@ -64,10 +64,14 @@ class Process:
 
 
 def _w(sign: str, *channels: str) -> tuple[str, ...]:
+    """Open channels of the W of one charge, or of both."""
     return tuple(f"24:on{sign}IfAny = {channel}" for channel in channels)
 
 
 QUARKS = "1 2 3 4 5"
+LEPTONS = "11 13 15"
+ST_T = ("Top:qq2tq(t:W) = on",)
+TW_OVER_TT = 15.7 / 172.0
 PROCESSES = {
     # The W of one charge to a tau, the other to quarks; the mirror image is a process of its own.
     "tt_signal_plus": Process(
@@ -82,15 +86,44 @@ PROCESSES = {
         1.0,
         HADRONIC_TAU,
     ),
-    "tt_rest": Process("TTJets_bkg", HARD_TOP, 1.5, veto_signal=True),
+    # The other top pairs, by what the two W bosons do: a real tau in a few of them weighs as much as all the fakes.
+    "tt_dilepton": Process("TTJets_bkg", (*HARD_TOP, "24:onMode = off", *_w("", LEPTONS)), 0.6),
+    "tt_lepton_plus": Process(
+        "TTJets_bkg",
+        (*HARD_TOP, "24:onMode = off", *_w("Pos", LEPTONS), *_w("Neg", QUARKS)),
+        0.3,
+        veto_signal=True,
+    ),
+    "tt_lepton_minus": Process(
+        "TTJets_bkg",
+        (*HARD_TOP, "24:onMode = off", *_w("Neg", LEPTONS), *_w("Pos", QUARKS)),
+        0.3,
+        veto_signal=True,
+    ),
+    "tt_hadronic": Process("TTJets_bkg", (*HARD_TOP, "24:onMode = off", *_w("", QUARKS)), 0.4),
     "w_tau": Process("WZJets", (*W_JETS, "24:onMode = off", "24:onIfAny = 15", *TAU_TO_HADRONS), 0.6, HADRONIC_TAU),
     "w_rest": Process("WZJets", (*W_JETS, "24:onMode = off", "24:onIfAny = 11 13"), 0.05, chunk=0.5),
     "z_tau": Process("WZJets", (*Z_JETS, "23:onMode = off", "23:onIfAny = 15"), 0.15),
     "z_nu": Process("WZJets", (*Z_JETS, "23:onMode = off", "23:onIfAny = 12 14 16"), 0.03, chunk=0.2),
-    # Cross-sections of single top at 7 TeV in pb: t 64.6, s 4.6, tW 15.7 (NNLL); K factors on Pythia's, see README.
-    "st_t": Process("STJets", ("Top:qq2tq(t:W) = on",), 0.5),
-    "st_s": Process("STJets", ("Top:ffbar2tqbar(s:W) = on",), 0.1),
-    "st_tw": Process("STJets", HARD_TOP, 0.3, 15.7 / 172.0, drop_b=True),
+    # tW: top pairs with one b ignored, 15.7 pb of the 172 pb of top pairs at 7 TeV (both NNLL)
+    "st_t_tau": Process("STJets", (*ST_T, "24:onMode = off", *_w("", "15"), *TAU_TO_HADRONS), 0.3, HADRONIC_TAU),
+    "st_t_rest": Process("STJets", (*ST_T, "24:onMode = off", *_w("", f"{QUARKS} 11 13")), 0.15),
+    "st_s": Process("STJets", ("Top:ffbar2tqbar(s:W) = on",), 0.05),
+    "st_tw_plus": Process(
+        "STJets",
+        (*HARD_TOP, "24:onMode = off", *_w("Pos", "15"), *_w("Neg", QUARKS), *TAU_TO_HADRONS),
+        0.15,
+        HADRONIC_TAU * TW_OVER_TT,
+        drop_b=True,
+    ),
+    "st_tw_minus": Process(
+        "STJets",
+        (*HARD_TOP, "24:onMode = off", *_w("Neg", "15"), *_w("Pos", QUARKS), *TAU_TO_HADRONS),
+        0.15,
+        HADRONIC_TAU * TW_OVER_TT,
+        drop_b=True,
+    ),
+    "st_tw_rest": Process("STJets", HARD_TOP, 0.15, TW_OVER_TT, veto_signal=True, drop_b=True),
     "qcd": Process("QCD", QCD, 3.0, smearings=2),
     "qcd_data": Process("Data", QCD, 1.0, smearings=6),
 }
@@ -174,7 +207,7 @@ YIELDS = {"TTJets_signal": 313.61, "TTJets_bkg": 120.69, "WZJets": 57.32, "STJet
 YIELD_FACTOR = 0.9
 CROSS_SECTION_ERROR = {"TTJets_signal": 0.061, "TTJets_bkg": 0.061, "WZJets": 0.048, "STJets": 0.067}
 QCD_FACTOR = 4.0
-ROWS = {"TTJets_signal": 16000, "TTJets_bkg": 4500, "WZJets": 3000, "STJets": 2000, "QCD": 9000}
+ROWS = {"TTJets_signal": 14000, "TTJets_bkg": 4000, "WZJets": 2500, "STJets": 2000, "QCD": 9000}
 """Nominal rows of each sample in a full production; a smaller one has as many as it makes."""
 PSEUDO_DATA_EVERY = 8
 """One event in so many is set aside for the pseudo-data, and is not in the simulated samples."""
