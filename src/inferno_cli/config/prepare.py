@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -100,5 +100,5 @@ class PrepareConfig(Step):
     workers: Annotated[int, Field(ge=1)]
     chunk: Annotated[int, Field(ge=1)]
     """Events in memory at a time, in each worker."""
-    progress: Annotated[str, Field(pattern="^(auto|bar|lines|none)$")]
+    progress: Literal["auto", "bar", "lines", "none"]
     prepare: Preparation
