@@ -17,6 +17,7 @@ ALLOWED = {
     "config": set(),
     "events": {"config"},
     "likelihood": {"config"},
+    "prepare": {"config"},
     "histograms": {"config", "events"},
     "training": {"config", "events", "histograms", "likelihood"},
     "workspace": {"config", "events", "histograms"},

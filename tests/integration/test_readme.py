@@ -64,7 +64,7 @@ ALL = commands(README.read_text(encoding="utf-8"))
 
 def test_readme_shows_every_step_and_the_two_commands() -> None:
     steps = {(arguments_of(command) or [""])[0] for command in ALL}
-    assert {"train", "fit", "predict", "compare", "ui"} <= steps
+    assert {"train", "fit", "predict", "compare", "prepare", "ui"} <= steps
     assert any("+experiment=top11004" in command for command in ALL)
     assert any("-m" in (arguments_of(command) or []) for command in ALL)
 
@@ -111,6 +111,8 @@ def place(tmp_path: Path, runs: Runs) -> Callable[[str], str]:
             folder.mkdir(exist_ok=True)
             shutil.copy(embedded, folder)
             return f"dataset.path={folder}"
+        if key == "files":
+            return f"files=[{Path(__file__).parents[1] / 'data' / 'nanoAOD_2015_CMS_Open_Data_ttbar.root'}]"
         if key.lstrip("+") == "tracking.uri":
             return f"tracking.uri=sqlite:///{tmp_path}/mlflow.db"
         return f"{key}{equals}{value}"

@@ -16,6 +16,7 @@ from inferno_cli.config import (
     Morph,
     NtupleDataset,
     PredictConfig,
+    PrepareConfig,
     SyntheticDataset,
     TrainConfig,
     UiConfig,
@@ -386,6 +387,8 @@ def test_the_benchmarks_have_the_published_constraints():
         ("fit", FitConfig, ["workspace=w.json"]),
         ("predict", PredictConfig, ["run=r"]),
         ("ui", UiConfig, []),
+        ("prepare", PrepareConfig, ["files=[a.root]", "sample=top"]),
+        ("prepare", PrepareConfig, ["files=[a.root]", "sample=top", "prepare=open_data_2015"]),
     ],
 )
 def test_the_other_steps_compose(step, schema, overrides):

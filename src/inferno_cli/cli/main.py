@@ -52,6 +52,7 @@ def usage() -> str:
             "  inferno fit workspace=outputs/.../workspace.json fit=data",
             "  inferno predict run=outputs/runs/DATE/TIME",
             "  inferno compare runs=outputs/sweeps/DATE/TIME",
+            "  inferno prepare sample=TTJets_signal files=[nanoaod/*.root]",
             "  inferno ui",
             "",
             "after a step: --help (its keys and choices), --cfg job (the whole configuration), -m (sweep),",

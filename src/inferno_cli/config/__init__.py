@@ -5,6 +5,7 @@ from inferno_cli.config.datasets import Dataset, NtupleDataset, NtupleSample, Sp
 from inferno_cli.config.effects import Effect
 from inferno_cli.config.load import config_folder, resolve
 from inferno_cli.config.measurement import Measurement, Morph
+from inferno_cli.config.prepare import Branches, ObjectBranches, Preparation, PrepareConfig
 from inferno_cli.config.schema import (
     Binning,
     Fit,
@@ -22,6 +23,7 @@ from inferno_cli.config.schema import (
     UiConfig,
 )
 from inferno_cli.config.section import POI
+from inferno_cli.config.selection import Curve, JetCuts, ObjectCuts, Selection, Variations
 from inferno_cli.config.systematics import (
     AnySystematic,
     FreeNormalisation,
@@ -36,12 +38,15 @@ __all__ = [
     "POI",
     "AnySystematic",
     "Binning",
+    "Branches",
     "CompareConfig",
+    "Curve",
     "Dataset",
     "Effect",
     "Fit",
     "FitConfig",
     "FreeNormalisation",
+    "JetCuts",
     "Likelihood",
     "Measurement",
     "Model",
@@ -50,10 +55,15 @@ __all__ = [
     "NtupleDataset",
     "NtupleSample",
     "Nuisance",
+    "ObjectBranches",
+    "ObjectCuts",
     "PredictConfig",
+    "Preparation",
+    "PrepareConfig",
     "Reference",
     "ReferenceRow",
     "Report",
+    "Selection",
     "ShapeSystematic",
     "ShiftSystematic",
     "Splits",
@@ -65,6 +75,7 @@ __all__ = [
     "Trainer",
     "TransformSystematic",
     "UiConfig",
+    "Variations",
     "WeightSystematic",
     "config_folder",
     "resolve",

@@ -1,0 +1,198 @@
+"""Files to ntuples: each input file on its own, kept when finished, then all of them in one file of trees."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from glob import glob
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import awkward as ak
+import numpy as np
+from numpy.typing import NDArray
+
+from inferno_cli.config import Preparation
+from inferno_cli.errors import DatasetFileError
+from inferno_cli.prepare.features import features
+from inferno_cli.prepare.nanoaod import chunks
+from inferno_cli.prepare.selection import CutFlow, select
+from inferno_cli.prepare.variations import DIRECTIONS, vary
+
+NOMINAL = ""
+Table = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What was made.
+
+    Attributes:
+        path: The file of ntuples.
+        rows: Of each tree.
+        cut_flow: Of the nominal selection.
+        resumed: Input files that were finished before.
+    """
+
+    path: Path
+    rows: dict[str, int]
+    cut_flow: CutFlow
+    resumed: int
+
+
+def expand(patterns: Sequence[str]) -> tuple[Path, ...]:
+    """Files that the patterns name, in their order, each once.
+
+    Raises:
+        DatasetFileError: If one names none.
+    """
+    found: dict[Path, None] = {}
+    for pattern in patterns:
+        text = str(Path(pattern).expanduser())
+        paths = [Path(text)] if Path(text).is_file() else [Path(item) for item in sorted(glob(text, recursive=True))]  # noqa: PTH207
+        if not paths:
+            raise DatasetFileError(f"no file matches {pattern!r}. Fix files")
+        found |= dict.fromkeys(paths)
+    return tuple(found)
+
+
+def process_chunk(events: Any, columns: Table, settings: Preparation, norm: float) -> tuple[dict[str, Table], CutFlow]:
+    """Select one piece of a file, in every variation.
+
+    Returns:
+        Rows by suffix of the tree ("" for the nominal, "_jes_up", ...), and the nominal cut flow.
+    """
+    columns = {name: values * norm if name == "norm" else values for name, values in columns.items()}
+    shifts = [(name, direction) for name in settings.variations.run for direction in DIRECTIONS]
+    radius = settings.selection.jets.cleaning_radius
+    tables: dict[str, Table] = {}
+    nominal: CutFlow | None = None
+    for shift in (None, *shifts):
+        moved = events if shift is None else vary(events, *shift, settings.variations, radius)
+        selected = select(moved, settings.selection, columns.get("norm"))
+        nominal = nominal or selected.cut_flow
+        tables["" if shift is None else "_" + "_".join(shift)] = {
+            **{name: values[selected.rows] for name, values in columns.items()},
+            **features(selected.tau, selected.jets, selected.met),
+            "nJets": ak.to_numpy(ak.num(selected.jets)).astype(np.int16),
+        }
+    assert nominal is not None
+    return tables, nominal
+
+
+def process_file(path: Path, part: Path, settings: Preparation, norm: float, size: int) -> Path:
+    """Make the rows of one input file, and keep them with its cut flow."""
+    pieces: dict[str, list[Table]] = {}
+    flow: CutFlow | None = None
+    for events, columns in chunks(path, settings, size):
+        tables, cut_flow = process_chunk(events, columns, settings, norm)
+        flow = cut_flow if flow is None else flow + cut_flow
+        for suffix, table in tables.items():
+            pieces.setdefault(suffix, []).append(table)
+    if flow is None:
+        raise DatasetFileError(f"{path} has no events in tree {settings.tree!r}. Leave it out of files")
+    arrays = {
+        f"{suffix}/{name}": np.concatenate([table[name] for table in tables])
+        for suffix, tables in pieces.items()
+        for name in tables[0]
+    }
+    part.parent.mkdir(parents=True, exist_ok=True)
+    temporary = part.with_suffix(".tmp.npz")
+    arrays["cut_flow"] = np.array(json.dumps(asdict(flow)))
+    np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
+    temporary.replace(part)  # whole or not at all
+    return part
+
+
+def part_path(folder: Path, path: Path, settings: Preparation, norm: float) -> Path:
+    """Return where the rows of an input file are kept: another name if the file or a setting changes."""
+    status = path.stat()
+    text = json.dumps([str(path.resolve()), status.st_size, status.st_mtime_ns, norm, settings.model_dump(mode="json")])
+    return folder / f"{path.stem}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.npz"
+
+
+def prepare(
+    files: Sequence[Path],
+    *,
+    sample: str,
+    folder: Path,
+    settings: Preparation,
+    norm: float,
+    workers: int,
+    size: int,
+    finished: Callable[[Path, int, int], None],
+) -> Prepared:
+    """Make the ntuples of one sample.
+
+    Args:
+        files: NanoAOD files.
+        sample: Name of the trees.
+        folder: Of the output.
+        settings: Branches, selection, variations.
+        norm: Multiplies the column ``norm``.
+        workers: Input files at a time.
+        size: Events in memory at a time, in each worker.
+        finished: Told of every finished file: its path, how many are done, how many there are.
+    """
+    parts = {path: part_path(folder / f"{sample}.parts", path, settings, norm) for path in files}
+    missing = [path for path in files if not parts[path].is_file()]
+    done = resumed = len(files) - len(missing)
+    for path in _in_parallel(missing, parts, settings, norm, workers, size):
+        done += 1
+        finished(path, done, len(files))
+    output = folder / f"{sample}.root"
+    rows, flow = _merge(output, sample, [parts[path] for path in files])
+    return Prepared(output, rows, flow, resumed)
+
+
+def _in_parallel(
+    files: list[Path], parts: dict[Path, Path], settings: Preparation, norm: float, workers: int, size: int
+) -> Iterator[Path]:
+    """Process files, and yield each as it is finished."""
+    if workers == 1 or len(files) < 2:
+        for path in files:
+            process_file(path, parts[path], settings, norm, size)
+            yield path
+        return
+    # Not forked: uproot's threads would not survive it.
+    with ProcessPoolExecutor(min(workers, len(files)), mp_context=get_context("spawn")) as pool:
+        waiting = {pool.submit(process_file, path, parts[path], settings, norm, size): path for path in files}
+        try:
+            for future in as_completed(waiting):
+                future.result()
+                yield waiting[future]
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _merge(output: Path, sample: str, parts: Sequence[Path]) -> tuple[dict[str, int], CutFlow]:
+    """Write the trees, one input file after the other."""
+    import uproot
+
+    rows: dict[str, int] = {}
+    flow: CutFlow | None = None
+    temporary = output.with_suffix(".tmp.root")
+    with uproot.recreate(temporary) as file:
+        for part in parts:
+            with np.load(part) as stored:
+                values = json.loads(str(stored["cut_flow"]))
+                added = CutFlow(**{key: tuple(value) for key, value in values.items()})
+                flow = added if flow is None else flow + added
+                tables: dict[str, Table] = {}
+                for key in stored.files:
+                    if key != "cut_flow":
+                        suffix, _, name = key.partition("/")
+                        tables.setdefault(sample + suffix, {})[name] = stored[key]
+            for name, table in tables.items():
+                if name not in rows:
+                    file.mktree(name, {key: values.dtype for key, values in table.items()})
+                file[name].extend(table)
+                rows[name] = rows.get(name, 0) + len(table["nJets"])
+    temporary.replace(output)
+    assert flow is not None
+    return rows, flow

@@ -1,0 +1,130 @@
+"""Object and event selection, with the cut flow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import awkward as ak
+import numpy as np
+from numpy.typing import NDArray
+
+from inferno_cli.config import ObjectCuts, Selection
+from inferno_cli.prepare.kinematics import Array, nearest
+
+ALL = "all events"
+
+
+@dataclass(frozen=True)
+class CutFlow:
+    """How many events are left after each cut, applied one after the other.
+
+    Attributes:
+        cuts: Names, in order; the first is every event.
+        events: Numbers of events, shape (n_cuts,).
+        weights: Sums of their weights, shape (n_cuts,).
+    """
+
+    cuts: tuple[str, ...]
+    events: tuple[int, ...]
+    weights: tuple[float, ...]
+
+    def __add__(self, other: CutFlow) -> CutFlow:
+        """Cut flow of both sets of events."""
+        if self.cuts != other.cuts:
+            raise ValueError(f"cut flows of different selections: {self.cuts} and {other.cuts}")
+        return CutFlow(
+            self.cuts,
+            tuple(a + b for a, b in zip(self.events, other.events, strict=True)),
+            tuple(a + b for a, b in zip(self.weights, other.weights, strict=True)),
+        )
+
+    def scaled(self, factor: float) -> CutFlow:
+        """Return the same with every weight multiplied."""
+        return CutFlow(self.cuts, self.events, tuple(factor * weight for weight in self.weights))
+
+    def lines(self, title: str) -> Iterable[str]:
+        """Yield the rows of a table: the cut, events left, and their share of the cut before."""
+        width = max(map(len, (*self.cuts, title)))
+        yield f"{title:<{width}}  {'events':>10}  {'of before':>9}  {'weighted':>12}"
+        before = self.events[0]
+        for cut, number, weight in zip(self.cuts, self.events, self.weights, strict=True):
+            share = f"{number / before:9.1%}" if before else f"{'-':>9}"
+            yield f"{cut:<{width}}  {number:>10}  {share}  {weight:>12.6g}"
+            before = number
+
+
+@dataclass(frozen=True)
+class Selected:
+    """Events that pass, with their selected objects.
+
+    Attributes:
+        rows: Which of the events pass, shape (n_selected,).
+        tau: The tau of each, shape (n_selected,).
+        jets: Its jets, the tau removed, by falling pT, shape (n_selected, var).
+        met: Its missing transverse momentum.
+        cut_flow: What every cut left.
+    """
+
+    rows: NDArray[np.int64]
+    tau: Array
+    jets: Array
+    met: Array
+    cut_flow: CutFlow
+
+
+def passing(objects: Array, cuts: ObjectCuts) -> Array:
+    """Objects inside an acceptance, shape (n_events, var)."""
+    return objects[(objects["pt"] > cuts.pt_min) & (np.abs(objects["eta"]) < cuts.eta_max)]
+
+
+def select(events: Array, selection: Selection, weight: NDArray[np.float64] | None = None) -> Selected:
+    """Select tau + jets events.
+
+    Args:
+        events: Identified objects of each event: ``jets`` (pt, eta, phi, mass, tagged), ``taus`` (with charge),
+            ``electrons``, ``muons``, each of shape (n_events, var), and ``met`` (pt, phi) of shape (n_events,).
+        selection: Thresholds and counts.
+        weight: For the cut flow, shape (n_events,); 1 by default.
+    """
+    cuts = selection.jets
+    taus = passing(events["taus"], selection.taus)
+    jets = passing(events["jets"], cuts)
+    jets = jets[nearest(jets, taus) > cuts.cleaning_radius]
+    jets = jets[ak.argsort(jets["pt"], axis=1, ascending=False, stable=True)]
+    low, high = selection.b_tags
+    tagged = ak.sum(jets["tagged"], axis=1)
+    n_leptons = ak.num(passing(events["electrons"], selection.electrons)) + ak.num(
+        passing(events["muons"], selection.muons)
+    )
+    steps = {
+        ALL: np.ones(len(events), dtype=bool),
+        f"one tau, pT > {selection.taus.pt_min:g}": ak.num(taus) == 1,
+        f"{cuts.lead_count} jets, pT > {cuts.lead_pt_min:g}": ak.sum(jets["pt"] > cuts.lead_pt_min, axis=1)
+        >= cuts.lead_count,
+        f"{cuts.count} jets, pT > {cuts.pt_min:g}": ak.num(jets) >= cuts.count,
+        "no electron or muon": n_leptons == 0,
+        f"MET > {selection.met_min:g}": events["met"]["pt"] > selection.met_min,
+    }
+    if (low, high) != (0, None):
+        steps[_tags(low, high)] = (tagged >= low) & (tagged <= (np.inf if high is None else high))
+    weight = np.ones(len(events)) if weight is None else weight
+    kept = np.ones(len(events), dtype=bool)
+    numbers, sums = [], []
+    for mask in steps.values():
+        kept &= ak.to_numpy(mask)
+        numbers.append(int(kept.sum()))
+        sums.append(float(weight[kept].sum()))
+    return Selected(
+        rows=np.flatnonzero(kept),
+        tau=ak.firsts(taus[kept]) if not kept.any() else taus[kept][:, 0],
+        jets=jets[kept],
+        met=events["met"][kept],
+        cut_flow=CutFlow(tuple(steps), tuple(numbers), tuple(sums)),
+    )
+
+
+def _tags(low: int, high: int | None) -> str:
+    if high is None:
+        return f"at least {low} b tags"
+    return f"{low} b tags" if low == high else f"{low} to {high} b tags"
