@@ -77,10 +77,10 @@ class Nuisance(Section):
                 raise ValueError(f"{field} names a parameter twice: {', '.join(names)}")
         extra = sorted(set(self.train) - set(self.fit))
         if extra:
-            raise ValueError(f"train has {', '.join(extra)}, which fit lacks")
+            raise ValueError(f"train has {', '.join(extra)}, which fit lacks; add it to fit or drop it from train")
         extra = sorted(set(self.unconstrained) - set(self.fit))
         if extra:
-            raise ValueError(f"unconstrained has {', '.join(extra)}, which fit lacks")
+            raise ValueError(f"unconstrained has {', '.join(extra)}, which fit lacks; add it to fit or drop it there")
         return self
 
 

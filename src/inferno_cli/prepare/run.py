@@ -55,7 +55,7 @@ def expand(patterns: Sequence[str]) -> tuple[Path, ...]:
         text = str(Path(pattern).expanduser())
         paths = [Path(text)] if Path(text).is_file() else [Path(item) for item in sorted(glob(text, recursive=True))]  # noqa: PTH207
         if not paths:
-            raise DatasetFileError(f"no file matches {pattern!r}. Fix files")
+            raise DatasetFileError(f"no file matches {pattern!r}. Fix files=[PATH,...]: ROOT files or globs")
         found |= dict.fromkeys(paths)
     return tuple(found)
 
