@@ -223,8 +223,6 @@ def _translated(error: Exception, step: str) -> ConfigError:
     if "Could not find" in first and options:
         wanted = first.partition("Could not find '")[2].rstrip("'").rsplit("/", 1)[-1]
         return ConfigError(f"{first}{closest(wanted, options)}")
-    if first.startswith("Interpolation key 'study."):
-        return ConfigError(f"{first}: study.scale is quick or full")
     if first.startswith("Ambiguous value"):
         return ConfigError(f"{first}: add -m to sweep over the values, or write a list as 'key=[a,b]'")
     if first.startswith("Error parsing override"):
