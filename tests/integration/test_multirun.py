@@ -99,6 +99,11 @@ def test_a_job_has_its_parameters_metrics_tags_and_artifacts(four: Sweep) -> Non
     assert tags["dataset_checksum"] == results.dataset_checksum
     assert (tags["seed"], tags["code_version"]) == ("1", results.code_version)
     assert results.training is not None
+    mu = results.parameters["mu"]
+    assert mu.minos is not None
+    described = tags["mlflow.note.content"].splitlines()
+    assert described[0].startswith(f"**mu = {mu.bestfit:.3f}**, {mu.minos[0]:+.3f} / {mu.minos[1]:+.3f} (MINOS), ±")
+    assert "INFERNO on synthetic, Asimov data" in described
     curve = four.client.get_metric_history(job.info.run_id, "validation/sigma_mu_hard")
     expected_curve = [(step, x) for step, x in enumerate(results.training.sigma_mu_hard) if x is not None]
     assert [(point.step, point.value) for point in curve] == expected_curve
@@ -168,6 +173,10 @@ def test_comparison_of_a_sweep_goes_to_its_parent_run(four: Sweep) -> None:
     assert published == [20.48, 17.61, 18.82, 16.55, 15.531]  # of the first pair of widths, that of the runs
     stored = {Path(item.path).name for item in four.client.list_artifacts(parent.info.run_id, "compare")}
     assert stored == {path.name for path in page.parent.iterdir()}
+    described = parent.data.tags["mlflow.note.content"].splitlines()
+    (bce,) = [line for line in described if line.startswith("| BCE | 2 |")]
+    assert f"{(hesse[0] + hesse[1]) / 2:.3f} [{min(hesse):.3f}, {max(hesse):.3f}]" in bce
+    assert any(line.startswith("| ") and "20.48" in line for line in described)  # published
 
 
 def test_comparison_of_nothing_is_one_message(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from inferno_cli.report.comparison import Comparison
 from inferno_cli.report.comparison_page import PAGE, write_comparison
 from inferno_cli.report.comparison_tables import show_comparison
+from inferno_cli.report.headline import comparison_headline, headline
 from inferno_cli.report.plots import draw
 from inferno_cli.report.records import fit_records
 from inferno_cli.report.results import (
@@ -25,9 +26,11 @@ __all__ = [
     "TrainingRecord",
     "bin_records",
     "closing_line",
+    "comparison_headline",
     "draw",
     "finite",
     "fit_records",
+    "headline",
     "show",
     "show_comparison",
     "summary",

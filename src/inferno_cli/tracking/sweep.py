@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 _PARENT = "mlflow_parent.json"
 _FAILED = "mlflow_failed"
 _NAME_LENGTH = 250
+DESCRIPTION = "mlflow.note.content"
+"""The tag in which MLflow keeps the description of a run."""
 
 
 class SweepCallback(Callback):
@@ -88,8 +90,8 @@ def end_parent(folder: Path, status: str) -> None:
         log.warning("%s", error)
 
 
-def log_to_parent(folder: Path, files: Sequence[Path], where: str) -> str | None:
-    """Copy files to the parent run of the multirun in ``folder``.
+def log_to_parent(folder: Path, files: Sequence[Path], where: str, description: str) -> str | None:
+    """Copy files to the parent run of the multirun in ``folder``, and describe it in Markdown.
 
     Returns:
         The store, or None where the multirun has no parent run.
@@ -104,6 +106,8 @@ def log_to_parent(folder: Path, files: Sequence[Path], where: str) -> str | None
     for file in files:
         with store.calls(f"copy {file}"):
             store.client.log_artifact(found["run_id"], str(file), artifact_path=where)
+    with store.calls("describe the parent run"):
+        store.client.set_tag(found["run_id"], DESCRIPTION, description)
     return shown(store.uri)
 
 

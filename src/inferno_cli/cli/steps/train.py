@@ -54,7 +54,7 @@ def run(config: TrainConfig, composed: Any) -> None:
     """
     from omegaconf import OmegaConf
 
-    from inferno_cli import tracking
+    from inferno_cli import report, tracking
     from inferno_cli.cli import status
     from inferno_cli.cli.provenance import Job, code_version
 
@@ -87,11 +87,10 @@ def run(config: TrainConfig, composed: Any) -> None:
                 [{name: x for name, x in epoch.items() if x is not None} for epoch in results.training.history]
             )
         logged.metrics(results.metrics())
+        logged.describe(report.headline(results))
         logged.artifacts([config_path])
         for folder, paths in files.items():
             logged.artifacts(paths, folder or None)
-    from inferno_cli import report
-
     status.Status("finished", point).write(job.folder)
     report.show(results)
     sys.stdout.write(_closing_line(job.folder))
