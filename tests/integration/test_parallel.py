@@ -90,9 +90,7 @@ def test_slurm_is_asked_for_what_the_launcher_says(tmp_path: Path, monkeypatch: 
 @pytest.mark.parametrize(
     ("launcher", "extra"), [("joblib", "parallel"), ("submitit_local", "batch"), ("submitit_slurm", "batch")]
 )
-def test_without_the_plugin_it_says_what_to_install(
-    launcher: str, extra: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_the_plugin_it_says_what_to_install(launcher: str, extra: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from hydra.core.config_store import ConfigStore
     from hydra.core.plugins import Plugins
 

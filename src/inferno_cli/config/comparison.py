@@ -34,6 +34,7 @@ class ReferenceRow(Section):
     values: dict[str, Finite | tuple[Finite, Finite]]
     """Numbers by column, or [number, spread]."""
     label: str = ""
+    """What the row is called in tables."""
     source: str = ""
     """Where the number is from; empty: as the whole reference."""
 
@@ -58,8 +59,11 @@ class Reference(Section):
     """Published numbers."""
 
     name: str
+    """What it is called."""
     source: str = ""
+    """Where the numbers are from."""
     note: str = ""
+    """What has to be said with them."""
     rows: tuple[ReferenceRow, ...] = ()
 
 

@@ -24,9 +24,9 @@ def headline(results: Results) -> str:
         errors.append(f"±{mu.hesse:.{digits}f} (HESSE)")
     if results.stat_only is not None:
         errors.append(f"±{results.stat_only.mu.hesse:.{digits}f} (statistical alone)")
-    lines = [f"**mu = {mu.bestfit:z.{digits}f}**, {', '.join(errors)}", title(results)]
-    if results.label:
-        lines.append(f"**{results.label}**")
+    # MLflow folds a description after some three lines; what must be said with every number comes before.
+    what = f"{title(results)}. **{results.label}**" if results.label else title(results)
+    lines = [f"**mu = {mu.bestfit:z.{digits}f}**, {', '.join(errors)}", what]
     if results.significance is not None:
         lines.append(f"significance: {significance_text(results.significance, results.data)}")
     if results.sigma_s is not None:

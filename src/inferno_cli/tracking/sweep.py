@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 _PARENT = "mlflow_parent.json"
 _FAILED = "mlflow_failed"
 _NAME_LENGTH = 250
+_NOT_NAMED = ("output_dir=", "tracking", "report", "export=", "reuse=", "hydra", "trainer.progress", "fit.progress")
 DESCRIPTION = "mlflow.note.content"
 """The tag in which MLflow keeps the description of a run."""
 
@@ -118,11 +119,12 @@ def _lock(folder: Path) -> FileLock:
 
 
 def _name(folder: Path) -> str:
-    """Return the overrides of the sweep, which Hydra's sweepers save before the first job."""
+    """Return the overrides of the sweep that say what it measures; Hydra's sweepers save them before the first job."""
     import yaml
 
     try:
         saved = yaml.safe_load((folder / "multirun.yaml").read_text(encoding="utf-8"))
-        return " ".join(saved["hydra"]["overrides"]["task"])[:_NAME_LENGTH] or folder.name
+        said = [text for text in saved["hydra"]["overrides"]["task"] if not text.lstrip("+").startswith(_NOT_NAMED)]
+        return " ".join(said)[:_NAME_LENGTH] or folder.name
     except (OSError, KeyError, TypeError, yaml.YAMLError):
         return folder.name
