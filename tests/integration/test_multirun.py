@@ -4,58 +4,17 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from inferno_cli.report import Results
-from integration.conftest import FEW_EVENTS, FIT_ONLY_MU, QUICK, Outcome, comparable, inferno, succeed
-
-POINT = ("+experiment=synthetic", *QUICK, *FEW_EVENTS, *FIT_ONLY_MU, "tracking=mlflow")
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """A finished multirun and its store."""
-
-    outcome: Outcome
-    folder: Path
-    uri: str
-    experiment: str
-
-    @property
-    def client(self) -> Any:
-        from mlflow import MlflowClient
-
-        return MlflowClient(tracking_uri=self.uri)
-
-    @property
-    def runs(self) -> list[Any]:
-        client = self.client
-        (experiment,) = [x for x in client.search_experiments() if x.name == self.experiment]
-        return list(client.search_runs([experiment.experiment_id], order_by=["attributes.start_time ASC"]))
-
-    @property
-    def parents(self) -> list[Any]:
-        return [run for run in self.runs if "mlflow.parentRunId" not in run.data.tags]
-
-    @property
-    def jobs(self) -> list[Any]:
-        return [run for run in self.runs if "mlflow.parentRunId" in run.data.tags]
-
-    @property
-    def records(self) -> dict[int, Path]:
-        """The records by number of the job."""
-        return {int(path.parent.name): path for path in self.folder.glob("sweeps/*/*/*/results.json")}
+from integration.conftest import POINT, Sweep, comparable, four_runs, inferno, succeed
 
 
 @pytest.fixture(scope="module")
 def four(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
-    folder = tmp_path_factory.mktemp("four")
-    outcome = succeed("train", "-m", *POINT, "model=bce,inferno", "seed=1,2", f"output_dir={folder}")
-    return Sweep(outcome, folder, f"sqlite:///{folder}/mlflow.db", "inferno")
+    return four_runs(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
