@@ -75,7 +75,9 @@ def test_mlflow_compares_two_runs(driver: Any, sweep: Shown, address: str) -> No
 
     screenshots.show(driver, url, "Comparing 2 Runs", "model.kind", "mu/minos_width")
 
-    rows = driver.execute_script("return [...document.querySelectorAll('tr')].map(row => row.innerText.trim().split(/\\s+/))")
+    rows = driver.execute_script(
+        "return [...document.querySelectorAll('tr')].map(row => row.innerText.trim().split(/\\s+/))"
+    )
     assert ["model.kind", "bce", "inferno"] in rows
     (row,) = [row for row in rows if row[0] == "mu/minos_width"]
     assert [f"{float(cell):.3f}" for cell in row[1:3]] == metrics
