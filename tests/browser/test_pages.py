@@ -16,8 +16,18 @@ return boxes().filter(box => name && box != name && box.style.top == name.style.
 
 
 def severe(driver: Any) -> list[str]:
-    """Errors on the console since the last call."""
-    return [entry["message"] for entry in driver.get_log("browser") if entry["level"] == "SEVERE"]
+    """Errors on the console since the last call, of which the last is our own: what came before has arrived with it."""
+    import screenshots
+
+    found: list[str] = []
+
+    def arrived() -> bool:
+        found.extend(entry["message"] for entry in driver.get_log("browser") if entry["level"] == "SEVERE")
+        return any("the end" in message for message in found)
+
+    driver.execute_script("console.error('the end')")
+    screenshots.wait(arrived, "the console")
+    return [message for message in found if "the end" not in message]
 
 
 def test_the_page_of_the_comparison_shows_its_figures(driver: Any, sweep: Shown) -> None:
