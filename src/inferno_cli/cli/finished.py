@@ -11,6 +11,7 @@ from inferno_cli.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
     from inferno_cli.report import Results
+    from inferno_cli.training import Statistic
 
 CONFIG_FILE = "config.yaml"
 
@@ -65,3 +66,17 @@ class FinishedRun:
         if results.training is None or results.bins is None:
             raise RunError(f"{folder} is a fit without a network. Fix run=FOLDER: that of a run of `inferno train`")
         return cls(folder, config, results)
+
+    def statistic(self) -> Statistic:
+        """Load its network with its final bins.
+
+        Raises:
+            RunError: If the checkpoint is missing, damaged, or not of this run.
+        """
+        from inferno_cli.training import Statistic
+
+        bins, training = self.results.bins, self.results.training
+        assert bins is not None
+        assert training is not None
+        groups = tuple(item.merged_from for item in bins)
+        return Statistic.load(self.folder, self.config, groups, training.best_epoch)

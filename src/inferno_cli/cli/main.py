@@ -51,6 +51,7 @@ def usage() -> str:
             "  inferno train -m +experiment=top11004 +sweep=bins",
             "  inferno fit workspace=outputs/.../workspace.json fit=data",
             "  inferno predict run=outputs/runs/DATE/TIME",
+            "  inferno explain run=outputs/runs/DATE/TIME",
             "  inferno compare runs=outputs/sweeps/DATE/TIME",
             "  inferno prepare sample=TTJets_signal files=[nanoaod/*.root]",
             "  inferno ui",

@@ -8,6 +8,7 @@ from inferno_cli.config.measurement import Measurement, Morph
 from inferno_cli.config.prepare import Branches, ObjectBranches, Preparation, PrepareConfig
 from inferno_cli.config.schema import (
     Binning,
+    ExplainConfig,
     Fit,
     FitConfig,
     Likelihood,
@@ -43,6 +44,7 @@ __all__ = [
     "Curve",
     "Dataset",
     "Effect",
+    "ExplainConfig",
     "Fit",
     "FitConfig",
     "FreeNormalisation",

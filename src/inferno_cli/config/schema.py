@@ -341,6 +341,25 @@ class PredictConfig(Section):
     overwrite: bool
 
 
+class ExplainConfig(Section):
+    """``inferno explain``: what the network of a finished run learnt."""
+
+    run: str
+    """Folder of the run."""
+    output: str | None
+    """Folder of the tables and plots; null: ``explain`` in the folder of the run."""
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    repeats: Annotated[int, Field(ge=1)]
+    """Shuffles of each feature."""
+    pairs: Annotated[int, Field(ge=0)]
+    """Pairs of the most important features over which the bins are drawn."""
+    cells: Annotated[int, Field(ge=2, le=200)]
+    """Along each axis of such a plot."""
+    report: Report
+    track: bool
+    """Log everything to the MLflow run of the run, where there is one."""
+
+
 class UiConfig(Step):
     """``inferno ui``: MLflow's pages on the store."""
 

@@ -3,6 +3,16 @@
 from inferno_cli.report.comparison import Comparison
 from inferno_cli.report.comparison_page import PAGE, write_comparison
 from inferno_cli.report.comparison_tables import show_comparison
+from inferno_cli.report.explanation import (
+    EXPLANATION_FILE,
+    Explanation,
+    ImportanceRecord,
+    ResponseRecord,
+    by_importance,
+    compositions,
+    show_explanation,
+)
+from inferno_cli.report.explanation_plots import Slice, draw_explanation
 from inferno_cli.report.plots import draw
 from inferno_cli.report.records import fit_records
 from inferno_cli.report.results import (
@@ -17,19 +27,28 @@ from inferno_cli.report.table import closing_line, show, summary
 from inferno_cli.report.yields import write_yields
 
 __all__ = [
+    "EXPLANATION_FILE",
     "PAGE",
     "RESULTS_FILE",
     "Comparison",
+    "Explanation",
+    "ImportanceRecord",
     "PoiVarianceRecord",
+    "ResponseRecord",
     "Results",
+    "Slice",
     "TrainingRecord",
     "bin_records",
+    "by_importance",
     "closing_line",
+    "compositions",
     "draw",
+    "draw_explanation",
     "finite",
     "fit_records",
     "show",
     "show_comparison",
+    "show_explanation",
     "summary",
     "write_comparison",
     "write_yields",

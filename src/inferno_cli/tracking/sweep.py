@@ -20,7 +20,8 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 
 from inferno_cli.errors import TrackingError
-from inferno_cli.tracking.store import LOCK_TIMEOUT, Store, connect, shown
+from inferno_cli.tracking.afterwards import log_files
+from inferno_cli.tracking.store import LOCK_TIMEOUT, Store, connect
 
 if TYPE_CHECKING:
     from filelock import FileLock
@@ -97,14 +98,7 @@ def log_to_parent(folder: Path, files: Sequence[Path], where: str) -> str | None
     Raises:
         TrackingError: If the store cannot be reached or written.
     """
-    if not (folder / _PARENT).exists():
-        return None
-    found = json.loads((folder / _PARENT).read_text(encoding="utf-8"))
-    store = connect(found["uri"])
-    for file in files:
-        with store.calls(f"copy {file}"):
-            store.client.log_artifact(found["run_id"], str(file), artifact_path=where)
-    return shown(store.uri)
+    return log_files(folder / _PARENT, files, where)
 
 
 def _lock(folder: Path) -> FileLock:

@@ -80,6 +80,7 @@ def run(config: TrainConfig, composed: Any) -> None:
         tags=tags,
         sweep_folder=job.sweep,
     ) as logged:
+        logged.remember(job.folder)
         results, files = pipeline(config, job.folder, version)
         logged.tags({"dataset_checksum": results.dataset_checksum, "label": results.label or "none"})
         if results.training is not None:
