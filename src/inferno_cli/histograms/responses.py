@@ -68,21 +68,20 @@ def responses(
         change = value - 1
         return _Change(change * nominal[name], change**2 * squares[name], change * squares[name])
 
-    found = []
-    for parameter in measurement.parameters[1:]:
-        step = steps.get(parameter, 1.0)
-        pairs: dict[str, tuple[_Change, _Change]] = {}
+    def of_sample(parameter: str, name: str, step: float) -> tuple[_Change, _Change]:
         if parameter in measurement.free:
-            pairs = {name: (factor(name, 1 + step), factor(name, 1 - step)) for name in measurement.free[parameter]}
-        elif parameter in measurement.normalisation:
-            for name, (up, down) in measurement.normalisation[parameter].items():
-                pairs[name] = factor(name, up), factor(name, down)
-        else:
-            for name, morph in measurement.shapes[parameter].items():
-                varied = templates.varied[parameter, name]
-                sides = zip(varied, _moments(*events[name], morph, templates.n_bins), strict=True)
-                up, down = (_Change(values - nominal[name], *moments) for values, moments in sides)
-                pairs[name] = up, down
+            return factor(name, 1 + step), factor(name, 1 - step)
+        if parameter in measurement.normalisation:
+            up_factor, down_factor = measurement.normalisation[parameter][name]
+            return factor(name, up_factor), factor(name, down_factor)
+        moments = _moments(*events[name], measurement.shapes[parameter][name], templates.n_bins)
+        up, down = (values - nominal[name] for values in templates.varied[parameter, name])
+        return _Change(up, *moments[0]), _Change(down, *moments[1])
+
+    found = []
+    for parameter, touched in {**measurement.free, **measurement.normalisation, **measurement.shapes}.items():
+        step = steps.get(parameter, 1.0)
+        pairs = {name: of_sample(parameter, name, step) for name in touched}
         total = _sum([up for up, _ in pairs.values()]), _sum([down for _, down in pairs.values()])
         rows = {TOTAL: (total, templates.nominal.sum(axis=0), templates.variance.sum(axis=0))}
         rows |= {name: (pair, nominal[name], squares[name]) for name, pair in pairs.items()}
@@ -112,10 +111,10 @@ def _moments(sample: Sample, bins: Bins, morph: Morph, n_bins: int) -> list[tupl
     bound.
     """
     nominal, home = sample.weights[0], bins[sample.view[0]]
-    squares = np.bincount(home, nominal**2, n_bins)
-    sides = []
+    squares = np.asarray(np.bincount(home, nominal**2, n_bins), dtype=np.float64)
+    sides: list[tuple[FloatArray, FloatArray]] = []
     for direction in DIRECTIONS:
-        members = []
+        members: list[tuple[FloatArray, FloatArray]] = []
         for label in morph.members:
             row = sample.variations.index(Variation(label, direction))
             # One standard deviation is c (k u - n) of the weights u and n: see histograms.morph.
@@ -124,5 +123,7 @@ def _moments(sample: Sample, bins: Bins, morph: Morph, n_bins: int) -> list[tupl
             stays = place == home
             both = np.bincount(home[stays], (varied * nominal)[stays], n_bins)
             members.append((c**2 * (np.bincount(place, varied**2, n_bins) - 2 * both + squares), c * (both - squares)))
-        sides.append(members[0] if len(members) == 1 else (np.max([d2 for d2, _ in members], axis=0), np.zeros(n_bins)))
+        sides.append(
+            members[0] if len(members) == 1 else (np.max([d2 for d2, _ in members], axis=0), np.zeros_like(squares))
+        )
     return sides

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from inferno_cli.errors import OutputError
 from inferno_cli.histograms import TOTAL, BinMap
-from inferno_cli.report.canvas import ACCENT, SIGNAL, STYLE, labelled_figure, short
+from inferno_cli.report.canvas import ACCENT, SIGNAL, STYLE, labelled_figure, safe, short
 from inferno_cli.report.explanation import Explanation, ResponseRecord
 from inferno_cli.report.stacks import OTHER, OTHER_COLOUR, SAMPLE_COLOURS
 
@@ -78,7 +77,7 @@ def draw_explanation(
     with matplotlib.style.context(["default", STYLE]):
         for stem, figure in _figures(explanation, maps, slices, signal):
             for suffix in formats:
-                path = folder / f"{re.sub(r'[^\w.-]+', '_', stem)}.{suffix}"
+                path = folder / f"{safe(stem)}.{suffix}"
                 try:
                     figure.savefig(path)
                 except OSError as error:

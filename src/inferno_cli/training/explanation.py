@@ -151,12 +151,12 @@ def shuffled(sample: Sample, column: int, rng: np.random.Generator) -> Sample:
     there = np.zeros(sample.features.shape[:2], dtype=np.bool_)
     for row, view in enumerate(sample.view):
         there[view] |= sample.weights[row] != 0
-    everywhere = there.all(axis=0)
+    everywhere: NDArray[np.bool_] = there.all(axis=0)
     parts, others = [np.flatnonzero(everywhere)], np.flatnonzero(~everywhere)
     if len(others):
         _, kind = np.unique(there[:, others], axis=1, return_inverse=True)
-        parts += [others[kind == number] for number in range(kind.max() + 1)]
-    order = np.arange(there.shape[1])
+        parts += [others[kind == number] for number in range(int(kind.max()) + 1)]
+    order = np.empty(len(everywhere), dtype=np.intp)
     for rows in parts:
         order[rows] = rng.permutation(rows)
     features = sample.features.copy()
