@@ -21,13 +21,20 @@ COLOURS = ("#3f90da", "#bd1f01", "#717581", "#94a4a2", "#832db6", "#a96b59", "#e
 FIXED = {"bce": COLOURS[0], "inferno": COLOURS[1], "optimal": COLOURS[2]}
 MAX_CURVES = 12
 """In one figure; beyond that the first are drawn, and it is said."""
-WIDTHS = {"width": r"width of the MINOS interval of $\mu$", "sigma_s": r"$\sigma(s)$"}
+WIDTHS = {
+    "width": r"width of the MINOS interval of $\mu$",
+    "sigma_s": r"$\sigma(s)$",
+    "relative_error_s": r"$\sigma(s) / s$",
+}
+YIELD = "dataset.yields.signal"
 
 
 def figures(comparison: Comparison) -> Iterator[tuple[str, Figure]]:
     """Yield the name and the figure of everything that the runs have."""
     for quantity in WIDTHS:
-        if any(quantity in row.values for row in comparison.rows if not row.source):
+        # Of one signal yield, sigma(s) / s says what sigma(s) does.
+        known = quantity != "relative_error_s" or YIELD in comparison.keys
+        if known and any(quantity in row.values for row in comparison.rows if not row.source):
             yield from _widths(comparison, quantity)
     points = [point for point in comparison.points if point.jobs]
     for name, draw in (("scans", _scans), ("training", _training), ("templates", _templates)):

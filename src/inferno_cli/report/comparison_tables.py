@@ -19,7 +19,17 @@ from inferno_cli.report.table import MODEL_NAMES
 
 SCHEMA = "inferno_cli/comparison/1"
 NAMES = {**MODEL_NAMES, "optimal": "optimal"}
-ON_TERMINAL = ("minos_down", "minos_up", "width", "hesse", "stat_only", "significance", "sigma_s", "bound_s")
+ON_TERMINAL = (
+    "minos_down",
+    "minos_up",
+    "width",
+    "hesse",
+    "stat_only",
+    "significance",
+    "sigma_s",
+    "relative_error_s",
+    "bound_s",
+)
 """A terminal is narrow; the files have every column."""
 
 

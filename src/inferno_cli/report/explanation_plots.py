@@ -204,15 +204,20 @@ def _response(explanation: Explanation, rows: Sequence[ResponseRecord]) -> Figur
     bins, edges = np.arange(n_bins), np.arange(n_bins + 1) - 0.5
     for axes, item in zip(panels, rows, strict=True):
         for values, errors, shift, colour, label in (
-            (item.up, item.up_error, -0.08, SIGNAL, f"up by {item.step:.3g}"),
-            (item.down, item.down_error, 0.08, ACCENT, f"down by {item.step:.3g}"),
+            (item.up, item.up_error, -0.08, SIGNAL, "up"),
+            (item.down, item.down_error, 0.08, ACCENT, "down"),
         ):
             axes.stairs(_column(values), edges, baseline=None, color=colour, linewidth=1.4, label=label)
             axes.errorbar(bins + shift, _column(values), _column(errors), fmt="none", color=colour, linewidth=1.2)
         axes.axhline(0, color="black", linewidth=0.8)
         axes.set_title(item.sample, size=9, weight="bold", pad=3)
         axes.set_ylabel("%")
-    panels[0].set_title(f"{rows[0].parameter}: change of the yield; {rows[0].sample}", size=9, weight="bold", pad=3)
+    panels[0].set_title(
+        f"{rows[0].parameter}: change of the yield at one standard deviation; {rows[0].sample}",
+        size=9,
+        weight="bold",
+        pad=3,
+    )
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2)
     _bins(panels[-1], n_bins)

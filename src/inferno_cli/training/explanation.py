@@ -151,7 +151,7 @@ def shuffled(sample: Sample, column: int, rng: np.random.Generator) -> Sample:
     there = np.zeros(sample.features.shape[:2], dtype=np.bool_)
     for row, view in enumerate(sample.view):
         there[view] |= sample.weights[row] != 0
-    everywhere: NDArray[np.bool_] = there.all(axis=0)
+    everywhere = np.asarray(there.all(axis=0))
     parts, others = [np.flatnonzero(everywhere)], np.flatnonzero(~everywhere)
     if len(others):
         _, kind = np.unique(there[:, others], axis=1, return_inverse=True)

@@ -88,7 +88,8 @@ def run(config: TrainConfig, composed: Any) -> None:
                 [{name: x for name, x in epoch.items() if x is not None} for epoch in results.training.history]
             )
         logged.metrics(results.metrics())
-        logged.artifacts([config_path])
+        overrides = job.folder / ".hydra" / "overrides.yaml"
+        logged.artifacts([config_path, *([overrides] if overrides.is_file() else [])])
         for folder, paths in files.items():
             logged.artifacts(paths, folder or None)
     from inferno_cli import report
