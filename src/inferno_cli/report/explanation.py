@@ -24,7 +24,7 @@ EXPLANATION_FILE = "explain.json"
 
 
 class ImportanceRecord(Record):
-    """One feature: sigma(mu) when it is shuffled among the events of each sample.
+    """One feature: sigma(mu) when every event has that of another event, of any sample, the same in all variations.
 
     Null: the shuffled events cannot constrain the parameters any more, infinitely bad.
     """

@@ -127,7 +127,7 @@ def _importance(explanation: Explanation) -> Figure:
     axes.set_xlabel(
         rf"change of $\sigma(\mu)$ = {explanation.sigma_mu:.4g} (%); median and range of {explanation.repeats} shuffles"
     )
-    axes.set_title("importance: one feature shuffled among the events of each sample")
+    axes.set_title("importance: one feature shuffled among all events")
     return figure
 
 

@@ -1,9 +1,10 @@
 """What a trained statistic learnt: the worth of each feature, and its bins over planes of features.
 
-A feature is shuffled among the events of each sample, and the fit is done again in closed form. An event keeps its
-row in every variation, and takes the feature of one and the same other event in all of them: so what a systematic
-changes is still the difference of paired events, and not noise. An event that a variation loses or gains has no
-features there; such events are shuffled among those that are in the same variations.
+A feature is shuffled: every event takes that of another event, of any sample, as often as the nominal expectation
+has it. So it tells nothing of the sample, and has the distribution of the expected data in all of them. (Within one
+sample it would keep the sample's own distribution, and a network that sees nothing else would not notice.) An event
+takes it from one and the same nominal event in every variation: so the systematics do not move it, and what they
+change in the other features still is the difference of paired events, not noise.
 """
 
 from __future__ import annotations
@@ -106,7 +107,7 @@ class Explainer:
 
     @torch.no_grad()
     def worth(self, feature: str, repeats: int, seed: int) -> Worth:
-        """Shuffle a feature, several times.
+        """Shuffle a feature, several times, and fit.
 
         Args:
             feature: Its name.
@@ -116,10 +117,7 @@ class Explainer:
         column = self.statistic.features.index(feature)
         sigma, n_bins = [], []
         for repeat in range(repeats):
-            samples = [
-                shuffled(sample, column, generator(seed, f"explain {feature} {repeat} {sample.name}"))
-                for sample in self.samples
-            ]
+            samples = shuffled(self.samples, column, generator(seed, f"explain {feature} {repeat}"))
             templates = self.templates(samples)
             n_bins.append(templates.n_bins)
             try:
@@ -146,19 +144,22 @@ class Explainer:
         return Plane((x_name, y_name), x, y, points, found.bin.reshape(len(x), len(y)))
 
 
-def shuffled(sample: Sample, column: int, rng: np.random.Generator) -> Sample:
-    """Return a sample with one feature permuted among its events, in the same way in every variation."""
-    there = np.zeros(sample.features.shape[:2], dtype=np.bool_)
-    for row, view in enumerate(sample.view):
-        there[view] |= sample.weights[row] != 0
-    everywhere = np.asarray(there.all(axis=0))
-    parts, others = [np.flatnonzero(everywhere)], np.flatnonzero(~everywhere)
-    if len(others):
-        _, kind = np.unique(there[:, others], axis=1, return_inverse=True)
-        parts += [others[kind == number] for number in range(int(kind.max()) + 1)]
-    order = np.empty(len(everywhere), dtype=np.intp)
-    for rows in parts:
-        order[rows] = rng.permutation(rows)
-    features = sample.features.copy()
-    features[:, :, column] = features[:, order, column]
-    return replace(sample, features=features)
+def shuffled(samples: Sequence[Sample], column: int, rng: np.random.Generator) -> list[Sample]:
+    """Return the samples with one feature of every event from another event, the same in every variation.
+
+    Args:
+        samples: Event tables.
+        column: Number of the feature.
+        rng: Source of the random order.
+    """
+    known = np.concatenate([sample.features[sample.view[0], :, column] for sample in samples])
+    expected = np.cumsum(np.concatenate([sample.weights[0].clip(min=0) for sample in samples]))
+    found = []
+    for sample in samples:
+        # Equal steps through the expected events, in random order: the distribution is the same in every sample.
+        steps = (np.arange(len(sample.group)) + rng.random()) / len(sample.group)
+        source = np.searchsorted(expected, steps * expected[-1], side="right").clip(max=len(known) - 1)
+        features = sample.features.copy()
+        features[:, :, column] = known[rng.permutation(source)]
+        found.append(replace(sample, features=features))
+    return found
