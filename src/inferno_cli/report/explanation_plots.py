@@ -234,7 +234,9 @@ def _colours(n_bins: int) -> tuple[Colormap, BoundaryNorm]:
 def _slices(explanation: Explanation, slices: Sequence[Slice]) -> Figure:
     n_bins = len(explanation.bins)
     colours, norm = _colours(n_bins)
-    figure = _figure(explanation, width=2.75 * len(slices) + 1.3, height=3.6)
+    known = slices[0].signal_share is not None
+    said = explanation.title + ("; white lines: share of signal, from the exact densities" if known else "")
+    figure = labelled_figure(explanation.label, said, width=2.75 * len(slices) + 1.1, height=3.6)
     panels = figure.subplots(1, len(slices), sharey=True, squeeze=False)[0]
     for axes, item in zip(panels, slices, strict=True):
         image = axes.pcolormesh(item.x, item.y, item.bin.T, cmap=colours, norm=norm, rasterized=True)
@@ -245,13 +247,7 @@ def _slices(explanation: Explanation, slices: Sequence[Slice]) -> Figure:
         axes.set_title(item.title, size=9)
         axes.set_xlabel(item.features[0])
     panels[0].set_ylabel(item.features[1])
-    _bar(
-        figure,
-        image,
-        panels,
-        n_bins,
-        "fitted bin" + (", lines: share of signal" if item.signal_share is not None else ""),
-    )
+    _bar(figure, image, panels, n_bins, "bin, as fitted")
     return figure
 
 
@@ -266,7 +262,7 @@ def _map(explanation: Explanation, item: BinMap) -> Figure:
     left, right = figure.subplots(1, 2, sharey=True)
     image = left.pcolormesh(item.x_edges, item.y_edges, item.common.T, cmap=colours, norm=norm, rasterized=True)
     left.set_title("most common bin", size=9)
-    _bar(figure, image, [left], n_bins, "fitted bin")
+    _bar(figure, image, [left], n_bins, "bin, as fitted")
     image = right.pcolormesh(
         item.x_edges, item.y_edges, item.mean.T, cmap="viridis", vmin=0, vmax=n_bins - 1, rasterized=True
     )
