@@ -242,6 +242,33 @@ def test_published_numbers_are_those_of_the_papers() -> None:
 
 
 # --------------------------------------------------------------------------------------- tables and the page
+def test_of_a_yield_the_relative_error_is_shown(tmp_path: Path) -> None:
+    """sigma(s) / s of the fitted yield: 0.5 on s = 1.25 * 50."""
+    for number, (s, width) in enumerate([(50, 0.5), (100, 0.3)]):
+        values = record(2 * width, label="", dataset_checksum=f"{number}" * 48, sigma_s=width * s)
+        values["parameters"]["mu"]["bestfit"] = 1.25
+        dataset = {"kind": "synthetic", "yields": {"signal": s}}
+        put(tmp_path / str(number), config("bce", 10, 1, dataset=dataset), values)
+
+    comparison = compared(tmp_path)
+
+    assert [row.values["relative_error_s"].median for row in comparison.rows] == pytest.approx([0.4, 0.24])
+    assert "| sigma(s) | sigma(s)/s |" in as_markdown(comparison)
+    from inferno_cli.report.comparison_plots import figures
+
+    assert "relative_error_s_signal" in dict(figures(comparison)) or "relative_error_s_yields.signal" in dict(
+        figures(comparison)
+    )
+
+
+def test_there_is_no_relative_error_of_a_strength_or_of_nothing(sweep: Path, tmp_path: Path) -> None:
+    assert all("relative_error_s" not in row.values for row in compared(sweep).rows)
+    values = record(0.5, sigma_s=20.0)
+    values["parameters"]["mu"]["bestfit"] = 0.0
+    put(tmp_path / "0", config("bce", 10, 1), values)
+    assert "relative_error_s" not in compared(tmp_path / "0").rows[0].values
+
+
 def test_csv_has_every_number_and_the_label_in_every_row_of_runs(sweep: Path) -> None:
     rows = list(csv.DictReader(as_csv(compared(sweep, reference=published("bins"))).splitlines()))
 
