@@ -64,7 +64,7 @@ ALL = commands(README.read_text(encoding="utf-8"))
 
 def test_readme_shows_every_step_and_the_two_commands() -> None:
     steps = {(arguments_of(command) or [""])[0] for command in ALL}
-    assert {"train", "fit", "predict", "compare", "prepare", "ui"} <= steps
+    assert {"train", "fit", "predict", "explain", "compare", "prepare", "ui"} <= steps
     assert any("+experiment=top11004" in command for command in ALL)
     assert any("-m" in (arguments_of(command) or []) for command in ALL)
 
@@ -98,6 +98,9 @@ def place(tmp_path: Path, runs: Runs) -> Callable[[str], str]:
         key, equals, value = word.rpartition("=")
         if key == "workspace":
             return f"workspace={workspace}"
+        if key == "runs" and value.startswith("mlflow:"):
+            _store(run.path.parent, tmp_path / "outputs", value.removeprefix("mlflow:"))
+            return word
         if key == "runs":
             return f"runs={run.path.parent}"
         if key == "run":
@@ -138,8 +141,10 @@ def test_command_of_the_program(
         extra = ["report.plots=false", f"output_dir={tmp_path}/outputs", *FIT_ONLY_MU]
         extra += [] if any("tracking" in word for word in arguments) else ["tracking=none"]
         extra += _few(arguments) if step == "train" else []
-    if step == "predict" and not any(word.startswith("output=") for word in arguments):
-        arguments.append(f"output={tmp_path}/predictions")
+    if step in ("predict", "explain") and not any(word.startswith("output=") for word in arguments):
+        arguments.append(f"output={tmp_path}/{step}")
+    if step == "explain":
+        extra = ["repeats=1"]
 
     outcome = inferno(*arguments, *(word for word in extra if not _set_by(arguments, word)))
 
@@ -148,6 +153,17 @@ def test_command_of_the_program(
     if extra:
         last = outcome.out.splitlines()[-1]
         assert Path(last.removeprefix("results: ")).is_file()
+
+
+def _store(run: Path, outputs: Path, experiment: str) -> None:
+    """A store where the README has it, with a finished run."""
+    from inferno_cli import tracking
+    from inferno_cli.config import Tracking
+
+    store = Tracking(backend="mlflow", uri=f"sqlite:///{outputs}/mlflow.db", experiment=experiment)
+    params = {"model": {"kind": "bce"}}
+    with tracking.run(store, name="a run", params=params, tags={}, sweep_folder=None) as logged:
+        logged.artifacts([run / name for name in ("results.json", "config.yaml")])
 
 
 def python_block(module: str) -> str:

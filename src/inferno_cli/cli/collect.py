@@ -85,11 +85,14 @@ def _in_store(tracking: Tracking, experiment: str) -> list[tuple[Job, str]]:
                 (folder / HYDRA).mkdir(parents=True)
                 download(store, run.run_id, (RESULTS_FILE, CONFIG_FILE), folder)
                 download(store, run.run_id, (OVERRIDES_FILE,), folder / HYDRA)
-                job, _, study = _job(folder)
+                try:
+                    job, _, study = _job(folder)
+                except ComparisonError as error:  # of a copy that is gone by now
+                    raise ComparisonError(str(error).replace(str(folder), where)) from error
                 jobs.append((replace(job, where=where), study))
             else:
-                error = " ".join(f"{run.status}: {run.error}".split())
-                jobs.append((Job(where, run.settings, None, error), str(run.settings.get("study.name") or "")))
+                why = " ".join(f"{run.status}: {run.error}".split()).removesuffix(":")
+                jobs.append((Job(where, run.settings, None, why), str(run.settings.get("study.name") or "")))
     return jobs
 
 

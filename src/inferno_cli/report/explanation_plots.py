@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from inferno_cli.errors import OutputError
 from inferno_cli.histograms import TOTAL, BinMap
 from inferno_cli.report.canvas import ACCENT, SIGNAL, STYLE, labelled_figure, safe, short
 from inferno_cli.report.explanation import Explanation, ResponseRecord
@@ -69,7 +68,7 @@ def draw_explanation(
         The files: importance, composition, responses, response_PARAMETER (those that change a shape), bins_X_Y.
 
     Raises:
-        OutputError: If a file cannot be written.
+        OSError: If a file cannot be written.
     """
     import matplotlib.style
 
@@ -78,10 +77,7 @@ def draw_explanation(
         for stem, figure in _figures(explanation, maps, slices, signal):
             for suffix in formats:
                 path = folder / f"{safe(stem)}.{suffix}"
-                try:
-                    figure.savefig(path)
-                except OSError as error:
-                    raise OutputError(f"the plot {path} cannot be written: {error}") from error
+                figure.savefig(path)
                 written.append(path)
     return tuple(written)
 

@@ -1,4 +1,4 @@
-"""explain what the network of a finished run learnt: its bins over features, their content, what each feature is worth.
+"""show what the network of a finished run learnt: its bins, their content, the worth of each feature.
 
 On the run's own template split, with the bins and the likelihood of its fit.
 """
@@ -53,22 +53,24 @@ def run(config: ExplainConfig, composed: Any) -> None:  # noqa: ARG001
 
     finished = FinishedRun.load(config.run)
     folder = finished.folder / "explain" if config.output is None else Path(config.output).expanduser()
-    explainer = Explainer(finished.config, finished.statistic(), (events := _events(finished)).template)
+    statistic = finished.statistic()
+    events = _events(finished)
+    explainer = Explainer(finished.config, statistic, events.template)
     bins = explainer.bins()
     explanation = _explanation(config, finished, explainer, bins)
     maps, slices = _pictures(config, finished, explainer, bins, explanation)
     path = folder / report.EXPLANATION_FILE
+    plots: tuple[Path, ...] = ()
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        if config.report.plots:
+            signal = [sample.name for sample in events.template if sample.is_signal]
+            plots = report.draw_explanation(
+                explanation, maps, slices, signal=signal, folder=folder, formats=config.report.formats
+            )
         explanation.save(path)
     except OSError as error:
         raise OutputError(f"{folder} cannot be written: {error}. Choose another folder: output=...") from error
-    plots: tuple[Path, ...] = ()
-    if config.report.plots:
-        signal = [sample.name for sample in events.template if sample.is_signal]
-        plots = report.draw_explanation(
-            explanation, maps, slices, signal=signal, folder=folder, formats=config.report.formats
-        )
     report.show_explanation(explanation)
     if config.track and (uri := log_to_run(finished.folder, [path, *plots], "explain")) is not None:
         log.info("tracking: logged to the run in %s", uri)
