@@ -105,6 +105,18 @@ def test_what_is_not_a_run_with_a_network_is_refused(runs: Runs, tmp_path: Path)
     refuse(tmp_path / "fit", "RunError", "inferno train")
 
 
+def test_the_output_cannot_be_written(runs: Runs, tmp_path: Path) -> None:
+    """Said before the features are shuffled."""
+    (tmp_path / "file").write_text("")
+    run = runs("synthetic", "bce").path.parent
+    outcome = inferno("explain", f"run={run}", f"output={tmp_path}/file/explain")
+
+    assert outcome.code == 2
+    assert outcome.err.startswith("OutputError: ")
+    assert "output=..." in outcome.err
+    assert "shuffled" not in outcome.out
+
+
 def test_other_events_and_other_bins_are_refused(runs: Runs, tmp_path: Path) -> None:
     copy = tmp_path / "run"
     shutil.copytree(runs("synthetic", "bce").path.parent, copy)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from inferno_cli.cli.finished import FinishedRun
     from inferno_cli.events import Events
-    from inferno_cli.histograms import BinMap
+    from inferno_cli.histograms import BinMap, Templates
     from inferno_cli.histograms.templates import Bins
     from inferno_cli.report import Explanation, ImportanceRecord, Slice
     from inferno_cli.training import Explainer
@@ -56,13 +56,16 @@ def run(config: ExplainConfig, composed: Any) -> None:  # noqa: ARG001
     statistic = finished.statistic()
     events = _events(finished)
     explainer = Explainer(finished.config, statistic, events.template)
-    bins = explainer.bins()
-    explanation = _explanation(config, finished, explainer, bins)
+    bins, templates = explainer.bins(), _templates(finished, explainer)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be made: {error}. Choose another folder: output=...") from error
+    explanation = _explanation(config, finished, explainer, bins, templates)
     maps, slices = _pictures(config, finished, explainer, bins, explanation)
     path = folder / report.EXPLANATION_FILE
     plots: tuple[Path, ...] = ()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         if config.report.plots:
             signal = [sample.name for sample in events.template if sample.is_signal]
             plots = report.draw_explanation(
@@ -95,8 +98,19 @@ def _events(finished: FinishedRun) -> Events:
     return events
 
 
+def _templates(finished: FinishedRun, explainer: Explainer) -> Templates:
+    """Fill the templates of the run again."""
+    templates = explainer.templates(explainer.samples)
+    if templates.groups != tuple(tuple(sorted(group)) for group in explainer.statistic.groups):
+        raise RunError(
+            f"the bins of the run in {finished.folder} do not come out again. Its files may be of different runs: "
+            "train again"
+        )
+    return templates
+
+
 def _explanation(
-    config: ExplainConfig, finished: FinishedRun, explainer: Explainer, bins: Sequence[Bins]
+    config: ExplainConfig, finished: FinishedRun, explainer: Explainer, bins: Sequence[Bins], templates: Templates
 ) -> Explanation:
     """Shuffle the features, and take the bins apart."""
     from inferno_cli import report
@@ -104,12 +118,6 @@ def _explanation(
     from inferno_cli.histograms import responses
 
     results, measurement = finished.results, explainer.measurement
-    templates = explainer.templates(explainer.samples)
-    if templates.groups != tuple(tuple(sorted(group)) for group in explainer.statistic.groups):
-        raise RunError(
-            f"the bins of the run in {finished.folder} do not come out again. Its files may be of different runs: "
-            "train again"
-        )
     deviations = explainer.deviations(templates)
     sigma = next(iter(deviations.values()))
     free = {name: deviations[name] for name in measurement.free}
