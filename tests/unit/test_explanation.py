@@ -177,6 +177,27 @@ def test_the_error_of_a_response_is_its_spread_over_simulations(scale: float, no
         np.testing.assert_allclose(stated, spread, rtol=0.15)
 
 
+def test_the_error_of_an_envelope_is_at_least_that_of_its_largest_member() -> None:
+    """Of two members the second does nothing: the envelope is the first, in both directions alike."""
+    rng = np.random.default_rng(0)
+    n, bins = 2000, rng.integers(0, 2, (1, 2000))
+    names = (NOMINAL, *(Variation(label, side) for label in ("pdf_0", "pdf_1") for side in ("up", "down")))
+    weights = np.ones((5, n))
+    weights[1], weights[2] = rng.normal(1.1, 0.3, n), rng.normal(0.9, 0.3, n)
+    sample = Sample("signal", True, np.arange(n), names, np.zeros((1, n, 1), np.float32), (0,) * 5, weights)
+    found = []
+    for members in (("pdf_0",), ("pdf_0", "pdf_1")):
+        kept = sample.only(members)
+        parameter = "pdf_0" if len(members) == 1 else "pdf"
+        measurement = replace(make_measurement(["signal"]), shapes={parameter: {"signal": Morph(members)}})
+        templates = enveloped(scaled(fill([kept], [bins], 2), measurement), measurement)
+        found.append(responses([kept], [bins], templates, measurement, {})[1])
+
+    np.testing.assert_allclose(found[1].up, found[0].up, rtol=1e-6)
+    assert (found[1].up_error >= found[0].up_error).all()
+    np.testing.assert_allclose(found[1].up_error, found[0].up_error, rtol=0.2)
+
+
 def test_the_response_of_rates_is_their_size() -> None:
     templates = make_templates({"signal": [10.0, 0.0], "QCD": [30.0, 50.0]})
     measurement = make_measurement(
