@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +17,15 @@ from inferno_cli.events import NOMINAL, Sample, Variation, generator, load
 from inferno_cli.events.synthetic import BACKGROUND_VARIANCE, SIGNAL_RATE, log_density, signal_share
 from inferno_cli.histograms import TOTAL, Response, bin_map, enveloped, fill, responses, scaled
 from inferno_cli.histograms.cells import axis_edges, weighted_quantiles
-from inferno_cli.report import ImportanceRecord, by_importance
+from inferno_cli.report import (
+    Explanation,
+    ImportanceRecord,
+    by_importance,
+    compositions,
+    draw_explanation,
+    show_explanation,
+)
+from inferno_cli.report.explanation_plots import _figures
 from inferno_cli.training import Explainer, Statistic, create
 from inferno_cli.training.explanation import shuffled
 
@@ -134,6 +143,32 @@ def test_a_shuffle_after_which_nothing_can_be_fitted_is_the_worst_of_all() -> No
     assert worst.low == pytest.approx(0.1)
     assert worst.sigma_mu == (None, 1.1, None)
     assert [item.feature for item in by_importance([good, worst])] == ["worst", "good"]
+
+
+def test_what_is_singular_is_said_on_the_terminal_and_in_the_plot(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shuffles = {"a": (math.inf,), "b": (1.1, 1.2, math.inf), "c": (1.1,)}
+    templates = make_templates({"signal": [1.0, 5.0], "[QCD]": [30.0, 5.0]})
+    found = Explanation(
+        **dict.fromkeys(("run", "dataset_checksum", "code_version"), "x"),
+        **{"model": "bce", "dataset": "mine", "label": "not data", "seed": 1, "repeats": 3, "sigma_mu": 1.0},
+        importance=by_importance([ImportanceRecord.of(name, sigma, (2,), 1.0) for name, sigma in shuffles.items()]),
+        bins=compositions(templates),
+        responses=(),
+    )
+    show_explanation(found)
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+
+    assert [["***", "not", "data", "***"], ["a", *["singular"] * 4]] == [lines[1], lines[3]]
+    assert ["b", "1.200", "+20.0%", "+10.0%", "singular"] in lines
+    drawn = dict(_figures(found, (), (), ["signal"]))
+    assert set(drawn) == {"importance", "composition"}
+    texts = [text.get_text().strip() for text in drawn["importance"].axes[0].texts]
+    assert texts == ["singular: no fit without it", "some singular"]
+    assert all("not data" in [text.get_text() for text in figure.texts] for figure in drawn.values())
+    written = draw_explanation(found, (), (), signal=["signal"], folder=tmp_path, formats=["svg"])
+    assert {path.name for path in written} == {"importance.svg", "composition.svg"}
 
 
 # ------------------------------------------------------------------------------------------------- responses

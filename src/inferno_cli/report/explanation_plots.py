@@ -113,9 +113,12 @@ def _importance(explanation: Explanation) -> Figure:
         if item.change is None:
             axes.text(0.0, row, " singular: no fit without it", va="center", size=9, color=SIGNAL)
             continue
-        low, high = item.low or 0.0, item.high if item.high is not None else max(reach, item.change)
+        assert item.low is not None
+        high = max(reach, item.change) if item.high is None else item.high
         axes.barh(row, scale * item.change, height=0.66, color=ACCENT)
-        axes.plot([scale * low, scale * high], [row, row], color="black", linewidth=1.2)
+        axes.plot([scale * item.low, scale * high], [row, row], color="black", linewidth=1.2)
+        if item.high is None:
+            axes.text(scale * high, row, " some singular", va="center", size=9, color=SIGNAL)
     axes.set_yticks(range(len(items)), [short(item.feature) for item in items])
     axes.tick_params(axis="y", length=0)
     axes.invert_yaxis()
