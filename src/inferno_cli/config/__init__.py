@@ -8,6 +8,7 @@ from inferno_cli.config.measurement import Measurement, Morph
 from inferno_cli.config.prepare import Branches, ObjectBranches, Preparation, PrepareConfig
 from inferno_cli.config.schema import (
     Binning,
+    DataConfig,
     Fit,
     FitConfig,
     Likelihood,
@@ -27,6 +28,7 @@ from inferno_cli.config.selection import Curve, JetCuts, ObjectCuts, Selection, 
 from inferno_cli.config.systematics import (
     AnySystematic,
     FreeNormalisation,
+    MorphSystematic,
     NormalisationSystematic,
     ShapeSystematic,
     ShiftSystematic,
@@ -41,6 +43,7 @@ __all__ = [
     "Branches",
     "CompareConfig",
     "Curve",
+    "DataConfig",
     "Dataset",
     "Effect",
     "Fit",
@@ -51,6 +54,7 @@ __all__ = [
     "Measurement",
     "Model",
     "Morph",
+    "MorphSystematic",
     "NormalisationSystematic",
     "NtupleDataset",
     "NtupleSample",

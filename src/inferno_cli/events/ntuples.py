@@ -53,12 +53,14 @@ class Table:
         features: Shape (n_events, n_features).
         weights: By variation, shape (n_events,).
         group: Values that must not be shared between splits: ``split_by``, else the ids.
+        places: The trees, in the order of the rows.
     """
 
     ids: NDArray[np.int64]
     features: NDArray[np.float32]
     weights: dict[Variation, FloatArray]
     group: NDArray[np.int64]
+    places: tuple[tuple[Path, str], ...]
 
 
 class _Weight(NamedTuple):
@@ -165,6 +167,7 @@ class Reader:
             features=np.concatenate([part.features for part in parts]),
             weights={key: np.concatenate([part.weights[key] for part in parts]) for key in weights},
             group=group if self.dataset.samples[sample].split_by else ids,
+            places=tuple(places),
         )
 
     def _read_tree(self, path: Path, tree: str, sample: str, weights: dict[Variation, _Weight]) -> Table:
@@ -207,6 +210,7 @@ class Reader:
             features=table,
             weights=values,
             group=id_columns(groups, n),
+            places=((path, tree),),
         )
 
     def _weight(self, sample: str) -> _Weight:
@@ -321,16 +325,31 @@ class Reader:
         table = self.data()
         return None if table is None else table.features[self.subset(len(table.features), seed)]
 
+    def column(self, table: Table, branch: str) -> NDArray[np.int64] | None:
+        """Read one more branch of integers, shape (n_rows, 1); None where a tree has none of that name."""
+        parts = []
+        for path, tree in table.places:
+            with opened(path, tree) as branches:
+                if branch not in branches:
+                    return None
+                parts.append(id_columns({branch: branches[branch].array(library="np")}, int(branches.num_entries)))
+        return np.concatenate(parts)
+
     def entries(self, path: Path, tree: str) -> int:
         """Return the number of rows of a tree."""
         with opened(path, tree) as branches:
             return int(branches.num_entries)
 
-    def divided(self, name: str, effects: Sequence[Effect], seed: int) -> tuple[Sample, list[NDArray[np.intp]]]:
-        """Read one simulated sample; return it with the rows of its train, validation and template split."""
-        sample, splits = self.sample(name, effects), self.dataset.splits
+    def split(self, sample: Sample, seed: int) -> list[NDArray[np.intp]]:
+        """Return the rows of the train, validation and template split of a sample."""
+        splits = self.dataset.splits
         shares = (splits.train, splits.validation, splits.template)
-        return sample, split_rows(sample.group, shares, generator(seed, f"split {name}"))
+        return split_rows(sample.group, shares, generator(seed, f"split {sample.name}"))
+
+    def divided(self, name: str, effects: Sequence[Effect], seed: int) -> tuple[Sample, list[NDArray[np.intp]]]:
+        """Read one simulated sample; return it with the rows of its three splits."""
+        sample = self.sample(name, effects)
+        return sample, self.split(sample, seed)
 
     def checksum(self) -> str:
         """SHA-256 over the checksums of the files that were read."""
