@@ -152,7 +152,10 @@ def describe(whole: Whole, effects: Sequence[Effect], *, bins: int, seed: int, d
         observed_used=None if whole.observed is None else len(whole.observed),
         samples=tuple(_sample(item) for item in whole.samples),
         systematics=tuple(
-            _systematic(item, effect) for effect in effects for item in whole.samples if item.events.name == effect.sample
+            _systematic(item, effect)
+            for effect in effects
+            for item in whole.samples
+            if item.events.name == effect.sample
         ),
         features=tuple(_features(whole)),
         separation=tuple(_separations(whole)),
@@ -190,9 +193,7 @@ def _systematic(item: WholeSample, effect: Effect) -> SystematicEntry:
         pair = [Variation(effect.parameter, direction) for direction in DIRECTIONS]
         rows = item.rows[pair[0]], item.rows[pair[1]]
         overlap = item.overlap[pair[0]], item.overlap[pair[1]]
-    return SystematicEntry(
-        effect.systematic, definition.kind, effect.parameter, effect.sample, up, down, rows, overlap
-    )
+    return SystematicEntry(effect.systematic, definition.kind, effect.parameter, effect.sample, up, down, rows, overlap)
 
 
 def _yield_effect(events: Sample, effect: Effect) -> tuple[float, float]:
@@ -265,7 +266,7 @@ def _histogram(whole: Whole, column: int, bins: int) -> Histogram:
 
     def fill(values: NDArray[Any], weights: FloatArray) -> FloatArray:
         number = np.searchsorted(edges, values, side="right").clip(1, bins) - 1
-        return np.bincount(number, weights, bins)
+        return np.asarray(np.bincount(number, weights, bins), dtype=np.float64)
 
     samples, variance = {}, np.zeros(bins)
     for item in whole.samples:

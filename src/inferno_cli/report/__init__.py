@@ -3,6 +3,8 @@
 from inferno_cli.report.comparison import Comparison
 from inferno_cli.report.comparison_page import PAGE, write_comparison
 from inferno_cli.report.comparison_tables import show_comparison
+from inferno_cli.report.data_page import write_data
+from inferno_cli.report.data_tables import show_data
 from inferno_cli.report.plots import draw
 from inferno_cli.report.records import fit_records
 from inferno_cli.report.results import (
@@ -30,7 +32,9 @@ __all__ = [
     "fit_records",
     "show",
     "show_comparison",
+    "show_data",
     "summary",
     "write_comparison",
+    "write_data",
     "write_yields",
 ]

@@ -34,10 +34,10 @@ def write_comparison(comparison: Comparison, folder: Path) -> tuple[Path, ...]:
             written.append(path)
         pictures = save_figures(figures(comparison), folder)
         page = folder / PAGE
-        page.write_text(as_html(comparison, {path.stem: data for path, data in pictures.items()}), encoding="utf-8")
+        page.write_text(as_html(comparison, pictures.png), encoding="utf-8")
     except OSError as error:
         raise OutputError(f"the comparison cannot be written to {folder}: {error}. Choose output=FOLDER") from error
-    return (*written, *pictures, page)
+    return (*written, *pictures.files, page)
 
 
 def as_html(comparison: Comparison, pictures: Mapping[str, bytes]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -94,14 +95,29 @@ def as_figures(pictures: Mapping[str, bytes]) -> Iterator[str]:
         yield f'<figure><img alt="{html.escape(name)}" src="data:image/png;base64,{encoded}"></figure>'
 
 
-def save_figures(figures: Iterator[tuple[str, Figure]], folder: Path) -> dict[Path, bytes]:
-    """Draw figures as PNG into a folder that is there, one at a time; return the files with their content."""
+class Pictures(NamedTuple):
+    """Figures that were saved: the files, and each as PNG by name."""
+
+    files: tuple[Path, ...]
+    png: Mapping[str, bytes]
+
+
+def save_figures(figures: Iterable[tuple[str, Figure]], folder: Path, formats: Sequence[str] = ("png",)) -> Pictures:
+    """Draw figures one at a time, into a folder that is made if it is missing."""
     import matplotlib.style
 
-    saved = {}
+    files, png = [], {}
     with matplotlib.style.context(["default", STYLE]):
         for name, figure in figures:
-            path = folder / f"{name}.png"
-            figure.savefig(path)
-            saved[path] = path.read_bytes()
-    return saved
+            drawn = BytesIO()
+            figure.savefig(drawn, format="png")
+            png[name] = drawn.getvalue()
+            for suffix in formats:
+                path = folder / f"{name}.{suffix}"
+                folder.mkdir(parents=True, exist_ok=True)
+                if suffix == "png":
+                    path.write_bytes(png[name])
+                else:
+                    figure.savefig(path)
+                files.append(path)
+    return Pictures(tuple(files), png)

@@ -83,7 +83,7 @@ def _figures(
         yield "templates", draw_templates(results, templates, colours)
     for channel in fit.yields:
         stem = channel.when.replace("-", "")
-        stem = stem if len(fit.yields) == 2 else f"{stem}_{_safe(channel.channel)}"
+        stem = stem if len(fit.yields) == 2 else f"{stem}_{safe(channel.channel)}"
         yield stem, draw_data_mc(results, channel, colours)
     pulled = [name for name, entry in results.parameters.items() if entry.pull is not None and not name.endswith("]")]
     if pulled:
@@ -92,16 +92,16 @@ def _figures(
     if len(names) > 1:
         yield "correlation", _correlation(results, names)
     for name, scan in results.scans.items():
-        yield "scan" if name == POI else f"scan_{_safe(name)}", draw_scan(results, name, scan)
+        yield "scan" if name == POI else f"scan_{safe(name)}", draw_scan(results, name, scan)
     for pair in results.scans_2d:
-        yield f"scan_2d_{_safe(pair.x)}_{_safe(pair.y)}", draw_scan_2d(results, pair)
+        yield f"scan_2d_{safe(pair.x)}_{safe(pair.y)}", draw_scan_2d(results, pair)
     if results.ranking:
         yield "ranking", draw_ranking(results)
     if results.limit is not None:
         yield "limit", draw_limit(results, results.limit)
 
 
-def _safe(name: str) -> str:
+def safe(name: str) -> str:
     """Return a name that a file can have."""
     return re.sub(r"[^\w.-]+", "_", name).strip("_")
 

@@ -80,6 +80,10 @@ def merged(rows: Mapping[str, FloatArray], colours: Mapping[str, str]) -> dict[s
     return dict(sorted(total.items(), key=lambda item: (item[0] == signal, item[1].sum())))
 
 
+def _bin_edges(n_bins: int) -> FloatArray:
+    return np.arange(n_bins + 1, dtype=np.float64) - 0.5
+
+
 def draw_stack(
     axes: Axes,
     stack: Mapping[str, FloatArray],
@@ -88,7 +92,8 @@ def draw_stack(
     edges: FloatArray | None = None,
 ) -> FloatArray:
     """Draw the stack and the uncertainty of its sum, and return the sum; without ``edges`` against the bin."""
-    edges = np.arange(len(error) + 1) - 0.5 if edges is None else edges
+    if edges is None:
+        edges = _bin_edges(len(error))
     total = np.zeros(len(error))
     for name, values in stack.items():
         colour, label = colours.get(name, OTHER_COLOUR), short(name)
@@ -103,7 +108,8 @@ def draw_band(
     axes: Axes, centre: FloatArray, error: FloatArray, label: str | None = None, edges: FloatArray | None = None
 ) -> None:
     """Draw an uncertainty as hatching."""
-    edges = np.arange(len(error) + 1) - 0.5 if edges is None else edges
+    if edges is None:
+        edges = _bin_edges(len(error))
     hatching: dict[str, Any] = {"facecolor": "none", "edgecolor": "0.25", "hatch": "/////", "lw": 0}
     axes.stairs(centre + error, edges, baseline=centre - error, fill=True, label=label, **hatching)
 
@@ -197,7 +203,7 @@ def draw_templates(results: Results, templates: Templates, colours: Mapping[str,
     total = draw_stack(axes[0], stack, error, colours)
     axes[0].set_title("templates as fitted; uncertainty: simulated events")
     finish_stack(axes[0], stack, float((total + error).max()))
-    edges = np.arange(templates.n_bins + 1) - 0.5
+    edges = _bin_edges(templates.n_bins)
     for panel, sample in zip(axes[1:], panels, strict=True):
         deviations = [relative[sample]]
         draw_band(panel, np.ones(templates.n_bins), np.nan_to_num(relative[sample]))
