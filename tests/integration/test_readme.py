@@ -64,7 +64,7 @@ ALL = commands(README.read_text(encoding="utf-8"))
 
 def test_readme_shows_every_step_and_the_two_commands() -> None:
     steps = {(arguments_of(command) or [""])[0] for command in ALL}
-    assert {"train", "fit", "predict", "compare", "prepare", "ui"} <= steps
+    assert {"data", "train", "fit", "predict", "compare", "prepare", "ui"} <= steps
     assert any("+experiment=top11004" in command for command in ALL)
     assert any("-m" in (arguments_of(command) or []) for command in ALL)
 
@@ -138,6 +138,8 @@ def test_command_of_the_program(
         extra = ["report.plots=false", f"output_dir={tmp_path}/outputs", *FIT_ONLY_MU]
         extra += [] if any("tracking" in word for word in arguments) else ["tracking=none"]
         extra += _few(arguments) if step == "train" else []
+    if step == "data":
+        arguments += ["report.plots=false", f"output_dir={tmp_path}/outputs"]
     if step == "predict" and not any(word.startswith("output=") for word in arguments):
         arguments.append(f"output={tmp_path}/predictions")
 

@@ -70,7 +70,8 @@ def _samples(description: Description) -> Table:
     note = (
         "Yield: expected events, with luminosity scale and downsample factor; of data the events that are used. "
         "Events: what is divided into train, validation and template, nominal or shifted, rows of one source event "
-        "together. Of a generated dataset the template split is described. Effective: unweighted events with the same relative error, (sum w)² / sum w²."
+        "together. Of a generated dataset the template split is described. "
+        "Effective: unweighted events with the same relative error, (sum w)² / sum w²."
     )
     headings = ("sample", "role", "rows", "events", "splits", "yield", "error", "effective", "w < 0")
     return Table("Samples", note, headings, tuple(rows), places=2)
