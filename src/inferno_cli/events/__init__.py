@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from inferno_cli.config import SyntheticDataset, TrainConfig
-from inferno_cli.events.describe import ALL, Description, Histogram, SystematicEntry, describe
+from inferno_cli.events.description import ALL, Description, Histogram, SystematicEntry, describe
 from inferno_cli.events.sample import (
     DIRECTIONS,
     NOMINAL,
@@ -14,7 +14,7 @@ from inferno_cli.events.sample import (
     split_rows,
     variations,
 )
-from inferno_cli.events.whole import Whole, whole
+from inferno_cli.events.whole import Whole, load_whole
 
 
 def load(config: TrainConfig) -> Events:
@@ -43,7 +43,7 @@ __all__ = [
     "describe",
     "generator",
     "load",
+    "load_whole",
     "split_rows",
     "variations",
-    "whole",
 ]

@@ -64,7 +64,7 @@ class Whole:
     checksum: str
 
 
-def whole(config: DataConfig) -> Whole:
+def load_whole(config: DataConfig) -> Whole:
     """Read or generate a dataset with all the systematics that are to be described, and validate it.
 
     Raises:

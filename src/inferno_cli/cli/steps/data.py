@@ -31,7 +31,7 @@ def run(config: DataConfig, composed: Any) -> None:  # noqa: ARG001
     Status("running").write(folder)
     log.info(f"events: {config.dataset.name}")
     description = events.describe(
-        events.whole(config),
+        events.load_whole(config),
         config.described,
         bins=config.bins,
         seed=config.seed,

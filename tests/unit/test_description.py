@@ -14,7 +14,7 @@ from scipy import stats
 
 from inferno_cli.config import DataConfig, TrainConfig
 from inferno_cli.errors import DatasetError, TemplateError
-from inferno_cli.events import Description, describe, load, whole
+from inferno_cli.events import Description, describe, load, load_whole
 from inferno_cli.events.separation import separation
 from inferno_cli.events.whole import leaks
 from inferno_cli.report.data_page import as_html
@@ -34,7 +34,7 @@ def described(config: TrainConfig, **changes: Any) -> Description:
     settings = data_config(config, **changes)
     factor = settings.dataset.downsample_factor
     return describe(
-        whole(settings), settings.described, bins=settings.bins, seed=settings.seed, downsample_factor=factor
+        load_whole(settings), settings.described, bins=settings.bins, seed=settings.seed, downsample_factor=factor
     )
 
 
