@@ -64,7 +64,7 @@ ALL = commands(README.read_text(encoding="utf-8"))
 
 def test_readme_shows_every_step_and_the_two_commands() -> None:
     steps = {(arguments_of(command) or [""])[0] for command in ALL}
-    assert {"train", "fit", "predict", "explain", "compare", "prepare", "ui"} <= steps
+    assert {"data", "train", "fit", "predict", "explain", "compare", "prepare", "ui"} <= steps
     assert any("+experiment=top11004" in command for command in ALL)
     assert any("-m" in (arguments_of(command) or []) for command in ALL)
 
@@ -145,6 +145,8 @@ def test_command_of_the_program(
         arguments.append(f"output={tmp_path}/{step}")
     if step == "explain":
         extra = ["repeats=1"]
+    if step == "data":
+        arguments += ["report.plots=false", f"output_dir={tmp_path}/outputs"]
 
     outcome = inferno(*arguments, *(word for word in extra if not _set_by(arguments, word)))
 

@@ -11,6 +11,7 @@ from hydra import initialize_config_dir
 from pydantic import ValidationError
 
 from inferno_cli.config import (
+    DataConfig,
     FitConfig,
     Measurement,
     Morph,
@@ -387,6 +388,8 @@ def test_the_benchmarks_have_the_published_constraints():
         ("fit", FitConfig, ["workspace=w.json"]),
         ("predict", PredictConfig, ["run=r"]),
         ("ui", UiConfig, []),
+        ("data", DataConfig, []),
+        ("data", DataConfig, ["+experiment=top11004", "systematics=[jes]"]),
         ("prepare", PrepareConfig, ["files=[a.root]", "sample=top"]),
         ("prepare", PrepareConfig, ["files=[a.root]", "sample=top", "prepare=open_data_2015"]),
     ],

@@ -46,6 +46,7 @@ def usage() -> str:
             *lines,
             "",
             "examples:",
+            "  inferno data +experiment=top11004",
             "  inferno train +experiment=top11004",
             "  inferno train -m +experiment=top11004 model=bce,inferno model.bins=5,10",
             "  inferno fit workspace=outputs/.../workspace.json fit=data",

@@ -8,6 +8,7 @@ from inferno_cli.config.measurement import Measurement, Morph
 from inferno_cli.config.prepare import Branches, ObjectBranches, Preparation, PrepareConfig
 from inferno_cli.config.schema import (
     Binning,
+    DataConfig,
     ExplainConfig,
     Fit,
     FitConfig,
@@ -28,6 +29,7 @@ from inferno_cli.config.selection import Curve, JetCuts, ObjectCuts, Selection, 
 from inferno_cli.config.systematics import (
     AnySystematic,
     FreeNormalisation,
+    MorphSystematic,
     NormalisationSystematic,
     ShapeSystematic,
     ShiftSystematic,
@@ -42,6 +44,7 @@ __all__ = [
     "Branches",
     "CompareConfig",
     "Curve",
+    "DataConfig",
     "Dataset",
     "Effect",
     "ExplainConfig",
@@ -53,6 +56,7 @@ __all__ = [
     "Measurement",
     "Model",
     "Morph",
+    "MorphSystematic",
     "NormalisationSystematic",
     "NtupleDataset",
     "NtupleSample",

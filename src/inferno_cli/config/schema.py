@@ -314,6 +314,32 @@ class TrainConfig(Step):
         return tuple(name for name in self.sample_names if self._is_signal(name))
 
 
+class DataConfig(TrainConfig):
+    """``inferno data``: the dataset that ``inferno train`` would read with the same configuration."""
+
+    systematics: Names | None
+    """Those that are described; null: every one of the dataset."""
+    source_branches: Names
+    """Branches that name the generated event that a row is made from; read where a tree has them."""
+    bins: Annotated[int, Field(ge=2, le=500)]
+    """Of the control plots."""
+
+    @model_validator(mode="after")
+    def _known_systematics(self) -> Self:
+        from inferno_cli.errors import closest
+
+        known = self.dataset.systematics
+        for name in self.systematics or ():
+            if name not in known:
+                raise ValueError(f"systematics: dataset {self.dataset.name!r} has no {name!r}{closest(name, known)}")
+        return self
+
+    @property
+    def described(self) -> tuple[Effect, ...]:
+        """What the systematics to be described do to the samples of the likelihood."""
+        return self.effects(tuple(self.dataset.systematics) if self.systematics is None else self.systematics)
+
+
 class FitConfig(Step):
     """``inferno fit``: a pyhf workspace by itself."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from inferno_cli.config import SyntheticDataset, TrainConfig
+from inferno_cli.events.description import ALL, Description, Histogram, SystematicEntry, describe
 from inferno_cli.events.sample import (
     DIRECTIONS,
     NOMINAL,
@@ -13,6 +14,7 @@ from inferno_cli.events.sample import (
     split_rows,
     variations,
 )
+from inferno_cli.events.whole import Whole, load_whole
 
 
 def load(config: TrainConfig) -> Events:
@@ -28,13 +30,20 @@ def load(config: TrainConfig) -> Events:
 
 
 __all__ = [
+    "ALL",
     "DIRECTIONS",
     "NOMINAL",
+    "Description",
     "Events",
+    "Histogram",
     "Sample",
+    "SystematicEntry",
     "Variation",
+    "Whole",
+    "describe",
     "generator",
     "load",
+    "load_whole",
     "split_rows",
     "variations",
 ]

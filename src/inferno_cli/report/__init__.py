@@ -3,6 +3,8 @@
 from inferno_cli.report.comparison import Comparison
 from inferno_cli.report.comparison_page import PAGE, write_comparison
 from inferno_cli.report.comparison_tables import show_comparison
+from inferno_cli.report.data_page import write_data
+from inferno_cli.report.data_tables import show_data
 from inferno_cli.report.explanation import (
     EXPLANATION_FILE,
     Explanation,
@@ -48,8 +50,10 @@ __all__ = [
     "fit_records",
     "show",
     "show_comparison",
+    "show_data",
     "show_explanation",
     "summary",
     "write_comparison",
+    "write_data",
     "write_yields",
 ]
