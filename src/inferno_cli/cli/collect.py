@@ -92,8 +92,8 @@ def _runs(top: Path) -> list[Path]:
     return sorted(found, key=lambda path: _natural(str(path)))
 
 
-def _job(folder: Path) -> tuple[Job, list[str], str]:
-    """Return a run, what was overridden, and the study that it belongs to."""
+def settings_of(folder: Path) -> tuple[dict[str, Any], list[str]]:
+    """Return the flat configuration of a run, with its experiment, and what was overridden."""
     settings: dict[str, Any] = {}
     overrides: list[str] = []
     config = folder / CONFIG_FILE if (folder / CONFIG_FILE).is_file() else folder / HYDRA / "config.yaml"
@@ -105,6 +105,12 @@ def _job(folder: Path) -> tuple[Job, list[str], str]:
         key, _, value = text.lstrip("+").partition("=")
         if key == EXPERIMENT:
             settings[EXPERIMENT] = value
+    return settings, overrides
+
+
+def _job(folder: Path) -> tuple[Job, list[str], str]:
+    """Return a run, what was overridden, and the study that it belongs to."""
+    settings, overrides = settings_of(folder)
     study = str(settings.get("study.name") or "")
     path = folder / RESULTS_FILE
     status = Status.read(folder)

@@ -160,7 +160,7 @@ def _training(comparison: Comparison, points: Sequence[Point]) -> Figure | None:
         curves = [
             np.array(result.training.sigma_mu_hard, dtype=float)
             for result in point.results
-            if result.training is not None and len(result.training.sigma_mu_hard) > 1
+            if result.trained_in is None and result.training is not None and len(result.training.sigma_mu_hard) > 1
         ]
         if not curves or drawn == MAX_CURVES:
             continue
