@@ -9,6 +9,7 @@ from typing import Any
 
 from inferno_cli.cli.collect import settings_of
 from inferno_cli.cli.finished import CONFIG_FILE, FinishedRun
+from inferno_cli.cli.status import FILE, Status
 from inferno_cli.config import NtupleDataset, ShapeSystematic, TrainConfig
 from inferno_cli.errors import RunError
 from inferno_cli.report import RESULTS_FILE, TrainedInRecord
@@ -44,7 +45,7 @@ def find(config: TrainConfig) -> FinishedRun:
             "that folder, or fix trained_in=FOLDER"
         )
     if len({identity(settings) for _, settings in found}) > 1:
-        places = ", ".join(str(run.relative_to(folder)) for run, _ in found[:5])
+        places = ", ".join(str(run) for run, _ in found[:5])
         raise RunError(
             f"trained_in={place}: {len(found)} runs of {said} are there, with different configurations ({places}). "
             "Name the folder of one of them, or choose with trained_for=EXPERIMENT"
@@ -54,13 +55,18 @@ def find(config: TrainConfig) -> FinishedRun:
 
 def _runs(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
     """Yield the finished runs in a folder that trained their network themselves, with their flat configuration."""
-    from inferno_cli.training import CHECKPOINT
-
-    for path in sorted(folder.rglob(RESULTS_FILE)):
-        if (path.parent / CONFIG_FILE).is_file() and (path.parent / CHECKPOINT).is_file():
-            settings, _ = settings_of(path.parent)
+    found: dict[Path, None] = {}
+    for path in sorted(folder.rglob(FILE)):
+        status = Status.read(path.parent)
+        if status is not None and status.state == "finished":
+            found[path.parent.resolve()] = None
+        elif status is not None and status.state == "reused":
+            found[(path.parent / status.of).resolve()] = None
+    for run in found:
+        if (run / RESULTS_FILE).is_file() and (run / CONFIG_FILE).is_file():
+            settings, _ = settings_of(run)
             if settings.get("trained_in") is None:
-                yield path.parent, settings
+                yield run, settings
 
 
 def checksum(run: FinishedRun) -> str:

@@ -214,7 +214,7 @@ class TrainConfig(Step):
     reuse: str | None = None
     """Folder in which this point is looked for: it is not run again when it finished there."""
     trained_in: str | None = None
-    """A finished run whose network is taken: nothing is trained. A folder with runs: that of the same model and seed."""
+    """A finished run whose network is taken: nothing is trained. A folder of runs: that of the same model and seed."""
     trained_for: str | None = None
     """Of several runs in ``trained_in`` that of this experiment."""
     seed: Seed
