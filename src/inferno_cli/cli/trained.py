@@ -26,7 +26,7 @@ def find(config: TrainConfig) -> FinishedRun:
     """
     place = str(config.trained_in)
     folder = Path(place).expanduser()
-    if folder.name == RESULTS_FILE or (folder / RESULTS_FILE).is_file() or not folder.is_dir():
+    if folder.name == RESULTS_FILE or (folder / RESULTS_FILE).is_file():
         if config.trained_for is not None:
             raise RunError(f"trained_for={config.trained_for} chooses among several runs; trained_in={place} is one")
         return FinishedRun.load(place, "trained_in")
@@ -41,8 +41,8 @@ def find(config: TrainConfig) -> FinishedRun:
     said = ", ".join(f"{'model' if key == MODEL else key} {value}" for key, value in wanted.items())
     if not found:
         raise RunError(
-            f"trained_in={place}: no finished run of {said} is there that trained its network. Train it first, into "
-            "that folder, or fix trained_in=FOLDER"
+            f"trained_in={place}: no finished run of {said} is there that trained its network. Run what trains it "
+            "first (for a study: inferno train -m +study=benchmarks), or fix trained_in=FOLDER"
         )
     if len({identity(settings) for _, settings in found}) > 1:
         places = ", ".join(str(run) for run, _ in found[:5])
