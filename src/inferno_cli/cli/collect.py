@@ -190,6 +190,13 @@ def planned(sweep: Path) -> list[tuple[str, ...]]:
     return [tuple(job) for job in itertools.chain.from_iterable(batches)]
 
 
+def trials(sweep: Path) -> int:
+    """Return how many jobs a multirun will have, also that of a search; 0 of another sweeper."""
+    if not (sweep / MULTIRUN).is_file():
+        return 0
+    return len(planned(sweep)) or int(_yaml(sweep / MULTIRUN)["hydra"]["sweeper"].get("n_trials") or 0)
+
+
 def _yaml(path: Path) -> Any:
     import yaml
 

@@ -50,17 +50,20 @@ class Stopwatch:
         self.seconds[name] = round(time.perf_counter() - start, 3)
 
 
-def run(config: TrainConfig, composed: Any) -> None:
+def run(config: TrainConfig, composed: Any) -> float | None:
     """Run the pipeline once.
 
     Args:
         config: The validated configuration.
         composed: The same as Hydra composed it, for the record.
+
+    Returns:
+        What a search minimises, the hard sigma(mu) on the validation split; None if it stopped this trial early.
     """
     from omegaconf import OmegaConf
 
-    from inferno_cli import tracking
-    from inferno_cli.cli import status, trained
+    from inferno_cli import report, tracking
+    from inferno_cli.cli import search, status, trained
     from inferno_cli.cli.provenance import Job, code_version
 
     job, version = Job.current(), code_version()
@@ -76,7 +79,7 @@ def run(config: TrainConfig, composed: Any) -> None:
         status.reused(job.folder, before, point).write(job.folder)
         log.info(f"this point was finished before; it is not run again (reuse={config.reuse})")
         sys.stdout.write(_closing_line(before))
-        return
+        return _objective(report.Results.load(before / report.RESULTS_FILE))
     status.Status("running", point).write(job.folder)
     tracking.check(config.tracking)
     config_path = job.folder / "config.yaml"
@@ -90,7 +93,13 @@ def run(config: TrainConfig, composed: Any) -> None:
         tags=tags,
         sweep_folder=job.sweep,
     ) as logged:
-        results, files = pipeline(config, job.folder, version, taken)
+        try:
+            results, files = pipeline(config, job.folder, version, taken)
+        except search.Pruned as stop:
+            logged.tags({"pruned": str(stop)})
+            status.Status("pruned", point, error=str(stop)).write(job.folder)
+            log.info(f"pruned: {stop}")
+            return None
         logged.tags({"dataset_checksum": results.dataset_checksum, "label": results.label or "none"})
         if results.trained_in is not None:
             logged.tags({"trained_in": results.trained_in.folder, "checkpoint": results.trained_in.checkpoint})
@@ -102,11 +111,15 @@ def run(config: TrainConfig, composed: Any) -> None:
         logged.artifacts([config_path])
         for folder, paths in files.items():
             logged.artifacts(paths, folder or None)
-    from inferno_cli import report
-
     status.Status("finished", point).write(job.folder)
     report.show(results)
     sys.stdout.write(_closing_line(job.folder))
+    return _objective(results)
+
+
+def _objective(results: Results) -> float | None:
+    variance = None if results.poi_variance is None else results.poi_variance.validation_hard
+    return None if variance is None else math.sqrt(variance)
 
 
 def _closing_line(folder: Path) -> str:
@@ -131,6 +144,7 @@ def pipeline(
     """
     from inferno_cli import events as events_package
     from inferno_cli import report, training, workspace
+    from inferno_cli.cli import search
     from inferno_cli.cli.finished import CONFIG_FILE
     from inferno_cli.cli.trained import require_same_division
     from inferno_cli.config import Measurement
@@ -155,7 +169,7 @@ def pipeline(
     with clock.part("training", f"training: {what}"):
         checkpoints = (folder / training.CHECKPOINT).parent
         if taken is None or statistic is None:
-            trained = training.train(config, events, checkpoints)
+            trained = training.train(config, events, checkpoints, search.watcher(config.trainer.max_epochs))
         else:
             trained = training.take(config, events, statistic, taken.folder, checkpoints)
     with clock.part("templates", "templates: filling and merging bins"):
