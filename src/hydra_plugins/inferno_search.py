@@ -73,8 +73,7 @@ class OptunaSweeper(Sweeper):
 
         from inferno_cli.cli import search
 
-        seed = (self.seed * 1_000_003 + search.asked(study)) % 2**32
-        study.sampler = TPESampler(n_startup_trials=search.STARTUP, seed=seed)
+        study.sampler = TPESampler(n_startup_trials=search.STARTUP, seed=search.trial_seed(self.seed, study))
         return study.ask(space)
 
 

@@ -187,6 +187,13 @@ def asked(study: Study) -> int:
     return sum(trial.state != "stopped" for trial in trials(study))
 
 
+def trial_seed(seed: int, study: Study) -> int:
+    """Return the seed of Optuna's sampler for the next trial, which does not depend on those that were killed."""
+    import numpy as np
+
+    return int(np.random.SeedSequence([seed, asked(study)]).generate_state(1)[0])
+
+
 def watcher(max_epochs: int) -> Callable[[int, float], None] | None:
     """Return what is called with every epoch and its hard sigma(mu), and raises Pruned; None outside of a search.
 
