@@ -105,6 +105,10 @@ def place(tmp_path: Path, runs: Runs) -> Callable[[str], str]:
             return f"runs={run.path.parent}"
         if key == "run":
             return f"run={run.path.parent}"
+        if key == "trained_in":
+            return f"trained_in={runs('top11004', 'inferno').path.parent}"
+        if key == "hydra.sweeper.n_trials":
+            return f"{key}=2"
         if key == "input":
             return f"input={embedded}"
         if key == "output":
@@ -219,8 +223,8 @@ def _few(arguments: list[str]) -> list[str]:
     few = list(FEW_EVENTS) if problem.startswith(("synthetic", "benchmark")) else []
     if "sweep" in chosen:
         text = (config_folder() / "sweep" / f"{chosen['sweep']}.yaml").read_text(encoding="utf-8")
-        ((key, values),) = yaml.safe_load(text)["hydra"]["sweeper"]["params"].items()
-        few.append(f"{key}={values.split(',')[0]}")
+        params = yaml.safe_load(text)["hydra"]["sweeper"]["params"]
+        few += [f"{key}={values.split(',')[0]}" for key, values in params.items() if len(params) == 1]
     if "study" in chosen:
         assert chosen["study"] == "constraint_widths", "say here which points of the study are enough"
         few += ["study.repeats=1", "model=bce", "dataset.systematics={r: {width: 0.2}}"]

@@ -142,8 +142,8 @@ def _runs(top: Path) -> list[Path]:
     return sorted(found, key=lambda path: _natural(str(path)))
 
 
-def _job(folder: Path) -> tuple[Job, list[str], str]:
-    """Return a run, what was overridden, and the study that it belongs to."""
+def settings_of(folder: Path) -> tuple[dict[str, Any], list[str]]:
+    """Return the flat configuration of a run, with its experiment, and what was overridden."""
     settings: dict[str, Any] = {}
     overrides: list[str] = []
     config = folder / CONFIG_FILE if (folder / CONFIG_FILE).is_file() else folder / HYDRA / "config.yaml"
@@ -155,6 +155,12 @@ def _job(folder: Path) -> tuple[Job, list[str], str]:
         key, _, value = text.lstrip("+").partition("=")
         if key == EXPERIMENT:
             settings[EXPERIMENT] = value
+    return settings, overrides
+
+
+def _job(folder: Path) -> tuple[Job, list[str], str]:
+    """Return a run, what was overridden, and the study that it belongs to."""
+    settings, overrides = settings_of(folder)
     study = str(settings.get("study.name") or "")
     path = folder / RESULTS_FILE
     status = Status.read(folder)
@@ -232,6 +238,13 @@ def planned(sweep: Path) -> list[tuple[str, ...]]:
     texts = [f"{key!s}={value!s}" for key, value in params.items()] + list(config.hydra.overrides.task)
     batches = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(texts), None)
     return [tuple(job) for job in itertools.chain.from_iterable(batches)]
+
+
+def trials(sweep: Path) -> int:
+    """Return how many jobs a multirun will have, also that of a search; 0 of another sweeper."""
+    if not (sweep / MULTIRUN).is_file():
+        return 0
+    return len(planned(sweep)) or int(_yaml(sweep / MULTIRUN)["hydra"]["sweeper"].get("n_trials") or 0)
 
 
 def _yaml(path: Path) -> Any:

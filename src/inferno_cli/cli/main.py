@@ -115,7 +115,7 @@ def _run(name: str, arguments: list[str], debug: bool) -> None:
 
     composing = True
 
-    def task(composed: Any) -> None:
+    def task(composed: Any) -> Any:
         nonlocal composing
         composing = False
         _quiet()
@@ -126,7 +126,7 @@ def _run(name: str, arguments: list[str], debug: bool) -> None:
         try:
             _require_multirun(job)
             _say_progress(job)
-            step.run(resolve(step.schema(), composed), composed)
+            return step.run(resolve(step.schema(), composed), composed)
         except (InfernoError, OSError) as error:
             _record(job, error)
             if debug:

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from inferno_cli.config.datasets import Dataset, NtupleDataset
 from inferno_cli.config.effects import Effect, effects
-from inferno_cli.config.section import POI, Finite, Fraction, Names, NonNegative, Positive, Section
+from inferno_cli.config.section import POI, Finite, Fraction, Names, NonNegative, Positive, Section, Seed
 from inferno_cli.config.systematics import MorphSystematic, TransformSystematic
 
 Progress = Literal["auto", "bar", "lines", "none"]
@@ -213,7 +213,12 @@ class TrainConfig(Step):
     study: Study | None = None
     reuse: str | None = None
     """Folder in which this point is looked for: it is not run again when it finished there."""
-    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    trained_in: str | None = None
+    """A finished run whose network is taken: nothing is trained. A folder of runs: that of the same model and seed."""
+    trained_for: str | None = None
+    """Of several runs in ``trained_in`` that of this experiment."""
+    seed: Seed
+    """Of every draw: the events and the training."""
     dataset: Annotated[Dataset, Field(discriminator="kind")]
     model: Model
     nuisance: Nuisance
@@ -224,6 +229,11 @@ class TrainConfig(Step):
     report: Report
     export: bool
     """Write the workspace for other tools as well: ROOT histograms, Combine datacard, cabinetry configuration."""
+
+    @property
+    def data_seed(self) -> int:
+        """Seed of the events and of how they are divided."""
+        return self.seed if self.dataset.seed is None else self.dataset.seed
 
     @property
     def sample_names(self) -> Names:
@@ -252,6 +262,8 @@ class TrainConfig(Step):
     def _combinations(self) -> Self:
         from inferno_cli.errors import closest
 
+        if self.trained_for is not None and self.trained_in is None:
+            raise ValueError(f"trained_for is {self.trained_for!r}, which chooses among the runs of trained_in=FOLDER")
         if self.model.kind == "optimal" and isinstance(self.dataset, NtupleDataset):
             raise ValueError(
                 f"model.kind is 'optimal', which needs exact densities; dataset {self.dataset.name!r} is made of "

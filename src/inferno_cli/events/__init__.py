@@ -23,10 +23,10 @@ def load(config: TrainConfig) -> Events:
     if isinstance(config.dataset, SyntheticDataset):
         from inferno_cli.events.synthetic import generate
 
-        return generate(config.dataset, effects, config.seed)
+        return generate(config.dataset, effects, config.data_seed)
     from inferno_cli.events.ntuples import read
 
-    return read(config.dataset, config.sample_names, effects, config.seed)
+    return read(config.dataset, config.sample_names, effects, config.data_seed)
 
 
 __all__ = [

@@ -81,7 +81,7 @@ def _generated(config: DataConfig, dataset: SyntheticDataset) -> Whole:
     """Describe the template split: the three splits are generated alike, and this one is what is fitted."""
     from inferno_cli.events.synthetic import generate
 
-    events = generate(dataset, config.described, config.seed)
+    events = generate(dataset, config.described, config.data_seed)
     samples = []
     for parts in zip(events.train, events.validation, events.template, strict=True):
         sample = parts[-1]
@@ -124,7 +124,7 @@ def _read(config: DataConfig, dataset: NtupleDataset) -> Whole:
     used = None
     if data is not None:
         (name,) = (name for name, item in dataset.samples.items() if item.role == "data")
-        used = data.features[reader.subset(len(data.features), config.seed)]
+        used = data.features[reader.subset(len(data.features), config.data_seed)]
         bad = _not_finite(data.features)
         found += _missing(f"sample {name!r}", bad, len(data.features), dataset.features)
         found += _repeated(f"sample {name!r}", data.features)
@@ -151,7 +151,7 @@ def _sample(
 ) -> tuple[WholeSample, Mapping[Variation, Table]]:
     tables = reader.tables(name, effects)
     events = reader.aligned(name, tables, effects)
-    parts = reader.split(events, config.seed)
+    parts = reader.split(events, config.data_seed)
     split = np.full(len(events.group), UNKNOWN)
     for number, rows in enumerate(parts):
         split[rows] = number

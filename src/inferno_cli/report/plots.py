@@ -76,7 +76,7 @@ def _figures(
     results: Results, templates: Templates | None, workspace: Mapping[str, Any] | None, fit: FitResult
 ) -> Iterator[tuple[str, Figure]]:
     colours = sample_colours(templates, workspace, fit.poi)
-    if results.training is not None and results.training.loss:
+    if results.trained_in is None and results.training is not None and results.training.loss:
         yield "training", _training(results, results.training)
     if templates is not None:
         yield "templates", draw_templates(results, templates, colours)

@@ -7,6 +7,7 @@ from inferno_cli.training.fit_network import CHECKPOINT, Epoch, Training, train
 from inferno_cli.training.modules import Bce, Inferno, SummaryModule, create
 from inferno_cli.training.statistic import Prediction, Statistic
 from inferno_cli.training.summary import Summary, summarise
+from inferno_cli.training.taken import require_fits, take
 
 __all__ = [
     "CHECKPOINT",
@@ -27,7 +28,9 @@ __all__ = [
     "evaluate",
     "export",
     "export_sample",
+    "require_fits",
     "summarise",
+    "take",
     "template_channel",
     "train",
 ]

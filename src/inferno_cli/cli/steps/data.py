@@ -34,7 +34,7 @@ def run(config: DataConfig, composed: Any) -> None:  # noqa: ARG001
         events.load_whole(config),
         config.described,
         bins=config.bins,
-        seed=config.seed,
+        seed=config.data_seed,
         downsample_factor=config.dataset.downsample_factor,
     )
     log.info("report: tables" + (" and plots" if config.report.plots else ""))
