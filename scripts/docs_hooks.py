@@ -30,6 +30,7 @@ class DocsError(ValueError):
 # ------------------------------------------------------------------------------------------------ mkdocs' hooks
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """Put in what a page includes, and take the formulas out, which Markdown would garble."""
+    markdown = re.sub(r"\[([^\]]+)\]\(\.\./([^)]*)\)", outside, markdown)
     markdown = re.sub(r"<!-- README: (.+?) -->", lambda found: readme(found[1]), markdown)
     markdown = re.sub(r"<!-- FILES: (.+?) -->", lambda found: files(found[1]), markdown)
     if "<!-- CONFIGURATION -->" in markdown:
@@ -92,6 +93,13 @@ def readme(heading: str) -> str:
         return found[0] if re.match(r"https?:", place) or (DOCS / place).is_file() else found[1]
 
     return re.sub(r"(?<!!)\[([^\]]+)\]\(([^)]*)\)", link, section)
+
+
+def outside(link: re.Match[str]) -> str:
+    """Return the name alone of a link to a file of the repository that is not part of the site."""
+    if not (ROOT / link[2]).exists():
+        raise DocsError(f"a page links to {link[2]}, which is not there")
+    return link[1]
 
 
 def files(pattern: str) -> str:

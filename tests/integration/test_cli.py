@@ -67,7 +67,7 @@ def test_version() -> None:
     assert succeed("--version").out == f"inferno {__version__}\n"
 
 
-@pytest.mark.parametrize("step", ["train", "fit", "ui", "prepare"])
+@pytest.mark.parametrize("step", ["train", "fit", "ui", "prepare", "data"])
 def test_help_of_a_step_is_hydras(step: str) -> None:
     outcome = succeed(step, "--help")
 

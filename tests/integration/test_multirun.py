@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from inferno_cli.report import Results
-from integration.conftest import POINT, Sweep, comparable, four_runs, inferno, succeed
+from integration.conftest import POINT, Outcome, Sweep, comparable, four_runs, inferno, succeed
 
 
 @pytest.fixture(scope="module")
@@ -143,6 +145,76 @@ def test_comparison_of_nothing_is_one_message(tmp_path: Path) -> None:
     assert outcome.code == 2
     assert outcome.err.startswith("ComparisonError: runs: ")
     assert len(outcome.err.splitlines()) == 1
+
+
+def compared(outcome: Outcome) -> list[dict[str, Any]]:
+    """The points of a comparison."""
+    return list(json.loads((outcome.path.parent / "compare.json").read_text())["points"])
+
+
+def test_comparison_of_an_experiment_is_that_of_its_folders(four: Sweep, tmp_path: Path) -> None:
+    store = (f"tracking.uri={four.uri}", f"output_dir={tmp_path}")
+    stored = succeed("compare", "runs=mlflow:inferno", *store)
+    folders = succeed("compare", f"runs={four.folder}/sweeps", f"output={tmp_path}/folders", "track=false")
+
+    assert stored.path == tmp_path / "compare" / "compare.html"
+    assert compared(stored) == compared(folders)
+    (first, *_) = json.loads((tmp_path / "compare" / "compare.json").read_text())["runs"]
+    assert first["folder"].startswith("mlflow:inferno/")
+    both = succeed("compare", f"runs=[mlflow:inferno,{four.folder}/sweeps]", *store, f"output={tmp_path}/both")
+    assert compared(both) == compared(folders)  # the same runs
+
+
+def test_comparison_of_an_experiment_lists_what_failed(broken: Sweep, tmp_path: Path) -> None:
+    outcome = succeed("compare", "runs=mlflow:broken", f"tracking.uri={broken.uri}", f"output_dir={tmp_path}")
+
+    assert [point["repeats"] for point in compared(outcome)] == [0, 1]
+    (missing,) = [line for line in outcome.out.splitlines() if line.startswith("missing: ")]
+    assert missing.startswith("missing: mlflow:broken/")
+    assert "FAILED: FitFailedError: MINUIT" in missing
+
+
+@pytest.mark.parametrize(
+    ("place", "store", "error", "says"),
+    [
+        ("infreno", "", "TrackingError", "has no experiment 'infreno'; closest: 'inferno'"),
+        ("Default", "", "ComparisonError", "experiment 'Default' of MLflow has no finished run (no run of"),
+        ("inferno", "sqlite:////nowhere/mlflow.db", "TrackingError", "there is no MLflow store /nowhere/mlflow.db"),
+        ("inferno", "http://127.0.0.1:9", "TrackingError", "MLflow server http://127.0.0.1:9 does not answer"),
+    ],
+)
+def test_comparison_of_no_experiment_is_one_message(
+    place: str, store: str, error: str, says: str, four: Sweep, tmp_path: Path
+) -> None:
+    start = time.perf_counter()
+    outcome = inferno("compare", f"runs=mlflow:{place}", f"tracking.uri={store or four.uri}", f"output_dir={tmp_path}")
+
+    assert outcome.code == 2
+    assert outcome.err.startswith(f"{error}: ")
+    assert len(outcome.err.splitlines()) == 1
+    assert says in outcome.err
+    assert list(tmp_path.iterdir()) == []
+    assert time.perf_counter() - start < 10
+
+
+def test_comparison_of_an_experiment_needs_a_store(tmp_path: Path) -> None:
+    outcome = inferno("compare", "runs=mlflow:inferno", "tracking=none", f"output_dir={tmp_path}")
+
+    assert outcome.code == 2
+    assert "leave out tracking=none" in outcome.err
+
+
+def test_an_explanation_goes_to_the_run(four: Sweep, tmp_path: Path) -> None:
+    few = ("repeats=1", f"output={tmp_path}")
+    outcome = succeed("explain", f"run={four.records[0].parent}", *few)
+    stored = {Path(item.path).name for item in four.client.list_artifacts(four.jobs[0].info.run_id, "explain")}
+
+    assert "tracking: logged to the run in sqlite:" in outcome.out
+    assert stored == {path.name for path in tmp_path.iterdir()}
+    assert "explain.json" in stored
+    untracked = succeed("explain", f"run={four.records[1].parent}", *few, "track=false", "report.plots=false")
+    assert "tracking" not in untracked.out
+    assert not four.client.list_artifacts(four.jobs[1].info.run_id, "explain")
 
 
 def test_a_single_run_has_no_parent_and_is_finished(four: Sweep) -> None:

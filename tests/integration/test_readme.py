@@ -69,7 +69,7 @@ TUTORIAL = ROOT / "docs" / "tutorial.md"
 
 def test_readme_shows_every_step_and_the_two_commands() -> None:
     steps = {(arguments_of(command) or [""])[0] for command in ALL}
-    assert {"train", "fit", "predict", "compare", "prepare", "ui"} <= steps
+    assert {"data", "train", "fit", "predict", "explain", "compare", "prepare", "ui"} <= steps
     assert any("+experiment=top11004" in command for command in ALL)
     assert any("-m" in (arguments_of(command) or []) for command in ALL)
 
@@ -103,10 +103,17 @@ def place(tmp_path: Path, runs: Runs) -> Callable[[str], str]:
         key, equals, value = word.rpartition("=")
         if key == "workspace":
             return f"workspace={workspace}"
+        if key == "runs" and value.startswith("mlflow:"):
+            _store(run.path.parent, tmp_path / "outputs", value.removeprefix("mlflow:"))
+            return word
         if key == "runs":
             return f"runs={run.path.parent}"
         if key == "run":
             return f"run={run.path.parent}"
+        if key == "trained_in":
+            return f"trained_in={runs('top11004', 'inferno').path.parent}"
+        if key == "hydra.sweeper.n_trials":
+            return f"{key}=2"
         if key == "input":
             return f"input={embedded}"
         if key == "output":
@@ -143,8 +150,12 @@ def test_command_of_the_program(
         extra = ["report.plots=false", f"output_dir={tmp_path}/outputs", *FIT_ONLY_MU]
         extra += [] if any("tracking" in word for word in arguments) else ["tracking=none"]
         extra += _few(arguments) if step == "train" else []
-    if step == "predict" and not any(word.startswith("output=") for word in arguments):
-        arguments.append(f"output={tmp_path}/predictions")
+    if step in ("predict", "explain") and not any(word.startswith("output=") for word in arguments):
+        arguments.append(f"output={tmp_path}/{step}")
+    if step == "explain":
+        extra = ["repeats=1"]
+    if step == "data":
+        arguments += ["report.plots=false", f"output_dir={tmp_path}/outputs"]
 
     outcome = inferno(*arguments, *(word for word in extra if not _set_by(arguments, word)))
 
@@ -153,6 +164,17 @@ def test_command_of_the_program(
     if extra:
         last = outcome.out.splitlines()[-1]
         assert Path(last.removeprefix("results: ")).is_file()
+
+
+def _store(run: Path, outputs: Path, experiment: str) -> None:
+    """A store where the README has it, with a finished run."""
+    from inferno_cli import tracking
+    from inferno_cli.config import Tracking
+
+    store = Tracking(backend="mlflow", uri=f"sqlite:///{outputs}/mlflow.db", experiment=experiment)
+    params = {"model": {"kind": "bce"}}
+    with tracking.run(store, name="a run", params=params, tags={}, sweep_folder=None) as logged:
+        logged.artifacts([run / name for name in ("results.json", "config.yaml")])
 
 
 def python_block(module: str) -> str:
@@ -202,17 +224,18 @@ def _set_by(arguments: list[str], override: str) -> bool:
 def _few(arguments: list[str]) -> list[str]:
     """Few epochs, few generated events, and one value of a ready-made sweep."""
     chosen = dict(word.lstrip("+").split("=", 1) for word in arguments if "=" in word)
-    problem = chosen.get("dataset", chosen.get("experiment", "synthetic"))
+    problem = "dijet" if chosen.get("study") == "rate" else chosen.get("dataset", chosen.get("experiment", "synthetic"))
     few = list(FEW_EVENTS) if problem.startswith(("synthetic", "benchmark")) else []
     if "sweep" in chosen:
         text = (config_folder() / "sweep" / f"{chosen['sweep']}.yaml").read_text(encoding="utf-8")
-        ((key, values),) = yaml.safe_load(text)["hydra"]["sweeper"]["params"].items()
-        few.append(f"{key}={values.split(',')[0]}")
+        params = yaml.safe_load(text)["hydra"]["sweeper"]["params"]
+        few += [f"{key}={values.split(',')[0]}" for key, values in params.items() if len(params) == 1]
     if "study" in chosen:
         points = {"constraint_widths": ["model=bce", "dataset.systematics={r: {width: 0.2}}"], "rate": []}
         assert chosen["study"] in points, "say here which points of the study are enough"
         few += ["study.repeats=1", *points[chosen["study"]]]
-    return ["trainer.max_epochs=3", "model.learning_rate=0.01", *few]
+    epochs = 20 if "dijet" in chosen.values() else 3  # a handful of events in an epoch
+    return [f"trainer.max_epochs={epochs}", "model.learning_rate=0.01", *few]
 
 
 def _own_files(folder: Path, arguments: list[str]) -> Path:

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from handmade import record
 
 from inferno_cli.cli import status
+from inferno_cli.cli.finished import FinishedRun
 from inferno_cli.cli.status import Status
 from inferno_cli.cli.steps import train
 from inferno_cli.config import TrainConfig, config_folder
@@ -27,7 +29,12 @@ POINTS = {
     "bins": 4,
     "temperature": 6,
     "shift": 3,
+    "initialisation": 5,
+    "cross_training": 1,
+    "range_of_validity": 9,
 }
+TAKES = {"cross_training": ("+experiment=benchmark2", "trained_for=benchmark2"), "range_of_validity": ()}
+"""Studies that take the networks of `benchmarks`, and which of their points are enough here."""
 
 
 class Pipeline:
@@ -35,15 +42,23 @@ class Pipeline:
 
     def __init__(self) -> None:
         self.configs: list[TrainConfig] = []
+        self.taken: list[FinishedRun | None] = []
         self.before: Callable[[TrainConfig], None] = lambda config: None
 
-    def __call__(self, config: TrainConfig, folder: Path, version: str) -> tuple[Results, dict[str, Any]]:
+    def __call__(
+        self, config: TrainConfig, folder: Path, version: str, taken: FinishedRun | None = None
+    ) -> tuple[Results, dict[str, Any]]:
         self.before(config)
         self.configs.append(config)
+        self.taken.append(taken)
+        (folder / "checkpoints").mkdir()
+        (folder / "checkpoints" / "best.ckpt").write_text(f"{config.model.kind} {config.nuisance} {config.seed}")
         width = 0.3 + 0.01 * config.model.bins + 0.001 * config.seed + 0.1 * (config.model.kind == "bce")
         values = record(width, seed=config.seed, model=config.model.kind, dataset=config.dataset.name)
         if config.dataset.kind == "synthetic":
-            values |= {"dataset_checksum": f"{config.seed}{config.dataset.yields.signal}" * 20}
+            values |= {
+                "dataset_checksum": f"{config.data_seed}{config.dataset.yields.signal}{config.dataset.nominal}" * 20
+            }
         results = Results.model_validate({**values, "code_version": version})
         results.save(folder / RESULTS_FILE)
         return results, {}
@@ -72,7 +87,11 @@ def test_every_study_is_tested() -> None:
 
 @pytest.mark.parametrize("study", STUDIES)
 def test_study_has_its_points_and_the_published_ones_beside(study: str, tmp_path: Path, pipeline: Pipeline) -> None:
-    outcome = start(tmp_path, f"+study={study}", "study.repeats=1", "model=inferno")
+    if study in TAKES:
+        start(tmp_path, "+study=benchmarks", "study.repeats=1", "model=inferno", "+experiment=benchmark2")
+        pipeline.configs.clear()
+
+    outcome = start(tmp_path, f"+study={study}", "study.repeats=1", "model=inferno", *TAKES.get(study, ()))
 
     assert outcome.code == 0, outcome.err
     assert len(pipeline.configs) == POINTS[study]
@@ -87,7 +106,7 @@ def test_study_has_its_points_and_the_published_ones_beside(study: str, tmp_path
     assert bool(published) == known
     places = [{k: v for k, v in at.items() if k != "model.kind"} for at in measured]
     beside = [at for at in published if {k: v for k, v in at.items() if k != "model.kind"} in places]
-    assert len(beside) >= len(published) * 0.6
+    assert len(beside) >= (1 if study == "cross_training" else len(published) * 0.6)
 
 
 def test_a_study_compares_both_models_and_repeats_by_seed(tmp_path: Path, pipeline: Pipeline) -> None:
@@ -95,6 +114,73 @@ def test_a_study_compares_both_models_and_repeats_by_seed(tmp_path: Path, pipeli
 
     points = [(config.model.kind, config.seed) for config in pipeline.configs]
     assert points == [("bce", 0), ("bce", 1), ("inferno", 0), ("inferno", 1)]
+
+
+def test_networks_of_each_benchmark_are_taken_for_others(tmp_path: Path, pipeline: Pipeline) -> None:
+    params = yaml.safe_load((config_folder() / "study" / "cross_training.yaml").read_text())["hydra"]["sweeper"][
+        "params"
+    ]
+    benchmarks = ",".join(f"benchmark{i}" for i in range(5))
+    assert params == {"model": "inferno", "trained_for": benchmarks, "+experiment": benchmarks}
+
+    some = ("+experiment=benchmark0,benchmark3", "model=inferno", "study.repeats=1")
+    crossed = ("+study=cross_training", *some, "trained_for=benchmark0,benchmark3")
+    nothing = start(tmp_path, *crossed, "trained_for=benchmark0", "+experiment=benchmark0")
+    assert nothing.code == 2
+    assert "no finished run of model inferno, seed 0, experiment benchmark0 is there" in nothing.err
+    start(tmp_path, "+study=benchmarks", *some)
+    pipeline.configs.clear()
+    pipeline.taken.clear()
+
+    start(tmp_path, *crossed)
+    start(tmp_path, *crossed, "trained_for=benchmark0")  # nothing is left to do
+
+    found = []
+    for config, taken in zip(pipeline.configs, pipeline.taken, strict=True):
+        assert taken is not None
+        assert (taken.config.seed, taken.config.trained_in) == (config.seed, None)
+        found.append((config.nuisance.fit, taken.config.nuisance.fit))
+    assert sorted(found) == [(here, there) for here in ((), ("r", "lambda")) for there in ((), ("r", "lambda"))]
+
+
+def test_a_network_that_was_trained_again_makes_another_point(tmp_path: Path, pipeline: Pipeline) -> None:
+    one = ("model=inferno", "study.repeats=1", "+experiment=benchmark2")
+    crossed = ("+study=cross_training", *one, "trained_for=benchmark2")
+    start(tmp_path, "+study=benchmarks", *one)
+    start(tmp_path, *crossed)
+    (checkpoint,) = (tmp_path / "studies" / "benchmarks-quick").rglob("best.ckpt")
+    checkpoint.write_text("another")
+
+    start(tmp_path, *crossed)
+
+    assert len(pipeline.configs) == 3
+
+
+def test_networks_of_several_trainings_are_not_mixed(tmp_path: Path, pipeline: Pipeline) -> None:
+    one = ("model=inferno", "study.repeats=1", "+experiment=benchmark2")
+    for epochs in (3, 4):
+        start(tmp_path, "+study=benchmarks", *one, f"trainer.max_epochs={epochs}")
+
+    outcome = start(tmp_path, "+study=cross_training", *one, "trained_for=benchmark2")
+
+    assert outcome.code == 2
+    assert "2 runs of model inferno, seed 0, experiment benchmark2 are there, with different conf" in outcome.err
+    last = max((tmp_path / "studies" / "benchmarks-quick").glob("*/*"))
+    assert start(tmp_path, "+study=cross_training", *one, "trained_for=benchmark2", f"trained_in={last}").code == 0
+    taken = pipeline.taken[-1]
+    assert taken is not None
+    assert taken.config.trainer.max_epochs == 4
+
+
+def test_of_a_fixed_sample_only_the_training_is_repeated(tmp_path: Path, pipeline: Pipeline) -> None:
+    start(tmp_path, "+study=initialisation", "model=inferno", "dataset.systematics={r: {width: 0.5}}")
+
+    assert [(config.seed, config.data_seed) for config in pipeline.configs] == [(0, 0), (1, 0), (2, 0)]
+    compared = succeed("compare", f"runs={tmp_path}/studies/initialisation-quick")
+    (row,) = json.loads((compared.path.parent / "compare.json").read_text())["points"]
+    width = row["values"]["width"]
+    assert (row["repeats"], width["high"] - width["low"]) == (3, pytest.approx(0.002))
+    assert "[0." in compared.out  # the spread, on the terminal as well
 
 
 def test_scale_and_repeats_are_what_they_say(tmp_path: Path, pipeline: Pipeline) -> None:

@@ -18,6 +18,7 @@ from inferno_cli.cli.collect import collect, planned
 from inferno_cli.config import Reference, config_folder, resolve
 from inferno_cli.errors import ComparisonError
 from inferno_cli.report import RESULTS_FILE, Comparison, Results, show_comparison, write_comparison
+from inferno_cli.report.comparison_plots import figures
 from inferno_cli.report.comparison_tables import as_csv, as_json, as_markdown
 from inferno_cli.report.points import short_names
 
@@ -242,6 +243,31 @@ def test_published_numbers_are_those_of_the_papers() -> None:
 
 
 # --------------------------------------------------------------------------------------- tables and the page
+def test_of_a_yield_the_relative_error_is_shown(tmp_path: Path) -> None:
+    """sigma(s) / s of the fitted yield: 0.5 on s = 1.25 * 50."""
+    for number, (s, width) in enumerate([(50, 0.5), (100, 0.3)]):
+        values = record(2 * width, label="", dataset_checksum=f"{number}" * 48, sigma_s=width * s)
+        values["parameters"]["mu"]["bestfit"] = 1.25
+        dataset = {"kind": "synthetic", "yields": {"signal": s}}
+        put(tmp_path / str(number), config("bce", 10, 1, dataset=dataset), values)
+
+    comparison = compared(tmp_path)
+
+    assert [row.values["relative_error_s"].median for row in comparison.rows] == pytest.approx([0.4, 0.24])
+    assert "| sigma(s) | sigma(s)/s |" in as_markdown(comparison)
+    from inferno_cli.report.comparison_plots import figures
+
+    assert {"sigma_s_yields.signal", "relative_error_s_yields.signal"} <= set(dict(figures(comparison)))
+
+
+def test_there_is_no_relative_error_of_a_strength_or_of_nothing(sweep: Path, tmp_path: Path) -> None:
+    assert all("relative_error_s" not in row.values for row in compared(sweep).rows)
+    values = record(0.5, sigma_s=20.0)
+    values["parameters"]["mu"]["bestfit"] = 0.0
+    put(tmp_path / "0", config("bce", 10, 1), values)
+    assert "relative_error_s" not in compared(tmp_path / "0").rows[0].values
+
+
 def test_csv_has_every_number_and_the_label_in_every_row_of_runs(sweep: Path) -> None:
     rows = list(csv.DictReader(as_csv(compared(sweep, reference=published("bins"))).splitlines()))
 
@@ -343,3 +369,46 @@ def test_the_curve_of_widths_goes_through_the_medians_and_the_published_points(s
 
 def test_records_of_the_test_are_records(sweep: Path) -> None:
     assert Results.load(sweep / "0" / RESULTS_FILE).label == LABEL
+
+
+# ------------------------------------------------------------------------------------------- figures by what is swept
+def crossed(folder: Path, places: list[tuple[dict[str, Any], str]]) -> Comparison:
+    """One run at each place: changes of the configuration, and the experiment."""
+    for number, (changes, experiment) in enumerate(places):
+        values = record(0.3 + 0.01 * number, model="inferno", dataset_checksum="a" * 64)
+        values |= {"sigma_s": 15.0 + number, "cramer_rao_bound_s": 14.0 + 0.1 * number}
+        own = () if not experiment else (f"+experiment={experiment}",)
+        put(folder / str(number), config("inferno", 10, 1, **changes), values, *own)
+    return compared(folder)
+
+
+def axes_of(comparison: Comparison) -> dict[str, Any]:
+    return {name: figure.axes[0] for name, figure in figures(comparison) if name.startswith(("sigma_s", "width"))}
+
+
+def test_scans_through_one_point_are_drawn_against_each_number_with_the_bound_there(tmp_path: Path) -> None:
+    points = [(-0.3, 3.0), (0.0, 3.0), (0.3, 3.0), (0.0, 2.5), (0.0, 3.5)]
+    changes = [{"at": {"r": r, "lambda": rate}} for r, rate in points]
+    axes = axes_of(crossed(tmp_path, [(change, "") for change in changes]))
+
+    assert set(axes) == {f"{quantity}_{name}" for quantity in ("sigma_s", "width") for name in ("r", "lambda")}
+    model, bound = axes["sigma_s_r"].get_lines()
+    assert list(model.get_xdata()) == list(bound.get_xdata()) == [-0.3, 0.0, 0.3]
+    assert list(model.get_ydata()) == [15.0, 16.0, 17.0]
+    assert list(bound.get_ydata()) == pytest.approx([14.0, 14.1, 14.2])
+    assert list(axes["sigma_s_lambda"].get_lines()[0].get_xdata()) == [2.5, 3.0, 3.5]
+
+
+def test_two_names_are_a_matrix_with_the_published_numbers_below(tmp_path: Path) -> None:
+    names = ("benchmark0", "benchmark2")
+    places = [({"trained_for": there}, here) for there in names for here in names]
+    at = {"trained_for": "benchmark2", "experiment": "benchmark0"}
+    row = {"model": "inferno", "at": at, "values": {"sigma_s": 15.71}}
+    crossed(tmp_path, places)
+    reference = Reference.model_validate({"name": "paper", "source": "paper", "rows": (row,)})
+    axes = axes_of(compared(tmp_path, reference=reference))
+
+    assert set(axes) == {"sigma_s_inferno", "width_inferno"}
+    drawn = {text.get_position(): text.get_text() for text in axes["sigma_s_inferno"].texts}
+    assert drawn == {(0, 0): "15.00", (1, 0): "16.00", (0, 1): "17.00\n15.71", (1, 1): "18.00"}
+    assert (axes["sigma_s_inferno"].get_xlabel(), axes["sigma_s_inferno"].get_ylabel()) == ("experiment", "trained_for")

@@ -10,7 +10,9 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from pydantic import ValidationError
 
+from inferno_cli.cli.search import space
 from inferno_cli.config import (
+    DataConfig,
     FitConfig,
     Measurement,
     Morph,
@@ -351,7 +353,7 @@ def test_every_dataset_composes(name):
     assert compose(f"dataset={name}", "nuisance=none").dataset.name == name
 
 
-@pytest.mark.parametrize("name", names("sweep"))
+@pytest.mark.parametrize("name", [name for name in names("sweep") if name != "optuna"])
 def test_every_sweep_composes_and_all_of_its_points_are_valid(name):
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
         composed = hydra_compose("train", overrides=[f"+sweep={name}"], return_hydra_config=True)
@@ -359,6 +361,20 @@ def test_every_sweep_composes_and_all_of_its_points_are_valid(name):
     experiment = ["+experiment=shift"] if name == "shift" else []
     points = [compose(*experiment, f"{key}={value}") for value in values.split(",")]
     assert len({point.model_dump_json() for point in points}) == len(points) > 1
+
+
+def test_the_ends_of_what_a_search_looks_at_are_valid():
+    pytest.importorskip("optuna")
+    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+        composed = hydra_compose("train", overrides=["+sweep=optuna"], return_hydra_config=True)
+    searched, fixed = space([f"{key}={text}" for key, text in composed.hydra.sweeper.params.items()])
+
+    assert fixed == []
+    for key, values in searched.items():
+        ends = getattr(values, "choices", None) or (values.low, values.high)
+        assert len({compose(f"{key}={end}").model_dump_json() for end in ends}) == len(ends) > 1
+    assert (searched["model.bins"].low, searched["model.bins"].high) == (5, 20)
+    assert searched["model.learning_rate"].log
 
 
 def test_the_benchmarks_have_the_published_constraints():
@@ -387,6 +403,8 @@ def test_the_benchmarks_have_the_published_constraints():
         ("fit", FitConfig, ["workspace=w.json"]),
         ("predict", PredictConfig, ["run=r"]),
         ("ui", UiConfig, []),
+        ("data", DataConfig, []),
+        ("data", DataConfig, ["+experiment=top11004", "systematics=[jes]"]),
         ("prepare", PrepareConfig, ["files=[a.root]", "sample=top"]),
         ("prepare", PrepareConfig, ["files=[a.root]", "sample=top", "prepare=open_data_2015"]),
     ],

@@ -7,10 +7,12 @@ import logging
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pyhf
 import pytest
+import scipy.optimize
 import torch
 import yaml
 from conftest import channel_of, compose, make_measurement, make_templates, prepared
@@ -297,6 +299,30 @@ def test_the_significance_is_that_of_a_counting_experiment(tmp_path):
     assert found.observed == pytest.approx(by_hand, rel=1e-4)
     # The tail of a Gaussian above 2.8661.
     assert found.expected_p_value == pytest.approx(0.002078, abs=2e-6)
+
+
+def test_the_fit_without_signal_starts_again_where_the_curvature_is_nearly_zero():
+    # Migrad's first step in lambda leads from here to negative rates, from which it does not come back.
+    path = Path(__file__).parents[1] / "data" / "curvature_near_zero.json"
+    workspace = json.loads(path.read_text())
+    settings = QUICK.model_copy(update={"significance": True})
+    found = fit_workspace(workspace, settings, where="here").significance
+    model = pyhf.Workspace(workspace).model(
+        modifier_settings={"normsys": {"interpcode": "code4"}, "histosys": {"interpcode": "code4p"}}
+    )
+    data = model.expected_data(model.config.suggested_init())
+    names = model.config.par_names
+    free = [i for i, name in enumerate(names) if name != "mu"]
+
+    def rise(values):
+        parameters = np.asarray(model.config.suggested_init(), dtype=float)
+        parameters[free], parameters[names.index("mu")] = values, 0.0
+        return -2 * float(model.logpdf(parameters, data)[0] - best)
+
+    best = model.logpdf(model.config.suggested_init(), data)[0]
+    start = [-1.0 if names[i] == "lambda" else 0.0 if names[i] == "r" else 1.0 for i in free]
+    q0 = scipy.optimize.minimize(rise, start, method="SLSQP").fun
+    assert found.expected == pytest.approx(np.sqrt(q0), rel=1e-3)
 
 
 @pytest.mark.parametrize("update", [{"significance": True}, {"scan_points": 3}])

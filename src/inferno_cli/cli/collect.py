@@ -1,4 +1,4 @@
-"""Find the runs that somebody names: folders of runs, of sweeps, of studies; finished or not."""
+"""Find the runs that somebody names: folders of runs, of sweeps, of studies, MLflow experiments; finished or not."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import itertools
 import json
 import os
 import re
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from inferno_cli.cli.finished import CONFIG_FILE
 from inferno_cli.cli.status import Status
@@ -19,7 +20,12 @@ from inferno_cli.report import RESULTS_FILE, Results
 from inferno_cli.report.points import EXPERIMENT, SEED, Job, flatten
 from inferno_cli.report.results import SCHEMA
 
-HYDRA, MULTIRUN = ".hydra", "multirun.yaml"
+if TYPE_CHECKING:
+    from inferno_cli.config import Tracking
+
+HYDRA, MULTIRUN, OVERRIDES_FILE = ".hydra", "multirun.yaml", "overrides.yaml"
+MLFLOW = "mlflow:"
+"""In front of the name of an experiment."""
 
 
 @dataclass(frozen=True)
@@ -28,26 +34,70 @@ class Collected:
 
     Attributes:
         jobs: Finished and unfinished runs.
-        folder: The folder that they have in common.
+        folder: The folder that they have in common; None of runs in a store.
         sweeps: Folders of the multiruns that they belong to.
         study: Name of the study that all of them belong to, or "".
     """
 
     jobs: tuple[Job, ...]
-    folder: Path
+    folder: Path | None
     sweeps: tuple[Path, ...]
     study: str
 
 
-def collect(places: Sequence[str]) -> Collected:
+def collect(places: Sequence[str], tracking: Tracking | None = None) -> Collected:
     """Find runs.
 
     Args:
-        places: Folders, ``results.json`` files, or globs.
+        places: Folders, ``results.json`` files, globs, or "mlflow:" and the name of an experiment.
+        tracking: The store of the experiments.
 
     Raises:
         ComparisonError: If a place has no run, or a record cannot be read.
+        TrackingError: If the store cannot be reached, or has no such experiment.
     """
+    stored = [place.removeprefix(MLFLOW) for place in places if place.startswith(MLFLOW)]
+    if not stored:
+        return _in_folders(places)
+    if tracking is None or tracking.backend == "none":
+        raise ComparisonError(f"runs={MLFLOW}{stored[0]} is in a store, and there is none: leave out tracking=none")
+    jobs, studies = zip(*(pair for name in stored for pair in _in_store(tracking, name)), strict=True)
+    others = [place for place in places if not place.startswith(MLFLOW)]
+    if not others:
+        return Collected(tuple(jobs), None, (), studies[0] if len(set(studies)) == 1 else "")
+    found = _in_folders(others)
+    return replace(found, jobs=(*jobs, *found.jobs), study=found.study if set(studies) == {found.study} else "")
+
+
+def _in_store(tracking: Tracking, experiment: str) -> list[tuple[Job, str]]:
+    """Return the runs of an experiment, and the study that each belongs to."""
+    from inferno_cli.tracking import download, stored_runs
+
+    store, runs = stored_runs(tracking, experiment)
+    if not any(run.status == "FINISHED" for run in runs):
+        found = ", ".join(f"{run.name} {run.status}" for run in runs[:5]) or "no run of `inferno train`"
+        raise ComparisonError(f"runs: experiment {experiment!r} of MLflow has no finished run ({found})")
+    jobs = []
+    with tempfile.TemporaryDirectory() as text:
+        for run in runs:
+            where, folder = f"{MLFLOW}{experiment}/{run.name} ({run.run_id})", Path(text) / run.run_id
+            if run.status == "FINISHED":
+                (folder / HYDRA).mkdir(parents=True)
+                download(store, run.run_id, (RESULTS_FILE, CONFIG_FILE), folder)
+                download(store, run.run_id, (OVERRIDES_FILE,), folder / HYDRA)
+                try:
+                    job, _, study = _job(folder)
+                except ComparisonError as error:  # of a copy that is gone by now
+                    raise ComparisonError(str(error).replace(str(folder), where)) from error
+                jobs.append((replace(job, where=where), study))
+            else:
+                why = " ".join(f"{run.status}: {run.error}".split()).removesuffix(":")
+                jobs.append((Job(where, run.settings, None, why), str(run.settings.get("study.name") or "")))
+    return jobs
+
+
+def _in_folders(places: Sequence[str]) -> Collected:
+    """Find runs in folders."""
     folders: list[Path] = []
     inside: list[Path] = []
     for given in places:
@@ -92,19 +142,25 @@ def _runs(top: Path) -> list[Path]:
     return sorted(found, key=lambda path: _natural(str(path)))
 
 
-def _job(folder: Path) -> tuple[Job, list[str], str]:
-    """Return a run, what was overridden, and the study that it belongs to."""
+def settings_of(folder: Path) -> tuple[dict[str, Any], list[str]]:
+    """Return the flat configuration of a run, with its experiment, and what was overridden."""
     settings: dict[str, Any] = {}
     overrides: list[str] = []
     config = folder / CONFIG_FILE if (folder / CONFIG_FILE).is_file() else folder / HYDRA / "config.yaml"
     if config.is_file():
         settings = dict(flatten(_yaml(config) or {}))
-    if (folder / HYDRA / "overrides.yaml").is_file():
-        overrides = list(_yaml(folder / HYDRA / "overrides.yaml") or [])
+    if (folder / HYDRA / OVERRIDES_FILE).is_file():
+        overrides = list(_yaml(folder / HYDRA / OVERRIDES_FILE) or [])
     for text in overrides:
         key, _, value = text.lstrip("+").partition("=")
         if key == EXPERIMENT:
             settings[EXPERIMENT] = value
+    return settings, overrides
+
+
+def _job(folder: Path) -> tuple[Job, list[str], str]:
+    """Return a run, what was overridden, and the study that it belongs to."""
+    settings, overrides = settings_of(folder)
     study = str(settings.get("study.name") or "")
     path = folder / RESULTS_FILE
     status = Status.read(folder)
@@ -182,6 +238,13 @@ def planned(sweep: Path) -> list[tuple[str, ...]]:
     texts = [f"{key!s}={value!s}" for key, value in params.items()] + list(config.hydra.overrides.task)
     batches = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(texts), None)
     return [tuple(job) for job in itertools.chain.from_iterable(batches)]
+
+
+def trials(sweep: Path) -> int:
+    """Return how many jobs a multirun will have, also that of a search; 0 of another sweeper."""
+    if not (sweep / MULTIRUN).is_file():
+        return 0
+    return len(planned(sweep)) or int(_yaml(sweep / MULTIRUN)["hydra"]["sweeper"].get("n_trials") or 0)
 
 
 def _yaml(path: Path) -> Any:

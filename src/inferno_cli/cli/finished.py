@@ -11,6 +11,7 @@ from inferno_cli.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
     from inferno_cli.report import Results
+    from inferno_cli.training import Statistic
 
 CONFIG_FILE = "config.yaml"
 
@@ -30,11 +31,12 @@ class FinishedRun:
     results: Results
 
     @classmethod
-    def load(cls, place: str) -> FinishedRun:
+    def load(cls, place: str, key: str = "run") -> FinishedRun:
         """Read a run.
 
         Args:
             place: Its folder, or the ``results.json`` in it.
+            key: The key of the configuration that names it, for the messages.
 
         Raises:
             RunError: If that is no finished run.
@@ -47,12 +49,14 @@ class FinishedRun:
         if folder.name == report.RESULTS_FILE:
             folder = folder.parent
         if not folder.is_dir():
-            raise RunError(f"run={place} is not a folder. Fix run=FOLDER: a run is where its {report.RESULTS_FILE} is")
+            raise RunError(
+                f"{key}={place} is not a folder. Fix {key}=FOLDER: a run is where its {report.RESULTS_FILE} is"
+            )
         for name in (report.RESULTS_FILE, CONFIG_FILE):
             if not (folder / name).is_file():
                 raise RunError(
                     f"{folder} has no {name}: it is not the folder of a run of `inferno train`, or the run did not "
-                    "finish. Fix run=FOLDER, or train again"
+                    f"finish. Fix {key}=FOLDER, or train again"
                 )
         try:
             results = report.Results.load(folder / report.RESULTS_FILE)
@@ -63,5 +67,19 @@ class FinishedRun:
                 "It may be of another version of inferno_cli: train again"
             ) from error
         if results.training is None or results.bins is None:
-            raise RunError(f"{folder} is a fit without a network. Fix run=FOLDER: that of a run of `inferno train`")
+            raise RunError(f"{folder} is a fit without a network. Fix {key}=FOLDER: that of a run of `inferno train`")
         return cls(folder, config, results)
+
+    def statistic(self) -> Statistic:
+        """Load its network with its final bins.
+
+        Raises:
+            RunError: If the checkpoint is missing, damaged, or not of this run.
+        """
+        from inferno_cli.training import Statistic
+
+        bins, training = self.results.bins, self.results.training
+        assert bins is not None
+        assert training is not None
+        groups = tuple(item.merged_from for item in bins)
+        return Statistic.load(self.folder, self.config, groups, training.best_epoch)

@@ -47,14 +47,13 @@ def usage() -> str:
             *lines,
             "",
             "examples:",
+            "  inferno data +experiment=top11004",
             "  inferno train +experiment=top11004",
             "  inferno train -m +experiment=top11004 model=bce,inferno model.bins=5,10",
-            "  inferno train -m +experiment=top11004 +sweep=bins",
             "  inferno fit workspace=outputs/.../workspace.json fit=data",
             "  inferno predict run=outputs/runs/DATE/TIME",
             "  inferno compare runs=outputs/sweeps/DATE/TIME",
             "  inferno prepare sample=TTJets_signal files=[nanoaod/*.root]",
-            "  inferno ui",
             "",
             "after a step: --help (its keys and choices), --cfg job (the whole configuration), -m (sweep),",
             "              --config-dir DIR (your own YAML files), --debug (tracebacks)",
@@ -116,7 +115,7 @@ def _run(name: str, arguments: list[str], debug: bool) -> None:
 
     composing = True
 
-    def task(composed: Any) -> None:
+    def task(composed: Any) -> Any:
         nonlocal composing
         composing = False
         _quiet()
@@ -127,7 +126,7 @@ def _run(name: str, arguments: list[str], debug: bool) -> None:
         try:
             _require_multirun(job)
             _say_progress(job)
-            step.run(resolve(step.schema(), composed), composed)
+            return step.run(resolve(step.schema(), composed), composed)
         except (InfernoError, OSError) as error:
             _record(job, error)
             if debug:

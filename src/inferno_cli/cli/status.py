@@ -19,7 +19,7 @@ import inferno_cli
 from inferno_cli.errors import OutputError
 
 FILE = "status.json"
-State = Literal["running", "finished", "failed", "stopped", "reused"]
+State = Literal["running", "finished", "failed", "stopped", "reused", "pruned"]
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class Status:
     """State of a job.
 
     Attributes:
-        state: "reused": the point was finished before, and not run again.
+        state: "reused": the point was finished before, and not run again; "pruned": a search stopped it.
         point: Digest of its configuration and of the code; empty when the configuration could not be read.
-        error: Why it failed.
+        error: Why it failed, or was stopped.
         of: Folder of the run that stands for it, from its own folder.
     """
 
@@ -98,9 +98,9 @@ def reused(folder: Path, of: Path, point: str) -> Status:
 
 def progress(sweep: Path) -> str:
     """Return how far a multirun is, and for how long it will go on as before."""
-    from inferno_cli.cli.collect import MULTIRUN, planned
+    from inferno_cli.cli.collect import MULTIRUN, trials
 
-    total = len(planned(sweep))
+    total = trials(sweep)
     states = [status.state for path in sweep.glob(f"*/{FILE}") if (status := Status.read(path.parent))]
     done = sum(state != "running" for state in states)
     failed = states.count("failed")

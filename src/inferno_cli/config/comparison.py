@@ -6,6 +6,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from inferno_cli.config.schema import Step
 from inferno_cli.config.section import Finite, Names, Section
 
 PUBLISHED = Literal[
@@ -19,6 +20,7 @@ PUBLISHED = Literal[
     "sigma_mu_soft",
     "sigma_mu_hard",
     "sigma_s",
+    "relative_error_s",
     "bound_s",
 ]
 """What a published row may give; a nuisance parameter's error is ``sigma_NAME``."""
@@ -67,13 +69,16 @@ class Reference(Section):
     rows: tuple[ReferenceRow, ...] = ()
 
 
-class CompareConfig(Section):
+class CompareConfig(Step):
     """``inferno compare``: finished runs beside each other."""
 
     runs: Names | str
-    """Folders of runs, sweeps or studies, results.json, or globs; a list, or separated by commas."""
+    """Folders of runs, sweeps or studies, results.json, globs, or mlflow:EXPERIMENT; a list, or with commas between."""
     output: str | None
-    """Folder of the tables and figures; null: ``compare`` in the folder that all runs have in common."""
+    """Folder of the tables and figures; null: ``compare`` in the folder that all runs have in common.
+
+    Runs of an MLflow experiment have none in common: then it is in ``output_dir``.
+    """
     reference: Reference
     """Published numbers; the name ``auto`` stands for those of the study that the runs belong to."""
     track: bool

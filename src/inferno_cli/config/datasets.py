@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from inferno_cli.config.effects import require_consistent
-from inferno_cli.config.section import POI, Finite, Fraction, Names, Positive, Section
+from inferno_cli.config.section import POI, Finite, Fraction, Names, Positive, Section, Seed
 from inferno_cli.config.systematics import (
     AnySystematic,
     ShapeSystematic,
@@ -71,6 +71,8 @@ class SyntheticDataset(Section):
     """The mixture."""
     name: str
     """Its name in every output."""
+    seed: Seed | None = None
+    """Of the generated events; null: that of the run. A number keeps the data and varies the training alone."""
     yields: MixtureYields
     signal_mean: tuple[Finite, Finite]
     """Mean of (x0, x1) for the signal. The paper prints (1, 1); its code and its tables have (0, 0)."""
@@ -134,6 +136,8 @@ class NtupleDataset(Section):
     """Ntuples."""
     name: str
     """Its name in every output."""
+    seed: Seed | None = None
+    """Of the splits and the subset of the data; null: that of the run."""
     path: str
     """A ROOT file, a folder, a glob, or ``embedded`` for the sample shipped with the package."""
     file: str

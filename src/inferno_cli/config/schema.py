@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from inferno_cli.config.datasets import Dataset, NtupleDataset
 from inferno_cli.config.effects import Effect, effects
-from inferno_cli.config.section import POI, Finite, Fraction, Names, NonNegative, Positive, Section
+from inferno_cli.config.section import POI, Finite, Fraction, Names, NonNegative, Positive, Section, Seed
 from inferno_cli.config.systematics import MorphSystematic, TransformSystematic
 
 Progress = Literal["auto", "bar", "lines", "none"]
@@ -248,8 +248,12 @@ class TrainConfig(Step):
     study: Study | None = None
     reuse: str | None = None
     """Folder in which this point is looked for: it is not run again when it finished there."""
-    seed: Annotated[int, Field(ge=0, lt=2**32)]
-    """Of every random number: events, splits, training."""
+    trained_in: str | None = None
+    """A finished run whose network is taken: nothing is trained. A folder of runs: that of the same model and seed."""
+    trained_for: str | None = None
+    """Of several runs in ``trained_in`` that of this experiment."""
+    seed: Seed
+    """Of every draw: the events and the training."""
     dataset: Annotated[Dataset, Field(discriminator="kind")]
     """What is measured."""
     model: Model
@@ -261,6 +265,11 @@ class TrainConfig(Step):
     report: Report
     export: bool
     """Write the workspace for other tools as well: ROOT histograms, Combine datacard, cabinetry configuration."""
+
+    @property
+    def data_seed(self) -> int:
+        """Seed of the events and of how they are divided."""
+        return self.seed if self.dataset.seed is None else self.dataset.seed
 
     @property
     def sample_names(self) -> Names:
@@ -289,6 +298,8 @@ class TrainConfig(Step):
     def _combinations(self) -> Self:
         from inferno_cli.errors import closest
 
+        if self.trained_for is not None and self.trained_in is None:
+            raise ValueError(f"trained_for is {self.trained_for!r}, which chooses among the runs of trained_in=FOLDER")
         if self.model.kind == "optimal" and isinstance(self.dataset, NtupleDataset):
             raise ValueError(
                 f"model.kind is 'optimal', which needs exact densities; dataset {self.dataset.name!r} is made of "
@@ -351,6 +362,32 @@ class TrainConfig(Step):
         return tuple(name for name in self.sample_names if self._is_signal(name))
 
 
+class DataConfig(TrainConfig):
+    """``inferno data``: the dataset that ``inferno train`` would read with the same configuration."""
+
+    systematics: Names | None
+    """Those that are described; null: every one of the dataset."""
+    source_branches: Names
+    """Branches that name the generated event that a row is made from; read where a tree has them."""
+    bins: Annotated[int, Field(ge=2, le=500)]
+    """Of the control plots."""
+
+    @model_validator(mode="after")
+    def _known_systematics(self) -> Self:
+        from inferno_cli.errors import closest
+
+        known = self.dataset.systematics
+        for name in self.systematics or ():
+            if name not in known:
+                raise ValueError(f"systematics: dataset {self.dataset.name!r} has no {name!r}{closest(name, known)}")
+        return self
+
+    @property
+    def described(self) -> tuple[Effect, ...]:
+        """What the systematics to be described do to the samples of the likelihood."""
+        return self.effects(tuple(self.dataset.systematics) if self.systematics is None else self.systematics)
+
+
 class FitConfig(Step):
     """``inferno fit``: a pyhf workspace by itself."""
 
@@ -379,6 +416,26 @@ class PredictConfig(Section):
     """More branches that are copied."""
     overwrite: bool
     """Replace files that are there."""
+
+
+class ExplainConfig(Section):
+    """``inferno explain``: what the network of a finished run learnt."""
+
+    run: str
+    """Folder of the run."""
+    output: str | None
+    """Folder of the tables and plots; null: ``explain`` in the folder of the run."""
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    """Of the shuffles."""
+    repeats: Annotated[int, Field(ge=1)]
+    """Shuffles of each feature."""
+    pairs: Annotated[int, Field(ge=0)]
+    """Pairs of the most important features over which the bins are drawn."""
+    cells: Annotated[int, Field(ge=2, le=200)]
+    """Along each axis of such a plot."""
+    report: Report
+    track: bool
+    """Log everything to the MLflow run of the run, where there is one."""
 
 
 class UiConfig(Step):

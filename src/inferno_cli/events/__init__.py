@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from inferno_cli.config import SyntheticDataset, TrainConfig
+from inferno_cli.events.description import ALL, Description, Histogram, SystematicEntry, describe
 from inferno_cli.events.sample import (
     DIRECTIONS,
     NOMINAL,
@@ -13,6 +14,7 @@ from inferno_cli.events.sample import (
     split_rows,
     variations,
 )
+from inferno_cli.events.whole import Whole, load_whole
 
 
 def load(config: TrainConfig) -> Events:
@@ -21,20 +23,27 @@ def load(config: TrainConfig) -> Events:
     if isinstance(config.dataset, SyntheticDataset):
         from inferno_cli.events.synthetic import generate
 
-        return generate(config.dataset, effects, config.seed)
+        return generate(config.dataset, effects, config.data_seed)
     from inferno_cli.events.ntuples import read
 
-    return read(config.dataset, config.sample_names, effects, config.seed)
+    return read(config.dataset, config.sample_names, effects, config.data_seed)
 
 
 __all__ = [
+    "ALL",
     "DIRECTIONS",
     "NOMINAL",
+    "Description",
     "Events",
+    "Histogram",
     "Sample",
+    "SystematicEntry",
     "Variation",
+    "Whole",
+    "describe",
     "generator",
     "load",
+    "load_whole",
     "split_rows",
     "variations",
 ]

@@ -98,12 +98,12 @@ def membership(config: TrainConfig, dataset: NtupleDataset, checksum: str) -> Me
     reader = Reader(dataset.model_copy(update={"features": ()}))
     splits = {}
     for name in config.sample_names:
-        sample, parts = reader.divided(name, [item for item in shapes if item.sample == name], config.seed)
+        sample, parts = reader.divided(name, [item for item in shapes if item.sample == name], config.data_seed)
         split = np.full(len(sample.group), UNKNOWN, dtype=np.int8)
         for number, rows in enumerate(parts):
             split[rows] = number
         splits[name] = (reader.ids.pop(name), split)
-    reader.observed(config.seed)
+    reader.observed(config.data_seed)
     if reader.checksum() != checksum:
         return None
     places = {(file_checksum(path), tree): place for (path, tree), place in configured_trees(dataset).items()}

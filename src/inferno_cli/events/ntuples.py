@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -24,7 +24,7 @@ from inferno_cli.errors import (
     TreeNotFoundError,
     closest,
 )
-from inferno_cli.events.ids import EventIds
+from inferno_cli.events.ids import UNKNOWN, EventIds
 from inferno_cli.events.sample import (
     DIRECTIONS,
     NOMINAL,
@@ -45,20 +45,22 @@ MIN_OVERLAP = 0.5
 
 
 @dataclass(frozen=True)
-class _Table:
-    """Rows of one tree.
+class Table:
+    """Rows of one sample in one variation.
 
     Attributes:
         ids: Event ids, shape (n_events, n_branches).
         features: Shape (n_events, n_features).
         weights: By variation, shape (n_events,).
         group: Values that must not be shared between splits: ``split_by``, else the ids.
+        places: The trees, in the order of the rows.
     """
 
     ids: NDArray[np.int64]
     features: NDArray[np.float32]
     weights: dict[Variation, FloatArray]
     group: NDArray[np.int64]
+    places: tuple[tuple[Path, str], ...]
 
 
 class _Weight(NamedTuple):
@@ -88,11 +90,20 @@ def file_checksum(path: Path) -> str:
 class Reader:
     """Reads the trees of one dataset configuration."""
 
-    def __init__(self, dataset: NtupleDataset) -> None:
+    def __init__(self, dataset: NtupleDataset, *, missing: bool = False) -> None:
+        """Prepare to read.
+
+        Args:
+            dataset: Where the events are.
+            missing: Take features that are not finite, to describe them; else they are an error.
+        """
         self.dataset = dataset
+        self.missing = missing
         self.used: set[Path] = set()
         self.ids: dict[str, EventIds] = {}
         """Of the samples that were read: the event of each row of a ``Sample``."""
+        self.overlap: dict[tuple[str, Variation], float] = {}
+        """Share of events that a sample and its shifted trees have in common, of the smaller of the two."""
 
     def _candidates(self, pattern: str) -> list[Path]:
         """Files that may hold a tree."""
@@ -131,7 +142,7 @@ class Reader:
             )
         return found
 
-    def read(self, sample: str, variation: Variation, weights: dict[Variation, _Weight]) -> _Table:
+    def read(self, sample: str, variation: Variation, weights: dict[Variation, _Weight]) -> Table:
         """Read one sample in one variation.
 
         Args:
@@ -151,14 +162,15 @@ class Reader:
         if not self.dataset.event_id:
             ids = np.arange(len(ids))[:, None]
         group = np.concatenate([part.group for part in parts])
-        return _Table(
+        return Table(
             ids=ids,
             features=np.concatenate([part.features for part in parts]),
             weights={key: np.concatenate([part.weights[key] for part in parts]) for key in weights},
             group=group if self.dataset.samples[sample].split_by else ids,
+            places=tuple(places),
         )
 
-    def _read_tree(self, path: Path, tree: str, sample: str, weights: dict[Variation, _Weight]) -> _Table:
+    def _read_tree(self, path: Path, tree: str, sample: str, weights: dict[Variation, _Weight]) -> Table:
         dataset, settings = self.dataset, self.dataset.samples[sample]
         self.used.add(path)
         where = f"tree {tree!r} in {path}"
@@ -189,14 +201,16 @@ class Reader:
         for column, (name, array) in enumerate(features.items()):
             with np.errstate(over="ignore"):
                 table[:, column] = array
-            _require_finite(table[:, column], array, f"branch {name!r} of {where}")
+            if not self.missing:
+                _require_finite(table[:, column], array, f"branch {name!r} of {where}")
         for variation, array in values.items():
             _require_finite(array, array, f"weight {weights[variation].expression!r} of {where}")
-        return _Table(
+        return Table(
             ids=id_columns(ids, n),
             features=table,
             weights=values,
             group=id_columns(groups, n),
+            places=((path, tree),),
         )
 
     def _weight(self, sample: str) -> _Weight:
@@ -207,9 +221,8 @@ class Reader:
             else _Weight(own, f"dataset.samples.{sample}.weight")
         )
 
-    def sample(self, name: str, effects: Sequence[Effect]) -> Sample:
-        """Read one simulated sample: nominal, and every variation of its systematics, aligned by event id."""
-        dataset, settings = self.dataset, self.dataset.samples[name]
+    def tables(self, name: str, effects: Sequence[Effect]) -> dict[Variation, Table]:
+        """Read one simulated sample: the nominal with all its weights first, then every shifted selection."""
         weights = {NOMINAL: self._weight(name)}
         trees: dict[Variation, Variation] = {}
         for effect in effects:
@@ -224,70 +237,119 @@ class Reader:
                         key = f"dataset.systematics.{effect.systematic}.{direction}"
                         weights[variation] = _Weight(text.replace("{member}", str(number)), key)
         nominal = self.read(name, NOMINAL, weights)
-        varied = {variation: self.read(name, tree, {variation: weights[NOMINAL]}) for variation, tree in trees.items()}
-        tables = [nominal, *varied.values()]
-        ids = self.ids[name] = EventIds(np.concatenate([table.ids for table in tables]))
-        rows = [ids.find(table.ids) for table in tables]
-        for variation, table_rows in zip([NOMINAL, *varied], rows, strict=True):
-            self._check_ids(name, variation, rows[0], table_rows)
+        shifts = {variation: self.read(name, tree, {variation: weights[NOMINAL]}) for variation, tree in trees.items()}
+        return {NOMINAL: nominal, **shifts}
+
+    def sample(self, name: str, effects: Sequence[Effect]) -> Sample:
+        """Read one simulated sample: nominal, and every variation of its systematics, aligned by event id."""
+        return self.aligned(name, self.tables(name, effects), effects)
+
+    def aligned(self, name: str, tables: Mapping[Variation, Table], effects: Sequence[Effect]) -> Sample:
+        """Return the rows of one simulated sample as events: those with one id are one event.
+
+        Raises:
+            DatasetError: If ids repeat, a shifted tree has other events, or one event has several ``split_by``.
+            TemplateError: If a yield is not positive.
+        """
+        dataset, settings = self.dataset, self.dataset.samples[name]
+        ids = self.ids[name] = EventIds(np.concatenate([table.ids for table in tables.values()]))
+        rows = {variation: ids.find(table.ids) for variation, table in tables.items()}
+        for variation, table_rows in rows.items():
+            self._check_ids(name, variation, rows[NOMINAL], table_rows)
         features = np.zeros((len(tables), len(ids), len(dataset.features)), dtype=np.float32)
-        rows_of_weights, view = [], []
-        for block, (table, table_rows) in enumerate(zip(tables, rows, strict=True)):
-            features[block, table_rows] = table.features
-            for values in table.weights.values():
-                column = np.zeros(len(ids))
-                column[table_rows] = values
-                rows_of_weights.append(column)
+        weights: dict[Variation, FloatArray] = {}
+        view = []
+        for block, (variation, table) in enumerate(tables.items()):
+            features[block, rows[variation]] = table.features
+            for varied, values in table.weights.items():
+                weights[varied] = np.zeros(len(ids))
+                weights[varied][rows[variation]] = values
                 view.append(block)
-        group = np.empty(len(ids), dtype=np.int64)
-        labels = EventIds(np.concatenate([table.group for table in tables]))
-        for table, table_rows in zip(tables, rows, strict=True):
-            group[table_rows] = labels.find(table.group)
+        group = np.full(len(ids), UNKNOWN)
+        labels = EventIds(np.concatenate([table.group for table in tables.values()]))
+        for variation, table in tables.items():
+            found, before = labels.find(table.group), group[rows[variation]]
+            if other := int(((before != UNKNOWN) & (before != found)).sum()):
+                raise DatasetError(
+                    f"sample {name!r}, {variation}: {other} events have another value of "
+                    f"{' + '.join(settings.split_by or ())} than in the trees before, expected the same; their source "
+                    f"events would leak between the splits. Repair the branch, or fix dataset.samples.{name}.split_by"
+                )
+            group[rows[variation]] = found
         sample = Sample(
             name=name,
             is_signal=settings.role == "signal",
             group=group,
-            variations=(*nominal.weights, *varied),
+            variations=tuple(weights),
             features=features,
             view=tuple(view),
-            weights=np.stack(rows_of_weights) * dataset.luminosity_scale * dataset.downsample_factor,
+            weights=np.stack(list(weights.values())) * dataset.luminosity_scale * dataset.downsample_factor,
         )
         return shifted(sample, dataset.features, effects)
 
+    def _require_distinct(self, name: str, variation: Variation, rows: NDArray[Any]) -> None:
+        if repeated := len(rows) - len(np.unique(rows)):
+            raise DatasetError(
+                f"sample {name!r}, {variation}: {repeated} of {len(rows)} events repeat an id "
+                f"({' + '.join(self.dataset.event_id)}). Fix dataset.event_id, or remove the copies"
+            )
+
     def _check_ids(self, name: str, variation: Variation, nominal: NDArray[Any], rows: NDArray[Any]) -> None:
         key = " + ".join(self.dataset.event_id)
-        if len(np.unique(rows)) != len(rows):
-            raise DatasetError(
-                f"sample {name!r}, {variation}: {len(rows) - len(np.unique(rows))} of {len(rows)} events repeat an id "
-                f"({key}). Fix dataset.event_id"
-            )
+        self._require_distinct(name, variation, rows)
         share = len(np.intersect1d(nominal, rows)) / min(len(nominal), len(rows))
+        if variation != NOMINAL:
+            self.overlap[name, variation] = share
         if share < MIN_OVERLAP:
             raise DatasetError(
                 f"sample {name!r}, {variation}: {share:.0%} of the event ids ({key}) are also in the nominal tree, "
                 f"expected at least {MIN_OVERLAP:.0%}. The shifted tree must hold the same events; fix dataset.event_id"
             )
 
-    def observed(self, seed: int) -> NDArray[np.float32] | None:
-        """Read the observed events: a seeded subset of the share ``downsample_factor``."""
+    def data(self) -> Table | None:
+        """Read all observed events, or return None where no sample has the role "data"."""
         names = [name for name, sample in self.dataset.samples.items() if sample.role == "data"]
         if not names:
             return None
-        features = self.read(names[0], NOMINAL, {}).features
-        n = round(len(features) * self.dataset.downsample_factor)
-        rows = generator(seed, "observed").permutation(len(features))[:n]
-        return features[np.sort(rows)]
+        table = self.read(names[0], NOMINAL, {})
+        self._require_distinct(names[0], NOMINAL, EventIds(table.ids).find(table.ids))
+        return table
+
+    def subset(self, n: int, seed: int) -> NDArray[np.intp]:
+        """Return which of ``n`` observed events are used: a seeded share of ``downsample_factor``, ascending."""
+        kept = round(n * self.dataset.downsample_factor)
+        return np.sort(generator(seed, "observed").permutation(n)[:kept])
+
+    def observed(self, seed: int) -> NDArray[np.float32] | None:
+        """Read the observed events that are used."""
+        table = self.data()
+        return None if table is None else table.features[self.subset(len(table.features), seed)]
+
+    def column(self, table: Table, branch: str) -> NDArray[np.int64] | None:
+        """Read one more branch of integers, shape (n_rows, 1); None where a tree has none of that name."""
+        parts = []
+        for path, tree in table.places:
+            with opened(path, tree) as branches:
+                if branch not in branches:
+                    return None
+                parts.append(id_columns({branch: branches[branch].array(library="np")}, int(branches.num_entries)))
+        return np.concatenate(parts)
 
     def entries(self, path: Path, tree: str) -> int:
         """Return the number of rows of a tree."""
         with opened(path, tree) as branches:
             return int(branches.num_entries)
 
-    def divided(self, name: str, effects: Sequence[Effect], seed: int) -> tuple[Sample, list[NDArray[np.intp]]]:
-        """Read one simulated sample; return it with the rows of its train, validation and template split."""
-        sample, splits = self.sample(name, effects), self.dataset.splits
+    def split(self, sample: Sample, seed: int) -> list[NDArray[np.intp]]:
+        """Return the rows of the train, validation and template split of a sample."""
+        splits = self.dataset.splits
         shares = (splits.train, splits.validation, splits.template)
-        return sample, split_rows(sample.group, shares, generator(seed, f"split {name}"))
+        return split_rows(sample.group, shares, generator(seed, f"split {sample.name}"))
+
+    def divided(self, name: str, effects: Sequence[Effect], seed: int) -> tuple[Sample, list[NDArray[np.intp]]]:
+        """Read one simulated sample; return it with the rows of its three splits."""
+        sample = self.sample(name, effects)
+        return sample, self.split(sample, seed)
 
     def checksum(self) -> str:
         """SHA-256 over the checksums of the files that were read."""

@@ -136,6 +136,13 @@ def log_ratio(dataset: SyntheticDataset) -> tuple[FloatArray, FloatArray, float]
     return square, linear, float(at_origin[0])
 
 
+def signal_share(dataset: SyntheticDataset, x: FloatArray) -> FloatArray:
+    """Expected share of signal at ``x``, shape (n, 3), from the exact nominal densities; shape (n,)."""
+    square, linear, constant = log_ratio(dataset)
+    odds = np.log(dataset.yields.signal / dataset.yields.background) + x**2 @ square + x @ linear + constant
+    return np.asarray(1 / (1 + np.exp(-odds)))
+
+
 def cramer_rao_bound(dataset: SyntheticDataset, nuisance: Nuisance) -> float | None:
     """Smallest possible standard deviation of s, in events, for any summary of the data.
 
@@ -196,5 +203,6 @@ __all__ = [
     "draw_signal",
     "generate",
     "log_ratio",
+    "signal_share",
     "transform",
 ]

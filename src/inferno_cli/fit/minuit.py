@@ -76,19 +76,22 @@ def _minimize_alone(minimizer: Any, optimizer: Any, options: dict[str, Any]) -> 
     """Do what pyhf's optimiser does, without HESSE: the same minimum, in a fraction of the calls.
 
     HESSE can also turn a good minimum invalid: beyond one sigma the second derivative of the interpolation jumps. A
-    MIGRAD that fails is repeated from where it ended, first without, then with a simplex to get away from there.
+    MIGRAD that fails is repeated, first from where it ended, then from its start behind a simplex with the first steps:
+    where the curvature at the start is nearly 0, MIGRAD's own steps end among negative rates, and it goes nowhere.
     """
     import scipy.optimize
 
     calls = options.get("maxiter") or optimizer.maxiter
     minimizer.tol = options.get("tolerance") or optimizer.tolerance
     minimizer.strategy = 1
+    start, steps = list(minimizer.values), list(minimizer.errors)
     valid = all(minimizer.fixed)  # With mu fixed and no other parameter there is nothing to minimise.
     for again in (None, 0, 1):
         if not valid:
             if again is not None:
                 minimizer.strategy = again
             if again == 1:
+                minimizer.values, minimizer.errors = start, steps
                 minimizer.simplex(ncall=calls)
             valid = minimizer.migrad(ncall=calls).valid
     return scipy.optimize.OptimizeResult(

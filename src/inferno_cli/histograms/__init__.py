@@ -1,11 +1,17 @@
 """Histograms: filling templates, ordering and merging their bins."""
 
 from inferno_cli.histograms.binning import effective_events, merge, noise_information, purity
+from inferno_cli.histograms.cells import BinMap, bin_map
 from inferno_cli.histograms.morph import envelope, enveloped, morphed, scaled
+from inferno_cli.histograms.responses import TOTAL, Response, responses
 from inferno_cli.histograms.templates import Templates, fill
 
 __all__ = [
+    "TOTAL",
+    "BinMap",
+    "Response",
     "Templates",
+    "bin_map",
     "effective_events",
     "envelope",
     "enveloped",
@@ -14,5 +20,6 @@ __all__ = [
     "morphed",
     "noise_information",
     "purity",
+    "responses",
     "scaled",
 ]

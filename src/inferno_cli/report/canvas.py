@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from inferno_cli.report.results import Results
@@ -32,6 +33,11 @@ STYLE = {
 def short(name: str) -> str:
     """Return a name that fits beside a plot: a foreign workspace can have very long ones."""
     return name if len(name) <= 26 else f"{name[:14]}…{name[-11:]}"
+
+
+def safe(name: str) -> str:
+    """Return a name that a file can have."""
+    return re.sub(r"[^\w.-]+", "_", name).strip("_")
 
 
 def new_figure(results: Results, *, width: float = 6.4, height: float = 4.8) -> Figure:

@@ -36,6 +36,12 @@ def _width(results: Results) -> float | None:
     return None if minos is None else minos[1] - minos[0]
 
 
+def _relative_error(results: Results) -> float | None:
+    """HESSE error of the POI divided by its fitted value: of the signal strength and of the yield it is the same."""
+    poi = results.parameters[POI]
+    return poi.hesse / abs(poi.bestfit) if poi.bestfit != 0 and poi.at_limit is None else None
+
+
 def _root(results: Results, name: str) -> float | None:
     variance = None if results.poi_variance is None else getattr(results.poi_variance, name)
     return None if variance is None else math.sqrt(variance)
@@ -52,6 +58,7 @@ QUANTITIES = (
     Quantity("sigma_mu_soft", "sigma(mu) soft", lambda x: _root(x, "validation_soft")),
     Quantity("sigma_mu_hard", "sigma(mu) hard", lambda x: _root(x, "validation_hard")),
     Quantity("sigma_s", "sigma(s)", lambda x: x.sigma_s, 2),
+    Quantity("relative_error_s", "sigma(s)/s", lambda x: None if x.sigma_s is None else _relative_error(x)),
     Quantity("bound_s", "bound", lambda x: x.cramer_rao_bound_s, 2),
     Quantity("seconds", "wall s", lambda x: sum(x.timing.values()), 1),
 )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from inferno_cli.report.canvas import MUTED, SIGNAL, labelled_figure
 from inferno_cli.report.comparison import Comparison, Row
-from inferno_cli.report.comparison_tables import NAMES, value_text
+from inferno_cli.report.comparison_tables import NAMES, number, value_text
 from inferno_cli.report.points import MODEL, Point, place
 
 if TYPE_CHECKING:
@@ -21,13 +21,20 @@ COLOURS = ("#3f90da", "#bd1f01", "#717581", "#94a4a2", "#832db6", "#a96b59", "#e
 FIXED = {"bce": COLOURS[0], "inferno": COLOURS[1], "optimal": COLOURS[2]}
 MAX_CURVES = 12
 """In one figure; beyond that the first are drawn, and it is said."""
-WIDTHS = {"width": r"width of the MINOS interval of $\mu$", "sigma_s": r"$\sigma(s)$"}
+WIDTHS = {
+    "width": r"width of the MINOS interval of $\mu$",
+    "sigma_s": r"$\sigma(s)$",
+    "relative_error_s": r"$\sigma(s) / s$",
+}
+YIELD = "dataset.yields.signal"
 
 
 def figures(comparison: Comparison) -> Iterator[tuple[str, Figure]]:
     """Yield the name and the figure of everything that the runs have."""
     for quantity in WIDTHS:
-        if any(quantity in row.values for row in comparison.rows if not row.source):
+        # Of one signal yield, sigma(s) / s says what sigma(s) does.
+        known = quantity != "relative_error_s" or YIELD in comparison.keys
+        if known and any(quantity in row.values for row in comparison.rows if not row.source):
             yield from _widths(comparison, quantity)
     points = [point for point in comparison.points if point.jobs]
     for name, draw in (("scans", _scans), ("training", _training), ("templates", _templates)):
@@ -46,19 +53,25 @@ def _figure(comparison: Comparison, *, width: float = 6.4, height: float = 4.8) 
 
 
 def _widths(comparison: Comparison, quantity: str) -> Iterator[tuple[str, Figure]]:
-    """Draw against every swept number, or, where there is none, by name."""
+    """Draw against every swept number of which there is one scan, two names as a matrix, and else by name."""
     others = [key for key in comparison.keys if key != MODEL]
     numeric = [key for key in others if all(_is_number(row.at.get(key)) for row in comparison.rows if not row.source)]
     drawn = False
     for key in numeric:
-        lines: dict[str, list[Row]] = {}
+        lines: dict[tuple[str, str], list[Row]] = {}
         for row in comparison.rows:
             if quantity in row.values and _is_number(row.at.get(key)):
-                rest = {k: v for k, v in row.at.items() if k not in (key, MODEL)}
-                lines.setdefault(f"{row.model}/{place(rest)}/{row.label}/{bool(row.source)}", []).append(row)
-        if len(others) == 1 and max(map(len, lines.values()), default=0) > 1:
+                rest = place({k: v for k, v in row.at.items() if k not in (key, MODEL)})
+                lines.setdefault((rest, f"{row.model}/{row.label}/{bool(row.source)}"), []).append(row)
+        # Where several numbers are swept, each may be scanned with the others at one place.
+        scans = dict.fromkeys(rest for (rest, _), rows in lines.items() if len(rows) > (1 if len(others) == 1 else 2))
+        if len(scans) == 1:
             drawn = True
-            yield f"{quantity}_{comparison.names[key]}", _against(comparison, quantity, key, list(lines.values()))
+            chosen = [rows for (rest, _), rows in lines.items() if rest in scans]
+            yield f"{quantity}_{comparison.names[key]}", _against(comparison, quantity, key, chosen)
+    if not drawn and len(others) == 2 and not numeric:
+        drawn = True
+        yield from _matrices(comparison, quantity, others)
     if not drawn:
         yield quantity, _by_name(comparison, quantity)
 
@@ -80,11 +93,44 @@ def _against(comparison: Comparison, quantity: str, key: str, lines: Sequence[Se
             continue
         axes.plot(x, y, "o-", color=colour, label=name)
         axes.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
-    _bound(comparison, axes, quantity)
+    _bound(axes, quantity, {float(row.at[key]): row for rows in lines for row in rows if "bound_s" in row.values})
     axes.set_xlabel(key)
     axes.set_ylabel(WIDTHS[quantity])
     axes.legend(frameon=True, framealpha=0.9, edgecolor="none")
     return figure
+
+
+def _matrices(comparison: Comparison, quantity: str, keys: Sequence[str]) -> Iterator[tuple[str, Figure]]:
+    """Draw the points of two names as a matrix for each model; published numbers below the measured ones."""
+    across, down = keys
+    digits = next(item.digits for item in comparison.main if item.name == quantity)
+    rows = [row for row in comparison.rows if quantity in row.values]
+    for model in dict.fromkeys(row.model for row in rows if not row.source):
+        cells: dict[tuple[str, str], list[Row]] = {}
+        for row in rows:
+            if row.model == model:
+                cells.setdefault((value_text(row.at.get(down)), value_text(row.at.get(across))), []).append(row)
+        measured = [cell for cell, found in cells.items() if not found[0].source]
+        lines, columns = (list(dict.fromkeys(cell[i] for cell in measured)) for i in (0, 1))
+        values = np.full((len(lines), len(columns)), np.nan)
+        for y, x in measured:
+            values[lines.index(y), columns.index(x)] = cells[y, x][0].values[quantity].median
+        figure = _figure(comparison, width=1.1 * len(columns) + 2.6, height=0.6 * len(lines) + 2.0)
+        axes = figure.subplots()
+        image = axes.imshow(values, cmap="Blues", aspect="auto")
+        for y, x in measured:
+            texts = [number(row.values[quantity], digits, spread=False) for row in cells[y, x]]
+            spot = (columns.index(x), lines.index(y))
+            dark = (values[spot[::-1]] - np.nanmin(values)) > 0.6 * (np.nanmax(values) - np.nanmin(values))
+            axes.text(*spot, "\n".join(texts), ha="center", va="center", size=8, color="white" if dark else "black")
+        axes.set_xticks(range(len(columns)), columns, rotation=20, ha="right", rotation_mode="anchor")
+        axes.set_yticks(range(len(lines)), lines)
+        axes.set_xlabel(comparison.names[across])
+        axes.set_ylabel(comparison.names[down])
+        below = ", below: published" if any(row.source for found in cells.values() for row in found) else ""
+        axes.set_title(f"{NAMES.get(model, model)}{below}", fontsize=9)
+        figure.colorbar(image, ax=axes, label=WIDTHS[quantity])
+        yield f"{quantity}_{model}", figure
 
 
 def _by_name(comparison: Comparison, quantity: str) -> Figure:
@@ -122,10 +168,17 @@ def _by_name(comparison: Comparison, quantity: str) -> Figure:
     return figure
 
 
-def _bound(comparison: Comparison, axes: Axes, quantity: str) -> None:
-    bounds = {entry.median for row in comparison.rows if (entry := row.values.get("bound_s")) is not None}
-    if quantity == "sigma_s" and len(bounds) == 1:
-        axes.axhline(bounds.pop(), color="black", linewidth=0.9, linestyle=":", label="Cramér-Rao bound")
+def _bound(axes: Axes, quantity: str, at: Mapping[float, Row]) -> None:
+    """Draw the Cramer-Rao bound at each value: a level, or a curve where it depends on what is swept."""
+    if quantity != "sigma_s" or not at:
+        return
+    x = sorted(at)
+    y = [at[value].values["bound_s"].median for value in x]
+    style: dict[str, Any] = {"color": "black", "linewidth": 0.9, "linestyle": ":", "label": "Cramér-Rao bound"}
+    if len(set(y)) == 1:
+        axes.axhline(y[0], **style)
+    else:
+        axes.plot(x, y, **style)
 
 
 def _scans(comparison: Comparison, points: Sequence[Point]) -> Figure | None:
@@ -160,7 +213,7 @@ def _training(comparison: Comparison, points: Sequence[Point]) -> Figure | None:
         curves = [
             np.array(result.training.sigma_mu_hard, dtype=float)
             for result in point.results
-            if result.training is not None and len(result.training.sigma_mu_hard) > 1
+            if result.trained_in is None and result.training is not None and len(result.training.sigma_mu_hard) > 1
         ]
         if not curves or drawn == MAX_CURVES:
             continue

@@ -19,7 +19,17 @@ from inferno_cli.report.table import MODEL_NAMES
 
 SCHEMA = "inferno_cli/comparison/1"
 NAMES = {**MODEL_NAMES, "optimal": "optimal"}
-ON_TERMINAL = ("minos_down", "minos_up", "width", "hesse", "stat_only", "significance", "sigma_s", "bound_s")
+ON_TERMINAL = (
+    "minos_down",
+    "minos_up",
+    "width",
+    "hesse",
+    "stat_only",
+    "significance",
+    "sigma_s",
+    "relative_error_s",
+    "bound_s",
+)
 """A terminal is narrow; the files have every column."""
 
 
@@ -76,12 +86,14 @@ def show_comparison(comparison: Comparison) -> None:
     if comparison.label:
         console.print(Text(f"*** {comparison.label} ***", style="bold yellow"))
     columns = [item for item in comparison.main if item.name in ON_TERMINAL]
+    # One column has room for the spread over the repeats.
+    spread = "sigma_s" if any(item.name == "sigma_s" for item in columns) else "width"
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for i, heading in enumerate(headings(comparison, columns)):
         # Narrow columns are folded, never cut.
         table.add_column(heading, justify="left" if i < len(comparison.keys) else "right", overflow="fold")
     for row in comparison.rows:
-        shown = [number(row.values.get(item.name), item.digits, spread=False) for item in columns]
+        shown = [number(row.values.get(item.name), item.digits, spread=item.name == spread) for item in columns]
         if "width" in row.values or "sigma_s" in row.values or not row.source:
             table.add_row(
                 *(Text(x) for x in (*place_cells(comparison, row), *shown)), style="dim" if row.source else ""

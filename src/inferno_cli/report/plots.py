@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ import numpy as np
 from inferno_cli.config import POI
 from inferno_cli.errors import OutputError
 from inferno_cli.fit.result import FitResult
-from inferno_cli.report.canvas import ACCENT, MUTED, SIGNAL, STYLE, new_figure, short
+from inferno_cli.report.canvas import ACCENT, MUTED, SIGNAL, STYLE, new_figure, safe, short
 from inferno_cli.report.pulls import draw_pulls, draw_ranking
 from inferno_cli.report.results import Results, TrainingRecord
 from inferno_cli.report.scans import draw_limit, draw_scan, draw_scan_2d
@@ -77,13 +76,13 @@ def _figures(
     results: Results, templates: Templates | None, workspace: Mapping[str, Any] | None, fit: FitResult
 ) -> Iterator[tuple[str, Figure]]:
     colours = sample_colours(templates, workspace, fit.poi)
-    if results.training is not None and results.training.loss:
+    if results.trained_in is None and results.training is not None and results.training.loss:
         yield "training", _training(results, results.training)
     if templates is not None:
         yield "templates", draw_templates(results, templates, colours)
     for channel in fit.yields:
         stem = channel.when.replace("-", "")
-        stem = stem if len(fit.yields) == 2 else f"{stem}_{_safe(channel.channel)}"
+        stem = stem if len(fit.yields) == 2 else f"{stem}_{safe(channel.channel)}"
         yield stem, draw_data_mc(results, channel, colours)
     pulled = [name for name, entry in results.parameters.items() if entry.pull is not None and not name.endswith("]")]
     if pulled:
@@ -92,18 +91,13 @@ def _figures(
     if len(names) > 1:
         yield "correlation", _correlation(results, names)
     for name, scan in results.scans.items():
-        yield "scan" if name == POI else f"scan_{_safe(name)}", draw_scan(results, name, scan)
+        yield "scan" if name == POI else f"scan_{safe(name)}", draw_scan(results, name, scan)
     for pair in results.scans_2d:
-        yield f"scan_2d_{_safe(pair.x)}_{_safe(pair.y)}", draw_scan_2d(results, pair)
+        yield f"scan_2d_{safe(pair.x)}_{safe(pair.y)}", draw_scan_2d(results, pair)
     if results.ranking:
         yield "ranking", draw_ranking(results)
     if results.limit is not None:
         yield "limit", draw_limit(results, results.limit)
-
-
-def _safe(name: str) -> str:
-    """Return a name that a file can have."""
-    return re.sub(r"[^\w.-]+", "_", name).strip("_")
 
 
 def _training(results: Results, training: TrainingRecord) -> Figure:

@@ -173,7 +173,9 @@ def _same_data(jobs: Sequence[Job]) -> None:
                 )
         # Files do not depend on the configuration; generated events do, and on the seed.
         generated = job.settings.get("dataset.kind") == "synthetic"
-        drawn = {k: v for k, v in job.settings.items() if k.startswith("dataset.events") or k == SEED}
+        drawn = {k: v for k, v in job.settings.items() if k.startswith("dataset.events")}
+        own = job.settings.get("dataset.seed")
+        drawn[SEED] = job.settings.get(SEED) if own is None else own
         drawn |= {k: job.settings.get(f"dataset.{k}") for k in ("downsample_factor", "signal_mean")}
         drawn |= {k: v for k, v in job.settings.items() if k.startswith(("dataset.yields", "dataset.nominal"))}
         same = checksums.setdefault(_text(drawn) if generated else "", job)

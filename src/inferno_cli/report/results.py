@@ -63,6 +63,20 @@ class TrainingRecord(Record):
     """Every number of every epoch, as it is logged."""
 
 
+class TrainedInRecord(Record):
+    """The finished run whose network was taken; its resolved configuration is in ``trained_in.yaml``."""
+
+    folder: str
+    experiment: str | None
+    """Where it was one of several runs: the experiment that it was chosen by."""
+    dataset: str
+    dataset_checksum: str
+    seed: int | None
+    code_version: str
+    checkpoint: str
+    """SHA-256 of its checkpoint, which this run has as well."""
+
+
 class Results(Record):
     """Everything that a run found.
 
@@ -101,6 +115,8 @@ class Results(Record):
     cramer_rao_bound_s: float | None
     bins: tuple[BinRecord, ...] | None
     training: TrainingRecord | None
+    """Of the run in ``trained_in``, where there is one."""
+    trained_in: TrainedInRecord | None = None
     dataset_checksum: str
     code_version: str
     workspace: str

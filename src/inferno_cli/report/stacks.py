@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,6 +39,11 @@ def sample_colours(templates: Templates | None, workspace: Mapping[str, Any] | N
     elif templates is not None:
         yields = dict(zip(templates.samples, templates.nominal.sum(axis=1), strict=True))
         signal = set(templates.signal)
+    return colours_of(yields, signal)
+
+
+def colours_of(yields: Mapping[str, float], signal: Set[str]) -> dict[str, str]:
+    """Return one colour per sample, signal first, the largest backgrounds next in the order of ``yields``."""
     names = [name for name in yields if _parent(name, yields) == name]
     largest = sorted(names, key=lambda name: (name not in signal, -yields[name]))[: len(SAMPLE_COLOURS)]
     kept = sorted((name for name in names if name in largest), key=lambda name: name not in signal)
@@ -75,28 +80,41 @@ def merged(rows: Mapping[str, FloatArray], colours: Mapping[str, str]) -> dict[s
     return dict(sorted(total.items(), key=lambda item: (item[0] == signal, item[1].sum())))
 
 
-def _draw_stack(
-    axes: Axes, stack: Mapping[str, FloatArray], error: FloatArray, colours: Mapping[str, str]
+def _bin_edges(n_bins: int) -> FloatArray:
+    return np.arange(n_bins + 1, dtype=np.float64) - 0.5
+
+
+def draw_stack(
+    axes: Axes,
+    stack: Mapping[str, FloatArray],
+    error: FloatArray,
+    colours: Mapping[str, str],
+    edges: FloatArray | None = None,
 ) -> FloatArray:
-    """Draw the stack and the uncertainty of its sum, and return the sum."""
-    edges = np.arange(len(error) + 1) - 0.5
+    """Draw the stack and the uncertainty of its sum, and return the sum; without ``edges`` against the bin."""
+    if edges is None:
+        edges = _bin_edges(len(error))
     total = np.zeros(len(error))
     for name, values in stack.items():
         colour, label = colours.get(name, OTHER_COLOUR), short(name)
         axes.stairs(total + values, edges, baseline=total, fill=True, color=colour, lw=0, label=label)
         total = total + values
     axes.stairs(total, edges, color="black", linewidth=0.8)
-    _band(axes, total, error, "uncertainty")
+    draw_band(axes, total, error, "uncertainty", edges)
     return total
 
 
-def _band(axes: Axes, centre: FloatArray, error: FloatArray, label: str | None = None) -> None:
-    edges = np.arange(len(error) + 1) - 0.5
+def draw_band(
+    axes: Axes, centre: FloatArray, error: FloatArray, label: str | None = None, edges: FloatArray | None = None
+) -> None:
+    """Draw an uncertainty as hatching."""
+    if edges is None:
+        edges = _bin_edges(len(error))
     hatching: dict[str, Any] = {"facecolor": "none", "edgecolor": "0.25", "hatch": "/////", "lw": 0}
     axes.stairs(centre + error, edges, baseline=centre - error, fill=True, label=label, **hatching)
 
 
-def _finish_stack(axes: Axes, stack: Mapping[str, FloatArray], top: float) -> None:
+def finish_stack(axes: Axes, stack: Mapping[str, FloatArray], top: float) -> None:
     """Scale the axis with room for the legend; logarithmic where the bins differ by more than two orders."""
     total = np.sum(list(stack.values()), axis=0)
     low = float(total[total > 0].min(initial=top))
@@ -120,14 +138,14 @@ def _finish_bins(axes: Axes, n_bins: int, label: str) -> None:
     axes.set_xlabel(label)
 
 
-def _ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
+def relative_to(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
     """Return the ratio, NaN (not drawn) where the denominator is not positive."""
     ratio = np.full(len(denominator), np.nan)
     np.divide(numerator, denominator, out=ratio, where=denominator > 0)
     return ratio
 
 
-def _finish_ratio(axes: Axes, deviations: Sequence[FloatArray]) -> None:
+def finish_ratio(axes: Axes, deviations: Sequence[FloatArray]) -> None:
     """Scale a ratio axis around 1 so that all deviations are seen, up to 100%."""
     largest = max((float(np.nanmax(np.abs(part), initial=0.0)) for part in deviations), default=0.0)
     reach = min(max(1.2 * largest, 0.02), 1.0)
@@ -141,16 +159,16 @@ def draw_data_mc(results: Results, channel: Yields, colours: Mapping[str, str]) 
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     stack = merged({name: np.asarray(values) for name, values in channel.samples.items()}, colours)
     band, data = np.asarray(channel.total_error), np.asarray(channel.data)
-    total, bins = _draw_stack(upper, stack, band, colours), np.arange(len(data))
+    total, bins = draw_stack(upper, stack, band, colours), np.arange(len(data))
     asimov = results.data == "asimov"
     face, label = ("white", "Asimov data") if asimov else ("black", "observed data")
     marker = {"fmt": "o", "color": "black", "markersize": 4.5, "markerfacecolor": face}
     upper.errorbar(bins, data, yerr=np.sqrt(data), label=label, **marker)
     upper.set_title(f"{channel.when}, {channel.channel}")
-    _finish_stack(upper, stack, float(max((data + np.sqrt(data)).max(), (total + band).max())))
-    ratio, error, relative = (_ratio(part, total) for part in (data, np.sqrt(data), band))
-    _band(lower, np.ones(len(total)), np.nan_to_num(relative))
-    _finish_ratio(lower, (np.abs(ratio - 1) + error, relative))
+    finish_stack(upper, stack, float(max((data + np.sqrt(data)).max(), (total + band).max())))
+    ratio, error, relative = (relative_to(part, total) for part in (data, np.sqrt(data), band))
+    draw_band(lower, np.ones(len(total)), np.nan_to_num(relative))
+    finish_ratio(lower, (np.abs(ratio - 1) + error, relative))
     lower.errorbar(bins, ratio, yerr=error, **marker)
     lower.set_ylabel("data / pred.")
     _finish_bins(lower, len(total), "bin")
@@ -163,12 +181,12 @@ def draw_templates(results: Results, templates: Templates, colours: Mapping[str,
 
     nominal = dict(zip(templates.samples, templates.nominal, strict=True))
     relative = {
-        name: _ratio(np.sqrt(variance), nominal[name])
+        name: relative_to(np.sqrt(variance), nominal[name])
         for name, variance in zip(templates.samples, templates.variance, strict=True)
     }
     varied: dict[str, dict[str, list[FloatArray]]] = {}
     for (systematic, sample), pair in templates.varied.items():
-        varied.setdefault(sample, {})[systematic] = [_ratio(side, nominal[sample]) for side in pair]
+        varied.setdefault(sample, {})[systematic] = [relative_to(side, nominal[sample]) for side in pair]
     panels = sorted(varied, key=lambda name: (name not in templates.signal, -nominal[name].sum()))[:3]
     size: dict[str, float] = {}
     for sample in panels:
@@ -182,18 +200,18 @@ def draw_templates(results: Results, templates: Templates, colours: Mapping[str,
     axes = figure.subplots(len(ratios), 1, sharex=True, squeeze=False, height_ratios=ratios)[:, 0]
     error = np.sqrt(templates.variance.sum(axis=0))
     stack = merged(nominal, colours)
-    total = _draw_stack(axes[0], stack, error, colours)
+    total = draw_stack(axes[0], stack, error, colours)
     axes[0].set_title("templates as fitted; uncertainty: simulated events")
-    _finish_stack(axes[0], stack, float((total + error).max()))
-    edges = np.arange(templates.n_bins + 1) - 0.5
+    finish_stack(axes[0], stack, float((total + error).max()))
+    edges = _bin_edges(templates.n_bins)
     for panel, sample in zip(axes[1:], panels, strict=True):
         deviations = [relative[sample]]
-        _band(panel, np.ones(templates.n_bins), np.nan_to_num(relative[sample]))
+        draw_band(panel, np.ones(templates.n_bins), np.nan_to_num(relative[sample]))
         for systematic in (name for name in lines if name in varied[sample]):
             for side, dashes in zip(varied[sample][systematic], ("-", "--"), strict=True):
                 panel.stairs(side, edges, baseline=None, color=lines[systematic], ls=dashes, lw=1.4)
                 deviations.append(side - 1)
-        _finish_ratio(panel, deviations)
+        finish_ratio(panel, deviations)
         panel.set_title(sample, size=9, color=colours.get(sample, "black"), weight="bold", pad=3)
         panel.set_ylabel("varied / nom.", size=9)
     if lines:

@@ -186,6 +186,8 @@ def _facts(results: Results, plus_minus: str) -> Iterator[tuple[str, str]]:
     if results.stability:
         names = by_correlation(results, list(results.stability), MAX_NUISANCES)
         yield "HESSE, two halves", ", ".join(f"{name} {_sides(results.stability[name])}" for name in names)
+    if (origin := results.trained_in) is not None:
+        yield "network", f"of {origin.folder}" + (f" ({origin.experiment})" if origin.experiment else "")
     if results.training is not None and (absent := _not_trained(results)):
         yield "not in the training", f"{', '.join(absent)} (in the fit alone)"
     if results.bins is not None:

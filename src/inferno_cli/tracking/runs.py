@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inferno_cli.errors import TrackingError
+from inferno_cli.tracking.afterwards import DESCRIPTION, remember
 from inferno_cli.tracking.store import Store, absolute_uri, check, connect, experiment_id, shown
-from inferno_cli.tracking.sweep import DESCRIPTION, end_parent, parent_run
+from inferno_cli.tracking.sweep import end_parent, parent_run
 
 if TYPE_CHECKING:
     from inferno_cli.config import Tracking
@@ -55,6 +56,9 @@ class Run:
     def artifacts(self, files: Sequence[Path], folder: str | None = None) -> None:
         """Copy files to the store, below ``folder`` of the run."""
 
+    def remember(self, folder: Path) -> None:
+        """Write down in the folder of the run where it is logged, for what is made of it later."""
+
 
 @dataclass
 class _MlflowRun(Run):
@@ -89,6 +93,9 @@ class _MlflowRun(Run):
         for file in files:
             with self.store.calls(f"copy {file}"):
                 self.store.client.log_artifact(self.run_id, str(file), artifact_path=folder)
+
+    def remember(self, folder: Path) -> None:
+        remember(folder, self.store.uri, self.run_id)
 
     def params(self, values: Mapping[str, Any]) -> None:
         from mlflow.entities import Param

@@ -20,7 +20,8 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 
 from inferno_cli.errors import TrackingError
-from inferno_cli.tracking.store import LOCK_TIMEOUT, Store, connect, shown
+from inferno_cli.tracking.afterwards import log_files
+from inferno_cli.tracking.store import LOCK_TIMEOUT, Store, connect
 
 if TYPE_CHECKING:
     from filelock import FileLock
@@ -33,8 +34,6 @@ _PARENT = "mlflow_parent.json"
 _FAILED = "mlflow_failed"
 _NAME_LENGTH = 250
 _NOT_NAMED = ("output_dir=", "tracking", "report", "export=", "reuse=", "hydra", "trainer.progress", "fit.progress")
-DESCRIPTION = "mlflow.note.content"
-"""The tag in which MLflow keeps the description of a run."""
 
 
 class SweepCallback(Callback):
@@ -91,8 +90,8 @@ def end_parent(folder: Path, status: str) -> None:
         log.warning("%s", error)
 
 
-def log_to_parent(folder: Path, files: Sequence[Path], where: str, description: str) -> str | None:
-    """Copy files to the parent run of the multirun in ``folder``, and describe it in Markdown.
+def log_to_parent(folder: Path, files: Sequence[Path], where: str, description: str = "") -> str | None:
+    """Copy files to the parent run of the multirun in ``folder``, and describe it in Markdown, where there is a text.
 
     Returns:
         The store, or None where the multirun has no parent run.
@@ -100,16 +99,7 @@ def log_to_parent(folder: Path, files: Sequence[Path], where: str, description: 
     Raises:
         TrackingError: If the store cannot be reached or written.
     """
-    if not (folder / _PARENT).exists():
-        return None
-    found = json.loads((folder / _PARENT).read_text(encoding="utf-8"))
-    store = connect(found["uri"])
-    for file in files:
-        with store.calls(f"copy {file}"):
-            store.client.log_artifact(found["run_id"], str(file), artifact_path=where)
-    with store.calls("describe the parent run"):
-        store.client.set_tag(found["run_id"], DESCRIPTION, description)
-    return shown(store.uri)
+    return log_files(folder / _PARENT, files, where, description)
 
 
 def _lock(folder: Path) -> FileLock:

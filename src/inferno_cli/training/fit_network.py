@@ -7,7 +7,7 @@ import math
 import sys
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,8 @@ MONITOR = "selection"
 """Hard validation value that selects the epoch: the mean over the last epochs, 5% of all."""
 CHECKPOINT = Path("checkpoints", "best.ckpt")
 """Where the weights of the selected epoch are in the folder of a run."""
+Watch = Callable[[int, float], None]
+"""Called with every epoch and the value that selects; what it raises ends the training."""
 LINES = 10
 """Lines of progress in a log."""
 
@@ -83,8 +85,10 @@ class Training:
 class Validation(Callback):
     """After every epoch, one evaluation over the whole validation split; it selects the checkpoint."""
 
-    def __init__(self, samples: Sequence[Sample], rule: Binning, fitted: Measurement, lines: bool) -> None:
-        self.samples, self.rule, self.fitted, self.lines = samples, rule, fitted, lines
+    def __init__(
+        self, samples: Sequence[Sample], rule: Binning, fitted: Measurement, lines: bool, watch: Watch | None
+    ) -> None:
+        self.samples, self.rule, self.fitted, self.lines, self.watch = samples, rule, fitted, lines, watch
         self.epochs: list[Epoch] = []
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -99,6 +103,8 @@ class Validation(Callback):
         every = max(1, (trainer.max_epochs or 1) // LINES)
         if self.lines and (epoch.number % every == every - 1 or epoch.number == 0):
             log.info("epoch %3d/%d  loss %.4f  %s", epoch.number + 1, trainer.max_epochs, epoch.loss, epoch.said())
+        if self.watch is not None:
+            self.watch(epoch.number, self._smoothed(trainer.max_epochs))
 
     def _smoothed(self, max_epochs: int | None) -> float:
         """Mean of the hard value over the last epochs; infinite before there are as many.
@@ -144,13 +150,14 @@ def _accelerator(settings: Trainer) -> str:
     return settings.accelerator
 
 
-def train(config: TrainConfig, events: Events, folder: Path) -> Training:
+def train(config: TrainConfig, events: Events, folder: Path, watch: Watch | None = None) -> Training:
     """Train the configured model.
 
     Args:
         config: The whole configuration.
         events: Events of the three splits.
         folder: Where the checkpoint goes.
+        watch: Told of every epoch.
 
     Returns:
         The network of the epoch with the smallest hard validation value.
@@ -178,7 +185,7 @@ def train(config: TrainConfig, events: Events, folder: Path) -> Training:
             module = create(config.model, settings, measurement, train_split, events.template)
             lines = settings.progress == "lines" or (settings.progress == "auto" and not bar)
             fitted = Measurement.from_config(config, config.nuisance.fit)
-            validation = Validation(events.validation, config.binning, fitted, lines)
+            validation = Validation(events.validation, config.binning, fitted, lines, watch)
             checkpoint = ModelCheckpoint(
                 dirpath=folder,
                 filename=CHECKPOINT.stem,

@@ -52,7 +52,7 @@ def summarise(config: TrainConfig, events: Events, module: SummaryModule) -> Sum
     variance = float(covariance(channel)[0, 0])
 
     halves = []
-    for half in _halves(events.template, config.seed):
+    for half in _halves(events.template, config.data_seed):
         samples = [sample.subset(rows) for sample, rows in zip(events.template, half, strict=True)]
         numbers = [array[:, rows] for array, rows in zip(bins, half, strict=True)]
         filled = scaled(fill(samples, numbers, config.model.bins), measurement)

@@ -28,17 +28,21 @@ def run(config: CompareConfig, composed: Any) -> None:  # noqa: ARG001
 
     Raises:
         ComparisonError: If the runs cannot be compared.
-        TrackingError: If the comparison cannot be logged; the files are written by then.
+        TrackingError: If a store of runs cannot be read; or the comparison not be logged, after its files are written.
     """
     from inferno_cli import report
     from inferno_cli.cli.collect import collect
     from inferno_cli.tracking import log_to_parent
 
     if not config.places:
-        raise ConfigError("runs is empty; name folders of runs, sweeps or studies: runs=FOLDER")
-    found = collect(config.places)
+        raise ConfigError(
+            "runs is empty; name folders of runs, sweeps or studies, runs=FOLDER, or runs=mlflow:EXPERIMENT"
+        )
+    found = collect(config.places, config.tracking)
     comparison = report.Comparison.of(found.jobs, _reference(config.reference, found.study))
-    folder = found.folder / "compare" if config.output is None else Path(config.output).expanduser()
+    folder = (Path(config.output_dir) if found.folder is None else found.folder) / "compare"
+    if config.output is not None:
+        folder = Path(config.output).expanduser()
     files = report.write_comparison(comparison, folder)
     report.show_comparison(comparison)
     # Of runs of several sweeps none is the parent, unless a study was started again.

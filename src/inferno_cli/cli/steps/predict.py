@@ -63,7 +63,7 @@ def run(config: PredictConfig, composed: Any) -> None:  # noqa: ARG001
         log.info(f"run: {finished.results.label}")
     jobs = _plan(config, finished)
     split = _membership(config, finished, jobs)
-    writer = Writer(_statistic(finished), split, _event_id(finished), config.keep, config.chunk)
+    writer = Writer(finished.statistic(), split, _event_id(finished), config.keep, config.chunk)
     about = _about(finished, writer.statistic)
     rows = sum(tree.rows for job in jobs for tree in job.trees)
     with _whole([job.target for job in jobs]) as partial, _progress(rows) as advance:
@@ -147,16 +147,6 @@ def _membership(config: PredictConfig, finished: FinishedRun, jobs: Sequence[Job
     else:
         log.info("split: 0 train, 1 validation, 2 template, -1 not in the training run")
     return found
-
-
-def _statistic(finished: FinishedRun) -> Statistic:
-    from inferno_cli.training import Statistic
-
-    bins, training = finished.results.bins, finished.results.training
-    assert bins is not None
-    assert training is not None
-    groups = tuple(item.merged_from for item in bins)
-    return Statistic.load(finished.folder, finished.config, groups, training.best_epoch)
 
 
 def _about(finished: FinishedRun, statistic: Statistic) -> str:

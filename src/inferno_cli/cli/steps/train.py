@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import math
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -17,12 +18,16 @@ from typing import TYPE_CHECKING, Any
 from inferno_cli.config import Step, TrainConfig
 
 if TYPE_CHECKING:
+    from inferno_cli.cli.finished import FinishedRun
     from inferno_cli.events import Events
     from inferno_cli.fit import FitResult
     from inferno_cli.report import Results
     from inferno_cli.training import Summary, Training
 
 log = logging.getLogger(__name__)
+
+TRAINED_IN = "trained_in.yaml"
+"""In the folder of a run that takes a network: the configuration that it was trained with."""
 
 
 def schema() -> type[Step]:
@@ -45,28 +50,36 @@ class Stopwatch:
         self.seconds[name] = round(time.perf_counter() - start, 3)
 
 
-def run(config: TrainConfig, composed: Any) -> None:
+def run(config: TrainConfig, composed: Any) -> float | None:
     """Run the pipeline once.
 
     Args:
         config: The validated configuration.
         composed: The same as Hydra composed it, for the record.
+
+    Returns:
+        What a search minimises, the hard sigma(mu) on the validation split; None if it stopped this trial early.
     """
     from omegaconf import OmegaConf
 
     from inferno_cli import report, tracking
-    from inferno_cli.cli import status
+    from inferno_cli.cli import search, status, trained
     from inferno_cli.cli.provenance import Job, code_version
 
     job, version = Job.current(), code_version()
     params = OmegaConf.to_container(composed, resolve=True)
     assert isinstance(params, dict)
-    point = status.point({str(key): value for key, value in params.items()})
+    settings = {str(key): value for key, value in params.items()}
+    taken = None
+    if config.trained_in is not None:
+        taken = trained.find(config)
+        settings["trained_in"] = trained.checksum(taken)  # the network makes the point, not where it is
+    point = status.point(settings)
     if config.reuse is not None and (before := status.finished(Path(config.reuse).expanduser(), point)) is not None:
         status.reused(job.folder, before, point).write(job.folder)
         log.info(f"this point was finished before; it is not run again (reuse={config.reuse})")
         sys.stdout.write(_closing_line(before))
-        return
+        return _objective(report.Results.load(before / report.RESULTS_FILE))
     status.Status("running", point).write(job.folder)
     tracking.check(config.tracking)
     config_path = job.folder / "config.yaml"
@@ -80,20 +93,36 @@ def run(config: TrainConfig, composed: Any) -> None:
         tags=tags,
         sweep_folder=job.sweep,
     ) as logged:
-        results, files = pipeline(config, job.folder, version)
+        logged.remember(job.folder)
+        try:
+            results, files = pipeline(config, job.folder, version, taken)
+        except search.Pruned as stop:
+            logged.tags({"pruned": str(stop)})
+            status.Status("pruned", point, error=str(stop)).write(job.folder)
+            log.info(f"pruned: {stop}")
+            return None
         logged.tags({"dataset_checksum": results.dataset_checksum, "label": results.label or "none"})
-        if results.training is not None:
+        if results.trained_in is not None:
+            logged.tags({"trained_in": results.trained_in.folder, "checkpoint": results.trained_in.checkpoint})
+        elif results.training is not None:
             logged.epochs(
                 [{name: x for name, x in epoch.items() if x is not None} for epoch in results.training.history]
             )
         logged.metrics(results.metrics())
         logged.describe(report.headline(results))
-        logged.artifacts([config_path])
+        overrides = job.folder / ".hydra" / "overrides.yaml"
+        logged.artifacts([config_path, *([overrides] if overrides.is_file() else [])])
         for folder, paths in files.items():
             logged.artifacts(paths, folder or None)
     status.Status("finished", point).write(job.folder)
     report.show(results)
     sys.stdout.write(_closing_line(job.folder))
+    return _objective(results)
+
+
+def _objective(results: Results) -> float | None:
+    variance = None if results.poi_variance is None else results.poi_variance.validation_hard
+    return None if variance is None else math.sqrt(variance)
 
 
 def _closing_line(folder: Path) -> str:
@@ -102,30 +131,50 @@ def _closing_line(folder: Path) -> str:
     return report.closing_line(folder / report.RESULTS_FILE) + "\n"
 
 
-def pipeline(config: TrainConfig, folder: Path, version: str) -> tuple[Results, dict[str, list[Path]]]:
+def pipeline(
+    config: TrainConfig, folder: Path, version: str, taken: FinishedRun | None = None
+) -> tuple[Results, dict[str, list[Path]]]:
     """Train, bin, fit and report.
 
     Args:
         config: The configuration.
         folder: Where the files of the run go; ``results.json`` is written last.
         version: Version of the code.
+        taken: The finished run whose network is taken; then nothing is trained.
 
     Returns:
         The record, and the files of the run by folder of the store.
     """
     from inferno_cli import events as events_package
     from inferno_cli import report, training, workspace
+    from inferno_cli.cli import search
+    from inferno_cli.cli.finished import CONFIG_FILE
+    from inferno_cli.cli.trained import require_same_division
     from inferno_cli.config import Measurement
     from inferno_cli.fit import fit_workspace
 
     clock = Stopwatch()
+    statistic = None
+    if taken is not None:
+        statistic = taken.statistic()
+        training.require_fits(config, statistic, taken.folder)
     with clock.part("events", f"events: {config.dataset.name}"):
         events = events_package.load(config)
     if events.label:
         log.info(f"events: {events.label}")
+    origin: list[Path] = []
+    if taken is not None:
+        require_same_division(config, taken, events.checksum)
+        origin = [folder / TRAINED_IN]
+        shutil.copyfile(taken.folder / CONFIG_FILE, origin[0])
     epochs = "exact, not trained" if config.model.kind == "optimal" else f"at most {config.trainer.max_epochs} epochs"
-    with clock.part("training", f"training: {config.model.kind}, {epochs}"):
-        trained = training.train(config, events, (folder / training.CHECKPOINT).parent)
+    what = f"{config.model.kind}, {epochs}" if taken is None else f"none, the network of {taken.folder}"
+    with clock.part("training", f"training: {what}"):
+        checkpoints = (folder / training.CHECKPOINT).parent
+        if taken is None or statistic is None:
+            trained = training.train(config, events, checkpoints, search.watcher(config.trainer.max_epochs))
+        else:
+            trained = training.take(config, events, statistic, taken.folder, checkpoints)
     with clock.part("templates", "templates: filling and merging bins"):
         summary = training.summarise(config, events, trained.module)
         templates_path = folder / "templates.root"
@@ -156,7 +205,7 @@ def pipeline(config: TrainConfig, folder: Path, version: str) -> tuple[Results, 
     if config.export:
         with clock.part("export", "export: ROOT histograms, Combine datacard, cabinetry configuration"):
             exported = workspace.export(built, folder / "export", events.label)
-    record = _record(config, events, trained, summary, fit, version, built.path, clock.seconds)
+    record = _record(config, events, trained, summary, fit, version, built.path, clock.seconds, taken)
     plots: tuple[Path, ...] = ()
     if config.report.plots:
         with clock.part("report", "report: plots"):
@@ -173,7 +222,7 @@ def pipeline(config: TrainConfig, folder: Path, version: str) -> tuple[Results, 
     tables = report.write_yields(record, folder)
     record.save(results_path)
     files = {
-        "": [results_path, built.path, built.config, templates_path, onnx_path, *tables],
+        "": [results_path, built.path, built.config, templates_path, onnx_path, *tables, *origin],
         "plots": list(plots),
         "export": list(exported),
     }
@@ -191,9 +240,11 @@ def _record(
     version: str,
     workspace: Path,
     seconds: dict[str, float],
+    taken: FinishedRun | None,
 ) -> Results:
     """Gather what the parts found."""
     from inferno_cli import report
+    from inferno_cli.cli.trained import provenance
     from inferno_cli.config import POI, SyntheticDataset
 
     best = trained.best.evaluation
@@ -219,6 +270,7 @@ def _record(
         noise_information=summary.noise_information,
         stability=summary.stability,
         bins=report.bin_records(summary.templates),
+        trained_in=None if taken is None else provenance(taken, config),
         training=report.TrainingRecord(
             best_epoch=trained.best.number,
             loss=tuple(epoch.loss for epoch in trained.epochs),
@@ -226,7 +278,9 @@ def _record(
             sigma_mu_hard=tuple(report.finite(math.sqrt(epoch.evaluation.hard)) for epoch in trained.epochs),
             nuisance=config.parameters(config.nuisance.train),
             history=tuple(epoch.metrics() for epoch in trained.epochs),
-        ),
+        )
+        if taken is None
+        else taken.results.training,
         dataset_checksum=events.checksum,
         code_version=version,
         workspace=str(workspace),

@@ -1,0 +1,90 @@
+"""A sweeper of Hydra's that asks Optuna (4 or newer) for the points; Hydra finds plugins in this package alone.
+
+``hydra-optuna-sweeper`` needs Optuna 2, which does not run with the SQLAlchemy of today's MLflow.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
+
+if TYPE_CHECKING:
+    from optuna import Study
+    from optuna.trial import Trial
+
+
+class OptunaSweeper(Sweeper):
+    """Minimises what the task returns; a task that returns None was pruned.
+
+    The trials are in a sqlite file in the folder of the sweep, so that the same command goes on. Every trial has a
+    seed of its own: a search that was stopped and goes on asks for the points of one that was not.
+    """
+
+    def __init__(self, n_trials: int, parallel: int, pruning: bool, seed: int, params: DictConfig) -> None:
+        self.n_trials, self.parallel, self.pruning, self.seed = n_trials, parallel, pruning, seed
+        self.params = params
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Keep what ``sweep`` needs."""
+        self.config, self.hydra_context = config, hydra_context
+        self.launcher = Plugins.instance().instantiate_launcher(
+            config=config, hydra_context=hydra_context, task_function=task_function
+        )
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Run the trials that are left, and say which is the best."""
+        from inferno_cli.cli import search
+
+        assert self.config is not None
+        assert self.launcher is not None
+        optuna = search.require_optuna()
+        space, fixed = search.space([f"{key!s}={value}" for key, value in self.params.items()] + arguments)
+        folder = Path(self.config.hydra.sweep.dir).absolute()
+        folder.mkdir(parents=True, exist_ok=True)
+        with search.alone(folder):
+            settings = OmegaConf.to_container(self.config)
+            assert isinstance(settings, dict)
+            settings.pop("hydra")
+            study = search.open_study(folder, space, settings)
+            OmegaConf.save(self.config, folder / "multirun.yaml")
+            returns: list[JobReturn] = []
+            while (left := self.n_trials - search.asked(study)) > 0:
+                trials = [self._ask(study, space) for _ in range(min(left, self.parallel))]
+                # The folder may be named after what is searched: every trial goes into that of the search.
+                place = f"hydra.sweep.dir={search.quoted(str(folder))}"
+                jobs = [[*fixed, *search.overrides(trial.params), place] for trial in trials]
+                ended = self.launcher.launch(jobs, initial_job_idx=trials[0].number)
+                for trial, job in zip(trials, ended, strict=True):
+                    _tell(study, trial, job)
+                returns += ended
+            search.conclude(folder, search.trials(study), optuna.__version__)
+        for job in returns:
+            _ = job.return_value  # raises the error of a trial that failed
+        return returns
+
+    def _ask(self, study: Study, space: dict[str, Any]) -> Trial:
+        from optuna.samplers import TPESampler
+
+        from inferno_cli.cli import search
+
+        study.sampler = TPESampler(n_startup_trials=search.STARTUP, seed=search.trial_seed(self.seed, study))
+        return study.ask(space)
+
+
+def _tell(study: Study, trial: Trial, job: JobReturn) -> None:
+    from optuna.trial import TrialState
+
+    if job.status == JobStatus.FAILED:
+        error = job._return_value
+        trial.set_user_attr("error", f"{type(error).__name__}: {error}")
+        study.tell(trial, state=TrialState.FAIL)
+    elif job.return_value is None:
+        study.tell(trial, state=TrialState.PRUNED)
+    else:
+        study.tell(trial, float(job.return_value))

@@ -1,0 +1,266 @@
+"""A search with Optuna: its space, its storage, pruning of a trial, and what is said at the end."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import math
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from inferno_cli.errors import ConfigError
+
+if TYPE_CHECKING:
+    from optuna import Study
+    from optuna.distributions import BaseDistribution
+
+STORAGE, STUDY = "optuna.db", "search"
+STARTUP = 5
+"""Trials that are drawn at random, and that are finished before one is compared with their median."""
+SHOWN = 10
+"""Trials on the terminal, the best first; search.csv has all."""
+
+
+class Pruned(Exception):
+    """No error: the trial ends early, as it is worse than the others at this epoch."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One point that was tried.
+
+    Attributes:
+        number: Its folder in that of the search.
+        state: complete, pruned, fail, running, or stopped: killed before its end, and asked for again.
+        value: The hard sigma(mu) on the validation split; of a pruned trial at its last epoch.
+        params: What was searched, by key.
+        error: Why it failed.
+    """
+
+    number: int
+    state: str
+    value: float | None
+    params: Mapping[str, Any]
+    error: str = ""
+
+
+def require_optuna() -> Any:
+    """Import Optuna, and keep it silent.
+
+    Raises:
+        ConfigError: If it is not installed.
+    """
+    try:
+        import optuna
+    except ImportError as error:
+        raise ConfigError("+sweep=optuna needs Optuna: pip install 'inferno-cli[optuna]'") from error
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna
+
+
+def space(texts: Sequence[str]) -> tuple[dict[str, BaseDistribution], list[str]]:
+    """Divide overrides into what is searched and what is fixed; of two for one key the last counts.
+
+    Raises:
+        ConfigError: If nothing is searched.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    found = {item.get_key_element(): item for item in OverridesParser.create().parse_overrides(list(texts))}
+    searched = {key: _distribution(item) for key, item in found.items() if item.is_sweep_override()}
+    if not searched:
+        raise ConfigError("nothing is searched: every key of hydra.sweeper.params has one value. Leave one free")
+    return searched, [str(item.input_line) for item in found.values() if not item.is_sweep_override()]
+
+
+def _distribution(item: Any) -> BaseDistribution:
+    from hydra.core.override_parser.types import Transformer
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    sweep = item.value()
+    if item.is_interval_sweep():
+        log = "log" in sweep.tags
+        if isinstance(sweep.start, int) and isinstance(sweep.end, int):
+            return IntDistribution(sweep.start, sweep.end, log=log)
+        return FloatDistribution(sweep.start, sweep.end, log=log)
+    if item.is_range_sweep() and all(isinstance(x, int) for x in (sweep.start, sweep.stop, sweep.step)):
+        values = range(sweep.start, sweep.stop, sweep.step)
+        return IntDistribution(min(values), max(values), step=abs(sweep.step))
+    return CategoricalDistribution([str(x) for x in item.sweep_iterator(transformer=Transformer.encode)])
+
+
+def overrides(params: Mapping[str, Any]) -> list[str]:
+    """Return the overrides of a point."""
+    return [f"{key}={value}" for key, value in params.items()]
+
+
+def quoted(text: str) -> str:
+    """Return a text as a value of Hydra's grammar."""
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold the folder of a search; two would run the same trials.
+
+    Raises:
+        ConfigError: If another process has it.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / f"{STORAGE}.lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise ConfigError(
+            f"another search is running in {folder}; wait for it, or set hydra.sweep.dir=FOLDER"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _load(folder: Path) -> Study:
+    from optuna import create_study
+    from optuna.pruners import NopPruner
+    from optuna.samplers import RandomSampler
+
+    storage = f"sqlite:///{folder / STORAGE}"
+    return create_study(
+        study_name=STUDY, storage=storage, sampler=RandomSampler(seed=0), pruner=NopPruner(), load_if_exists=True
+    )
+
+
+def open_study(folder: Path, searched: Mapping[str, BaseDistribution], settings: Any) -> Study:
+    """Open the study of a folder, or begin it. Trials that were killed are told to it as failed.
+
+    Args:
+        folder: Of the search.
+        searched: Distribution of each key.
+        settings: The configuration that they change.
+
+    Raises:
+        ConfigError: If the study is of another configuration or another space.
+    """
+    from optuna.trial import TrialState
+
+    from inferno_cli.report.points import flatten, identity
+
+    flat = {key: value for key, value in flatten(settings) if key not in searched}
+    about = {"space": {key: str(value) for key, value in searched.items()}, "fixed": identity(flat)}
+    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+    study = _load(folder)
+    if study.user_attrs.setdefault("of", digest) != digest:
+        raise ConfigError(
+            f"{folder} holds a search of another configuration or over other ranges. Repeat its command to go on with "
+            "it, or name another folder: hydra.sweep.dir=FOLDER"
+        )
+    study.set_user_attr("of", digest)
+    for trial in study.get_trials(states=[TrialState.RUNNING]):
+        study.tell(trial.number, state=TrialState.FAIL)
+    return study
+
+
+def trials(study: Study) -> list[Trial]:
+    """Return what was tried; a trial that failed without an error was killed."""
+    return [
+        Trial(
+            item.number,
+            "stopped" if item.state.name == "FAIL" and "error" not in item.user_attrs else item.state.name.lower(),
+            item.value if item.value is not None and math.isfinite(item.value) else None,
+            item.params,
+            str(item.user_attrs.get("error", "")),
+        )
+        for item in study.get_trials(deepcopy=False)
+    ]
+
+
+def asked(study: Study) -> int:
+    """Return how many trials count: all but those that were killed."""
+    return sum(trial.state != "stopped" for trial in trials(study))
+
+
+def trial_seed(seed: int, study: Study) -> int:
+    """Return the seed of Optuna's sampler for the next trial, which does not depend on those that were killed."""
+    import numpy as np
+
+    return int(np.random.SeedSequence([seed, asked(study)]).generate_state(1)[0])
+
+
+def watcher(max_epochs: int) -> Callable[[int, float], None] | None:
+    """Return what is called with every epoch and its hard sigma(mu), and raises Pruned; None outside of a search.
+
+    Only the second half of the epochs is looked at: a network that warms up says nothing before.
+    """
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    job = HydraConfig.get() if HydraConfig.initialized() else None
+    if job is None or job.mode != RunMode.MULTIRUN or not job.sweeper.get("pruning"):
+        return None
+    optuna = require_optuna()
+    from optuna.pruners import MedianPruner
+
+    study = _load(Path(job.sweep.dir))
+    study.pruner = MedianPruner(n_startup_trials=STARTUP, n_warmup_steps=max_epochs // 2)
+    trial = optuna.trial.Trial(study, study.get_trials(deepcopy=False)[job.job.num]._trial_id)
+
+    def watch(epoch: int, value: float) -> None:
+        if not math.isfinite(value):
+            return
+        trial.report(value, epoch)
+        if trial.should_prune():
+            raise Pruned(f"after epoch {epoch + 1} sigma(mu) is worse than the median of the other trials")
+
+    return watch
+
+
+def conclude(folder: Path, tried: Sequence[Trial], version: str) -> None:
+    """Write ``search.csv`` and ``best.yaml``, log them to the parent run, and say which trial is the best."""
+    import yaml
+    from rich.console import Console
+    from rich.table import Table
+
+    from inferno_cli.tracking import log_to_parent
+
+    keys = list(dict.fromkeys(key for trial in tried for key in trial.params))
+    rows = sorted(
+        (x for x in tried if x.state != "stopped"), key=lambda x: (x.state != "complete", x.value or math.inf)
+    )
+    path, best_path = folder / "search.csv", folder / "best.yaml"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["trial", "state", "sigma_mu_hard", *keys, "error"])
+        for row in rows:
+            writer.writerow([row.number, row.state, row.value, *(row.params.get(key) for key in keys), row.error])
+    files = [path]
+    states = [row.state for row in rows]
+    said = ", ".join(f"{states.count(state)} {word}" for state, word in _WORDS.items() if state in states)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
+    console.print(f"search: {said}; sigma(mu) on the validation split, hard bins (Optuna {version})")
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for heading in ("trial", "sigma(mu)", *(key.rpartition(".")[2] for key in keys), ""):
+        table.add_column(heading, overflow="fold")
+    for row in rows[:SHOWN]:
+        value = "" if row.value is None else f"{row.value:.4f}"
+        texts = [f"{x:.4g}" if isinstance(x, float) else str(x) for x in (row.params.get(key) for key in keys)]
+        table.add_row(str(row.number), value, *texts, "" if row.state == "complete" else _WORDS[row.state])
+    console.print(table)
+    if rows and rows[0].state == "complete":
+        chosen = overrides(rows[0].params)
+        best = {"trial": rows[0].number, "sigma_mu_hard": rows[0].value, "overrides": chosen}
+        best_path.write_text(yaml.safe_dump(best, sort_keys=False), encoding="utf-8")
+        files.append(best_path)
+        console.print(f"best: trial {rows[0].number}: {' '.join(chosen)}", soft_wrap=True)
+    log_to_parent(folder, files, "search")
+    sys.stdout.write(f"results: {path}\n")
+
+
+_WORDS = {"complete": "finished", "pruned": "pruned", "fail": "failed", "running": "running"}

@@ -1,0 +1,44 @@
+"""describe and validate a dataset: yields, systematics, features, control plots on one page."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any
+
+from inferno_cli.config import DataConfig, Step
+
+log = logging.getLogger(__name__)
+
+
+def schema() -> type[Step]:
+    """Return the class of this step's configuration."""
+    return DataConfig
+
+
+def run(config: DataConfig, composed: Any) -> None:  # noqa: ARG001
+    """Describe the dataset that `inferno train` would read.
+
+    Args:
+        config: The validated configuration.
+        composed: The same as Hydra composed it.
+    """
+    from inferno_cli import events, report
+    from inferno_cli.cli.provenance import Job
+    from inferno_cli.cli.status import Status
+
+    folder = Job.current().folder
+    Status("running").write(folder)
+    log.info(f"events: {config.dataset.name}")
+    description = events.describe(
+        events.load_whole(config),
+        config.described,
+        bins=config.bins,
+        seed=config.data_seed,
+        downsample_factor=config.dataset.downsample_factor,
+    )
+    log.info("report: tables" + (" and plots" if config.report.plots else ""))
+    page, *_ = report.write_data(description, folder, plots=config.report.plots, formats=config.report.formats)
+    Status("finished").write(folder)
+    report.show_data(description)
+    sys.stdout.write(f"results: {page}\n")

@@ -1,0 +1,129 @@
+"""How each bin answers to each nuisance parameter, with the statistical error of the simulation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from inferno_cli.config import Measurement, Morph
+from inferno_cli.events import DIRECTIONS, Sample, Variation
+from inferno_cli.histograms.templates import Bins, FloatArray, Templates
+
+TOTAL = "total"
+
+
+@dataclass(frozen=True)
+class Response:
+    """Relative change of the yield of every bin when one parameter is moved up and down.
+
+    Attributes:
+        parameter: Its name.
+        step: By how much: 1, its standard deviation; of a free normalisation what the fit makes of it.
+        sample: The sample, or ``TOTAL``, all of them together.
+        up, down: (varied - nominal) / nominal, shape (B,); NaN where the nominal is empty.
+        up_error, down_error: Statistical error of the simulation, events shared by both templates counted as such.
+    """
+
+    parameter: str
+    step: float
+    sample: str
+    up: FloatArray
+    down: FloatArray
+    up_error: FloatArray
+    down_error: FloatArray
+
+
+class _Change(NamedTuple):
+    """Sums over the events of a bin, of the change d of an event's weight and its nominal weight n, shape (B,) each."""
+
+    d: FloatArray
+    d2: FloatArray
+    dn: FloatArray
+
+
+def responses(
+    samples: Sequence[Sample],
+    bins: Sequence[Bins],
+    templates: Templates,
+    measurement: Measurement,
+    steps: Mapping[str, float],
+) -> tuple[Response, ...]:
+    """Return the response to every nuisance parameter: of all samples together, then of each that it touches.
+
+    Args:
+        samples: Event tables.
+        bins: For each sample the fitted bin of every event in every view, shape (n_views, n_events).
+        templates: As fitted.
+        measurement: Of the fit.
+        steps: By how much each NormFactor of ``measurement.free`` is moved.
+    """
+    nominal = dict(zip(templates.samples, templates.nominal, strict=True))
+    squares = dict(zip(templates.samples, templates.variance, strict=True))
+    events = {sample.name: (sample, numbers) for sample, numbers in zip(samples, bins, strict=True)}
+
+    def factor(name: str, value: float) -> _Change:
+        change = value - 1
+        return _Change(change * nominal[name], change**2 * squares[name], change * squares[name])
+
+    def of_sample(parameter: str, name: str, step: float) -> tuple[_Change, _Change]:
+        if parameter in measurement.free:
+            return factor(name, 1 + step), factor(name, 1 - step)
+        if parameter in measurement.normalisation:
+            up_factor, down_factor = measurement.normalisation[parameter][name]
+            return factor(name, up_factor), factor(name, down_factor)
+        moments = _moments(*events[name], measurement.shapes[parameter][name], templates.n_bins)
+        up, down = (values - nominal[name] for values in templates.varied[parameter, name])
+        return _Change(up, *moments[0]), _Change(down, *moments[1])
+
+    found = []
+    for parameter, touched in {**measurement.free, **measurement.normalisation, **measurement.shapes}.items():
+        step = steps.get(parameter, 1.0)
+        pairs = {name: of_sample(parameter, name, step) for name in touched}
+        total = _sum([up for up, _ in pairs.values()]), _sum([down for _, down in pairs.values()])
+        rows = {TOTAL: (total, templates.nominal.sum(axis=0), templates.variance.sum(axis=0))}
+        rows |= {name: (pair, nominal[name], squares[name]) for name, pair in pairs.items()}
+        for name, (pair, yields, variance) in rows.items():
+            (up, up_error), (down, down_error) = (_ratio(side, yields, variance) for side in pair)
+            found.append(Response(parameter, step, name, up, down, up_error, down_error))
+    return tuple(found)
+
+
+def _sum(changes: Sequence[_Change]) -> _Change:
+    """Add the changes of several samples, whose events are others."""
+    return _Change(*(np.sum(parts, axis=0) for parts in zip(*changes, strict=True)))
+
+
+def _ratio(change: _Change, yields: FloatArray, variance: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return r = sum d / sum n of each bin, and its standard deviation: sqrt(sum (d - r n)^2) / sum n."""
+    empty = np.full(len(yields), np.nan)
+    ratio = np.divide(change.d, yields, out=empty.copy(), where=yields > 0)
+    square = (change.d2 - 2 * ratio * change.dn + ratio**2 * variance).clip(min=0)
+    return ratio, np.divide(np.sqrt(square), yields, out=empty, where=yields > 0)
+
+
+def _moments(sample: Sample, bins: Bins, morph: Morph, n_bins: int) -> list[tuple[FloatArray, FloatArray]]:
+    """Sums of d^2 and of d n over the events of each bin, up and down, shape (B,) each.
+
+    Of an envelope the largest d^2 of its members: their weights in the quadratic sum are normed, so that is an upper
+    bound.
+    """
+    nominal, home = sample.weights[0], bins[sample.view[0]]
+    squares = np.asarray(np.bincount(home, nominal**2, n_bins), dtype=np.float64)
+    sides: list[tuple[FloatArray, FloatArray]] = []
+    for direction in DIRECTIONS:
+        members: list[tuple[FloatArray, FloatArray]] = []
+        for label in morph.members:
+            row = sample.variations.index(Variation(label, direction))
+            # One standard deviation is c (k u - n) of the weights u and n: see histograms.morph.
+            c, k = morph.scale, 1.0 if morph.normalisation else float(nominal.sum() / sample.weights[row].sum())
+            varied, place = k * sample.weights[row], bins[sample.view[row]]
+            stays = place == home
+            both = np.bincount(home[stays], (varied * nominal)[stays], n_bins)
+            members.append((c**2 * (np.bincount(place, varied**2, n_bins) - 2 * both + squares), c * (both - squares)))
+        sides.append(
+            members[0] if len(members) == 1 else (np.max([d2 for d2, _ in members], axis=0), np.zeros_like(squares))
+        )
+    return sides

@@ -1,0 +1,165 @@
+"""What a trained statistic learnt: the worth of each feature, and its bins over planes of features.
+
+A feature is shuffled: every event takes that of another event, of any sample, as often as the nominal expectation
+has it. So it tells nothing of the sample, and has the distribution of the expected data in all of them. (Within one
+sample it would keep the sample's own distribution, and a network that sees nothing else would not notice.) An event
+takes it from one and the same nominal event in every variation: so the systematics do not move it, and what they
+change in the other features still is the difference of paired events, not noise.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from inferno_cli.config import Measurement, TrainConfig
+from inferno_cli.errors import SingularInformationError
+from inferno_cli.events import Sample, generator
+from inferno_cli.histograms import Templates, enveloped, fill, merge, scaled
+from inferno_cli.likelihood import covariance
+from inferno_cli.training.evaluation import assign, template_channel
+from inferno_cli.training.statistic import Statistic
+
+Bins = NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Worth:
+    """What the fit can do without one feature.
+
+    Attributes:
+        feature: Its name.
+        sigma: Standard deviation of the POI for each shuffle; infinite where the information matrix is singular.
+        n_bins: Bins that are left, for each shuffle.
+    """
+
+    feature: str
+    sigma: tuple[float, ...]
+    n_bins: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Plane:
+    """The bin of every point of a plane of two features, all others fixed.
+
+    Attributes:
+        features: Names, x and y.
+        x, y: Where it was evaluated, shape (n_x,) and (n_y,).
+        points: All features there, shape (n_x * n_y, n_features).
+        bin: Of the fitted histogram, shape (n_x, n_y).
+    """
+
+    features: tuple[str, str]
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    points: NDArray[np.float64]
+    bin: Bins
+
+
+@dataclass(frozen=True)
+class Explainer:
+    """A statistic and the template split that it was fitted with.
+
+    Attributes:
+        config: Of the run.
+        statistic: Of the run.
+        samples: Template split.
+    """
+
+    config: TrainConfig
+    statistic: Statistic
+    samples: tuple[Sample, ...]
+
+    @property
+    def measurement(self) -> Measurement:
+        """The measurement of the fit."""
+        return Measurement.from_config(self.config, self.config.nuisance.fit)
+
+    def bins(self) -> list[Bins]:
+        """Fitted bin of every event of every sample in every view, shape (n_views, n_events) each."""
+        final = self.statistic.final
+        return [final[numbers] for numbers in assign(self.statistic.module, self.samples)]
+
+    def templates(self, samples: Sequence[Sample]) -> Templates:
+        """Fill the fitted bins with other events.
+
+        The bins are those of the fit. Where these events leave one without the support that ``binning`` asks for, it
+        is merged with a neighbour as in the training: an empty bin that a variation fills would be fake information.
+        """
+        filled = fill(samples, assign(self.statistic.module, samples), self.config.model.bins)
+        kept = scaled(filled, self.measurement).grouped(self.statistic.groups)
+        return enveloped(merge(kept, self.config.binning, ordered=True), self.measurement)
+
+    def deviations(self, templates: Templates) -> dict[str, float]:
+        """Standard deviation of every parameter in the Asimov fit, in closed form, by name.
+
+        Raises:
+            SingularInformationError: If the templates cannot constrain the parameters.
+        """
+        channel = template_channel(self.measurement, templates)
+        deviation = covariance(channel).diagonal().sqrt().tolist()
+        return dict(zip(channel.parameters, deviation, strict=True))
+
+    @torch.no_grad()
+    def worth(self, feature: str, repeats: int, seed: int) -> Worth:
+        """Shuffle a feature, several times, and fit.
+
+        Args:
+            feature: Its name.
+            repeats: How often.
+            seed: Of the shuffles.
+        """
+        column = self.statistic.features.index(feature)
+        sigma, n_bins = [], []
+        for repeat in range(repeats):
+            samples = shuffled(self.samples, column, generator(seed, f"explain {feature} {repeat}"))
+            templates = self.templates(samples)
+            n_bins.append(templates.n_bins)
+            try:
+                sigma.append(next(iter(self.deviations(templates).values())))
+            except SingularInformationError:
+                sigma.append(math.inf)
+        return Worth(feature, tuple(sigma), tuple(n_bins))
+
+    def plane(self, axes: dict[str, NDArray[np.float64]], fixed: dict[str, float]) -> Plane:
+        """Evaluate the statistic on a grid.
+
+        Args:
+            axes: Values of the two features, x and y.
+            fixed: Values of all others.
+        """
+        (x_name, x), (y_name, y) = axes.items()
+        grid = dict(zip((x_name, y_name), np.meshgrid(x, y, indexing="ij"), strict=True))
+        flat = [
+            grid[name].ravel() if name in grid else np.full(len(x) * len(y), fixed[name])
+            for name in self.statistic.features
+        ]
+        points = np.stack(flat, axis=1)
+        found = self.statistic.apply(points.astype(np.float32))
+        return Plane((x_name, y_name), x, y, points, found.bin.reshape(len(x), len(y)))
+
+
+def shuffled(samples: Sequence[Sample], column: int, rng: np.random.Generator) -> list[Sample]:
+    """Return the samples with one feature of every event from another event, the same in every variation.
+
+    Args:
+        samples: Event tables.
+        column: Number of the feature.
+        rng: Source of the random order.
+    """
+    known = np.concatenate([sample.features[sample.view[0], :, column] for sample in samples])
+    expected = np.cumsum(np.concatenate([sample.weights[0].clip(min=0) for sample in samples]))
+    found = []
+    for sample in samples:
+        # Equal steps through the expected events, in random order: the distribution is the same in every sample.
+        steps = (np.arange(len(sample.group)) + rng.random()) / len(sample.group)
+        source = np.searchsorted(expected, steps * expected[-1], side="right").clip(max=len(known) - 1)
+        features = sample.features.copy()
+        features[:, :, column] = known[rng.permutation(source)]
+        found.append(replace(sample, features=features))
+    return found

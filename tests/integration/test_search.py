@@ -1,0 +1,210 @@
+"""A search with Optuna: what it asks for, how it goes on, what it prunes, and what is said at the end."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from handmade import record
+
+from inferno_cli.cli import search
+from inferno_cli.cli.finished import FinishedRun
+from inferno_cli.cli.status import Status
+from inferno_cli.cli.steps import train
+from inferno_cli.config import TrainConfig
+from inferno_cli.errors import ConfigError, FitFailedError
+from inferno_cli.report import RESULTS_FILE, Results, comparison_page
+from integration.conftest import FEW_EVENTS, FIT_ONLY_MU, QUICK, inferno, succeed
+
+pytest.importorskip("optuna")
+
+
+class Pipeline:
+    """Instead of the real one: a valley in the learning rate, and what ``before`` raises."""
+
+    def __init__(self) -> None:
+        self.configs: list[TrainConfig] = []
+        self.before: Callable[[TrainConfig], None] = lambda config: None
+
+    def __call__(
+        self, config: TrainConfig, folder: Path, version: str, taken: FinishedRun | None = None
+    ) -> tuple[Results, dict[str, Any]]:
+        self.configs.append(config)
+        self.before(config)
+        variance = (0.3 + abs(config.model.learning_rate - 0.003) + 0.001 * config.model.bins) ** 2
+        values = record(0.3, dataset=config.dataset.name, model=config.model.kind)
+        values["poi_variance"]["validation_hard"] = variance
+        results = Results.model_validate({**values, "code_version": version})
+        results.save(folder / RESULTS_FILE)
+        return results, {}
+
+
+@pytest.fixture
+def pipeline(monkeypatch: pytest.MonkeyPatch) -> Pipeline:
+    fake = Pipeline()
+    monkeypatch.setattr(search, "STARTUP", 2)
+    monkeypatch.setattr(train, "pipeline", fake)
+    return fake
+
+
+def start(folder: Path, n_trials: int, *arguments: str) -> Any:
+    point = ("+experiment=top11004", "+sweep=optuna", f"hydra.sweeper.n_trials={n_trials}", f"output_dir={folder}")
+    return inferno("train", "-m", *point, "tracking=none", *arguments)
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "searches" / "top11004-inferno" / "search.csv").open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def asked(pipeline: Pipeline) -> list[tuple[float, int, float, tuple[int, ...]]]:
+    return [(x.model.learning_rate, x.model.bins, x.model.temperature, x.model.hidden) for x in pipeline.configs]
+
+
+def test_the_best_trial_is_found_and_said(tmp_path: Path, pipeline: Pipeline) -> None:
+    outcome = start(tmp_path, 5)
+
+    assert outcome.code == 0, outcome.err
+    points = asked(pipeline)
+    assert len(set(points)) == 5
+    assert all(1e-4 <= rate <= 1e-2 and 5 <= bins <= 20 and 0.01 <= t <= 1 for rate, bins, t, _ in points)
+    assert {hidden for *_, hidden in points} <= {(20, 20), (50, 50), (100, 100), (200, 200)}
+    table = rows(tmp_path)
+    values = [float(row["sigma_mu_hard"]) for row in table]
+    assert values == sorted(values)
+    expected = [0.3 + abs(rate - 0.003) + 0.001 * bins for rate, bins, *_ in points]
+    assert values[0] == pytest.approx(min(expected))
+    best = yaml.safe_load((tmp_path / "searches" / "top11004-inferno" / "best.yaml").read_text())
+    assert best["trial"] == expected.index(min(expected))
+    assert f"best: trial {best['trial']}: {' '.join(best['overrides'])}" in outcome.out
+    assert "sweep: 4 of 5 points done, about" in outcome.out
+    # The line can be pasted.
+    assert start(tmp_path / "again", 1, *best["overrides"][:-1]).code == 0
+    assert asked(pipeline)[-1][:2] == points[best["trial"]][:2]
+
+
+def test_a_search_that_was_stopped_asks_for_the_same_points(tmp_path: Path, pipeline: Pipeline) -> None:
+    start(tmp_path / "a", 5)
+    whole = asked(pipeline)
+    pipeline.configs.clear()
+
+    def stop(config: TrainConfig) -> None:
+        if len(pipeline.configs) == 4:
+            raise KeyboardInterrupt
+
+    pipeline.before = stop
+    assert start(tmp_path / "b", 5).code == 130
+    pipeline.configs.pop()
+    pipeline.before = lambda config: None
+    assert start(tmp_path / "b", 5).code == 0
+    assert asked(pipeline) == whole
+    assert [row["sigma_mu_hard"] for row in rows(tmp_path / "b")] == [
+        row["sigma_mu_hard"] for row in rows(tmp_path / "a")
+    ]
+
+    pipeline.configs.clear()
+    outcome = start(tmp_path / "b", 5)  # nothing is left to do: the summary once more
+    assert (pipeline.configs, outcome.code) == ([], 0)
+    assert "best: trial " in outcome.out
+    assert len(start(tmp_path / "b", 6).out.split("best: trial ")) == 2
+    assert len(pipeline.configs) == 1
+
+
+def test_a_trial_that_fails_is_told_and_the_others_go_on(tmp_path: Path, pipeline: Pipeline) -> None:
+    def fail(config: TrainConfig) -> None:
+        if len(pipeline.configs) == 2:
+            raise FitFailedError("MINUIT did not converge")
+
+    pipeline.before = fail
+    outcome = start(tmp_path, 3)
+
+    assert outcome.code == 2
+    assert len(pipeline.configs) == 3
+    failed = rows(tmp_path)[-1]
+    assert (failed["trial"], failed["state"]) == ("1", "fail")
+    assert failed["error"] == "FitFailedError: MINUIT did not converge"
+    assert "search: 2 finished, 1 failed" in outcome.out
+    assert start(tmp_path, 3).code == 0  # it counts as tried
+
+
+def test_a_search_of_something_else_does_not_go_on(tmp_path: Path, pipeline: Pipeline) -> None:
+    start(tmp_path, 1)
+
+    for change in ("model.bins=5", "trainer.max_epochs=7", "model.bins=choice(5,6)"):
+        outcome = start(tmp_path, 2, change)
+        assert outcome.code == 2
+        assert "holds a search of another configuration or over other ranges" in outcome.err
+    assert start(tmp_path, 2, f"hydra.sweep.dir={tmp_path}/other", "model.bins=5").code == 0
+
+
+def test_the_model_may_be_searched_as_well(tmp_path: Path, pipeline: Pipeline) -> None:
+    outcome = start(tmp_path, 4, "model=bce,inferno", "model.hidden=[20,20]", "hydra.sweeper.parallel=2", "seed=4")
+
+    assert outcome.code == 0, outcome.err
+    (folder,) = (tmp_path / "searches").iterdir()
+    assert {path.parent.name for path in folder.rglob("status.json")} == {"0", "1", "2", "3"}
+    assert len({config.model.kind for config in pipeline.configs}) == 2
+
+
+def test_nothing_to_search_and_two_at_once_are_one_message(tmp_path: Path, pipeline: Pipeline) -> None:
+    fixed = [f"model.{key}" for key in ("learning_rate=0.01", "hidden=[20]", "bins=5", "temperature=0.1")]
+    assert "nothing is searched" in start(tmp_path, 2, *fixed).err
+    folder = tmp_path / "searches" / "top11004-inferno"
+    with search.alone(folder):
+        assert "another search is running" in start(tmp_path, 2).err
+    assert inferno("train", "+experiment=synthetic", "+sweep=optuna").code == 2  # without -m
+
+
+def test_without_optuna_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(ConfigError, match=r"pip install 'inferno-cli\[optuna\]'"):
+        search.require_optuna()
+
+
+def test_trials_worse_than_the_median_are_pruned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real pipeline, with values of the epochs made up: the second trial is worse than the first."""
+    monkeypatch.setattr(comparison_page, "figures", lambda comparison: iter(()))  # the slow part
+    monkeypatch.setattr(search, "STARTUP", 1)
+    number = -1
+
+    def pretend(self: Any, max_epochs: int | None) -> float:
+        nonlocal number
+        number += len(self.epochs) == 1
+        return 0.3 + 0.1 * number
+
+    from inferno_cli.training.fit_network import Validation
+
+    monkeypatch.setattr(Validation, "_smoothed", pretend)
+    point = ("+experiment=synthetic", "model=bce", *QUICK, *FEW_EVENTS, *FIT_ONLY_MU, "trainer.max_epochs=4")
+    few = ("+sweep=optuna", "hydra.sweeper.n_trials=2", "model.hidden=choice([5],[10])", "tracking=mlflow")
+    outcome = succeed("train", "-m", *point, *few, f"output_dir={tmp_path}", "model.learning_rate=0.01")
+
+    folder = tmp_path / "searches" / "synthetic-bce"
+    states = [said and said.state for i in range(2) if (said := Status.read(folder / str(i)))]
+    assert states == ["finished", "pruned"]
+    assert "epoch   3/4" in outcome.out
+    assert "pruned: after epoch 3 sigma(mu) is worse than the median" in outcome.out
+    assert "search: 1 finished, 1 pruned" in outcome.out
+    assert outcome.path == folder / "search.csv"
+
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/mlflow.db")
+    (experiment,) = [x for x in client.search_experiments() if x.name == "inferno"]
+    runs = client.search_runs([experiment.experiment_id])
+    (parent,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    assert len([run for run in runs if "pruned" in run.data.tags]) == 1
+    stored = {Path(item.path).name for item in client.list_artifacts(parent.info.run_id, "search")}
+    assert stored == {"search.csv", "best.yaml"}
+    missing = json.loads(
+        (succeed("compare", f"runs={folder}", "track=false").path.parent / "compare.json").read_text()
+    )["missing"]
+    assert [job["error"].partition(":")[0] for job in missing] == ["pruned"]

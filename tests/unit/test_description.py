@@ -1,0 +1,318 @@
+"""What `inferno data` says about a dataset: numbers worked out by hand."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import ntuples, rows, small_trees, synthetic, write
+from scipy import stats
+
+from inferno_cli.config import DataConfig, TrainConfig
+from inferno_cli.errors import DatasetError, TemplateError
+from inferno_cli.events import Description, describe, load, load_whole
+from inferno_cli.events.separation import separation
+from inferno_cli.events.whole import leaks
+from inferno_cli.report.data_page import as_html
+from inferno_cli.report.data_tables import as_json
+
+N = np.arange(1, 241)
+JES = {"kind": "shape", "samples": ["ttbar"]}
+
+
+def data_config(config: TrainConfig, **changes: Any) -> DataConfig:
+    """The configuration of `inferno data` with the sections of one of `inferno train`."""
+    keys = {"systematics": None, "source_branches": ["source_event"], "bins": 4} | changes
+    return DataConfig.model_validate_json(json.dumps(config.model_dump(mode="json", by_alias=True) | keys))
+
+
+def described(config: TrainConfig, **changes: Any) -> Description:
+    settings = data_config(config, **changes)
+    factor = settings.dataset.downsample_factor
+    return describe(
+        load_whole(settings), settings.described, bins=settings.bins, seed=settings.seed, downsample_factor=factor
+    )
+
+
+def of(path: Path, *, dataset: Any = None, **trees: Any) -> Description:
+    return described(ntuples(write(path / "small.root", small_trees(**trees)), **(dataset or {})))
+
+
+# ---------------------------------------------------------------------------------------------- separation
+def test_separation_of_four_values_by_hand() -> None:
+    # signal 1 (w 1), 3 (w 3); background 2 (w 1), 3 (w 1): 3 > 2, ties at 3 count half.
+    found = separation(np.array([1.0, 3.0]), np.array([1.0, 3.0]), np.array([2.0, 3.0]), np.ones(2))
+    assert found.auc == pytest.approx(0.75 * (0.5 + 0.25))
+    assert found.ks == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.4, -2.0])
+def test_separation_without_weights_is_that_of_scipy(shift: float) -> None:
+    random = np.random.default_rng(3)
+    signal, background = random.normal(shift, 1.0, 300), random.normal(0.0, 1.0, 200)
+    found = separation(signal, np.full(300, 0.1), background, np.full(200, 7.0))
+    rank = stats.mannwhitneyu(signal, background).statistic
+    assert found.auc == pytest.approx(rank / (300 * 200))
+    assert found.ks == pytest.approx(stats.ks_2samp(signal, background).statistic)
+
+
+def test_a_weight_of_two_is_two_events() -> None:
+    random = np.random.default_rng(4)
+    x, y, weights = random.normal(size=50), random.normal(0.5, 1.0, 40), random.integers(1, 4, 50).astype(float)
+    weighted = separation(x, weights, y, np.ones(40))
+    repeated = np.repeat(x, weights.astype(int))
+    assert weighted == pytest.approx(separation(repeated, np.ones(len(repeated)), y, np.ones(40)))
+
+
+# --------------------------------------------------------------------------------------------------- yields
+def test_samples_by_hand(tmp_path: Path) -> None:
+    found = of(tmp_path, dataset={"luminosity_scale": 2.0, "downsample_factor": 0.5})
+    signal, background = found.samples
+    weights = 1.0 + N % 3  # luminosity scale and downsample factor cancel
+    assert (signal.name, signal.is_signal, background.name, background.is_signal) == ("ttbar", True, "QCD", False)
+    assert (signal.rows, signal.sources, signal.splits) == (240, 240, (96, 48, 96))
+    assert signal.expected == pytest.approx(weights.sum())
+    assert signal.error == pytest.approx(np.sqrt((weights**2).sum()))
+    assert signal.effective == pytest.approx(weights.sum() ** 2 / (weights**2).sum())
+    assert signal.negative == 0
+    assert (found.observed_rows, found.observed_used) == (240, 120)
+    assert found.findings == ()
+
+
+def test_the_yields_are_those_that_training_reads(tmp_path: Path) -> None:
+    config = ntuples(write(tmp_path / "small.root", small_trees()), fit=["jes"], downsample_factor=0.7)
+    found, events = described(config), load(config)
+    assert [item.expected for item in found.samples] == pytest.approx([item.yields[0] for item in events.template])
+    assert found.checksum == events.checksum
+    assert found.samples[0].splits == tuple(
+        len(getattr(events, split)[0].group) for split in ("train", "validation", "template")
+    )
+    observed = [item for item in found.features if item.sample == "observed"]
+    assert observed[0].mean == pytest.approx(events.observed[:, 0].mean())
+
+
+def test_systematics_by_hand(tmp_path: Path) -> None:
+    up = rows(N[:200], 0.25)
+    systematics = {
+        "jes": JES,
+        "half": {"kind": "shape", "source": "jes", "samples": ["ttbar"], "scale": 0.5},
+        "flat": {"kind": "shape", "source": "jes", "samples": ["ttbar"], "normalisation": False},
+        "btag": {"kind": "weight", "samples": ["QCD"], "up": "weight * 1.1", "down": "weight * 0.8"},
+        "pdf": {
+            "kind": "weight",
+            "samples": ["QCD"],
+            "members": 2,
+            "up": "w * (1.03 + {member} * 0.01)",
+            "down": "w + 0 * {member}",
+        },
+        "lumi": {"kind": "normalisation", "samples": ["ttbar", "QCD"], "size": [0.06, -0.04]},
+        "QCD_norm": {"kind": "free", "samples": ["QCD"]},
+        "toy": {"kind": "shift", "samples": ["ttbar"], "feature": "x", "size": 1.0, "yield_change": 0.06},
+    }
+    found = of(tmp_path, dataset={"systematics": systematics}, ttbar_jes_up=up)
+    by_name = {(item.name, item.sample): item for item in found.systematics}
+    jes = (1.0 + N[:200] % 3).sum() / (1.0 + N % 3).sum() - 1
+    entry = by_name["jes", "ttbar"]
+    assert (entry.up, entry.down) == pytest.approx((jes, 0.0))
+    assert (entry.rows, entry.overlap, entry.kind) == ((200, 240), (1.0, 1.0), "shape")
+    assert by_name["half", "ttbar"].up == pytest.approx(jes / 2)
+    assert by_name["flat", "ttbar"].up == 0.0
+    assert (by_name["btag", "QCD"].up, by_name["btag", "QCD"].down) == pytest.approx((0.1, -0.2))
+    assert (by_name["pdf", "QCD"].up, by_name["pdf", "QCD"].down) == pytest.approx((0.05, 0.0))
+    assert (by_name["lumi", "QCD"].up, by_name["lumi", "ttbar"].down) == pytest.approx((0.06, -0.04))
+    assert by_name["QCD_norm", "QCD"].up is None
+    assert by_name["toy", "ttbar"].up == pytest.approx(0.06)
+    assert len(found.systematics) == 9
+
+
+def test_overlap_is_the_share_of_the_smaller_selection(tmp_path: Path) -> None:
+    found = of(tmp_path, ttbar_jes_up=rows(np.append(N[:180], np.arange(1000, 1020)), 0.25))
+    assert found.systematics[0].overlap == pytest.approx((0.9, 1.0))
+
+
+def test_some_systematics_may_be_left_out(tmp_path: Path) -> None:
+    trees = {name: table for name, table in small_trees().items() if "jes" not in name}
+    config = ntuples(write(tmp_path / "small.root", trees))
+    assert described(config, systematics=[]).systematics == ()
+
+
+# ------------------------------------------------------------------------------------------------- features
+def test_features_by_hand(tmp_path: Path) -> None:
+    found = of(tmp_path)
+    entry = next(item for item in found.features if (item.feature, item.sample) == ("x", "ttbar"))
+    weights = 1.0 + N % 3
+    mean = (weights * N).sum() / weights.sum()
+    assert (entry.minimum, entry.maximum, entry.missing) == (1.0, 240.0, 0)
+    assert entry.mean == pytest.approx(mean)
+    assert entry.deviation == pytest.approx(np.sqrt((weights * (N - mean) ** 2).sum() / weights.sum()))
+    # x is the event number, 1000 larger for QCD
+    assert {(item.feature, item.background): item.auc for item in found.separation} == {
+        (feature, background): 0.0 for feature in ("x", "y") for background in ("QCD", "all backgrounds")
+    }
+    assert all(item.ks == pytest.approx(1.0) for item in found.separation)
+
+
+def test_histograms_hold_every_event(tmp_path: Path) -> None:
+    found = of(tmp_path)
+    for histogram in found.histograms:
+        for sample in found.samples:
+            assert histogram.samples[sample.name].sum() == pytest.approx(sample.expected)
+        total = sum(sample.error**2 for sample in found.samples)
+        assert (histogram.error**2).sum() == pytest.approx(total)
+        assert histogram.observed is not None
+        assert histogram.observed.sum() == 240
+        assert len(histogram.edges) == 5
+
+
+def test_a_constant_feature_is_described(tmp_path: Path) -> None:
+    tables = {name: table | {"y": np.ones(240, dtype=np.float32)} for name, table in small_trees().items()}
+    found = of(tmp_path, **tables)
+    assert found.histograms[1].samples["ttbar"].sum() == pytest.approx(480)
+    assert next(item.auc for item in found.separation if item.feature == "y") == pytest.approx(0.5)
+
+
+def test_a_dataset_without_data(tmp_path: Path) -> None:
+    samples = {"ttbar": {"role": "signal"}, "QCD": {"role": "background"}}
+    found = of(tmp_path, dataset={"samples": samples})
+    assert found.observed_used is None
+    assert found.histograms[0].observed is None
+    assert {item.sample for item in found.features} == {"ttbar", "QCD"}
+
+
+def test_the_synthetic_mixture_is_described() -> None:
+    found = described(synthetic("+experiment=synthetic"))
+    signal, background = found.samples
+    assert (signal.expected, background.expected) == pytest.approx((50.0, 1000.0))
+    assert signal.splits == (200, 150, 250)
+    assert {item.name for item in found.systematics} == {"r", "lambda", "b"}
+    assert found.observed_used is not None
+
+
+# ----------------------------------------------------------------------------------------- what is refused
+def refused(tmp_path: Path, error: type[Exception], *says: str, dataset: Any = None, **trees: Any) -> None:
+    with pytest.raises(error) as caught:
+        of(tmp_path, dataset=dataset, **trees)
+    missing = [part for part in says if part not in str(caught.value)]
+    assert not missing, f"{missing} not in {caught.value}"
+
+
+@pytest.mark.parametrize("tree", ["ttbar", "ttbar_jes_up", "QCD", "Data"])
+def test_event_ids_that_repeat(tree: str, tmp_path: Path) -> None:
+    numbers = np.where(N == 240, 1, N)
+    sample, _, variation = tree.partition("_")
+    says = (f"sample '{sample}', {variation or 'nominal'}", "1 of 240", "(run + event)", "remove the copies")
+    refused(tmp_path, DatasetError, *says, **{tree: rows(numbers)})
+
+
+def test_source_events_in_several_splits(tmp_path: Path) -> None:
+    source = rows(N, source_event=N // 2)
+    says = ("sample 'ttbar'", "of 121 source events (source_event)", "more than one", "split_by=[source_event]")
+    refused(tmp_path, DatasetError, *says, ttbar=source)
+
+
+def test_source_events_of_a_shifted_selection_alone_in_several_splits(tmp_path: Path) -> None:
+    numbers = np.append(N, np.arange(1000, 1040))
+    shifted = rows(numbers, source_event=np.where(numbers < 1000, numbers, 1000))
+    says = ("sample 'ttbar'", "1 of 241 source events")
+    refused(tmp_path, DatasetError, *says, ttbar=rows(N, source_event=N), ttbar_jes_up=shifted)
+
+
+def test_split_by_keeps_source_events_together(tmp_path: Path) -> None:
+    samples = {"ttbar": {"role": "signal", "split_by": ["source_event"]}, "QCD": {"role": "background"}}
+    tables = {name: rows(N, shift, source_event=N // 2) for name, shift in (("ttbar", 0.0), ("ttbar_jes_up", 0.2))}
+    tables["ttbar_jes_down"] = rows(N, -0.2, source_event=N // 2)
+    found = of(tmp_path, dataset={"samples": samples}, **tables)
+    assert (found.samples[0].rows, found.samples[0].sources) == (240, 121)
+
+
+def test_one_event_with_two_source_events(tmp_path: Path) -> None:
+    """Training refuses it as well: the shifted tree's value decided silently."""
+    samples = {"ttbar": {"role": "signal", "split_by": ["source_event"]}, "QCD": {"role": "background"}}
+    tables = {name: rows(N, source_event=N) for name in ("ttbar", "ttbar_jes_down")}
+    tables["ttbar_jes_up"] = rows(N, 0.25, source_event=np.where(N < 4, N + 1, N))
+    says = ("sample 'ttbar', jes_up", "3 events", "source_event", "leak")
+    refused(tmp_path, DatasetError, *says, dataset={"samples": samples}, **tables)
+    with pytest.raises(DatasetError, match="3 events have another value"):
+        load(ntuples(tmp_path / "small.root", fit=["jes"], samples=samples))
+
+
+def test_other_events_in_the_shifted_selection(tmp_path: Path) -> None:
+    says = ("sample 'ttbar', jes_up", "0% of the event ids", "expected at least 50%", "fix dataset.event_id")
+    refused(tmp_path, DatasetError, *says, ttbar_jes_up=rows(N + 5000, 0.25))
+
+
+@pytest.mark.parametrize("tree", ["ttbar", "ttbar_jes_up"])
+def test_a_yield_that_is_negative(tree: str, tmp_path: Path) -> None:
+    weights = np.where(N <= 130, -1.0, 1.0)
+    variation = "jes_up" if "jes" in tree else "nominal"
+    refused(tmp_path, TemplateError, f"sample 'ttbar', {variation}", "sum to -20", **{tree: rows(N, w=weights)})
+
+
+def test_data_that_repeat_are_refused_by_training_as_well(tmp_path: Path) -> None:
+    file = write(tmp_path / "small.root", small_trees(Data=rows(np.where(N == 240, 1, N))))
+    with pytest.raises(DatasetError, match="sample 'Data', nominal: 1 of 240 events repeat an id"):
+        load(ntuples(file))
+
+
+def test_leaks_by_hand() -> None:
+    assert leaks(np.array([0, 0, 1, 1, 2]), np.array([0, 0, 1, 2, 2])) == 1
+    assert leaks(np.array([0, 1, 2]), np.array([0, 1, 2])) == 0
+
+
+# ------------------------------------------------------------------------------------------------- findings
+def test_negative_weights_are_a_finding(tmp_path: Path) -> None:
+    weights = np.where(N <= 24, -1.0, 1.0)
+    found = of(tmp_path, QCD=rows(N + 1000, w=weights))
+    assert found.samples[1].negative == pytest.approx(0.1)
+    assert found.samples[1].expected == pytest.approx(192)
+    (text,) = found.findings
+    assert "sample 'QCD': 24 of 240 weights are negative (10.0%)" in text
+    assert f"worth {192**2 / 240:.0f} events" in text
+
+
+def test_missing_values_are_a_finding_and_left_out(tmp_path: Path) -> None:
+    table = rows(N, x=np.where(N <= 2, np.nan, np.where(N == 3, np.inf, N)).astype(np.float32))
+    shifted = rows(N, 0.25, y=np.where(N == 5, np.nan, N).astype(np.float32))
+    found = of(tmp_path, ttbar=table, ttbar_jes_up=shifted)
+    entry = next(item for item in found.features if (item.feature, item.sample) == ("x", "ttbar"))
+    assert (entry.missing, entry.minimum, entry.maximum) == (3, 4.0, 240.0)
+    assert [text.partition(" are")[0] for text in found.findings] == [
+        "sample 'ttbar': 3 of 240 values of 'x'",
+        "sample 'ttbar', jes_up: 1 of 240 values of 'y'",
+    ]
+    assert "NaN" not in as_json(found)
+    with pytest.raises(DatasetError, match="not finite"):
+        load(ntuples(tmp_path / "small.root"))
+
+
+def test_pseudo_data_that_repeat_are_a_finding(tmp_path: Path) -> None:
+    copies = rows(N + 2000)
+    for name in ("x", "y"):
+        copies[name][:7] = copies[name][7]
+    (text,) = of(tmp_path, Data=copies).findings
+    assert text.startswith("sample 'Data': 7 of 240 rows are equal to another one in every feature")
+
+
+def test_pseudo_data_that_are_simulated_events_are_a_finding(tmp_path: Path) -> None:
+    (text,) = of(tmp_path, Data=rows(np.append(N[:5], N + 2000))).findings
+    assert "(ttbar 5)" in text
+
+
+def test_no_event_ids_are_a_finding(tmp_path: Path) -> None:
+    (text,) = of(tmp_path, dataset={"event_id": [], "systematics": {}}).findings
+    assert text.startswith("dataset.event_id is empty")
+
+
+# --------------------------------------------------------------------------------------------- the page
+def test_the_label_is_on_every_table_of_the_page_and_names_are_escaped(tmp_path: Path) -> None:
+    found = replace(of(tmp_path), label="not <real> data", findings=("x < y",))
+    page = as_html(found, {})
+    assert page.count("<table>") == page.count("<caption>not &lt;real&gt; data</caption>") == 5
+    assert '<p class="label">not &lt;real&gt; data</p>' in page
+    assert "<li>x &lt; y</li>" in page
+    assert "http" not in page
+    assert json.loads(as_json(found))["label"] == "not <real> data"
