@@ -68,7 +68,7 @@ def main() -> None:
     parser.add_argument(
         "--events",
         type=int,
-        help=f"events past the parton-level cut in each signal process; the others in proportion (default {EVENTS})",
+        help=f"events past the parton-level cut, in units of which each process has its share (default {EVENTS})",
     )
     parser.add_argument(
         "--processes", nargs="+", choices=list(PROCESSES), help="make the parts of these alone, no file"
