@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass, field
 
 from inferno_cli.config import Selection, Variations
 
+LABEL = "simulated stand-in, not CMS data"
+"""Every table, plot and log made from the file says so."""
 GENERATOR = (
     "Beams:eCM = 7000.",
     "Tune:pp = 5",  # 4C
