@@ -158,6 +158,57 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     return run
 
 
+# ------------------------------------------------------------------------------------------- a finished sweep
+POINT = ("+experiment=synthetic", *QUICK, *FEW_EVENTS, *FIT_ONLY_MU, "tracking=mlflow")
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A finished multirun and its store."""
+
+    outcome: Outcome
+    folder: Path
+    uri: str
+    experiment: str
+
+    @property
+    def client(self) -> Any:
+        from mlflow import MlflowClient
+
+        return MlflowClient(tracking_uri=self.uri)
+
+    @property
+    def runs(self) -> list[Any]:
+        client = self.client
+        (experiment,) = [x for x in client.search_experiments() if x.name == self.experiment]
+        return list(client.search_runs([experiment.experiment_id], order_by=["attributes.start_time ASC"]))
+
+    @property
+    def parents(self) -> list[Any]:
+        return [run for run in self.runs if "mlflow.parentRunId" not in run.data.tags]
+
+    @property
+    def jobs(self) -> list[Any]:
+        return [run for run in self.runs if "mlflow.parentRunId" in run.data.tags]
+
+    @property
+    def records(self) -> dict[int, Path]:
+        """The records by number of the job."""
+        return {int(path.parent.name): path for path in self.folder.glob("sweeps/*/*/*/results.json")}
+
+
+_four: list[Sweep] = []
+
+
+def four_runs(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
+    """Run two models with two seeds as a multirun, once for all modules that look at it."""
+    if not _four:
+        folder = tmp_path_factory.mktemp("four")
+        outcome = succeed("train", "-m", *POINT, "model=bce,inferno", "seed=1,2", f"output_dir={folder}")
+        _four.append(Sweep(outcome, folder, f"sqlite:///{folder}/mlflow.db", "inferno"))
+    return _four[0]
+
+
 # ------------------------------------------------------------------------------------------ small ntuples
 def table(
     n: int, mean: float, *, first_id: int = 0, shift: float = 0.0, **columns: np.ndarray

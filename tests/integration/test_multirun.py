@@ -5,58 +5,18 @@ from __future__ import annotations
 import json
 import math
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from inferno_cli.report import Results
-from integration.conftest import FEW_EVENTS, FIT_ONLY_MU, QUICK, Outcome, comparable, inferno, succeed
-
-POINT = ("+experiment=synthetic", *QUICK, *FEW_EVENTS, *FIT_ONLY_MU, "tracking=mlflow")
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """A finished multirun and its store."""
-
-    outcome: Outcome
-    folder: Path
-    uri: str
-    experiment: str
-
-    @property
-    def client(self) -> Any:
-        from mlflow import MlflowClient
-
-        return MlflowClient(tracking_uri=self.uri)
-
-    @property
-    def runs(self) -> list[Any]:
-        client = self.client
-        (experiment,) = [x for x in client.search_experiments() if x.name == self.experiment]
-        return list(client.search_runs([experiment.experiment_id], order_by=["attributes.start_time ASC"]))
-
-    @property
-    def parents(self) -> list[Any]:
-        return [run for run in self.runs if "mlflow.parentRunId" not in run.data.tags]
-
-    @property
-    def jobs(self) -> list[Any]:
-        return [run for run in self.runs if "mlflow.parentRunId" in run.data.tags]
-
-    @property
-    def records(self) -> dict[int, Path]:
-        """The records by number of the job."""
-        return {int(path.parent.name): path for path in self.folder.glob("sweeps/*/*/*/results.json")}
+from integration.conftest import POINT, Outcome, Sweep, comparable, four_runs, inferno, succeed
 
 
 @pytest.fixture(scope="module")
 def four(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
-    folder = tmp_path_factory.mktemp("four")
-    outcome = succeed("train", "-m", *POINT, "model=bce,inferno", "seed=1,2", f"output_dir={folder}")
-    return Sweep(outcome, folder, f"sqlite:///{folder}/mlflow.db", "inferno")
+    return four_runs(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
@@ -82,8 +42,7 @@ def test_jobs_are_named_by_what_differs(four: Sweep) -> None:
     names = [run.info.run_name for run in four.jobs]
 
     for name, (model, seed) in zip(names, [(m, s) for m in ("bce", "inferno") for s in (1, 2)], strict=True):
-        assert {f"model={model}", f"seed={seed}"} <= set(name.split(","))
-    assert len(set(names)) == 4
+        assert name == f"model={model},seed={seed}"
 
 
 def test_a_job_has_its_parameters_metrics_tags_and_artifacts(four: Sweep) -> None:
@@ -100,6 +59,11 @@ def test_a_job_has_its_parameters_metrics_tags_and_artifacts(four: Sweep) -> Non
     assert tags["dataset_checksum"] == results.dataset_checksum
     assert (tags["seed"], tags["code_version"]) == ("1", results.code_version)
     assert results.training is not None
+    mu = results.parameters["mu"]
+    assert mu.minos is not None
+    described = tags["mlflow.note.content"].splitlines()
+    assert described[0].startswith(f"**mu = {mu.bestfit:.3f}**, {mu.minos[0]:+.3f} / {mu.minos[1]:+.3f} (MINOS), ±")
+    assert "INFERNO on synthetic, Asimov data" in described
     curve = four.client.get_metric_history(job.info.run_id, "validation/sigma_mu_hard")
     expected_curve = [(step, x) for step, x in enumerate(results.training.sigma_mu_hard) if x is not None]
     assert [(point.step, point.value) for point in curve] == expected_curve
@@ -169,6 +133,10 @@ def test_comparison_of_a_sweep_goes_to_its_parent_run(four: Sweep) -> None:
     assert published == [20.48, 17.61, 18.82, 16.55, 15.531]  # of the first pair of widths, that of the runs
     stored = {Path(item.path).name for item in four.client.list_artifacts(parent.info.run_id, "compare")}
     assert stored == {path.name for path in page.parent.iterdir()}
+    described = parent.data.tags["mlflow.note.content"].splitlines()
+    (bce,) = [line for line in described if line.startswith("| BCE | 2 |")]
+    assert f"{(hesse[0] + hesse[1]) / 2:.3f} [{min(hesse):.3f}, {max(hesse):.3f}]" in bce
+    assert any(line.startswith("| ") and "20.48" in line for line in described)  # published
 
 
 def test_comparison_of_nothing_is_one_message(tmp_path: Path) -> None:

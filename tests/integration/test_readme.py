@@ -1,4 +1,6 @@
-"""Every command in the README: those of the program run (with few epochs), the others name things that are there."""
+"""Every command in the README and in docs/: those of the program run (with few epochs), the others
+name things that are there.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +14,10 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import compose
+from conftest import compose, write
 
 from inferno_cli.config import UiConfig, config_folder, resolve
-from integration.conftest import FEW_EVENTS, FIT_ONLY_MU, Runs, inferno, own_analysis
+from integration.conftest import FEW_EVENTS, FIT_ONLY_MU, Runs, inferno, own_analysis, trees
 
 ROOT = config_folder().parent
 README = ROOT / "README.md"
@@ -59,7 +61,10 @@ def test_commands_are_found_in_every_kind_of_block() -> None:
     assert arguments_of("make run") is None
 
 
-ALL = commands(README.read_text(encoding="utf-8"))
+PAGES = (README, *sorted((ROOT / "docs").glob("**/*.md")))
+FOUND = [command for page in PAGES for command in commands(page.read_text(encoding="utf-8"))]
+ALL = list({tuple(shlex.split(command, comments=True)): command for command in reversed(FOUND)}.values())[::-1]
+TUTORIAL = ROOT / "docs" / "tutorial.md"
 
 
 def test_readme_shows_every_step_and_the_two_commands() -> None:
@@ -219,20 +224,24 @@ def _set_by(arguments: list[str], override: str) -> bool:
 def _few(arguments: list[str]) -> list[str]:
     """Few epochs, few generated events, and one value of a ready-made sweep."""
     chosen = dict(word.lstrip("+").split("=", 1) for word in arguments if "=" in word)
-    problem = chosen.get("dataset", chosen.get("experiment", "synthetic"))
+    problem = "dijet" if chosen.get("study") == "rate" else chosen.get("dataset", chosen.get("experiment", "synthetic"))
     few = list(FEW_EVENTS) if problem.startswith(("synthetic", "benchmark")) else []
     if "sweep" in chosen:
         text = (config_folder() / "sweep" / f"{chosen['sweep']}.yaml").read_text(encoding="utf-8")
         params = yaml.safe_load(text)["hydra"]["sweeper"]["params"]
         few += [f"{key}={values.split(',')[0]}" for key, values in params.items() if len(params) == 1]
     if "study" in chosen:
-        assert chosen["study"] == "constraint_widths", "say here which points of the study are enough"
-        few += ["study.repeats=1", "model=bce", "dataset.systematics={r: {width: 0.2}}"]
-    return ["trainer.max_epochs=3", "model.learning_rate=0.01", *few]
+        points = {"constraint_widths": ["model=bce", "dataset.systematics={r: {width: 0.2}}"], "rate": []}
+        assert chosen["study"] in points, "say here which points of the study are enough"
+        few += ["study.repeats=1", *points[chosen["study"]]]
+    epochs = 20 if "dijet" in chosen.values() else 3  # a handful of events in an epoch
+    return [f"trainer.max_epochs={epochs}", "model.learning_rate=0.01", *few]
 
 
 def _own_files(folder: Path, arguments: list[str]) -> Path:
     """A user's config folder, with what the command picks from it under the names that it has there."""
+    if {"+experiment=dijet", "+study=rate"} & set(arguments):
+        return _tutorial_files(folder)
     config = own_analysis(folder / "analysis")
     for group in ("dataset", "experiment"):
         for word in arguments:
@@ -242,6 +251,20 @@ def _own_files(folder: Path, arguments: list[str]) -> Path:
                 text = (config / group / "mine.yaml").read_text()
                 (config / group / f"{name}.yaml").write_text(text)
     return config
+
+
+def _tutorial_files(folder: Path) -> Path:
+    """The YAML files that the tutorial shows, and the ntuples that they are about."""
+    found = re.findall(r'```yaml title="([^"]+)"\n(.*?)```', TUTORIAL.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(found) == 3
+    for name, content in found:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(content.replace("/data/dijet", str(folder / "data")))
+    columns = {"x": "mjj", "y": "met", "w": "genWeight"}
+    (folder / "data").mkdir()
+    named = {tree: {columns.get(x, x): values for x, values in table.items()} for tree, table in trees().items()}
+    write(folder / "data" / "all.root", named)
+    return folder / "my"
 
 
 def _ui(overrides: list[str]) -> None:

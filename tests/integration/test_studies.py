@@ -295,3 +295,11 @@ def test_a_configuration_that_is_not_valid_is_recorded_as_well(tmp_path: Path, p
     assert "sweep: 3 of 4 points done, 2 of them failed, about " in outcome.out
     assert [said.state for _, said in statuses(tmp_path)].count("failed") == 2
     assert any("model.bins is 1" in said.error for _, said in statuses(tmp_path))
+
+
+def test_a_size_that_does_not_exist_is_one_message_with_the_choices(tmp_path: Path, pipeline: Pipeline) -> None:
+    outcome = start(tmp_path, *SMALL, "study.scale=fast")
+
+    assert outcome.code == 2
+    assert outcome.err == "ConfigError: study.scale is 'fast'; expected 'quick' or 'full'\n"
+    assert pipeline.configs == []

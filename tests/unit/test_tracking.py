@@ -161,7 +161,9 @@ def test_nothing_leaks_from_a_run(tracking: Tracking, client: Any, monkeypatch: 
 
 
 def test_jobs_are_nested_under_one_parent(tracking: Tracking, client: Any, tmp_path: Path) -> None:
-    (tmp_path / "multirun.yaml").write_text("hydra: {overrides: {task: ['model=bce,inferno', 'seed=1']}}")
+    (tmp_path / "multirun.yaml").write_text(
+        "hydra: {overrides: {task: ['model=bce,inferno', 'seed=1', 'output_dir=/x', 'tracking.uri=y']}}"
+    )
     callback, parents = SweepCallback(), set()
     for name in ("model=bce", "model=inferno"):
         with log(tracking, name=name, sweep=tmp_path) as logged:

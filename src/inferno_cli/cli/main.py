@@ -11,11 +11,12 @@ import importlib
 import logging
 import os
 import pkgutil
+import re
 import sys
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args
 
 from inferno_cli import __version__
 from inferno_cli.cli import steps
@@ -119,7 +120,7 @@ def _run(name: str, arguments: list[str], debug: bool) -> None:
         composing = False
         _quiet()
         job = HydraConfig.get()
-        if "joblib" in job.launcher.get("_target_", ""):
+        if "BasicLauncher" not in job.launcher.get("_target_", "BasicLauncher"):
             # Points side by side: more threads than CPUs are far slower than one each. torch is not imported yet.
             os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"))
         try:
@@ -150,9 +151,9 @@ def _run(name: str, arguments: list[str], debug: bool) -> None:
     except HydraException as error:
         raise _translated(error, name) from error
     except OmegaConfBaseException as error:
-        raise ConfigError(str(error).splitlines()[0]) from error
-    except ValueError as error:
-        # Hydra's own, such as for dataset=null; one from a job in another process was recorded there.
+        raise ConfigError(_unresolved(str(error).splitlines()[0])) from error
+    except (ValueError, RuntimeError) as error:
+        # Hydra's own, such as for dataset=null, or a launcher's; one from a job in another process was recorded there.
         if composing and not isinstance(error, InfernoError) and not getattr(error, "recorded", False):
             raise ConfigError(f"{' '.join(overrides)}: {str(error).splitlines()[0]}") from error
         raise
@@ -216,8 +217,10 @@ def _translated(error: Exception, step: str) -> ConfigError:
     if "is not in struct" in text and "Could not override" in first:
         key = first.split("'")[1]
         return ConfigError(f"unknown key {key}{closest(key, _keys(step))}. `inferno {step} --cfg job` prints the keys")
-    if "Could not find 'hydra/launcher/joblib'" in text:
-        return ConfigError("hydra/launcher=joblib needs a plugin of Hydra's: pip install 'inferno-cli[parallel]'")
+    for launcher, extra in (("joblib", "parallel"), ("submitit_local", "batch"), ("submitit_slurm", "batch")):
+        if f"Could not find 'hydra/launcher/{launcher}'" in text:
+            needed = f"pip install 'inferno-cli[{extra}]'"
+            return ConfigError(f"hydra/launcher={launcher} needs a plugin of Hydra's: {needed}")
     options = [line.strip() for line in str(error).splitlines() if line.startswith("\t") and "=" not in line]
     if "Could not find" in first and options:
         wanted = first.partition("Could not find '")[2].rstrip("'").rsplit("/", 1)[-1]
@@ -227,6 +230,17 @@ def _translated(error: Exception, step: str) -> ConfigError:
     if first.startswith("Error parsing override"):
         return ConfigError(f"{first}; write key=value, and quote lists: 'key=[a,b]'")
     return ConfigError(first)
+
+
+def _unresolved(text: str) -> str:
+    """Say which choice of ``study.scale`` is none; the numbers of a study are looked up by that name."""
+    from inferno_cli.config import Study
+
+    found = re.search(r"Interpolation key 'study\.([^.']*)\.", text)
+    choices = get_args(Study.model_fields["scale"].annotation)
+    if found is None or found[1] in choices:
+        return text
+    return f"study.scale is {found[1]!r}; expected {' or '.join(map(repr, choices))}"
 
 
 def _keys(step: str) -> list[str]:

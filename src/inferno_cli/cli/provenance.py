@@ -46,6 +46,7 @@ class Job:
     def current(cls) -> Job:
         """Return the job that Hydra is running."""
         from hydra.core.hydra_config import HydraConfig
+        from hydra.core.override_parser.overrides_parser import OverridesParser
         from hydra.types import RunMode
         from omegaconf import OmegaConf
 
@@ -53,6 +54,10 @@ class Job:
         if hydra.mode != RunMode.MULTIRUN:
             return cls(Path(hydra.runtime.output_dir), str(hydra.job.config_name), None)
         sweep = Path(hydra.sweep.dir).absolute()
-        shared = OmegaConf.load(sweep / "multirun.yaml").hydra.overrides.task
-        own = [text for text in hydra.overrides.task if text not in shared] or list(hydra.overrides.task)
+        parse = OverridesParser.create().parse_override
+        given = [parse(text) for text in OmegaConf.load(sweep / "multirun.yaml").hydra.overrides.task]
+        # By key: Hydra writes a value in its own way (False, no blanks).
+        shared = {override.key_or_group for override in given if not override.is_sweep_override()}
+        task = list(hydra.overrides.task)
+        own = [text for text in task if parse(text).key_or_group not in shared] or task
         return cls(Path(hydra.runtime.output_dir), ",".join(text.lstrip("+") for text in own), sweep)

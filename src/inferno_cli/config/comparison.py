@@ -36,6 +36,7 @@ class ReferenceRow(Section):
     values: dict[str, Finite | tuple[Finite, Finite]]
     """Numbers by column, or [number, spread]."""
     label: str = ""
+    """What the row is called in tables."""
     source: str = ""
     """Where the number is from; empty: as the whole reference."""
 
@@ -60,8 +61,11 @@ class Reference(Section):
     """Published numbers."""
 
     name: str
+    """What it is called."""
     source: str = ""
+    """Where the numbers are from."""
     note: str = ""
+    """What has to be said with them."""
     rows: tuple[ReferenceRow, ...] = ()
 
 

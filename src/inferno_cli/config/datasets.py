@@ -21,8 +21,11 @@ class Splits(Section):
     """Shares of the events (by event id) for training, model selection and the fitted templates."""
 
     train: Fraction
+    """For the training."""
     validation: Fraction
+    """To choose the epoch."""
     template: Fraction
+    """For the templates that are fitted."""
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -36,29 +39,38 @@ class MixtureYields(Section):
     """Expected events."""
 
     signal: Positive
+    """Of the signal."""
     background: Positive
+    """Of the background."""
 
 
 class MixtureParameters(Section):
     """Nominal parameters of the background."""
 
     r: Finite
+    """Shift of the mean of x0."""
     rate: Annotated[Positive, Field(alias="lambda")]
+    """Rate of the exponential of x2."""
 
 
 class GeneratedEvents(Section):
     """Generated events of each split."""
 
     train: Annotated[int, Field(ge=100)]
+    """For the training."""
     validation: Annotated[int, Field(ge=100)]
+    """To choose the epoch."""
     template: Annotated[int, Field(ge=100)]
+    """For the templates that are fitted."""
 
 
 class SyntheticDataset(Section):
     """The three-dimensional mixture of arXiv:1806.04743, section 4.1."""
 
     kind: Literal["synthetic"]
+    """The mixture."""
     name: str
+    """Its name in every output."""
     seed: Seed | None = None
     """Of the generated events; null: that of the run. A number keeps the data and varies the training alone."""
     yields: MixtureYields
@@ -68,7 +80,9 @@ class SyntheticDataset(Section):
     events: GeneratedEvents
     """Generated events, half of them signal."""
     downsample_factor: Annotated[float, Field(gt=0, le=1)]
+    """Share of the luminosity: scales every expected yield."""
     systematics: dict[str, AnySystematic]
+    """What can vary, by name."""
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -105,19 +119,24 @@ class NtupleSample(Section):
     """One sample of the ntuples and its role in the fit."""
 
     role: Literal["signal", "background", "data"]
+    """mu scales the signal; data are the observed events."""
     weight: str | None = None
     """Overrides the dataset's weight expression; data has none."""
     split_by: Names | None = None
     """Branches whose values must not be shared between splits, when they differ from the event id."""
     tree: str | None = None
+    """Overrides the dataset's tree."""
     file: str | None = None
+    """Overrides the dataset's file."""
 
 
 class NtupleDataset(Section):
     """Flat ntuples read with uproot."""
 
     kind: Literal["ntuples"]
+    """Ntuples."""
     name: str
+    """Its name in every output."""
     seed: Seed | None = None
     """Of the splits and the subset of the data; null: that of the run."""
     path: str
@@ -129,15 +148,19 @@ class NtupleDataset(Section):
     variation: str
     """What {variation} is for a shifted tree; may hold {systematic} and {direction}. Nominal: empty."""
     features: Annotated[Names, Field(min_length=1)]
+    """Branches that go into the network."""
     event_id: Names
     """Branches that identify an event; they pair the nominal with the shifted trees."""
     weight: str
     """Event weight of simulated samples, an expression of branches."""
     luminosity_scale: Positive
+    """Multiplies every weight."""
     downsample_factor: Annotated[float, Field(gt=0, le=1)]
+    """Share of the luminosity: scales every expected yield, and takes that share of the data."""
     samples: dict[str, NtupleSample]
     splits: Splits
     systematics: dict[str, AnySystematic]
+    """What can vary, by name."""
 
     @model_validator(mode="after")
     def _roles(self) -> Self:

@@ -15,8 +15,11 @@ class ObjectBranches(Section):
     """Branches of one kind of object, each with one entry for each object of an event."""
 
     pt: str
+    """Transverse momentum, GeV."""
     eta: str
+    """Pseudorapidity."""
     phi: str
+    """Azimuth, rad."""
     mass: str | None = None
     """null: massless."""
     require: Annotated[dict[str, Finite], Field(default_factory=dict)]
@@ -46,13 +49,16 @@ class TauBranches(ObjectBranches):
     """Branches of the hadronic taus."""
 
     charge: str
+    """Electric charge."""
 
 
 class MetBranches(Section):
     """Branches of the missing transverse momentum."""
 
     pt: str
+    """Its size, GeV."""
     phi: str
+    """Its azimuth, rad."""
 
 
 class Branches(Section):
@@ -69,6 +75,7 @@ class Preparation(Section):
     """What is read and selected; a preset in ``conf/prepare``."""
 
     tree: str
+    """Name of the tree."""
     branches: Branches
     columns: dict[str, str | Finite]
     """Further branches of the ntuple: a branch with one number for each event, or a constant."""
@@ -93,12 +100,15 @@ class PrepareConfig(Step):
     files: Annotated[Names, Field(min_length=1)]
     """Paths; * and ? stand for any characters."""
     sample: Annotated[str, Field(pattern=r"^\w+$")]
+    """Name of the sample, and of its trees."""
     output: str
     """Folder of the ntuples."""
     norm: Positive
     """Multiplies the column norm: cross-section times luminosity over the sum of generator weights."""
     workers: Annotated[int, Field(ge=1)]
+    """Input files at a time."""
     chunk: Annotated[int, Field(ge=1)]
     """Events in memory at a time, in each worker."""
     progress: Literal["auto", "bar", "lines", "none"]
+    """How far it is: a bar on a terminal, lines in a log."""
     prepare: Preparation

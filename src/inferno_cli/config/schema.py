@@ -24,13 +24,19 @@ class Model(Section):
     """The network and the summary statistic that it is trained to be."""
 
     kind: Literal["bce", "inferno", "optimal"]
+    """BCE, INFERNO, or the exact classifier of the synthetic mixture, which is not trained."""
     bins: Annotated[int, Field(ge=2, le=200)]
+    """Bins of the histogram before sparse ones are merged; of INFERNO also the outputs of the network."""
     temperature: Positive
     """INFERNO: of the softmax. BCE: width of the smoothed bin edges, in bins, for the soft variance alone."""
     hidden: tuple[Annotated[int, Field(ge=1)], ...]
+    """Units of each hidden layer."""
     activation: Literal["relu", "leaky_relu", "elu", "silu", "gelu", "tanh"]
+    """Of the hidden layers."""
     learning_rate: Positive
+    """Of AdamW, at its largest."""
     weight_decay: NonNegative
+    """Of AdamW."""
     batch_size: Annotated[int, Field(ge=2)]
     """Nominal events of all samples in one batch."""
     input_noise: NonNegative
@@ -49,23 +55,30 @@ class Trainer(Section):
     """How Lightning trains."""
 
     accelerator: Literal["cpu", "gpu", "cuda", "auto"]
+    """Where Lightning trains."""
     devices: Annotated[int, Field(ge=1, le=1)]
     """One: the loss needs the whole batch, so it is not split over devices."""
     threads: Annotated[int, Field(ge=1)]
+    """Threads of torch."""
     max_epochs: Annotated[int, Field(ge=1)]
+    """Epochs; the best one is kept."""
     schedule: Literal["constant", "cosine", "one_cycle"]
+    """How the learning rate goes on over the epochs."""
     gradient_clip: NonNegative
     """Largest norm of the gradient; 0 switches clipping off."""
     early_stopping: Annotated[int, Field(ge=1)] | None
     """Stop after so many epochs without a better hard validation value; null: never."""
     progress: Progress
+    """How far the training is: a bar on a terminal, lines in a log."""
 
 
 class Nuisance(Section):
     """Which of the dataset's systematics are nuisance parameters, in training and in the fit."""
 
     train: Names
+    """Systematics in the training; the others are absent from its likelihood."""
     fit: Names
+    """Systematics in the fit."""
     unconstrained: Names
     """Those whose constraint term is dropped."""
 
@@ -90,7 +103,9 @@ class Likelihood(Section):
     samples: Annotated[Names, Field(min_length=1)] | None
     """Restrict to these samples; null: all of the dataset."""
     staterror: bool
+    """Statistical error of the templates, one parameter for each bin."""
     poi_bounds: tuple[Finite, Finite]
+    """Range of mu in the fit."""
 
 
 class Binning(Section):
@@ -112,16 +127,21 @@ class Fit(Section):
     """
 
     data: Literal["asimov", "observed"]
+    """The expectation (Asimov), or the observed events."""
     minos: Names
+    """Parameters whose MINOS errors are wanted."""
     scan_points: Annotated[int, Field(ge=3)] | None
     """Points of each NLL scan; null: no scan."""
     scan: Names = (POI,)
+    """Parameters whose profile likelihood is wanted."""
     scan_2d: tuple[tuple[str, str], ...] = ()
     """Pairs of parameters."""
     scan_2d_points: Annotated[int, Field(ge=3)] = 15
     """Points along each axis."""
     significance: bool
+    """Of the discovery, from the likelihood ratio of mu = 0."""
     stat_only: bool
+    """Fit mu once more with everything else fixed."""
     goodness_of_fit: bool = True
     """Of observed data; Asimov data fit perfectly by construction."""
     yields: bool = True
@@ -138,13 +158,17 @@ class Fit(Section):
     limit: bool = False
     """Upper limit on the POI with CLs."""
     confidence_level: Fraction = 0.95
+    """Of the limit."""
     limit_bracket: tuple[NonNegative, NonNegative] | None = None
     """Values of the POI between which all limits lie; null: 0.1 and its upper bound."""
     limit_tolerance: Positive = 0.01
     """Of the limits, in units of the POI."""
     max_calls: Annotated[int, Field(ge=1)]
+    """Most calls of the likelihood in one minimisation."""
     tolerance: Positive
+    """MINUIT's: the goal for EDM is 0.002 times this."""
     progress: Progress = "auto"
+    """How far a long part of the fit is."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -168,10 +192,15 @@ class Tracking(Section):
     """Where runs are logged."""
 
     backend: Literal["mlflow", "none"]
+    """MLflow, or nowhere."""
     uri: str | None = None
+    """A sqlite file or a tracking server."""
     experiment: str | None = None
+    """The experiment in the store."""
     run_name: str | None = None
+    """Name of the run; null: the dataset and model, in a sweep what differs."""
     log_checkpoint: bool = True
+    """Copy the checkpoint to the store."""
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -184,7 +213,9 @@ class Report(Section):
     """What is drawn."""
 
     plots: bool
+    """Draw at all."""
     formats: Annotated[tuple[Literal["png", "pdf", "svg"], ...], Field(min_length=1)]
+    """File formats of the plots."""
 
 
 # ------------------------------------------------------------------------------------------------- the steps
@@ -192,6 +223,7 @@ class Step(Section):
     """What the configuration of every step has."""
 
     output_dir: str
+    """Folder of everything that is written."""
     tracking: Tracking
 
 
@@ -199,10 +231,13 @@ class Study(Section):
     """A sweep with repeats, in one of two sizes (see conf/study)."""
 
     name: str
+    """Of its folder."""
     scale: Literal["quick", "full"]
+    """Which of the two sizes."""
     repeats: Annotated[int, Field(ge=1)]
     """Runs of each point, with seeds from 0."""
     quick: dict[str, float | str]
+    """Numbers of the small size, which the study's file uses."""
     full: dict[str, float | str]
     """Numbers of each size, which the study's file uses."""
 
@@ -220,6 +255,7 @@ class TrainConfig(Step):
     seed: Seed
     """Of every draw: the events and the training."""
     dataset: Annotated[Dataset, Field(discriminator="kind")]
+    """What is measured."""
     model: Model
     nuisance: Nuisance
     likelihood: Likelihood
@@ -356,7 +392,9 @@ class FitConfig(Step):
     """``inferno fit``: a pyhf workspace by itself."""
 
     workspace: str
+    """File of the workspace (JSON)."""
     measurement: str | None
+    """Name of the measurement in it; null: the first."""
     fit: Fit
     report: Report
 
@@ -377,6 +415,7 @@ class PredictConfig(Section):
     keep: Names
     """More branches that are copied."""
     overwrite: bool
+    """Replace files that are there."""
 
 
 class ExplainConfig(Section):
@@ -387,6 +426,7 @@ class ExplainConfig(Section):
     output: str | None
     """Folder of the tables and plots; null: ``explain`` in the folder of the run."""
     seed: Annotated[int, Field(ge=0, lt=2**32)]
+    """Of the shuffles."""
     repeats: Annotated[int, Field(ge=1)]
     """Shuffles of each feature."""
     pairs: Annotated[int, Field(ge=0)]
@@ -402,4 +442,6 @@ class UiConfig(Step):
     """``inferno ui``: MLflow's pages on the store."""
 
     host: str
+    """Address on which the pages are served."""
     port: Annotated[int, Field(ge=1, le=65535)]
+    """Its port."""

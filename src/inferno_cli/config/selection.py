@@ -15,7 +15,9 @@ class ObjectCuts(Section):
     """Acceptance of one kind of object."""
 
     pt_min: NonNegative
+    """Smallest transverse momentum, GeV."""
     eta_max: Positive
+    """Largest pseudorapidity."""
 
 
 class JetCuts(ObjectCuts):
@@ -24,6 +26,7 @@ class JetCuts(ObjectCuts):
     count: Count
     """Smallest number of jets above pt_min."""
     lead_count: Count
+    """Jets above lead_pt_min."""
     lead_pt_min: NonNegative
     """So many of them are above this."""
     cleaning_radius: NonNegative
@@ -40,6 +43,7 @@ class Selection(Section):
     muons: ObjectCuts
     """No identified electron and no identified muon passes."""
     met_min: NonNegative
+    """Smallest missing transverse momentum, GeV."""
     b_tags: tuple[Count, Count | None]
     """Smallest and largest number of b-tagged jets; null: no upper bound."""
 
@@ -57,7 +61,9 @@ class Curve(Section):
     """A quantity against another one: straight lines between points, constant outside."""
 
     x: Annotated[tuple[NonNegative, ...], Field(min_length=1)]
+    """Where the points are, rising."""
     y: Annotated[tuple[NonNegative, ...], Field(min_length=1)]
+    """Their values."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -44,6 +44,7 @@ class ShapeSystematic(MorphSystematic):
     """Events shifted and selected again, in trees of their own (jet energy scale, ...)."""
 
     kind: Literal["shape"]
+    """Shifted trees."""
     source: str | None = None
     """What {systematic} is in dataset.variation; the name of the systematic without."""
 
@@ -52,8 +53,11 @@ class WeightSystematic(MorphSystematic):
     """The nominal events with other weights; expressions may use ``weight`` for the nominal one."""
 
     kind: Literal["weight"]
+    """Other weights."""
     up: str
+    """Weight at +1, an expression of branches."""
     down: str
+    """Weight at -1."""
     members: Annotated[int, Field(ge=2)] | None = None
     """Eigenvector pairs: {member} in ``up`` and ``down`` counts from 0."""
     envelope: bool = True
@@ -74,10 +78,13 @@ class ShiftSystematic(MorphSystematic):
     """An artificial shift of one feature, with a change of the yield, as in closure studies."""
 
     kind: Literal["shift"]
+    """Artificial shift."""
     feature: str
+    """The feature that is shifted."""
     size: Finite
     """Added to the feature at +1 and subtracted at -1, in its units; with ``relative`` a fraction of its value."""
     relative: bool = False
+    """Shift by a fraction of the value."""
     yield_change: Annotated[float, Field(gt=-1, lt=1)] = 0.0
     """Relative change of the yield at +1, the opposite at -1."""
 
@@ -86,7 +93,9 @@ class TransformSystematic(Systematic):
     """An exact change of one parameter of the synthetic mixture."""
 
     kind: Literal["transform"]
+    """Exact transformation."""
     parameter: Literal["r", "lambda"]
+    """Parameter of the mixture."""
     width: Positive
     """One standard deviation of the constraint."""
     step: Positive | None = None
@@ -107,11 +116,14 @@ class NormalisationSystematic(Systematic):
     """A log-normal-like change of the yield, relative: one number, or one for up and one for down."""
 
     kind: Literal["normalisation"]
+    """Yield with a constraint."""
     size: (
         Annotated[float, Field(gt=0, lt=1)]
         | tuple[Annotated[float, Field(gt=-1, lt=1)], Annotated[float, Field(gt=-1, lt=1)]]
     )
+    """Relative change of the yield at one standard deviation; two numbers: up and down."""
     scale: Positive = 1.0
+    """Multiplies size."""
 
     @property
     def factors(self) -> tuple[float, float]:
@@ -130,7 +142,9 @@ class FreeNormalisation(Systematic):
     """A NormFactor: the yield of the samples floats without a constraint."""
 
     kind: Literal["free"]
+    """Yield without a constraint."""
     bounds: tuple[Finite, Finite] = (0.0, 10.0)
+    """Range in the fit, in units of the nominal yield."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:

@@ -140,7 +140,8 @@ def describe(whole: Whole, effects: Sequence[Effect], *, bins: int, seed: int, d
         whole: The dataset.
         effects: The systematics to be described, all of which were read.
         bins: Of the histograms.
-        seed, downsample_factor: With which it was read, for the record.
+        seed: With which it was read, for the record.
+        downsample_factor: The same.
     """
     return Description(
         dataset=whole.name,

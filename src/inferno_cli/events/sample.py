@@ -131,7 +131,8 @@ class Sample:
 
         Args:
             name: Its name.
-            up, down: Features, shape (n_events, n_features), and weights, shape (n_events,).
+            up: Features, shape (n_events, n_features), and weights, shape (n_events,).
+            down: The same.
         """
         n = len(self.features)
         return replace(

@@ -15,6 +15,7 @@ from inferno_cli.report.explanation import (
     show_explanation,
 )
 from inferno_cli.report.explanation_plots import Slice, draw_explanation
+from inferno_cli.report.headline import comparison_headline, headline
 from inferno_cli.report.plots import draw
 from inferno_cli.report.records import fit_records
 from inferno_cli.report.results import (
@@ -45,11 +46,13 @@ __all__ = [
     "bin_records",
     "by_importance",
     "closing_line",
+    "comparison_headline",
     "compositions",
     "draw",
     "draw_explanation",
     "finite",
     "fit_records",
+    "headline",
     "show",
     "show_comparison",
     "show_data",

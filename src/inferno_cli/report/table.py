@@ -10,7 +10,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from inferno_cli.report.records import ImpactRecord, LimitRecord, ParameterRecord
+from inferno_cli.report.records import ImpactRecord, LimitRecord, ParameterRecord, SignificanceRecord
 from inferno_cli.report.results import Results
 from inferno_cli.report.yields import YIELDS_FILE, channels
 
@@ -132,6 +132,14 @@ def _not_trained(results: Results) -> list[str]:
     return [name for name in results.parameters if name not in known and not name.endswith("]")]
 
 
+def significance_text(found: SignificanceRecord, data: str) -> str:
+    """Return the expected significance, with observed data the observed one as well, and the p-value."""
+    text, p_value = f"expected {_sigmas(found.expected)}", found.expected_p_value
+    if data == "observed":
+        text, p_value = f"{text}, observed {_sigmas(found.observed)}", found.observed_p_value
+    return f"{text} (p = {p_value:.2g})"
+
+
 def _sigmas(significance: float | None) -> str:
     return "above 37 sigma" if significance is None else f"{significance:.3g} sigma"
 
@@ -143,11 +151,7 @@ def _range(values: Sequence[float], digits: int) -> str:
 
 def _facts(results: Results, plus_minus: str) -> Iterator[tuple[str, str]]:
     if results.significance is not None:
-        found = results.significance
-        text, p_value = f"expected {_sigmas(found.expected)}", found.expected_p_value
-        if results.data == "observed":
-            text, p_value = f"{text}, observed {_sigmas(found.observed)}", found.observed_p_value
-        yield "significance", f"{text} (p = {p_value:.2g})"
+        yield "significance", significance_text(results.significance, results.data)
     if results.limit is not None:
         yield "upper limit", _limit(results, results.limit)
     if results.goodness_of_fit is not None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inferno_cli.errors import TrackingError
-from inferno_cli.tracking.afterwards import remember
+from inferno_cli.tracking.afterwards import DESCRIPTION, remember
 from inferno_cli.tracking.store import Store, absolute_uri, check, connect, experiment_id, shown
 from inferno_cli.tracking.sweep import end_parent, parent_run
 
@@ -48,6 +48,10 @@ class Run:
 
     def tags(self, values: Mapping[str, str]) -> None:
         """Add tags to those that the run was started with."""
+
+    def describe(self, text: str) -> None:
+        """Set the description that MLflow's pages show of the run, in Markdown."""
+        self.tags({DESCRIPTION: text})
 
     def artifacts(self, files: Sequence[Path], folder: str | None = None) -> None:
         """Copy files to the store, below ``folder`` of the run."""

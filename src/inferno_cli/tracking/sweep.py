@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 _PARENT = "mlflow_parent.json"
 _FAILED = "mlflow_failed"
 _NAME_LENGTH = 250
+_NOT_NAMED = ("output_dir=", "tracking", "report", "export=", "reuse=", "hydra", "trainer.progress", "fit.progress")
 
 
 class SweepCallback(Callback):
@@ -89,8 +90,8 @@ def end_parent(folder: Path, status: str) -> None:
         log.warning("%s", error)
 
 
-def log_to_parent(folder: Path, files: Sequence[Path], where: str) -> str | None:
-    """Copy files to the parent run of the multirun in ``folder``.
+def log_to_parent(folder: Path, files: Sequence[Path], where: str, description: str = "") -> str | None:
+    """Copy files to the parent run of the multirun in ``folder``, and describe it in Markdown, where there is a text.
 
     Returns:
         The store, or None where the multirun has no parent run.
@@ -98,7 +99,7 @@ def log_to_parent(folder: Path, files: Sequence[Path], where: str) -> str | None
     Raises:
         TrackingError: If the store cannot be reached or written.
     """
-    return log_files(folder / _PARENT, files, where)
+    return log_files(folder / _PARENT, files, where, description)
 
 
 def _lock(folder: Path) -> FileLock:
@@ -108,11 +109,12 @@ def _lock(folder: Path) -> FileLock:
 
 
 def _name(folder: Path) -> str:
-    """Return the overrides of the sweep, which Hydra's sweepers save before the first job."""
+    """Return the overrides of the sweep that say what it measures; Hydra's sweepers save them before the first job."""
     import yaml
 
     try:
         saved = yaml.safe_load((folder / "multirun.yaml").read_text(encoding="utf-8"))
-        return " ".join(saved["hydra"]["overrides"]["task"])[:_NAME_LENGTH] or folder.name
+        said = [text for text in saved["hydra"]["overrides"]["task"] if not text.lstrip("+").startswith(_NOT_NAMED)]
+        return " ".join(said)[:_NAME_LENGTH] or folder.name
     except (OSError, KeyError, TypeError, yaml.YAMLError):
         return folder.name

@@ -76,6 +76,7 @@ def run(config: FitConfig, composed: Any) -> None:
         results.save(results_path)
         logged.tags({"dataset_checksum": results.dataset_checksum})
         logged.metrics(results.metrics())
+        logged.describe(report.headline(results))
         logged.artifacts([results_path, path, *tables])
         logged.artifacts(plots, "plots")
     Status("finished").write(job.folder)

@@ -109,6 +109,7 @@ def run(config: TrainConfig, composed: Any) -> float | None:
                 [{name: x for name, x in epoch.items() if x is not None} for epoch in results.training.history]
             )
         logged.metrics(results.metrics())
+        logged.describe(report.headline(results))
         overrides = job.folder / ".hydra" / "overrides.yaml"
         logged.artifacts([config_path, *([overrides] if overrides.is_file() else [])])
         for folder, paths in files.items():
