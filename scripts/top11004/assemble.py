@@ -237,7 +237,7 @@ def checksum(branches: Table) -> str:
 
 
 def write(path: Path, found: dict[str, Table], record: dict[str, object]) -> None:
-    """Write the trees, what every result must say of them (``label``), and how they were made (``simulation``, JSON)."""
+    """Write the trees, the ``label`` of every result from them, and how they were made (``simulation``, JSON)."""
     import uproot
 
     record = {**record, "checksums": {name: checksum(branches) for name, branches in found.items()}}
