@@ -183,7 +183,7 @@ def test_synthetic_events_have_no_label():
 
 
 # ----------------------------------------------------------------------------------------- Cramer-Rao bound
-# shared/reference/synthetic.yaml, computed_cramer_rao_bound_on_s: Monte-Carlo integration with 4e6 events.
+# Monte-Carlo integration with 4e6 events.
 BOUNDS = {
     (0.0, 0.0): {0: 14.708, 1: 15.506, 2: 15.638, 3: 15.608, 4: 16.879},
     (1.0, 1.0): {0: 16.156, 1: 16.430, 2: 16.620, 3: 16.609, 4: 18.284},
