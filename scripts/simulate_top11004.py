@@ -8,8 +8,8 @@
 Top pairs, W/Z + jets, single top and multijets at 7 TeV become the trees of the embedded sample. The selection, the
 features and the shifted selections are those of ``inferno_cli.prepare``. Finished parts are kept in OUTPUT.parts: the
 same command goes on where it was stopped. The same seed gives the same arrays, whatever the number of jobs; the file
-holds the settings, the versions and a checksum of every tree (``simulation``, a JSON text). README.md in
-scripts/top11004 says what is simulated, how, and what is not.
+holds the settings, the versions and a checksum of every tree (``simulation``, a JSON text), and the ``label`` that
+every result from it shows. README.md in scripts/top11004 says what is simulated, how, and what is not.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def main() -> None:
     parser.add_argument(
         "--events",
         type=int,
-        help=f"events past the parton-level cut in each signal process; the others in proportion (default {EVENTS})",
+        help=f"events past the parton-level cut, in units of which each process has its share (default {EVENTS})",
     )
     parser.add_argument(
         "--processes", nargs="+", choices=list(PROCESSES), help="make the parts of these alone, no file"

@@ -13,6 +13,7 @@ from inferno_cli.prepare import DIRECTIONS, FEATURES, CutFlow
 from top11004.parts import NOMINAL, load_part
 from top11004.settings import (
     CROSS_SECTION_ERROR,
+    LABEL,
     PROCESSES,
     PSEUDO_DATA_EVERY,
     QCD_FACTOR,
@@ -236,7 +237,7 @@ def checksum(branches: Table) -> str:
 
 
 def write(path: Path, found: dict[str, Table], record: dict[str, object]) -> None:
-    """Write the trees and, as ``simulation``, a JSON text that says how they were made."""
+    """Write the trees, the ``label`` of every result from them, and how they were made (``simulation``, JSON)."""
     import uproot
 
     record = {**record, "checksums": {name: checksum(branches) for name, branches in found.items()}}
@@ -246,6 +247,7 @@ def write(path: Path, found: dict[str, Table], record: dict[str, object]) -> Non
         for name in sorted(found):
             file.mktree(name, {key: values.dtype for key, values in found[name].items()})
             file[name].extend(found[name])
+        file["label"] = LABEL
         file["simulation"] = json.dumps(record, sort_keys=True)
     temporary.replace(path)
 

@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass, field
 
 from inferno_cli.config import Selection, Variations
 
+LABEL = "simulated stand-in, not CMS data"
+"""Every table, plot and log made from the file says so."""
 GENERATOR = (
     "Beams:eCM = 7000.",
     "Tune:pp = 5",  # 4C
@@ -45,7 +47,7 @@ class Process:
     Attributes:
         sample: Tree that it goes to.
         lines: Pythia's settings.
-        share: Events that pass the parton-level cut, relative to ``tt_signal_plus``.
+        share: Events that pass the parton-level cut, in units of ``--events``.
         factor: Multiplies Pythia's cross-section: branching fractions that it does not know, K factors.
         veto_signal: Leave out events with exactly one hadronic tau and one W to quarks, which are the signal.
         drop_b: Ignore the jets of one of the two b quarks (the stand-in for tW, see the README).
@@ -77,13 +79,13 @@ PROCESSES = {
     "tt_signal_plus": Process(
         "TTJets_signal",
         (*HARD_TOP, "24:onMode = off", *_w("Pos", "15"), *_w("Neg", QUARKS), *TAU_TO_HADRONS),
-        1.0,
+        2.5,
         HADRONIC_TAU,
     ),
     "tt_signal_minus": Process(
         "TTJets_signal",
         (*HARD_TOP, "24:onMode = off", *_w("Neg", "15"), *_w("Pos", QUARKS), *TAU_TO_HADRONS),
-        1.0,
+        2.5,
         HADRONIC_TAU,
     ),
     # The other top pairs, by what the two W bosons do: a real tau in a few of them weighs as much as all the fakes.

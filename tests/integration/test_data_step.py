@@ -23,15 +23,15 @@ def test_the_embedded_sample_is_described_on_the_terminal(embedded: Outcome) -> 
     assert f"*** {LABEL} ***" in lines
     words = [line.split() for line in lines]
     (signal,) = [line for line in words if line[:2] == ["TTJets_signal", "signal"]]
-    assert signal[2] == "16007"
-    assert float(signal[-4]) == pytest.approx(313.61, rel=1e-3)  # shared/reference: published yields
+    assert signal[2] == "14004"
+    assert float(signal[-4]) == pytest.approx(313.61, rel=1e-3)  # the published yields
     (qcd,) = [line for line in words if line[:2] == ["QCD", "background"]]
     assert float(qcd[-4]) == pytest.approx(2421.65, rel=1e-3)
     (jes,) = [line for line in words if line[:2] == ["jes", "shape"]]
     assert 8 < float(jes[2]) < 12
     assert -12 < float(jes[3]) < -8
     assert any(line[:1] == ["MET_met"] for line in words)
-    assert any(line.startswith("finding: sample 'Data'") for line in lines)
+    assert not any(line.startswith("finding:") for line in lines)
 
 
 def test_the_page_has_everything_in_it(embedded: Outcome) -> None:

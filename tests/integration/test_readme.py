@@ -216,7 +216,7 @@ def test_the_lines_of_python_run(runs: Runs) -> None:
         code = code.replace(word, real)
     values: dict[str, Any] = {}
     exec(code, values)
-    assert values["outputs"].shape == (16007, 10)
+    assert values["outputs"].shape == (14004, 10)
     assert values["bins"].max() == len(runs("top11004", "inferno").results.bins or ()) - 1
 
 

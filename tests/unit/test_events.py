@@ -329,7 +329,7 @@ def test_streams_of_the_same_seed_are_independent_and_reproducible():
 
 
 # ------------------------------------------------------------------------------------------ embedded sample
-# shared/reference/top11004.yaml, yields_times_0.9.
+# The published yields, times 0.9.
 YIELDS = {"QCD": 2421.65, "STJets": 27.19, "TTJets_bkg": 120.69, "TTJets_signal": 313.61, "WZJets": 57.32}
 STAND_IN = "simulated stand-in, not CMS data"
 

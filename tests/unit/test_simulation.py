@@ -14,10 +14,10 @@ from conftest import compose
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from top11004.assemble import Sample, build, checksum, inclusion, pseudo_data, thin, write  # noqa: E402
+from top11004.assemble import Sample, build, checksum, event_weight, inclusion, pseudo_data, thin, write  # noqa: E402
 from top11004.detector import BOTTOM, LIGHT, choose_one, tag_weight, trigger_weight  # noqa: E402
 from top11004.parts import NOMINAL, part_path, part_seed  # noqa: E402
-from top11004.settings import PROCESSES, ROWS, YIELD_FACTOR, YIELDS, Detector, Settings  # noqa: E402
+from top11004.settings import LABEL, PROCESSES, ROWS, YIELD_FACTOR, YIELDS, Detector, Settings  # noqa: E402
 
 from inferno_cli.events import load  # noqa: E402
 from inferno_cli.prepare import FEATURES  # noqa: E402
@@ -251,13 +251,38 @@ def test_generated_signal_is_the_signal() -> None:
     assert 2 < record["cross_section_pb"] < 8
 
 
+def test_the_embedded_sample_is_this_simulation_and_complete() -> None:
+    import uproot
+
+    import inferno_cli
+
+    with uproot.open(Path(inferno_cli.__file__).parent / "data" / "top11004_sim.root") as file:
+        record = json.loads(str(file["simulation"]))
+        assert str(file["label"]) == LABEL
+        arrays = {name: file[name].arrays(library="np") for name in record["checksums"]}
+    assert {name: checksum(table) for name, table in arrays.items()} == record["checksums"]
+    # All choices but the share of the events are those of this version.
+    now = json.loads(json.dumps(Settings(seed=record["seed"], chunk=record["chunk"]).record()))
+    assert {key: record[key] for key in now} == now
+    assert len(np.unique(arrays["QCD"]["source_event"])) >= 8000
+    rows = np.stack([arrays["Data"][name] for name in ("MET_met", "ht", "mt", "mTauJet", "sphericity")])
+    assert len(np.unique(rows, axis=1).T) == len(arrays["Data"]["ht"])
+    signal = ("TTJets_signal_jes_up", "TTJets_signal_jes_down")
+    yields = {
+        name: event_weight(name, arrays[name] | {"weight": arrays[name]["norm"]}).sum() for name in (*YIELDS, *signal)
+    }
+    assert {name: YIELD_FACTOR * yields[name] for name in YIELDS} == pytest.approx(YIELDS, rel=0.01)
+    assert 0.08 < yields["TTJets_signal_jes_up"] / yields["TTJets_signal"] - 1 < 0.12
+    assert 0.08 < 1 - yields["TTJets_signal_jes_down"] / yields["TTJets_signal"] < 0.12
+
+
 def test_every_process_has_parts_and_the_quick_sample_has_few() -> None:
     from simulate_top11004 import plan
 
     parts = plan(list(PROCESSES), 3000, Settings(seed=1, chunk=500))
     assert {name for name, _ in parts} == set(PROCESSES)
     assert len(set(parts)) == len(parts)
-    assert sum(name == "tt_signal_plus" for name, _ in parts) == 6
+    assert sum(name == "tt_signal_plus" for name, _ in parts) == 15
     assert sum(name == "qcd" for name, _ in parts) == 18
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from conftest import changed, compose, synthetic
 
+from inferno_cli.config import Measurement
 from inferno_cli.events import NOMINAL, Variation, load
 from inferno_cli.events.synthetic import cramer_rao_bound, draw_background, draw_signal, transform
 
@@ -109,6 +110,19 @@ def test_the_background_has_a_view_for_each_transform_and_the_signal_none():
     )
 
 
+def test_templates_of_a_smaller_step_are_extrapolated_to_one_standard_deviation():
+    config = synthetic("nuisance=r_lambda", "dataset.systematics.lambda={width:1.0,step:0.25}")
+    assert Measurement.from_config(config, ("lambda",)).shapes["lambda"]["background"].scale == 4.0
+    background = load(config).template[1]
+    nominal, up = (
+        background.features[background.view[background.variations.index(variation)]][:, 2]
+        for variation in (NOMINAL, Variation("lambda", "up"))
+    )
+    np.testing.assert_allclose(up, nominal * 3 / 3.25, rtol=1e-6)
+    unset = synthetic("nuisance=r_lambda", "dataset.systematics.lambda.width=1.0")
+    assert Measurement.from_config(unset, ("lambda",)).shapes["lambda"]["background"].scale == 1.0
+
+
 def test_a_yield_uncertainty_needs_no_events_of_its_own():
     assert load(synthetic("nuisance=r_lambda_b")).template[1].systematics == ("r", "lambda")
     assert load(synthetic("nuisance=none")).template[1].systematics == ()
@@ -169,7 +183,7 @@ def test_synthetic_events_have_no_label():
 
 
 # ----------------------------------------------------------------------------------------- Cramer-Rao bound
-# shared/reference/synthetic.yaml, computed_cramer_rao_bound_on_s: Monte-Carlo integration with 4e6 events.
+# Monte-Carlo integration with 4e6 events.
 BOUNDS = {
     (0.0, 0.0): {0: 14.708, 1: 15.506, 2: 15.638, 3: 15.608, 4: 16.879},
     (1.0, 1.0): {0: 16.156, 1: 16.430, 2: 16.620, 3: 16.609, 4: 18.284},

@@ -95,9 +95,10 @@ class SyntheticDataset(Section):
             if isinstance(systematic, TransformSystematic):
                 if systematic.samples != ("background",):
                     raise ValueError(f"systematics.{name}: r and lambda act on the background alone")
-                if systematic.parameter == "lambda" and systematic.width >= rate:
+                if systematic.parameter == "lambda" and systematic.moved >= rate:
+                    key = "width" if systematic.step is None else "step"
                     raise ValueError(
-                        f"systematics.{name}.width is {systematic.width:g}: lambda - width must be above 0 "
+                        f"systematics.{name}.{key} is {systematic.moved:g}: lambda - {key} must be above 0 "
                         f"(nominal {rate:g})"
                     )
         _require_known(self.systematics, self.sample_names, self.features)

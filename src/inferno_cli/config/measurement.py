@@ -67,7 +67,7 @@ class Measurement:
                 morph = Morph(tuple(effect.members), item.scale, item.normalisation)
                 shapes.setdefault(parameter, {})[sample] = morph
             else:
-                shapes.setdefault(parameter, {})[sample] = Morph((parameter,))
+                shapes.setdefault(parameter, {})[sample] = Morph((parameter,), item.scale)
         freed = config.parameters(tuple(name for name in config.nuisance.unconstrained if name in names))
         return cls(
             samples=config.sample_names,

@@ -90,14 +90,26 @@ class ShiftSystematic(MorphSystematic):
 
 
 class TransformSystematic(Systematic):
-    """An exact change of one parameter of the synthetic mixture by ``width``."""
+    """An exact change of one parameter of the synthetic mixture."""
 
     kind: Literal["transform"]
     """Exact transformation."""
     parameter: Literal["r", "lambda"]
     """Parameter of the mixture."""
     width: Positive
-    """One standard deviation of the constraint, and the step of the templates."""
+    """One standard deviation of the constraint."""
+    step: Positive | None = None
+    """How far the templates are from the nominal; null: ``width``. Beyond a smaller step they are extrapolated."""
+
+    @property
+    def moved(self) -> float:
+        """Change of the parameter in the varied events."""
+        return self.width if self.step is None else self.step
+
+    @property
+    def scale(self) -> float:
+        """One standard deviation, in units of the change in the varied events."""
+        return self.width / self.moved
 
 
 class NormalisationSystematic(Systematic):

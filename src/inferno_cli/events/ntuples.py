@@ -39,7 +39,8 @@ from inferno_cli.events.shift import shifted
 
 EMBEDDED = "embedded"
 EMBEDDED_FILE = "top11004_sim.root"
-STAND_IN = "simulated stand-in, not CMS data"
+LABEL = "label"
+"""A text of this name in a file is what every output made from it must say."""
 MIN_OVERLAP = 0.5
 """A shifted tree shares most events with the nominal; with less than this share the ids cannot be the same."""
 
@@ -359,9 +360,15 @@ class Reader:
         return digest.hexdigest()
 
     def label(self) -> str:
-        """What every output must say about these files."""
-        embedded = file_checksum(_embedded())
-        return STAND_IN if any(file_checksum(path) == embedded for path in self.used) else ""
+        """What every output must say about these files: the texts ``label`` in them."""
+        import uproot
+
+        labels = []
+        for path in sorted(self.used):
+            with uproot.open(path) as file:
+                if LABEL in file and isinstance(text := file[LABEL], str):
+                    labels.append(str(text))
+        return "; ".join(dict.fromkeys(labels))
 
 
 def find_files(text: str, pattern: str, path_key: str, pattern_key: str) -> list[Path]:

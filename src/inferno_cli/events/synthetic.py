@@ -67,7 +67,7 @@ def _sample(
         item = effect.definition
         if isinstance(item, TransformSystematic) and effect.sample == name:
             up, down = (
-                transform(features, item.parameter, sign * item.width, dataset.nominal.rate) for sign in (1, -1)
+                transform(features, item.parameter, sign * item.moved, dataset.nominal.rate) for sign in (1, -1)
             )
             sample = sample.with_variation(effect.parameter, (up, weights), (down, weights))
     return shifted(sample, dataset.features, effects)
