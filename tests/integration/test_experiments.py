@@ -15,7 +15,8 @@ from inferno_cli.report import Results
 from integration.conftest import FEW_EVENTS, FIT_ONLY_MU, QUICK, Runs, succeed
 
 EXPERIMENTS = sorted(path.stem for path in (config_folder() / "experiment").glob("*.yaml"))
-SWEEPS = sorted(path.stem for path in (config_folder() / "sweep").glob("*.yaml"))
+# optuna is a search, not a list: test_search.py
+SWEEPS = sorted(path.stem for path in (config_folder() / "sweep").glob("*.yaml") if path.stem != "optuna")
 OF_SWEEP = {"shift": ("+experiment=shift",)}
 """The experiment of a sweep that belongs to one."""
 # reference/synthetic.yaml, computed_cramer_rao_bound_on_s
@@ -36,7 +37,8 @@ def test_the_experiments_and_sweeps_that_were_promised_are_there() -> None:
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_experiment_runs(experiment: str, runs: Runs) -> None:
-    results = runs(experiment, "inferno", *FIT_ONLY_MU).results
+    # Errors of mu much above 1 feel the limits of its range, in HESSE: train until they are not.
+    results = runs(experiment, "inferno", *FIT_ONLY_MU, "trainer.max_epochs=8").results
 
     mu = results.parameters["mu"]
     assert mu.minos is not None

@@ -53,7 +53,6 @@ def usage() -> str:
             "  inferno fit workspace=outputs/.../workspace.json fit=data",
             "  inferno predict run=outputs/runs/DATE/TIME",
             "  inferno compare runs=outputs/sweeps/DATE/TIME",
-            "  inferno prepare sample=TTJets_signal files=[nanoaod/*.root]",
             "",
             "after a step: --help (its keys and choices), --cfg job (the whole configuration), -m (sweep),",
             "              --config-dir DIR (your own YAML files), --debug (tracebacks)",
