@@ -17,6 +17,7 @@ PUBLISHED = Literal[
     "hesse",
     "stat_only",
     "significance",
+    "p_value",
     "sigma_mu_soft",
     "sigma_mu_hard",
     "sigma_s",

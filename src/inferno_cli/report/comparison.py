@@ -23,7 +23,8 @@ class Quantity:
     name: str
     title: str
     read: Callable[[Results], float | None]
-    digits: int = 3
+    form: str = "z.3f"
+    """Format specification of its numbers."""
 
 
 def _minos(results: Results, side: int) -> float | None:
@@ -54,13 +55,14 @@ QUANTITIES = (
     Quantity("width", "width", _width),
     Quantity("hesse", "HESSE", lambda x: x.parameters[POI].hesse),
     Quantity("stat_only", "stat. only", lambda x: None if x.stat_only is None else x.stat_only.mu.hesse),
-    Quantity("significance", "signif.", lambda x: None if x.significance is None else x.significance.expected, 2),
+    Quantity("significance", "signif.", lambda x: None if x.significance is None else x.significance.expected, "z.2f"),
+    Quantity("p_value", "p", lambda x: None if x.significance is None else x.significance.expected_p_value, ".2e"),
     Quantity("sigma_mu_soft", "sigma(mu) soft", lambda x: _root(x, "validation_soft")),
     Quantity("sigma_mu_hard", "sigma(mu) hard", lambda x: _root(x, "validation_hard")),
-    Quantity("sigma_s", "sigma(s)", lambda x: x.sigma_s, 2),
+    Quantity("sigma_s", "sigma(s)", lambda x: x.sigma_s, "z.2f"),
     Quantity("relative_error_s", "sigma(s)/s", lambda x: None if x.sigma_s is None else _relative_error(x)),
-    Quantity("bound_s", "bound", lambda x: x.cramer_rao_bound_s, 2),
-    Quantity("seconds", "wall s", lambda x: sum(x.timing.values()), 1),
+    Quantity("bound_s", "bound", lambda x: x.cramer_rao_bound_s, "z.2f"),
+    Quantity("seconds", "wall s", lambda x: sum(x.timing.values()), "z.1f"),
 )
 """Of the main table; ``width`` is that of the MINOS interval."""
 

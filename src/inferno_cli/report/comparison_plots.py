@@ -103,7 +103,7 @@ def _against(comparison: Comparison, quantity: str, key: str, lines: Sequence[Se
 def _matrices(comparison: Comparison, quantity: str, keys: Sequence[str]) -> Iterator[tuple[str, Figure]]:
     """Draw the points of two names as a matrix for each model; published numbers below the measured ones."""
     across, down = keys
-    digits = next(item.digits for item in comparison.main if item.name == quantity)
+    form = next(item.form for item in comparison.main if item.name == quantity)
     rows = [row for row in comparison.rows if quantity in row.values]
     for model in dict.fromkeys(row.model for row in rows if not row.source):
         cells: dict[tuple[str, str], list[Row]] = {}
@@ -119,7 +119,7 @@ def _matrices(comparison: Comparison, quantity: str, keys: Sequence[str]) -> Ite
         axes = figure.subplots()
         image = axes.imshow(values, cmap="Blues", aspect="auto")
         for y, x in measured:
-            texts = [number(row.values[quantity], digits, spread=False) for row in cells[y, x]]
+            texts = [number(row.values[quantity], form, spread=False) for row in cells[y, x]]
             spot = (columns.index(x), lines.index(y))
             dark = (values[spot[::-1]] - np.nanmin(values)) > 0.6 * (np.nanmax(values) - np.nanmin(values))
             axes.text(*spot, "\n".join(texts), ha="center", va="center", size=8, color="white" if dark else "black")

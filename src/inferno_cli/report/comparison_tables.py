@@ -53,14 +53,14 @@ def place_cells(comparison: Comparison, row: Row) -> list[str]:
     return [*cells, f"{row.repeats}" if not row.missing else f"{row.repeats} of {row.repeats + row.missing}"]
 
 
-def number(statistic: Statistic | None, digits: int, *, spread: bool) -> str:
+def number(statistic: Statistic | None, form: str, *, spread: bool) -> str:
     """Return a number, with the range of its repeats in brackets where there are several."""
     if statistic is None:
         return ""
-    text = f"{statistic.median:z.{digits}f}"
+    text = f"{statistic.median:{form}}"
     if not spread or statistic.low == statistic.high:
         return text
-    return f"{text} [{statistic.low:z.{digits}f}, {statistic.high:z.{digits}f}]"
+    return f"{text} [{statistic.low:{form}}, {statistic.high:{form}}]"
 
 
 def headings(comparison: Comparison, columns: Sequence[Quantity]) -> list[str]:
@@ -72,7 +72,7 @@ def cells(comparison: Comparison, columns: Sequence[Quantity]) -> list[tuple[Row
     """Return every row with its cells; published rows that have none of the columns are left out."""
     found = []
     for row in comparison.rows:
-        numbers = [number(row.values.get(item.name), item.digits, spread=True) for item in columns]
+        numbers = [number(row.values.get(item.name), item.form, spread=True) for item in columns]
         if any(numbers) or not row.source:
             found.append((row, [*place_cells(comparison, row), *numbers]))
     return found
@@ -93,7 +93,7 @@ def show_comparison(comparison: Comparison) -> None:
         # Narrow columns are folded, never cut.
         table.add_column(heading, justify="left" if i < len(comparison.keys) else "right", overflow="fold")
     for row in comparison.rows:
-        shown = [number(row.values.get(item.name), item.digits, spread=item.name == spread) for item in columns]
+        shown = [number(row.values.get(item.name), item.form, spread=item.name == spread) for item in columns]
         if "width" in row.values or "sigma_s" in row.values or not row.source:
             table.add_row(
                 *(Text(x) for x in (*place_cells(comparison, row), *shown)), style="dim" if row.source else ""
