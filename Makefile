@@ -32,8 +32,8 @@ lint: $(STAMP)  ## ruff: format and lint
 types: $(STAMP)  ## mypy, strict
 	$(BIN)/mypy
 
-unit: $(STAMP)  ## pytest
-	$(BIN)/python -m pytest
+unit: $(STAMP)  ## pytest, on two cores
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 docs: $(STAMP)  ## Build the documentation in site/; warnings are errors
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
