@@ -4,7 +4,7 @@
     python -m inferno_cli compare runs=outputs/studies/benchmarks-quick
     python scripts/study_results.py outputs/studies/benchmarks-quick
 
-Writes docs/results/NAME.md from the compare.md of each folder, with the commands that make it and the version of the code.
+Writes docs/results/NAME.md from the compare.md of each folder, with its commands and the version of the code.
 """
 
 from __future__ import annotations
