@@ -228,14 +228,22 @@ def _set_by(arguments: list[str], override: str) -> bool:
 def _few(arguments: list[str]) -> list[str]:
     """Few epochs, few generated events, and one value of a ready-made sweep."""
     chosen = dict(word.lstrip("+").split("=", 1) for word in arguments if "=" in word)
-    problem = "dijet" if chosen.get("study") == "rate" else chosen.get("dataset", chosen.get("experiment", "synthetic"))
+    of_study = {"rate": "dijet", "bins": "top11004", "downsampling": "top11004", "temperature": "top11004"}
+    problem = of_study.get(chosen.get("study", ""), chosen.get("dataset", chosen.get("experiment", "synthetic")))
     few = list(FEW_EVENTS) if problem.startswith(("synthetic", "benchmark")) else []
     if "sweep" in chosen:
         text = (config_folder() / "sweep" / f"{chosen['sweep']}.yaml").read_text(encoding="utf-8")
         params = yaml.safe_load(text)["hydra"]["sweeper"]["params"]
         few += [f"{key}={values.split(',')[0]}" for key, values in params.items() if len(params) == 1]
     if "study" in chosen:
-        points = {"constraint_widths": ["model=bce", "dataset.systematics={r: {width: 0.2}}"], "rate": []}
+        points = {
+            "constraint_widths": ["model=bce", "dataset.systematics={r: {width: 0.2}}"],
+            "benchmarks": ["model=optimal", "+experiment=benchmark0"],
+            "bins": ["model=bce", "model.bins=5"],
+            "downsampling": ["model=bce", "dataset.downsample_factor=0.9"],
+            "temperature": ["model.temperature=0.1"],
+            "rate": [],
+        }
         assert chosen["study"] in points, "say here which points of the study are enough"
         few += ["study.repeats=1", *points[chosen["study"]]]
     epochs = 20 if {"dijet", "rate"} & set(chosen.values()) else 3  # a handful of events in an epoch
