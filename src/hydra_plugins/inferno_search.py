@@ -40,9 +40,11 @@ class OptunaSweeper(Sweeper):
     def sweep(self, arguments: list[str]) -> Any:
         """Run the trials that are left, and say which is the best."""
         from inferno_cli.cli import search
+        from inferno_cli.report.trials import overrides
 
         assert self.config is not None
         assert self.launcher is not None
+        search.require_valid(self.n_trials, self.parallel, self.pruning, self.seed)
         optuna = search.require_optuna()
         space, fixed = search.space([f"{key!s}={value}" for key, value in self.params.items()] + arguments)
         folder = Path(self.config.hydra.sweep.dir).absolute()
@@ -58,7 +60,7 @@ class OptunaSweeper(Sweeper):
                 trials = [self._ask(study, space) for _ in range(min(left, self.parallel))]
                 # The folder may be named after what is searched: every trial goes into that of the search.
                 place = f"hydra.sweep.dir={search.quoted(str(folder))}"
-                jobs = [[*fixed, *search.overrides(trial.params), place] for trial in trials]
+                jobs = [[*fixed, *overrides(trial.params), place] for trial in trials]
                 ended = self.launcher.launch(jobs, initial_job_idx=trials[0].number)
                 for trial, job in zip(trials, ended, strict=True):
                     _tell(study, trial, job)

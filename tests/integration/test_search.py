@@ -148,6 +148,14 @@ def test_the_model_may_be_searched_as_well(tmp_path: Path, pipeline: Pipeline) -
     assert len({config.model.kind for config in pipeline.configs}) == 2
 
 
+@pytest.mark.parametrize("setting", ["n_trials=zero", "n_trials=0", "parallel=0.5", "pruning=maybe", "seed=-1"])
+def test_a_setting_that_makes_no_sense_is_one_message(tmp_path: Path, setting: str) -> None:
+    outcome = start(tmp_path, 2, f"hydra.sweeper.{setting}")
+    assert outcome.code == 2
+    assert outcome.err.startswith(f"ConfigError: hydra.sweeper.{setting.partition('=')[0]} is ")
+    assert not list(tmp_path.iterdir())
+
+
 def test_nothing_to_search_and_two_at_once_are_one_message(tmp_path: Path, pipeline: Pipeline) -> None:
     fixed = [f"model.{key}" for key in ("learning_rate=0.01", "hidden=[20]", "bins=5", "temperature=0.1")]
     assert "nothing is searched" in start(tmp_path, 2, *fixed).err

@@ -104,6 +104,7 @@ def test_among_several_runs_it_is_that_of_the_model_the_seed_and_the_experiment(
         outcome = taken(tmp_path, *point, *other)
         assert outcome.code == 2
         assert "no finished run of model " in outcome.err
+    assert "trained_in=nowhere is not a folder" in taken(tmp_path, "+experiment=benchmark0", "trained_in=nowhere").err
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,7 @@ def names(group: str) -> list[str]:
         (["++dataset.weigth=1", *TOP], "dataset.weigth", "weight"),
         (["+model.bin=10"], "model.bin", "bins"),
         (["+modle.bins=10"], "modle", "model"),
+        (["+experimnt=top11004"], "experimnt", "experiment"),
         (["+dataset.systematics.jes.sampels=[QCD]", *TOP], "dataset.systematics.jes.sampels", "samples"),
         (["+dataset.systematics.QCD_norm.bound=[0,2]", *TOP], "dataset.systematics.QCD_norm.bound", "bounds"),
         (["+dataset.systematics.r.widht=1"], "dataset.systematics.r.widht", "width"),

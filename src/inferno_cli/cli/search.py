@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,34 +17,15 @@ if TYPE_CHECKING:
     from optuna import Study
     from optuna.distributions import BaseDistribution
 
+    from inferno_cli.report.trials import Trial
+
 STORAGE, STUDY = "optuna.db", "search"
 STARTUP = 5
 """Trials that are drawn at random, and that are finished before one is compared with their median."""
-SHOWN = 10
-"""Trials on the terminal, the best first; search.csv has all."""
 
 
 class Pruned(Exception):
     """No error: the trial ends early, as it is worse than the others at this epoch."""
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One point that was tried.
-
-    Attributes:
-        number: Its folder in that of the search.
-        state: complete, pruned, fail, running, or stopped: killed before its end, and asked for again.
-        value: The hard sigma(mu) on the validation split; of a pruned trial at its last epoch.
-        params: What was searched, by key.
-        error: Why it failed.
-    """
-
-    number: int
-    state: str
-    value: float | None
-    params: Mapping[str, Any]
-    error: str = ""
 
 
 def require_optuna() -> Any:
@@ -61,6 +40,19 @@ def require_optuna() -> Any:
         raise ConfigError("+sweep=optuna needs Optuna: pip install 'inferno-cli[optuna]'") from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna
+
+
+def require_valid(n_trials: Any, parallel: Any, pruning: Any, seed: Any) -> None:
+    """Check the settings of the search, which Hydra hands over as they were given.
+
+    Raises:
+        ConfigError: If one has the wrong type or is out of range.
+    """
+    for key, value, least in (("n_trials", n_trials, 1), ("parallel", parallel, 1), ("seed", seed, 0)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise ConfigError(f"hydra.sweeper.{key} is {value!r}; expected a whole number of at least {least}")
+    if not isinstance(pruning, bool):
+        raise ConfigError(f"hydra.sweeper.pruning is {pruning!r}; expected true or false")
 
 
 def space(texts: Sequence[str]) -> tuple[dict[str, BaseDistribution], list[str]]:
@@ -92,11 +84,6 @@ def _distribution(item: Any) -> BaseDistribution:
         values = range(sweep.start, sweep.stop, sweep.step)
         return IntDistribution(min(values), max(values), step=abs(sweep.step))
     return CategoricalDistribution([str(x) for x in item.sweep_iterator(transformer=Transformer.encode)])
-
-
-def overrides(params: Mapping[str, Any]) -> list[str]:
-    """Return the overrides of a point."""
-    return [f"{key}={value}" for key, value in params.items()]
 
 
 def quoted(text: str) -> str:
@@ -170,6 +157,8 @@ def open_study(folder: Path, searched: Mapping[str, BaseDistribution], settings:
 
 def trials(study: Study) -> list[Trial]:
     """Return what was tried; a trial that failed without an error was killed."""
+    from inferno_cli.report.trials import Trial
+
     return [
         Trial(
             item.number,
@@ -223,44 +212,11 @@ def watcher(max_epochs: int) -> Callable[[int, float], None] | None:
 
 
 def conclude(folder: Path, tried: Sequence[Trial], version: str) -> None:
-    """Write ``search.csv`` and ``best.yaml``, log them to the parent run, and say which trial is the best."""
-    import yaml
-    from rich.console import Console
-    from rich.table import Table
-
+    """Write the trials, log them to the parent run, and say which is the best."""
+    from inferno_cli.report.trials import show_trials, write_trials
     from inferno_cli.tracking import log_to_parent
 
-    keys = list(dict.fromkeys(key for trial in tried for key in trial.params))
-    rows = sorted(
-        (x for x in tried if x.state != "stopped"), key=lambda x: (x.state != "complete", x.value or math.inf)
-    )
-    path, best_path = folder / "search.csv", folder / "best.yaml"
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["trial", "state", "sigma_mu_hard", *keys, "error"])
-        for row in rows:
-            writer.writerow([row.number, row.state, row.value, *(row.params.get(key) for key in keys), row.error])
-    files = [path]
-    states = [row.state for row in rows]
-    said = ", ".join(f"{states.count(state)} {word}" for state, word in _WORDS.items() if state in states)
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
-    console.print(f"search: {said}; sigma(mu) on the validation split, hard bins (Optuna {version})")
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for heading in ("trial", "sigma(mu)", *(key.rpartition(".")[2] for key in keys), ""):
-        table.add_column(heading, overflow="fold")
-    for row in rows[:SHOWN]:
-        value = "" if row.value is None else f"{row.value:.4f}"
-        texts = [f"{x:.4g}" if isinstance(x, float) else str(x) for x in (row.params.get(key) for key in keys)]
-        table.add_row(str(row.number), value, *texts, "" if row.state == "complete" else _WORDS[row.state])
-    console.print(table)
-    if rows and rows[0].state == "complete":
-        chosen = overrides(rows[0].params)
-        best = {"trial": rows[0].number, "sigma_mu_hard": rows[0].value, "overrides": chosen}
-        best_path.write_text(yaml.safe_dump(best, sort_keys=False), encoding="utf-8")
-        files.append(best_path)
-        console.print(f"best: trial {rows[0].number}: {' '.join(chosen)}", soft_wrap=True)
+    files = write_trials(tried, folder)
+    show_trials(tried, version)
     log_to_parent(folder, files, "search")
-    sys.stdout.write(f"results: {path}\n")
-
-
-_WORDS = {"complete": "finished", "pruned": "pruned", "fail": "failed", "running": "running"}
+    sys.stdout.write(f"results: {files[0]}\n")

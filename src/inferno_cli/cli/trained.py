@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,8 @@ def find(config: TrainConfig) -> FinishedRun:
         if config.trained_for is not None:
             raise RunError(f"trained_for={config.trained_for} chooses among several runs; trained_in={place} is one")
         return FinishedRun.load(place, "trained_in")
+    if not folder.is_dir():
+        raise RunError(f"trained_in={place} is not a folder. Name that of a finished run, or one with several of them")
     wanted: dict[str, Any] = {MODEL: config.model.kind, SEED: config.seed}
     if config.trained_for is not None:
         wanted[EXPERIMENT] = config.trained_for
@@ -75,11 +76,12 @@ def checksum(run: FinishedRun) -> str:
     Raises:
         RunError: If it is missing.
     """
+    from inferno_cli.events.ntuples import file_checksum
     from inferno_cli.training import CHECKPOINT
 
     path = run.folder / CHECKPOINT
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return file_checksum(path)
     except OSError as error:
         raise RunError(f"the checkpoint {path} cannot be read: {error}. Copy the whole folder of the run") from error
 

@@ -54,13 +54,18 @@ def resolve(schema: type[SectionT], composed: DictConfig) -> SectionT:
         raise ConfigError("\n".join(dict.fromkeys(lines))) from error
 
 
+ADDED_GROUPS = ("experiment", "study", "sweep")
+"""Groups that no configuration has by itself: +experiment=..."""
+
+
 def _describe(item: Any, schema: type[BaseModel]) -> str:
     """One line for one validation error: the key, what was found, what is expected, what to do."""
     path, siblings = _walk(schema, item["loc"])
     key = ".".join(path)
     message = item["msg"].removeprefix("Value error, ")
     if item["type"] == "extra_forbidden":
-        return f"unknown key {key}{closest(path[-1], siblings)}. `--cfg job` prints the keys that there are."
+        known = siblings if len(path) > 1 else [*siblings, *ADDED_GROUPS]
+        return f"unknown key {key}{closest(path[-1], known)}. `--cfg job` prints the keys that there are."
     if item["type"] == "missing":
         return f"{key} is missing; set it in the YAML file or on the command line"
     if item["type"] == "union_tag_invalid":

@@ -5,17 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import json
-import sys
 from collections.abc import Sequence
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from inferno_cli.report.comparison import SPREAD, Comparison, Quantity, Row, Statistic
 from inferno_cli.report.points import MODEL
 from inferno_cli.report.table import MODEL_NAMES
+from inferno_cli.report.terminal import new_table, show_title, terminal
 
 SCHEMA = "inferno_cli/comparison/1"
 NAMES = {**MODEL_NAMES, "optimal": "optimal"}
@@ -80,18 +78,12 @@ def cells(comparison: Comparison, columns: Sequence[Quantity]) -> list[tuple[Row
 
 def show_comparison(comparison: Comparison) -> None:
     """Print the main table to stdout."""
-    # A log has no width; on a terminal that is too narrow, cells are folded.
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
-    console.print(Text(comparison.title, style="bold"))
-    if comparison.label:
-        console.print(Text(f"*** {comparison.label} ***", style="bold yellow"))
+    console = terminal()
+    show_title(console, comparison.title, comparison.label)
     columns = [item for item in comparison.main if item.name in ON_TERMINAL]
     # One column has room for the spread over the repeats.
     spread = "sigma_s" if any(item.name == "sigma_s" for item in columns) else "width"
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for i, heading in enumerate(headings(comparison, columns)):
-        # Narrow columns are folded, never cut.
-        table.add_column(heading, justify="left" if i < len(comparison.keys) else "right", overflow="fold")
+    table = new_table(headings(comparison, columns), len(comparison.keys))
     for row in comparison.rows:
         shown = [number(row.values.get(item.name), item.form, spread=item.name == spread) for item in columns]
         if "width" in row.values or "sigma_s" in row.values or not row.source:

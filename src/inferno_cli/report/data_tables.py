@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import NamedTuple
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
 from inferno_cli.events import ALL, Description, SystematicEntry
+from inferno_cli.report.terminal import new_table, show_title, terminal
 
 SCHEMA = "inferno_cli/data/1"
 
@@ -140,11 +139,8 @@ def _features(description: Description) -> Iterator[Table]:
 
 def show_data(description: Description) -> None:
     """Print the description to stdout: samples, systematics, features against all backgrounds, findings."""
-    # A log has no width; on a terminal that is too narrow, cells are folded.
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
-    console.print(Text(title(description), style="bold"))
-    if description.label:
-        console.print(Text(f"*** {description.label} ***", style="bold yellow"))
+    console = terminal()
+    show_title(console, title(description), description.label)
     samples, systematics, *_ = tables(description)
     for table in (samples, systematics, _short_features(description)):
         if table.rows:
@@ -171,9 +167,7 @@ def _short_features(description: Description) -> Table:
 
 
 def _on_terminal(table: Table) -> RichTable:
-    shown = RichTable(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for i, heading in enumerate(table.headings):
-        shown.add_column(heading, justify="left" if i < table.places else "right", overflow="fold")
+    shown = new_table(table.headings, table.places)
     for row in table.rows:
         shown.add_row(*(Text(cell) for cell in row))
     return shown

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import math
 import statistics
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, Self
 
 import numpy as np
 from pydantic import Field
-from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from inferno_cli.histograms import TOTAL, Response, Templates
 from inferno_cli.report.records import Record
 from inferno_cli.report.results import finite
+from inferno_cli.report.terminal import new_table, show_title, terminal
 
 SCHEMA: Literal["inferno_cli/explanation/1"] = "inferno_cli/explanation/1"
 EXPLANATION_FILE = "explain.json"
@@ -141,12 +139,10 @@ def compositions(templates: Templates) -> tuple[BinComposition, ...]:
 
 def show_explanation(explanation: Explanation) -> None:
     """Print the importance of the features, and the bins with their largest responses."""
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
+    console = terminal()
     plus_minus = "±" if console.encoding.lower().startswith("utf") else "+-"
-    console.print(Text(f"{explanation.title}: sigma(mu) {explanation.sigma_mu:#.4g}", style="bold"))
-    if explanation.label:
-        console.print(Text(f"*** {explanation.label} ***", style="bold yellow"))
-    table = _table("shuffled feature", "sigma(mu)", "change", "smallest", "largest")
+    show_title(console, f"{explanation.title}: sigma(mu) {explanation.sigma_mu:#.4g}", explanation.label)
+    table = new_table(("shuffled feature", "sigma(mu)", "change", "smallest", "largest"))
     for item in explanation.importance:
         change = ["singular" if x is None else f"{100 * x / explanation.sigma_mu:+.1f}%" for x in _changes(item)]
         sigma = "singular" if item.change is None else f"{explanation.sigma_mu + item.change:#.4g}"
@@ -155,8 +151,8 @@ def show_explanation(explanation: Explanation) -> None:
     totals = [item for item in explanation.responses if item.sample == TOTAL]
     shown = sorted(totals, key=lambda item: -max((abs(x) for x in (*item.up, *item.down) if x is not None), default=0))
     names = list(explanation.bins[0].samples)
-    table = _table(
-        "bin", "events", *(f"% {name}" for name in names), *(f"{x.parameter} (%)" for x in shown[:MAX_SHOWN])
+    table = new_table(
+        ("bin", "events", *(f"% {name}" for name in names), *(f"{x.parameter} (%)" for x in shown[:MAX_SHOWN]))
     )
     for number, entry in enumerate(explanation.bins):
         shares = [f"{100 * entry.samples[name][0] / entry.total[0]:.1f}" for name in names]
@@ -175,10 +171,3 @@ MAX_SHOWN = 3
 
 def _changes(item: ImportanceRecord) -> tuple[float | None, float | None, float | None]:
     return item.change, item.low, item.high
-
-
-def _table(*headings: str) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for i, heading in enumerate(headings):
-        table.add_column(heading, justify="right" if i else "left", overflow="fold")
-    return table

@@ -1,0 +1,32 @@
+"""What all tables on the terminal share."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+WIDTH_OF_A_LOG = 140
+
+
+def terminal() -> Console:
+    """Return stdout. A log has no width of its own; on a terminal that is too narrow, cells are folded."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH_OF_A_LOG)
+
+
+def show_title(console: Console, title: str, label: str) -> None:
+    """Print what a table is about, and the label of the data below."""
+    console.print(Text(title, style="bold"))
+    if label:
+        console.print(Text(f"*** {label} ***", style="bold yellow"))
+
+
+def new_table(headings: Iterable[str], places: int = 1) -> Table:
+    """Return an empty table, whose first ``places`` columns hold names and the others numbers."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for i, heading in enumerate(headings):
+        table.add_column(heading, justify="left" if i < places else "right", overflow="fold")
+    return table

@@ -1,0 +1,86 @@
+"""The trials of a search: ``search.csv``, ``best.yaml``, and a table on the terminal."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.table import Table
+
+from inferno_cli.report.terminal import terminal
+
+SHOWN = 10
+"""Trials on the terminal, the best first; search.csv has all."""
+WORDS = {"complete": "finished", "pruned": "pruned", "fail": "failed", "running": "running"}
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One point that was tried.
+
+    Attributes:
+        number: Its folder in that of the search.
+        state: complete, pruned, fail, running, or stopped: killed before its end, and asked for again.
+        value: The hard sigma(mu) on the validation split; of a pruned trial at its last epoch.
+        params: What was searched, by key.
+        error: Why it failed.
+    """
+
+    number: int
+    state: str
+    value: float | None
+    params: Mapping[str, Any]
+    error: str = ""
+
+
+def overrides(params: Mapping[str, Any]) -> list[str]:
+    """Return the overrides of a point."""
+    return [f"{key}={value}" for key, value in params.items()]
+
+
+def _ranked(tried: Sequence[Trial]) -> tuple[list[Trial], list[str]]:
+    """Return the trials that count, the best first, and the keys that were searched."""
+    rows = sorted(
+        (x for x in tried if x.state != "stopped"), key=lambda x: (x.state != "complete", x.value or math.inf)
+    )
+    return rows, list(dict.fromkeys(key for trial in tried for key in trial.params))
+
+
+def write_trials(tried: Sequence[Trial], folder: Path) -> list[Path]:
+    """Write all trials, and the best one where there is one; return the files."""
+    rows, keys = _ranked(tried)
+    files = [folder / "search.csv"]
+    with files[0].open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["trial", "state", "sigma_mu_hard", *keys, "error"])
+        for row in rows:
+            writer.writerow([row.number, row.state, row.value, *(row.params.get(key) for key in keys), row.error])
+    if rows and rows[0].state == "complete":
+        best = {"trial": rows[0].number, "sigma_mu_hard": rows[0].value, "overrides": overrides(rows[0].params)}
+        files.append(folder / "best.yaml")
+        files[-1].write_text(yaml.safe_dump(best, sort_keys=False), encoding="utf-8")
+    return files
+
+
+def show_trials(tried: Sequence[Trial], version: str) -> None:
+    """Print the best trials, found with this version of Optuna."""
+    rows, keys = _ranked(tried)
+    states = [row.state for row in rows]
+    said = ", ".join(f"{states.count(state)} {word}" for state, word in WORDS.items() if state in states)
+    console = terminal()
+    console.print(f"search: {said}; sigma(mu) on the validation split, hard bins (Optuna {version})")
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for heading in ("trial", "sigma(mu)", *(key.rpartition(".")[2] for key in keys), ""):
+        table.add_column(heading, overflow="fold")
+    for row in rows[:SHOWN]:
+        value = "" if row.value is None else f"{row.value:.4f}"
+        texts = [f"{x:.4g}" if isinstance(x, float) else str(x) for x in (row.params.get(key) for key in keys)]
+        table.add_row(str(row.number), value, *texts, "" if row.state == "complete" else WORDS[row.state])
+    console.print(table)
+    if rows and rows[0].state == "complete":
+        console.print(f"best: trial {rows[0].number}: {' '.join(overrides(rows[0].params))}", soft_wrap=True)
