@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 
@@ -237,18 +239,28 @@ def checksum(branches: Table) -> str:
 
 
 def write(path: Path, found: dict[str, Table], record: dict[str, object]) -> None:
-    """Write the trees, the ``label`` of every result from them, and how they were made (``simulation``, JSON)."""
+    """Write the trees, the ``label`` of every result from them, and how they were made (``simulation``, JSON).
+
+    The same content makes the same file, byte for byte: without dates, and with an identifier made of the content.
+    """
     import uproot
 
     record = {**record, "checksums": {name: checksum(branches) for name, branches in found.items()}}
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp.root")
-    with uproot.recreate(temporary, compression=uproot.LZMA(6)) as file:
+    said = json.dumps(record, sort_keys=True)
+    identifier = uuid.uuid5(uuid.NAMESPACE_OID, said)
+    with (
+        # uproot has no option for the dates of ROOT's objects; an open file leaves its own name out of them.
+        mock.patch("uproot._util.datetime_to_code", return_value=0),
+        temporary.open("w+b") as opened,
+        uproot.recreate(opened, compression=uproot.LZMA(6), uuid_function=lambda: identifier) as file,
+    ):
         for name in sorted(found):
             file.mktree(name, {key: values.dtype for key, values in found[name].items()})
             file[name].extend(found[name])
         file["label"] = LABEL
-        file["simulation"] = json.dumps(record, sort_keys=True)
+        file["simulation"] = said
     temporary.replace(path)
 
 

@@ -127,7 +127,11 @@ def test_networks_of_each_benchmark_are_taken_for_others(tmp_path: Path, pipelin
     crossed = ("+study=cross_training", *some, "trained_for=benchmark0,benchmark3")
     nothing = start(tmp_path, *crossed, "trained_for=benchmark0", "+experiment=benchmark0")
     assert nothing.code == 2
-    assert "no finished run of model inferno, seed 0, experiment benchmark0 is there" in nothing.err
+    assert "is not a folder. Run what trains the network first" in nothing.err
+    start(tmp_path, "+study=benchmarks", *some, "+experiment=benchmark3")
+    half = start(tmp_path, *crossed, "trained_for=benchmark0", "+experiment=benchmark0")
+    assert half.code == 2
+    assert "no finished run of model inferno, seed 0, experiment benchmark0 is there" in half.err
     start(tmp_path, "+study=benchmarks", *some)
     pipeline.configs.clear()
     pipeline.taken.clear()

@@ -96,11 +96,11 @@ def explainer(weights: Sequence[Sequence[float]], *overrides: str) -> Explainer:
 def test_a_feature_that_the_network_does_not_see_is_worth_exactly_nothing() -> None:
     made = explainer([[0.3, 0.0, -1.0]])
     nominal = made.deviations(made.templates(made.samples))["mu"]
-    worth = {name: made.worth(name, 3, seed=1) for name in ("x0", "x1", "x2")}
+    found = {name: made.importance(name, 3, seed=1) for name in ("x0", "x1", "x2")}
 
-    assert worth["x1"].sigma == (nominal,) * 3
-    assert worth["x2"].sigma != (nominal,) * 3
-    assert ImportanceRecord.of("x1", worth["x1"].sigma, worth["x1"].n_bins, nominal).change == 0.0
+    assert found["x1"].sigma == (nominal,) * 3
+    assert found["x2"].sigma != (nominal,) * 3
+    assert ImportanceRecord.of("x1", found["x1"].sigma, found["x1"].n_bins, nominal).change == 0.0
 
 
 def test_the_one_feature_that_the_network_uses_is_on_top() -> None:
@@ -108,7 +108,7 @@ def test_the_one_feature_that_the_network_uses_is_on_top() -> None:
     made = explainer([[0.0, 0.0, -1.5]], "nuisance=none", "likelihood.staterror=false")
     nominal = made.deviations(made.templates(made.samples))["mu"]
     names = ("x0", "x1", "x2")
-    records = [ImportanceRecord.of(x, (w := made.worth(x, 2, 1)).sigma, w.n_bins, nominal) for x in names]
+    records = [ImportanceRecord.of(x, (w := made.importance(x, 2, 1)).sigma, w.n_bins, nominal) for x in names]
 
     assert by_importance(records)[0].feature == "x2"
     assert [item.change for item in records[:2]] == [0.0, 0.0]
@@ -129,9 +129,9 @@ def test_bins_that_lose_their_support_are_merged_and_not_fake_information() -> N
     made = replace(made, config=config, samples=tuple(aligned))
 
     assert made.templates(made.samples).n_bins == 4
-    worth = made.worth("x0", 2, seed=1)
-    assert max(worth.n_bins) < 4
-    assert all(math.isfinite(sigma) or n_bins < 3 for sigma, n_bins in zip(worth.sigma, worth.n_bins, strict=True))
+    found = made.importance("x0", 2, seed=1)
+    assert max(found.n_bins) < 4
+    assert all(math.isfinite(sigma) or n_bins < 3 for sigma, n_bins in zip(found.sigma, found.n_bins, strict=True))
 
 
 def test_a_shuffle_after_which_nothing_can_be_fitted_is_the_worst_of_all() -> None:

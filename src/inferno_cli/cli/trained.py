@@ -14,6 +14,11 @@ from inferno_cli.errors import RunError
 from inferno_cli.report import RESULTS_FILE, TrainedInRecord
 from inferno_cli.report.points import EXPERIMENT, MODEL, SEED, identity
 
+REMEDY = (
+    "Run what trains the network first (for a study: inferno train -m +study=benchmarks), or fix trained_in=FOLDER: "
+    "a finished run, or a folder with several of them"
+)
+
 
 def find(config: TrainConfig) -> FinishedRun:
     """Return the run of ``trained_in``: itself, or among several that of the same model, seed and ``trained_for``.
@@ -30,7 +35,7 @@ def find(config: TrainConfig) -> FinishedRun:
             raise RunError(f"trained_for={config.trained_for} chooses among several runs; trained_in={place} is one")
         return FinishedRun.load(place, "trained_in")
     if not folder.is_dir():
-        raise RunError(f"trained_in={place} is not a folder. Name that of a finished run, or one with several of them")
+        raise RunError(f"trained_in={place} is not a folder. {REMEDY}")
     wanted: dict[str, Any] = {MODEL: config.model.kind, SEED: config.seed}
     if config.trained_for is not None:
         wanted[EXPERIMENT] = config.trained_for
@@ -41,10 +46,7 @@ def find(config: TrainConfig) -> FinishedRun:
     ]
     said = ", ".join(f"{'model' if key == MODEL else key} {value}" for key, value in wanted.items())
     if not found:
-        raise RunError(
-            f"trained_in={place}: no finished run of {said} is there that trained its network. Run what trains it "
-            "first (for a study: inferno train -m +study=benchmarks), or fix trained_in=FOLDER"
-        )
+        raise RunError(f"trained_in={place}: no finished run of {said} is there that trained its network. {REMEDY}")
     if len({identity(settings) for _, settings in found}) > 1:
         places = ", ".join(str(run) for run, _ in found[:5])
         raise RunError(

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
+from inferno_cli.errors import OutputError
 from inferno_cli.report.results import Results
 from inferno_cli.report.table import title
 
@@ -35,7 +39,7 @@ def short(name: str) -> str:
     return name if len(name) <= 26 else f"{name[:14]}…{name[-11:]}"
 
 
-def safe(name: str) -> str:
+def _safe(name: str) -> str:
     """Return a name that a file can have."""
     return re.sub(r"[^\w.-]+", "_", name).strip("_")
 
@@ -58,3 +62,46 @@ def labelled_figure(label: str, said: str, *, width: float, height: float) -> Fi
         y = 1 - (0.07 + 0.18 * number) / height
         figure.text(0.08 / width, y, text, va="top", size=9, color=colour, weight=weight)
     return figure
+
+
+class Pictures(NamedTuple):
+    """Figures that were saved: the files, and each as PNG by name."""
+
+    files: tuple[Path, ...]
+    png: Mapping[str, bytes]
+
+
+def save_figures(figures: Iterable[tuple[str, Figure]], folder: Path, formats: Sequence[str] = ("png",)) -> Pictures:
+    """Draw figures one at a time.
+
+    Args:
+        figures: Name and figure; they are made within the style.
+        folder: Where the files go; made if it is missing.
+        formats: Of "png", "pdf" and "svg".
+
+    Raises:
+        OutputError: If a file cannot be written.
+    """
+    import matplotlib.style
+
+    files, png = [], {}
+    with matplotlib.style.context(["default", STYLE]):
+        for name, figure in figures:
+            stem = _safe(name)
+            drawn = BytesIO()
+            figure.savefig(drawn, format="png")
+            png[stem] = drawn.getvalue()
+            for suffix in formats:
+                path = folder / f"{stem}.{suffix}"
+                try:
+                    folder.mkdir(parents=True, exist_ok=True)
+                    if suffix == "png":
+                        path.write_bytes(png[stem])
+                    else:
+                        figure.savefig(path)
+                except OSError as error:
+                    raise OutputError(
+                        f"the plot {path} cannot be written: {error}. Choose another folder, or free space"
+                    ) from error
+                files.append(path)
+    return Pictures(tuple(files), png)

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from inferno_cli.errors import OutputError
+from inferno_cli.report.canvas import save_figures
 from inferno_cli.report.comparison import Comparison
 from inferno_cli.report.comparison_plots import figures
 from inferno_cli.report.comparison_tables import as_csv, as_json, as_markdown, cells, headings, remarks
-from inferno_cli.report.page import Line, as_figures, as_list, as_page, as_table, save_figures
+from inferno_cli.report.page import Line, as_figures, as_list, as_page, as_table
 
 PAGE = "compare.html"
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from inferno_cli.errors import OutputError
 from inferno_cli.events import Description
+from inferno_cli.report.canvas import save_figures
 from inferno_cli.report.data_plots import control_plots
 from inferno_cli.report.data_tables import as_json, tables, title
-from inferno_cli.report.page import Line, as_figures, as_list, as_page, as_table, save_figures
+from inferno_cli.report.page import Line, as_figures, as_list, as_page, as_table
 
 DATA_PAGE, DATA_FILE = "data.html", "data.json"
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from inferno_cli.events import Description, Histogram
-from inferno_cli.report.canvas import labelled_figure, safe
+from inferno_cli.report.canvas import labelled_figure
 from inferno_cli.report.data_tables import title
 from inferno_cli.report.stacks import (
     colours_of,
@@ -29,7 +29,7 @@ def control_plots(description: Description) -> Iterator[tuple[str, Figure]]:
     yields = {item.name: item.expected for item in description.samples}
     colours = colours_of(yields, {item.name for item in description.samples if item.is_signal})
     for histogram in description.histograms:
-        yield f"control_{safe(histogram.feature)}", _control(description, histogram, colours)
+        yield f"control_{histogram.feature}", _control(description, histogram, colours)
 
 
 def _control(description: Description, histogram: Histogram, colours: Mapping[str, str]) -> Figure:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inferno_cli.histograms import TOTAL, BinMap
-from inferno_cli.report.canvas import ACCENT, SIGNAL, STYLE, labelled_figure, safe, short
+from inferno_cli.report.canvas import ACCENT, SIGNAL, labelled_figure, save_figures, short
 from inferno_cli.report.explanation import Explanation, ResponseRecord
 from inferno_cli.report.stacks import OTHER, OTHER_COLOUR, SAMPLE_COLOURS
 
@@ -61,25 +61,16 @@ def draw_explanation(
         maps: Bins of the events over pairs of features.
         slices: Bins over parallel planes, drawn beside each other.
         signal: Names of the signal samples.
-        folder: Where the files go; it is there.
+        folder: Where the files go; made if it is missing.
         formats: Of "png", "pdf" and "svg".
 
     Returns:
         The files: importance, composition, responses, response_PARAMETER (those that change a shape), bins_X_Y.
 
     Raises:
-        OSError: If a file cannot be written.
+        OutputError: If a file cannot be written.
     """
-    import matplotlib.style
-
-    written = []
-    with matplotlib.style.context(["default", STYLE]):
-        for stem, figure in _figures(explanation, maps, slices, signal):
-            for suffix in formats:
-                path = folder / f"{safe(stem)}.{suffix}"
-                figure.savefig(path)
-                written.append(path)
-    return tuple(written)
+    return save_figures(_figures(explanation, maps, slices, signal), folder, formats).files
 
 
 def _figures(

@@ -5,14 +5,7 @@ from __future__ import annotations
 import base64
 import html
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from io import BytesIO
-from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
-
-from inferno_cli.report.canvas import STYLE
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from typing import NamedTuple
 
 CSS = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 76rem; margin: 2rem auto; padding: 0 1rem; }
@@ -93,31 +86,3 @@ def as_figures(pictures: Mapping[str, bytes]) -> Iterator[str]:
     for name, data in pictures.items():
         encoded = base64.b64encode(data).decode("ascii")
         yield f'<figure><img alt="{html.escape(name)}" src="data:image/png;base64,{encoded}"></figure>'
-
-
-class Pictures(NamedTuple):
-    """Figures that were saved: the files, and each as PNG by name."""
-
-    files: tuple[Path, ...]
-    png: Mapping[str, bytes]
-
-
-def save_figures(figures: Iterable[tuple[str, Figure]], folder: Path, formats: Sequence[str] = ("png",)) -> Pictures:
-    """Draw figures one at a time, into a folder that is made if it is missing."""
-    import matplotlib.style
-
-    files, png = [], {}
-    with matplotlib.style.context(["default", STYLE]):
-        for name, figure in figures:
-            drawn = BytesIO()
-            figure.savefig(drawn, format="png")
-            png[name] = drawn.getvalue()
-            for suffix in formats:
-                path = folder / f"{name}.{suffix}"
-                folder.mkdir(parents=True, exist_ok=True)
-                if suffix == "png":
-                    path.write_bytes(png[name])
-                else:
-                    figure.savefig(path)
-                files.append(path)
-    return Pictures(tuple(files), png)

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from inferno_cli.config import POI
-from inferno_cli.errors import OutputError
 from inferno_cli.fit.result import FitResult
-from inferno_cli.report.canvas import ACCENT, MUTED, SIGNAL, STYLE, new_figure, safe, short
+from inferno_cli.report.canvas import ACCENT, MUTED, SIGNAL, new_figure, save_figures, short
 from inferno_cli.report.pulls import draw_pulls, draw_ranking
 from inferno_cli.report.results import Results, TrainingRecord
 from inferno_cli.report.scans import draw_limit, draw_scan, draw_scan_2d
@@ -56,20 +55,7 @@ def draw(
     Raises:
         OutputError: If a file cannot be written.
     """
-    import matplotlib.style
-
-    written = []
-    with matplotlib.style.context(["default", STYLE]):
-        for stem, figure in _figures(results, templates, workspace, fit):
-            for suffix in formats:
-                path = folder / f"{stem}.{suffix}"
-                try:
-                    folder.mkdir(parents=True, exist_ok=True)
-                    figure.savefig(path)
-                except OSError as error:
-                    raise OutputError(f"the plot {path} cannot be written: {error}") from error
-                written.append(path)
-    return tuple(written)
+    return save_figures(_figures(results, templates, workspace, fit), folder, formats).files
 
 
 def _figures(
@@ -82,7 +68,7 @@ def _figures(
         yield "templates", draw_templates(results, templates, colours)
     for channel in fit.yields:
         stem = channel.when.replace("-", "")
-        stem = stem if len(fit.yields) == 2 else f"{stem}_{safe(channel.channel)}"
+        stem = stem if len(fit.yields) == 2 else f"{stem}_{channel.channel}"
         yield stem, draw_data_mc(results, channel, colours)
     pulled = [name for name, entry in results.parameters.items() if entry.pull is not None and not name.endswith("]")]
     if pulled:
@@ -91,9 +77,9 @@ def _figures(
     if len(names) > 1:
         yield "correlation", _correlation(results, names)
     for name, scan in results.scans.items():
-        yield "scan" if name == POI else f"scan_{safe(name)}", draw_scan(results, name, scan)
+        yield "scan" if name == POI else f"scan_{name}", draw_scan(results, name, scan)
     for pair in results.scans_2d:
-        yield f"scan_2d_{safe(pair.x)}_{safe(pair.y)}", draw_scan_2d(results, pair)
+        yield f"scan_2d_{pair.x}_{pair.y}", draw_scan_2d(results, pair)
     if results.ranking:
         yield "ranking", draw_ranking(results)
     if results.limit is not None:

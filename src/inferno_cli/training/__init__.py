@@ -1,7 +1,7 @@
 """Training: networks, losses, Lightning modules, and what they make of events."""
 
 from inferno_cli.training.evaluation import Evaluation, assign, evaluate, template_channel
-from inferno_cli.training.explanation import Explainer, Plane, Worth
+from inferno_cli.training.explanation import Explainer, Importance, Plane
 from inferno_cli.training.export import export, export_sample
 from inferno_cli.training.fit_network import CHECKPOINT, Epoch, Training, train
 from inferno_cli.training.modules import Bce, Inferno, SummaryModule, create
@@ -15,6 +15,7 @@ __all__ = [
     "Epoch",
     "Evaluation",
     "Explainer",
+    "Importance",
     "Inferno",
     "Plane",
     "Prediction",
@@ -22,7 +23,6 @@ __all__ = [
     "Summary",
     "SummaryModule",
     "Training",
-    "Worth",
     "assign",
     "create",
     "evaluate",

@@ -1,4 +1,4 @@
-"""What a trained statistic learnt: the worth of each feature, and its bins over planes of features.
+"""What a trained statistic learnt: the importance of each feature, and its bins over planes of features.
 
 A feature is shuffled: every event takes that of another event, of any sample, as often as the nominal expectation
 has it. So it tells nothing of the sample, and has the distribution of the expected data in all of them. (Within one
@@ -29,7 +29,7 @@ Bins = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
-class Worth:
+class Importance:
     """What the fit can do without one feature.
 
     Attributes:
@@ -106,7 +106,7 @@ class Explainer:
         return dict(zip(channel.parameters, deviation, strict=True))
 
     @torch.no_grad()
-    def worth(self, feature: str, repeats: int, seed: int) -> Worth:
+    def importance(self, feature: str, repeats: int, seed: int) -> Importance:
         """Shuffle a feature, several times, and fit.
 
         Args:
@@ -124,7 +124,7 @@ class Explainer:
                 sigma.append(next(iter(self.deviations(templates).values())))
             except SingularInformationError:
                 sigma.append(math.inf)
-        return Worth(feature, tuple(sigma), tuple(n_bins))
+        return Importance(feature, tuple(sigma), tuple(n_bins))
 
     def plane(self, axes: dict[str, NDArray[np.float64]], fixed: dict[str, float]) -> Plane:
         """Evaluate the statistic on a grid.

@@ -1,4 +1,4 @@
-"""show what the network of a finished run learnt: its bins, their content, the worth of each feature.
+"""show what the network of a finished run learnt: its bins, their content, the importance of each feature.
 
 On the run's own template split, with the bins and the likelihood of its fit.
 """
@@ -73,7 +73,7 @@ def run(config: ExplainConfig, composed: Any) -> None:  # noqa: ARG001
             )
         explanation.save(path)
     except OSError as error:
-        raise OutputError(f"{folder} cannot be written: {error}. Choose another folder: output=...") from error
+        raise OutputError(f"{path} cannot be written: {error}. Choose another folder: output=...") from error
     report.show_explanation(explanation)
     if config.track and (uri := log_to_run(finished.folder, [path, *plots], "explain")) is not None:
         log.info("tracking: logged to the run in %s", uri)
@@ -145,8 +145,8 @@ def _importance(config: ExplainConfig, explainer: Explainer, sigma: float) -> li
     found = []
     for number, feature in enumerate(explainer.statistic.features, start=1):
         start = time.perf_counter()
-        worth = explainer.worth(feature, config.repeats, config.seed)
-        found.append(report.ImportanceRecord.of(feature, worth.sigma, worth.n_bins, sigma))
+        item = explainer.importance(feature, config.repeats, config.seed)
+        found.append(report.ImportanceRecord.of(feature, item.sigma, item.n_bins, sigma))
         seconds = time.perf_counter() - start
         log.info(f"explain: {feature} shuffled {number}/{len(explainer.statistic.features)}, {seconds:.1f} s")
     return found
