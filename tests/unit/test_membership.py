@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from inferno_cli.errors import BranchNotFoundError, DatasetError, TreeNotFoundError
 from inferno_cli.events import load
+from inferno_cli.events.files import file_checksum
 from inferno_cli.events.ids import EventIds
 from inferno_cli.events.membership import configured_trees, find_membership
-from inferno_cli.events.ntuples import file_checksum
 from inferno_cli.events.trees import Tree, as_features, tree_names
 
 FAR = [-(2**62), -1, 0, 1, 2, 2**62]

@@ -78,7 +78,7 @@ def checksum(run: FinishedRun) -> str:
     Raises:
         RunError: If it is missing.
     """
-    from inferno_cli.events.ntuples import file_checksum
+    from inferno_cli.events.files import file_checksum
     from inferno_cli.training import CHECKPOINT
 
     path = run.folder / CHECKPOINT

@@ -6,26 +6,19 @@ from inferno_cli.config.effects import Effect
 from inferno_cli.config.load import config_folder, resolve
 from inferno_cli.config.measurement import Measurement, Morph
 from inferno_cli.config.prepare import Branches, ObjectBranches, Preparation, PrepareConfig
-from inferno_cli.config.schema import (
-    Binning,
-    DataConfig,
-    ExplainConfig,
-    Fit,
-    FitConfig,
-    Likelihood,
-    Model,
-    Nuisance,
-    PredictConfig,
-    Report,
-    Step,
-    Study,
-    Tracking,
-    TrainConfig,
-    Trainer,
-    UiConfig,
-)
+from inferno_cli.config.schema import Binning, Fit, Likelihood, Model, Nuisance, Report, Tracking, Trainer
 from inferno_cli.config.section import POI
 from inferno_cli.config.selection import Curve, JetCuts, ObjectCuts, Selection, Variations
+from inferno_cli.config.steps import (
+    DataConfig,
+    ExplainConfig,
+    FitConfig,
+    PredictConfig,
+    Step,
+    Study,
+    TrainConfig,
+    UiConfig,
+)
 from inferno_cli.config.systematics import (
     AnySystematic,
     FreeNormalisation,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from inferno_cli.config.schema import TrainConfig
 from inferno_cli.config.section import POI, Names
+from inferno_cli.config.steps import TrainConfig
 from inferno_cli.config.systematics import FreeNormalisation, MorphSystematic, NormalisationSystematic
 
 

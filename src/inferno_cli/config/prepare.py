@@ -6,9 +6,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from inferno_cli.config.schema import Step
 from inferno_cli.config.section import Finite, Names, Positive, Section
 from inferno_cli.config.selection import Selection, Variations
+from inferno_cli.config.steps import Step
 
 
 class ObjectBranches(Section):

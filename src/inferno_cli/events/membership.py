@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from inferno_cli.config import NtupleDataset, ShapeSystematic, TrainConfig
 from inferno_cli.errors import DatasetError, TreeNotFoundError
+from inferno_cli.events.files import file_checksum
 from inferno_cli.events.ids import UNKNOWN, EventIds
-from inferno_cli.events.ntuples import Reader, file_checksum
+from inferno_cli.events.ntuples import Reader
 from inferno_cli.events.sample import variations
 
 SPLITS = ("train", "validation", "template")

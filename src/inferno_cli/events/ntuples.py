@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files as package_files
@@ -20,10 +19,10 @@ from inferno_cli.errors import (
     ConfigError,
     DatasetError,
     DatasetFileError,
-    InfernoError,
     TreeNotFoundError,
     closest,
 )
+from inferno_cli.events.files import file_checksum, find_files, first_line, id_columns, opened
 from inferno_cli.events.ids import UNKNOWN, EventIds
 from inferno_cli.events.sample import (
     DIRECTIONS,
@@ -74,18 +73,6 @@ class _Weight(NamedTuple):
 @cache
 def _embedded() -> Path:
     return Path(str(package_files("inferno_cli") / "data" / EMBEDDED_FILE))
-
-
-@cache
-def _sha256(path: Path, _size: int, _mtime: int) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def file_checksum(path: Path) -> str:
-    """SHA-256 of a file's content."""
-    status = path.stat()
-    return _sha256(path, status.st_size, status.st_mtime_ns)
 
 
 class Reader:
@@ -371,64 +358,12 @@ class Reader:
         return "; ".join(dict.fromkeys(labels))
 
 
-def find_files(text: str, pattern: str, path_key: str, pattern_key: str) -> list[Path]:
-    """Return the files that a path, a folder or a glob stands for, sorted.
-
-    Args:
-        text: The path, folder or glob.
-        pattern: Glob of the files in a folder.
-        path_key: The configuration key of ``text``, for the message.
-        pattern_key: That of ``pattern``.
-    """
-    root = Path(text).expanduser()
-    if root.is_file():
-        return [root]
-    if root.is_dir():
-        found = sorted(root.glob(pattern))
-        where = f"no file matches {pattern!r} ({pattern_key}) in folder {root}"
-    else:
-        anchor = Path(root.anchor or ".")
-        found = sorted(anchor.glob(str(root.relative_to(root.anchor) if root.anchor else root)))
-        where = f"{root} ({path_key}) is neither a file nor a folder, and no file matches it"
-    found = [path for path in found if path.is_file()]
-    if not found:
-        raise DatasetFileError(f"{where}. Fix {' or '.join(dict.fromkeys((path_key, pattern_key)))}")
-    return found
-
-
 def _fill(pattern: str, key: str, **values: str) -> str:
     try:
         return pattern.format(**values)
     except (KeyError, IndexError, ValueError) as error:
         allowed = ", ".join(f"{{{name}}}" for name in values)
         raise ConfigError(f"dataset.{key} is {pattern!r}; the placeholders that it may hold are {allowed}") from error
-
-
-def id_columns(arrays: dict[str, NDArray[Any]], n: int) -> NDArray[np.int64]:
-    """Return integer branches as columns, shape (n, n_branches)."""
-    return np.stack(list(arrays.values()), axis=1).astype(np.int64) if arrays else np.empty((n, 0), dtype=np.int64)
-
-
-@contextmanager
-def opened(path: Path, tree: str) -> Iterator[Any]:
-    """Open a tree; whatever goes wrong while it is read is the file's fault, unless it is ours already."""
-    import uproot
-
-    try:
-        with uproot.open(path) as file:
-            yield file[tree]
-    except InfernoError:
-        raise
-    except Exception as error:  # uproot raises many kinds for a damaged file
-        raise DatasetFileError(
-            f"tree {tree!r} in {path} cannot be read ({type(error).__name__}: {first_line(error)}); the file may be "
-            "truncated: compare its size or checksum with the original and copy it again"
-        ) from error
-
-
-def first_line(error: Exception) -> str:
-    """Return the first line of an error's message."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _evaluate(branches: Any, weight: _Weight, nominal: str, present: set[str], where: str) -> FloatArray:
@@ -484,6 +419,3 @@ def read(dataset: NtupleDataset, samples: Sequence[str], effects: Sequence[Effec
         checksum=reader.checksum(),
         label=reader.label(),
     )
-
-
-__all__ = ["DIRECTIONS", "Reader", "read"]

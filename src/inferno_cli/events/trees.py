@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inferno_cli.errors import BranchNotFoundError, DatasetError, DatasetFileError, TreeNotFoundError, closest
-from inferno_cli.events.ntuples import first_line, opened
+from inferno_cli.events.files import first_line, opened
 
 Columns = dict[str, NDArray[Any]]
 

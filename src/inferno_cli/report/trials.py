@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from rich.table import Table
 
-from inferno_cli.report.terminal import terminal
+from inferno_cli.report.terminal import new_table, terminal
 
 SHOWN = 10
 """Trials on the terminal, the best first; search.csv has all."""
@@ -74,9 +73,8 @@ def show_trials(tried: Sequence[Trial], version: str) -> None:
     said = ", ".join(f"{states.count(state)} {word}" for state, word in WORDS.items() if state in states)
     console = terminal()
     console.print(f"search: {said}; sigma(mu) on the validation split, hard bins (Optuna {version})")
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for heading in ("trial", "sigma(mu)", *(key.rpartition(".")[2] for key in keys), ""):
-        table.add_column(heading, overflow="fold")
+    headings = ("trial", "sigma(mu)", *(key.rpartition(".")[2] for key in keys), "")
+    table = new_table(headings, places=len(headings))
     for row in rows[:SHOWN]:
         value = "" if row.value is None else f"{row.value:.4f}"
         texts = [f"{x:.4g}" if isinstance(x, float) else str(x) for x in (row.params.get(key) for key in keys)]

@@ -102,8 +102,8 @@ def _event_id(finished: FinishedRun) -> tuple[str, ...]:
 
 def _inputs(config: PredictConfig, finished: FinishedRun) -> dict[Path, list[str]]:
     """Return the trees to be read, by file."""
+    from inferno_cli.events.files import find_files
     from inferno_cli.events.membership import configured_trees
-    from inferno_cli.events.ntuples import find_files
     from inferno_cli.events.trees import tree_names
 
     dataset = finished.config.dataset
@@ -198,7 +198,7 @@ class Writer:
         import numpy as np
         import uproot
 
-        from inferno_cli.events.ntuples import file_checksum
+        from inferno_cli.events.files import file_checksum
 
         checksum = "" if self.split is None else file_checksum(job.source)
         made_types = {name: np.dtype(kind) for name, kind in self.types.items()}
@@ -224,7 +224,7 @@ class Writer:
         """
         import numpy as np
 
-        from inferno_cli.events.ntuples import id_columns
+        from inferno_cli.events.files import id_columns
         from inferno_cli.events.trees import as_features
 
         features = as_features(columns, self.statistic.features, first_row, tree.where)

@@ -1,0 +1,241 @@
+"""The configuration of each step."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from inferno_cli.config.datasets import Dataset, NtupleDataset
+from inferno_cli.config.effects import Effect, effects
+from inferno_cli.config.schema import Binning, Fit, Likelihood, Model, Nuisance, Report, Tracking, Trainer
+from inferno_cli.config.section import POI, Names, Section, Seed
+from inferno_cli.config.systematics import MorphSystematic, TransformSystematic
+
+
+class Step(Section):
+    """What the configuration of every step has."""
+
+    output_dir: str
+    """Folder of everything that is written."""
+    tracking: Tracking
+
+
+class Study(Section):
+    """A sweep with repeats, in one of two sizes (see conf/study)."""
+
+    name: str
+    """Of its folder."""
+    scale: Literal["quick", "full"]
+    """Which of the two sizes."""
+    repeats: Annotated[int, Field(ge=1)]
+    """Runs of each point, with seeds from 0."""
+    quick: dict[str, float | str]
+    """Numbers of the small size, which the study's file uses."""
+    full: dict[str, float | str]
+    """Numbers of each size, which the study's file uses."""
+
+
+class TrainConfig(Step):
+    """``inferno train``: from events to results."""
+
+    study: Study | None = None
+    reuse: str | None = None
+    """Folder in which this point is looked for: it is not run again when it finished there."""
+    trained_in: str | None = None
+    """A finished run whose network is taken: nothing is trained. A folder of runs: that of the same model and seed."""
+    trained_for: str | None = None
+    """Of several runs in ``trained_in`` that of this experiment."""
+    seed: Seed
+    """Of every draw: the events and the training."""
+    dataset: Annotated[Dataset, Field(discriminator="kind")]
+    """What is measured."""
+    model: Model
+    nuisance: Nuisance
+    likelihood: Likelihood
+    binning: Binning
+    trainer: Trainer
+    fit: Fit
+    report: Report
+    export: bool
+    """Write the workspace for other tools as well: ROOT histograms, Combine datacard, cabinetry configuration."""
+
+    @property
+    def data_seed(self) -> int:
+        """Seed of the events and of how they are divided."""
+        return self.seed if self.dataset.seed is None else self.dataset.seed
+
+    @property
+    def sample_names(self) -> Names:
+        """Samples in the likelihood, signal first."""
+        wanted = self.likelihood.samples
+        return tuple(name for name in self.dataset.sample_names if wanted is None or name in wanted)
+
+    def effects(self, names: Names) -> tuple[Effect, ...]:
+        """Return what the systematics ``names`` do to the samples of the likelihood."""
+        return effects(self.dataset.systematics, names, self.sample_names)
+
+    def parameters(self, names: Names) -> Names:
+        """Names of the nuisance parameters of the systematics ``names``."""
+        return tuple(dict.fromkeys(effect.parameter for effect in self.effects(names)))
+
+    @property
+    def grouped_fit(self) -> Fit:
+        """The fit with the groups of the dataset's systematics, where the fit names none."""
+        groups: dict[str, Names] = {}
+        for effect in self.effects(self.nuisance.fit):
+            if (group := effect.definition.group) is not None:
+                groups[group] = tuple(dict.fromkeys((*groups.get(group, ()), effect.parameter)))
+        return self.fit if self.fit.groups is not None else self.fit.model_copy(update={"groups": groups or None})
+
+    @model_validator(mode="after")
+    def _combinations(self) -> Self:
+        from inferno_cli.errors import closest
+
+        if self.trained_for is not None and self.trained_in is None:
+            raise ValueError(f"trained_for is {self.trained_for!r}, which chooses among the runs of trained_in=FOLDER")
+        if self.model.kind == "optimal" and isinstance(self.dataset, NtupleDataset):
+            raise ValueError(
+                f"model.kind is 'optimal', which needs exact densities; dataset {self.dataset.name!r} is made of "
+                "events. Use dataset=synthetic, or model=bce"
+            )
+        known, systematics = self.dataset.sample_names, self.dataset.systematics
+        for name in self.likelihood.samples or ():
+            if name not in known:
+                raise ValueError(f"likelihood.samples: unknown sample {name!r}{closest(name, known)}")
+        for name in self.nuisance.fit:
+            if name not in systematics:
+                raise ValueError(
+                    f"nuisance.fit: dataset {self.dataset.name!r} has no systematic {name!r}"
+                    f"{closest(name, systematics)}"
+                )
+            systematic = systematics[name]
+            if not set(systematic.samples) & set(self.sample_names):
+                raise ValueError(f"nuisance.fit: {name!r} touches none of the samples in likelihood.samples")
+            if name in self.nuisance.unconstrained and not isinstance(
+                systematic, TransformSystematic | MorphSystematic
+            ):
+                raise ValueError(
+                    f"nuisance.unconstrained: {name!r} is of kind {systematic.kind!r}; only shapes can be freed "
+                    "(for a yield use kind 'free')"
+                )
+        parameters = (POI, *self.parameters(self.nuisance.fit))
+        for key, name in self.fit.named_parameters():
+            # Whether a vector has such an entry, and a pattern a match, is known when the workspace is.
+            later = name == "all" or "*" in name or (self.likelihood.staterror and name.startswith("staterror"))
+            if not later and name not in parameters:
+                raise ValueError(f"fit.{key}: {name!r} is not a parameter{closest(name, parameters)}")
+        low, high = self.likelihood.poi_bounds
+        if not low < 1 < high:
+            raise ValueError(f"likelihood.poi_bounds is [{low:g}, {high:g}]; it must contain the nominal value 1")
+        for key in ("significance", "limit"):
+            if getattr(self.fit, key) and low > 0:
+                raise ValueError(
+                    f"likelihood.poi_bounds begins at {low:g}, and fit.{key} fits without signal; "
+                    f"lower the bound to 0 or less, or set fit.{key}=false"
+                )
+        has_data = not isinstance(self.dataset, NtupleDataset) or "data" in {
+            sample.role for sample in self.dataset.samples.values()
+        }
+        if self.fit.data == "observed" and not has_data:
+            raise ValueError("fit.data is 'observed', but no sample of the dataset has the role 'data'")
+        if not {name for name in self.sample_names if self._is_signal(name)}:
+            raise ValueError("likelihood.samples leaves no signal sample")
+        if all(self._is_signal(name) for name in self.sample_names):
+            raise ValueError("likelihood.samples leaves no background sample")
+        return self
+
+    def _is_signal(self, name: str) -> bool:
+        if isinstance(self.dataset, NtupleDataset):
+            return self.dataset.samples[name].role == "signal"
+        return name == "signal"
+
+    @property
+    def signal_names(self) -> Names:
+        """Samples scaled by the POI."""
+        return tuple(name for name in self.sample_names if self._is_signal(name))
+
+
+class DataConfig(TrainConfig):
+    """``inferno data``: the dataset that ``inferno train`` would read with the same configuration."""
+
+    systematics: Names | None
+    """Those that are described; null: every one of the dataset."""
+    source_branches: Names
+    """Branches that name the generated event that a row is made from; read where a tree has them."""
+    bins: Annotated[int, Field(ge=2, le=500)]
+    """Of the control plots."""
+
+    @model_validator(mode="after")
+    def _known_systematics(self) -> Self:
+        from inferno_cli.errors import closest
+
+        known = self.dataset.systematics
+        for name in self.systematics or ():
+            if name not in known:
+                raise ValueError(f"systematics: dataset {self.dataset.name!r} has no {name!r}{closest(name, known)}")
+        return self
+
+    @property
+    def described(self) -> tuple[Effect, ...]:
+        """What the systematics to be described do to the samples of the likelihood."""
+        return self.effects(tuple(self.dataset.systematics) if self.systematics is None else self.systematics)
+
+
+class FitConfig(Step):
+    """``inferno fit``: a pyhf workspace by itself."""
+
+    workspace: str
+    """File of the workspace (JSON)."""
+    measurement: str | None
+    """Name of the measurement in it; null: the first."""
+    fit: Fit
+    report: Report
+
+
+class PredictConfig(Section):
+    """``inferno predict``: apply a finished run to ntuples."""
+
+    run: str
+    """Folder of the run."""
+    input: str | None
+    """A ROOT file, a folder or a glob; null: the dataset of the run."""
+    output: str | None
+    """Folder of the new files; null: ``predictions`` in the folder of the run."""
+    tree: str | None
+    """Name or glob of the trees; null: all, or those of the run's dataset."""
+    chunk: Annotated[int, Field(ge=1)]
+    """Rows that are in memory together."""
+    keep: Names
+    """More branches that are copied."""
+    overwrite: bool
+    """Replace files that are there."""
+
+
+class ExplainConfig(Section):
+    """``inferno explain``: what the network of a finished run learnt."""
+
+    run: str
+    """Folder of the run."""
+    output: str | None
+    """Folder of the tables and plots; null: ``explain`` in the folder of the run."""
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    """Of the shuffles."""
+    repeats: Annotated[int, Field(ge=1)]
+    """Shuffles of each feature."""
+    pairs: Annotated[int, Field(ge=0)]
+    """Pairs of the most important features over which the bins are drawn."""
+    cells: Annotated[int, Field(ge=2, le=200)]
+    """Along each axis of such a plot."""
+    report: Report
+    track: bool
+    """Log everything to the MLflow run of the run, where there is one."""
+
+
+class UiConfig(Step):
+    """``inferno ui``: MLflow's pages on the store."""
+
+    host: str
+    """Address on which the pages are served."""
+    port: Annotated[int, Field(ge=1, le=65535)]
+    """Its port."""

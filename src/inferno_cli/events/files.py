@@ -1,0 +1,79 @@
+"""Files and trees of ntuples: found, opened, and told apart by their content."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inferno_cli.errors import DatasetFileError, InfernoError
+
+
+def find_files(text: str, pattern: str, path_key: str, pattern_key: str) -> list[Path]:
+    """Return the files that a path, a folder or a glob stands for, sorted.
+
+    Args:
+        text: The path, folder or glob.
+        pattern: Glob of the files in a folder.
+        path_key: The configuration key of ``text``, for the message.
+        pattern_key: That of ``pattern``.
+    """
+    root = Path(text).expanduser()
+    if root.is_file():
+        return [root]
+    if root.is_dir():
+        found = sorted(root.glob(pattern))
+        where = f"no file matches {pattern!r} ({pattern_key}) in folder {root}"
+    else:
+        anchor = Path(root.anchor or ".")
+        found = sorted(anchor.glob(str(root.relative_to(root.anchor) if root.anchor else root)))
+        where = f"{root} ({path_key}) is neither a file nor a folder, and no file matches it"
+    found = [path for path in found if path.is_file()]
+    if not found:
+        raise DatasetFileError(f"{where}. Fix {' or '.join(dict.fromkeys((path_key, pattern_key)))}")
+    return found
+
+
+@cache
+def _sha256(path: Path, _size: int, _mtime: int) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def file_checksum(path: Path) -> str:
+    """SHA-256 of a file's content."""
+    status = path.stat()
+    return _sha256(path, status.st_size, status.st_mtime_ns)
+
+
+@contextmanager
+def opened(path: Path, tree: str) -> Iterator[Any]:
+    """Open a tree; whatever goes wrong while it is read is the file's fault, unless it is ours already."""
+    import uproot
+
+    try:
+        with uproot.open(path) as file:
+            yield file[tree]
+    except InfernoError:
+        raise
+    except Exception as error:  # uproot raises many kinds for a damaged file
+        raise DatasetFileError(
+            f"tree {tree!r} in {path} cannot be read ({type(error).__name__}: {first_line(error)}); the file may be "
+            "truncated: compare its size or checksum with the original and copy it again"
+        ) from error
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's message."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def id_columns(arrays: dict[str, NDArray[Any]], n: int) -> NDArray[np.int64]:
+    """Return integer branches as columns, shape (n, n_branches)."""
+    return np.stack(list(arrays.values()), axis=1).astype(np.int64) if arrays else np.empty((n, 0), dtype=np.int64)
