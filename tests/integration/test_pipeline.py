@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -303,17 +304,21 @@ def test_downsampling_scales_the_luminosity(runs: Runs) -> None:
 
 def test_plots_carry_the_label_and_are_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every figure of a run on the stand-in says what it is."""
-    from matplotlib.figure import Figure
+    from inferno_cli.report import plots
 
     texts: dict[str, str] = {}
-    original = Figure.savefig
+    original = plots.save_figures
 
-    def savefig(figure: Figure, path: Any, *args: Any, **kwargs: Any) -> None:
-        found = [artist.get_text() for artist in figure.findobj(lambda artist: hasattr(artist, "get_text"))]
-        texts[Path(path).name] = "\n".join(found)
-        original(figure, path, *args, **kwargs)
+    def save_figures(figures: Iterable[tuple[str, Any]], *args: Any) -> Any:
+        def read() -> Iterator[tuple[str, Any]]:
+            for name, figure in figures:
+                found = [artist.get_text() for artist in figure.findobj(lambda artist: hasattr(artist, "get_text"))]
+                texts[f"{name}.png"] = "\n".join(found)
+                yield name, figure
 
-    monkeypatch.setattr(Figure, "savefig", savefig)
+        return original(read(), *args)
+
+    monkeypatch.setattr(plots, "save_figures", save_figures)
     point = ("+experiment=top11004", "model=bce", "fit.significance=false", f"output_dir={tmp_path}")
     outcome = succeed("train", *point, *QUICK, "report.plots=true")
 
