@@ -69,11 +69,18 @@ class OutputError(InfernoError, OSError):
     """The output folder cannot be written."""
 
 
-def closest(name: str, candidates: Iterable[str]) -> str:
-    """Return ``"; closest: 'x'"`` for the candidate nearest to ``name``, or the list when none is near."""
+def closest(name: str, candidates: Iterable[str], listed: Iterable[str] | None = None) -> str:
+    """Return ``"; closest: 'x'"`` for the candidate nearest to ``name``, or a list when none is near.
+
+    Args:
+        name: What was asked for.
+        candidates: What there is.
+        listed: Those of them that the list has; None: all.
+    """
     known = sorted(candidates)
     folded = {candidate.lower(): candidate for candidate in known}
     near = difflib.get_close_matches(name.lower(), list(folded), n=1, cutoff=0.6)
     if near:
         return f"; closest: {folded[near[0]]!r}"
-    return f"; known: {', '.join(known)}" if known else ""
+    shown = known if listed is None else sorted(listed)
+    return f"; known: {', '.join(shown)}" if shown else ""

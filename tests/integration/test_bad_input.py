@@ -51,6 +51,7 @@ CONFIG = {
     "+model.bin=5": ("unknown key model.bin", "closest: 'bins'", "--cfg job"),
     "++model.bin=5": ("unknown key model.bin", "closest: 'bins'", "--cfg job"),
     "++dataset.systematics.r.widht=0.3": ("unknown key dataset.systematics.r.widht", "closest: 'width'"),
+    "input=a.root": ("unknown key input; known: binning, dataset, export, fit, ", "--cfg job"),
     "+modle.bins=5": ("unknown key modle", "closest: 'model'"),
     "model.bins=many": ("model.bins", '"many"', "integer"),
     "model.bins=1": ("model.bins", "1", "greater than or equal to 2"),

@@ -31,7 +31,7 @@ def settings(*overrides: str) -> PrepareConfig:
 
 
 def run(folder: Path, *overrides: str, files: str = str(REAL), sample: str = "top") -> str:
-    where = [f"files=[{files}]", f"sample={sample}", f"output={folder}", f"output_dir={folder}/outputs"]
+    where = [f"files={files}", f"sample={sample}", f"output={folder}", f"output_dir={folder}/outputs"]
     return succeed("prepare", PRESET, *where, *overrides).out
 
 
@@ -127,12 +127,12 @@ def test_the_size_of_the_chunks_does_not_matter(whole: tuple[Path, str], tmp_pat
 def test_finished_files_are_not_read_again(halves: Path, tmp_path: Path) -> None:
     first, second = halves / "part0.root", halves / "part1.root"
     run(tmp_path, files=str(first))
-    out = run(tmp_path, files=f"{first},{second}")
+    out = run(tmp_path, files=f"'{first}, {second}'")
     assert "1 files were finished before" in out
     assert "all events" in out
     assert "2/2" in out
     assert "1/2" not in out
-    run(tmp_path, "prepare.selection.met_min=50.0", files=f"{first},{second}")
+    run(tmp_path, "prepare.selection.met_min=50.0", files=f"[{first},{second}]")
     assert rows(tmp_path / "top.root")["top"]["MET_met"].min() > 50, "other settings, other parts"
 
 

@@ -90,7 +90,7 @@ def test_several_unknown_keys_are_all_named():
         ("model.bins=2.5", "model.bins is 2.5", "valid integer"),
         ("model.bins=true", "model.bins is true", "valid integer"),
         ("model.bins='\"10\"'", 'model.bins is "\\"10\\""', "valid integer"),
-        ("model.hidden=100", "model.hidden is 100", "valid array"),
+        ("model.hidden=100", "model.hidden is 100", "a list: 'model.hidden=[...]'"),
         ("model.activation=rleu", 'model.activation is "rleu"', "'relu'"),
         ("model.kind=inverno", 'model.kind is "inverno"', "'inferno'"),
         ("likelihood.staterror=1", "likelihood.staterror is 1", "valid boolean"),

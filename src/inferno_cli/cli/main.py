@@ -215,7 +215,11 @@ def _translated(error: Exception, step: str) -> ConfigError:
     first = str(error).strip().splitlines()[0].strip()
     if "is not in struct" in text and "Could not override" in first:
         key = first.split("'")[1]
-        return ConfigError(f"unknown key {key}{closest(key, _keys(step))}. `inferno {step} --cfg job` prints the keys")
+        known, section = _keys(step), key.rpartition(".")[0]
+        beside = [name for name in known if name.rpartition(".")[0] == section]
+        return ConfigError(
+            f"unknown key {key}{closest(key, known, listed=beside)}. `inferno {step} --cfg job` prints the keys"
+        )
     for launcher, extra in (("joblib", "parallel"), ("submitit_local", "batch"), ("submitit_slurm", "batch")):
         if f"Could not find 'hydra/launcher/{launcher}'" in text:
             needed = f"pip install 'inferno-cli[{extra}]'"

@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from inferno_cli.config.section import Finite, Names, Section
+from inferno_cli.config.section import Finite, Places, Section
 from inferno_cli.config.steps import Step
 
 PUBLISHED = Literal[
@@ -73,7 +73,7 @@ class Reference(Section):
 class CompareConfig(Step):
     """``inferno compare``: finished runs beside each other."""
 
-    runs: Names | str
+    runs: Places
     """Folders of runs, sweeps or studies, results.json, globs, or mlflow:EXPERIMENT; a list, or with commas between."""
     output: str | None
     """Folder of the tables and figures; null: ``compare`` in the folder that all runs have in common.
@@ -84,9 +84,3 @@ class CompareConfig(Step):
     """Published numbers; the name ``auto`` stands for those of the study that the runs belong to."""
     track: bool
     """Log everything to the sweep's parent run in MLflow, where there is one."""
-
-    @property
-    def places(self) -> Names:
-        """What is looked at."""
-        listed = self.runs.split(",") if isinstance(self.runs, str) else self.runs
-        return tuple(place.strip() for place in listed if place.strip())

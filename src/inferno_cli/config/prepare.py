@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from inferno_cli.config.section import Finite, Names, Positive, Section
+from inferno_cli.config.section import Finite, Names, Places, Positive, Section
 from inferno_cli.config.selection import Selection, Variations
 from inferno_cli.config.steps import Step
 
@@ -97,8 +97,8 @@ class Preparation(Section):
 class PrepareConfig(Step):
     """``inferno prepare``: from NanoAOD to the ntuples of one sample."""
 
-    files: Annotated[Names, Field(min_length=1)]
-    """Paths; * and ? stand for any characters."""
+    files: Annotated[Places, Field(min_length=1)]
+    """Paths, a list or with commas between; * and ? stand for any characters."""
     sample: Annotated[str, Field(pattern=r"^\w+$")]
     """Name of the sample, and of its trees."""
     output: str

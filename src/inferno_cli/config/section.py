@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -12,6 +12,18 @@ NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Names = tuple[str, ...]
+
+
+def _listed(value: Any) -> Any:
+    """Split a text at its commas; the parts of a list may have some."""
+    parts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
+        return parts
+    return tuple(part.strip() for part in parts if part.strip())
+
+
+Places = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+"""Files or folders: one, several with commas between, or a list."""
 
 POI = "mu"
 

@@ -34,11 +34,11 @@ def run(config: CompareConfig, composed: Any) -> None:  # noqa: ARG001
     from inferno_cli.cli.collect import collect
     from inferno_cli.tracking import log_to_parent
 
-    if not config.places:
+    if not config.runs:
         raise ConfigError(
             "runs is empty; name folders of runs, sweeps or studies, runs=FOLDER, or runs=mlflow:EXPERIMENT"
         )
-    found = collect(config.places, config.tracking)
+    found = collect(config.runs, config.tracking)
     comparison = report.Comparison.of(found.jobs, _reference(config.reference, found.study))
     folder = (Path(config.output_dir) if found.folder is None else found.folder) / "compare"
     if config.output is not None:
