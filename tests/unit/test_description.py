@@ -271,7 +271,7 @@ def test_negative_weights_are_a_finding(tmp_path: Path) -> None:
     assert found.samples[1].expected == pytest.approx(192)
     (text,) = found.findings
     assert "sample 'QCD': 24 of 240 weights are negative (10.0%)" in text
-    assert f"worth {192**2 / 240:.0f} events" in text
+    assert f"effective number of events {192**2 / 240:.0f}" in text
 
 
 def test_missing_values_are_a_finding_and_left_out(tmp_path: Path) -> None:

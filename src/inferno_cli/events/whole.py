@@ -218,7 +218,7 @@ def _sample_findings(sample: WholeSample, dataset: NtupleDataset) -> Iterator[st
         lost = -weights[negative].sum() / np.abs(weights).sum()
         yield (
             f"sample {name!r}: {negative.sum()} of {len(weights)} weights are negative ({negative.mean():.1%}), with "
-            f"{lost:.1%} of the sum of |w|; its rows are worth {sample.events.effective_events:.0f} events"
+            f"{lost:.1%} of the sum of |w|; effective number of events {sample.events.effective_events:.0f}"
         )
 
 
