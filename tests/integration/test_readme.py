@@ -151,6 +151,8 @@ def test_command_of_the_program(
         extra = ["report.plots=false", f"output_dir={tmp_path}/outputs", *FIT_ONLY_MU]
         extra += [] if any("tracking" in word for word in arguments) else ["tracking=none"]
         extra += _few(arguments) if step == "train" else []
+    if {"+study=cross_training", "+study=range_of_validity"} & set(arguments):
+        _train_benchmark2(arguments, extra)
     if step in ("predict", "explain") and not any(word.startswith("output=") for word in arguments):
         arguments.append(f"output={tmp_path}/{step}")
     if step == "explain":
@@ -168,6 +170,14 @@ def test_command_of_the_program(
     if extra:
         last = outcome.out.splitlines()[-1]
         assert Path(last.removeprefix("results: ")).is_file()
+
+
+def _train_benchmark2(arguments: list[str], extra: list[str]) -> None:
+    """Run what has to be finished before: one network of the study whose networks are taken."""
+    (scale,) = (word for word in arguments if word.startswith("study.scale="))
+    before = ["train", "-m", "+study=benchmarks", scale, "model=inferno", "+experiment=benchmark2"]
+    same = [word for word in extra if not word.startswith(("+experiment", "trained_for", "model=", "dataset.nominal"))]
+    assert inferno(*before, *same).code == 0
 
 
 def _store(run: Path, outputs: Path, experiment: str) -> None:
@@ -238,7 +248,11 @@ def _few(arguments: list[str]) -> list[str]:
     if "study" in chosen:
         points = {
             "constraint_widths": ["model=bce", "dataset.systematics={r: {width: 0.2}}"],
+            "initialisation": ["model=bce", "dataset.systematics={r: {width: 0.2}}"],
+            "signal_yield": ["model=bce", "dataset.yields.signal=40"],
             "benchmarks": ["model=optimal", "+experiment=benchmark0"],
+            "cross_training": ["+experiment=benchmark2", "trained_for=benchmark2"],
+            "range_of_validity": ["model=inferno", "dataset.nominal={r: 0.15, lambda: 3}"],
             "bins": ["model=bce", "model.bins=5"],
             "downsampling": ["model=bce", "dataset.downsample_factor=0.9"],
             "temperature": ["model.temperature=0.1"],
