@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,9 @@ from inferno_cli.errors import ConfigError
 from inferno_cli.events import load
 from inferno_cli.events.synthetic import BACKGROUND_MEAN, BACKGROUND_VARIANCE, SIGNAL_RATE, log_density, log_ratio
 from inferno_cli.training import Statistic, export, export_sample, summarise, train
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
+from optimal_spread import Benchmark
 
 EVENTS = "dataset.events={train: 4000, validation: 100000, template: 400000}"
 
@@ -108,3 +112,17 @@ def test_it_needs_exact_densities() -> None:
         ConfigError, match="'optimal', which needs exact densities; dataset 'top11004' is made of events"
     ):
         compose("+experiment=top11004", "model=optimal", "model.activation=relu")
+
+
+@pytest.mark.parametrize("experiment", ["benchmark1", "benchmark4"])
+def test_histograms_and_a_matrix_in_numpy_give_the_same(experiment: str, tmp_path: Path) -> None:
+    config = compose(f"+experiment={experiment}", "model=optimal", EVENTS, "likelihood.staterror=false")
+    events = load(config)
+    signal, background = events.template
+    benchmark = Benchmark(experiment)
+
+    theirs = benchmark.sigma(np.stack([benchmark.histogram(x) for x in (signal.features[0], *background.features)]))
+
+    ours = 50 * summarise(config, events, train(config, events, tmp_path).module).poi_variance ** 0.5
+    # HistFactory's interpolation of the factors 0.9 and 1.1 of b has a slope that is 0.3% larger than 0.1.
+    assert ours == pytest.approx(theirs, rel=1e-5 if experiment == "benchmark1" else 3e-4)
