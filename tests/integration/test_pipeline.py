@@ -208,6 +208,8 @@ def test_fit_of_the_workspace_by_itself_gives_the_same_numbers(experiment: str, 
     assert second.stat_only == first.stat_only
     assert second.significance == first.significance
     assert second.data == "asimov"
+    assert second.label == first.label
+    assert outcome.out.count(f"*** {LABEL} ***") == (experiment == "top11004")
     assert (second.model, second.seed, second.poi_variance) == (None, None, None)
 
 

@@ -125,7 +125,15 @@ class Results(Record):
 
     @classmethod
     def of_fit(
-        cls, fit: FitResult, *, dataset: str, checksum: str, code_version: str, workspace: str, seconds: float
+        cls,
+        fit: FitResult,
+        *,
+        dataset: str,
+        label: str,
+        checksum: str,
+        code_version: str,
+        workspace: str,
+        seconds: float,
     ) -> Self:
         """Return the record of a workspace that was fitted by itself."""
         absent = dict.fromkeys(
@@ -146,7 +154,7 @@ class Results(Record):
                 **absent,
                 **fit_records(fit),
                 "dataset": dataset,
-                "label": "",
+                "label": label,
                 "dataset_checksum": checksum,
                 "code_version": code_version,
                 "workspace": workspace,

@@ -6,6 +6,7 @@ It needs no events and no network: torch is not imported.
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import sys
 import time
@@ -50,11 +51,14 @@ def run(config: FitConfig, composed: Any) -> None:
         sweep_folder=job.sweep,
     ) as logged:
         log.info(f"fit: {path}")
+        if label := _label(path):
+            log.info(f"fit: {label}")
         start = time.perf_counter()
         fit = fit_workspace(spec, config.fit, measurement=config.measurement, where=str(path))
         results = report.Results.of_fit(
             fit,
             dataset=path.stem,
+            label=label,
             checksum=hashlib.sha256(path.read_bytes()).hexdigest(),
             code_version=version,
             workspace=str(path.absolute()),
@@ -74,7 +78,7 @@ def run(config: FitConfig, composed: Any) -> None:
         tables = report.write_yields(results, job.folder)
         results_path = job.folder / report.RESULTS_FILE
         results.save(results_path)
-        logged.tags({"dataset_checksum": results.dataset_checksum})
+        logged.tags({"dataset_checksum": results.dataset_checksum, "label": label or "none"})
         logged.metrics(results.metrics())
         logged.describe(report.headline(results))
         logged.artifacts([results_path, path, *tables])
@@ -82,3 +86,19 @@ def run(config: FitConfig, composed: Any) -> None:
     Status("finished").write(job.folder)
     report.show(results)
     sys.stdout.write(report.closing_line(results_path) + "\n")
+
+
+def _label(workspace: Path) -> str:
+    """Return what must be said of the data, from the record of the run that wrote a workspace; empty without one.
+
+    A workspace cannot say it: its schema is closed.
+    """
+    from inferno_cli.report import RESULTS_FILE
+
+    try:
+        record = json.loads((workspace.parent / RESULTS_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # whatever else has that name
+        return ""
+    if not isinstance(record, dict) or Path(str(record.get("workspace"))).name != workspace.name:
+        return ""
+    return str(record.get("label", ""))
