@@ -115,7 +115,7 @@ def fitted(spec: dict[str, Any], data: str) -> FitResult:
 
 
 def record(fit: FitResult, **changes: Any) -> Results:
-    alone = Results.of_fit(fit, dataset="workspace", checksum="", code_version="", workspace="", seconds=0.1)
+    alone = Results.of_fit(fit, dataset="workspace", label="", checksum="", code_version="", workspace="", seconds=0.1)
     return alone.model_copy(update=changes)
 
 
