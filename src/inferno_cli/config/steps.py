@@ -30,10 +30,10 @@ class Study(Section):
     """Which of the two sizes."""
     repeats: Annotated[int, Field(ge=1)]
     """Runs of each point, with seeds from 0."""
-    quick: dict[str, float | str]
+    quick: dict[str, float | str | dict[str, float]]
     """Numbers of the small size, which the study's file uses."""
-    full: dict[str, float | str]
-    """Numbers of each size, which the study's file uses."""
+    full: dict[str, float | str | dict[str, float]]
+    """Numbers of the published size, which the study's file uses."""
 
 
 class TrainConfig(Step):
