@@ -12,13 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from inferno_cli.config import Binning, Measurement
+from inferno_cli.config import Binning, Measurement, TrainConfig
 from inferno_cli.errors import SingularInformationError
-from inferno_cli.events import Sample
+from inferno_cli.events import Events, Sample
 from inferno_cli.histograms import Templates, enveloped, fill, merge, scaled
 from inferno_cli.likelihood import Channel, build_channel, correlation, covariance, poi_variance
 from inferno_cli.training.batches import to_tensors
-from inferno_cli.training.modules import SummaryModule
+from inferno_cli.training.modules import Stratum, SummaryModule
 
 CHUNK = 50_000
 
@@ -130,3 +130,16 @@ def evaluate(
         deviations={name: float(value) for name, value in zip(names, deviation, strict=True)},
         correlations={f"{a}-{b}": float(rho[i, j]) for i, a in enumerate(names) for j, b in enumerate(names) if i < j},
     )
+
+
+def judge(module: SummaryModule, config: TrainConfig, events: Events) -> Evaluation:
+    """Evaluate a network on the validation split in the likelihood that is fitted, whatever it was trained with."""
+    trained = module.measurement, module.strata
+    module.measurement = Measurement.from_config(config, config.nuisance.fit)
+    module.strata = tuple(
+        Stratum.of(x, y.effective_events) for x, y in zip(events.validation, events.template, strict=True)
+    )
+    try:
+        return evaluate(module, events.validation, config.binning)
+    finally:
+        module.measurement, module.strata = trained

@@ -20,7 +20,7 @@ from inferno_cli.config import Binning, Measurement, TrainConfig, Trainer
 from inferno_cli.errors import ConfigError, SingularInformationError
 from inferno_cli.events import Events, Sample
 from inferno_cli.training.batches import StratifiedBatches
-from inferno_cli.training.evaluation import NOTHING, Evaluation, evaluate
+from inferno_cli.training.evaluation import NOTHING, Evaluation, evaluate, judge
 from inferno_cli.training.modules import SummaryModule, create
 
 log = logging.getLogger(__name__)
@@ -71,6 +71,7 @@ class Training:
         module: The network of the best epoch.
         epochs: Training curves.
         best: The selected epoch.
+        validation: The network on the validation split, in the likelihood that is fitted.
         checkpoint: File of its weights.
         seconds: Wall time.
     """
@@ -78,6 +79,7 @@ class Training:
     module: SummaryModule
     epochs: tuple[Epoch, ...]
     best: Epoch
+    validation: Evaluation
     checkpoint: Path
     seconds: float
 
@@ -160,7 +162,7 @@ def train(config: TrainConfig, events: Events, folder: Path, watch: Watch | None
         watch: Told of every epoch.
 
     Returns:
-        The network of the epoch with the smallest hard validation value.
+        The network of the epoch with the smallest hard validation value, as a running mean (``MONITOR``).
 
     Raises:
         SingularInformationError: If no epoch gave a finite hard validation value.
@@ -231,4 +233,5 @@ def train(config: TrainConfig, events: Events, folder: Path, watch: Watch | None
             f"{', '.join(measurement.parameters)}. Train longer, use more bins, or lower binning.min_effective_events"
         )
     module.load_state_dict(stored["state_dict"])
-    return Training(module, epochs, best, path, time.perf_counter() - start)
+    validation_of_fit = best.evaluation if measurement == fitted else judge(module, config, events)
+    return Training(module, epochs, best, validation_of_fit, path, time.perf_counter() - start)

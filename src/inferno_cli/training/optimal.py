@@ -13,7 +13,7 @@ from inferno_cli.errors import SingularInformationError
 from inferno_cli.events import Events
 from inferno_cli.events.synthetic import log_ratio
 from inferno_cli.training.batches import to_tensors
-from inferno_cli.training.evaluation import evaluate, outputs
+from inferno_cli.training.evaluation import evaluate, judge, outputs
 from inferno_cli.training.fit_network import CHECKPOINT, Epoch, Training
 from inferno_cli.training.modules import Optimal, create
 from inferno_cli.training.network import Quadratic
@@ -58,4 +58,4 @@ def exact(config: TrainConfig, events: Events, folder: Path) -> Training:
     path = folder / CHECKPOINT.name
     folder.mkdir(parents=True, exist_ok=True)
     torch.save({"epoch": 0, "state_dict": module.state_dict()}, path)
-    return Training(module, (epoch,), epoch, path, time.perf_counter() - start)
+    return Training(module, (epoch,), epoch, judge(module, config, events), path, time.perf_counter() - start)

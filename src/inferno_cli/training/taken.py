@@ -10,9 +10,8 @@ from pathlib import Path
 from inferno_cli.config import Measurement, TrainConfig
 from inferno_cli.errors import OutputError, RunError, SingularInformationError
 from inferno_cli.events import Events
-from inferno_cli.training.evaluation import evaluate
+from inferno_cli.training.evaluation import judge
 from inferno_cli.training.fit_network import CHECKPOINT, Epoch, Training
-from inferno_cli.training.modules import Stratum
 from inferno_cli.training.statistic import Statistic
 
 
@@ -34,15 +33,13 @@ def take(config: TrainConfig, events: Events, statistic: Statistic, run: Path, f
     """
     start = time.perf_counter()
     module = statistic.module
-    module.model, module.measurement = config.model, Measurement.from_config(config, config.nuisance.fit)
-    module.strata = tuple(
-        Stratum.of(x, y.effective_events) for x, y in zip(events.validation, events.template, strict=True)
-    )
-    evaluation = evaluate(module, events.validation, config.binning)
+    module.model = config.model
+    evaluation = judge(module, config, events)
     if not math.isfinite(evaluation.hard):
+        parameters = Measurement.from_config(config, config.nuisance.fit).parameters
         raise SingularInformationError(
-            f"the bins of the network of {run} cannot constrain {', '.join(module.measurement.parameters)} on the "
-            "validation split. Use more events, fewer nuisance parameters, or lower binning.min_effective_events"
+            f"the bins of the network of {run} cannot constrain {', '.join(parameters)} on the validation "
+            "split. Use more events, fewer nuisance parameters, or lower binning.min_effective_events"
         )
     path = folder / CHECKPOINT.name
     try:
@@ -50,7 +47,7 @@ def take(config: TrainConfig, events: Events, statistic: Statistic, run: Path, f
         shutil.copyfile(run / CHECKPOINT, path)
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error}") from error
-    return Training(module, (), Epoch(0, math.nan, evaluation), path, time.perf_counter() - start)
+    return Training(module, (), Epoch(0, math.nan, evaluation), evaluation, path, time.perf_counter() - start)
 
 
 def require_fits(config: TrainConfig, statistic: Statistic, run: Path) -> None:
