@@ -93,7 +93,7 @@ def _training(results: Results, training: TrainingRecord) -> Figure:
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(1, 1.3))
     epochs = np.arange(1, len(training.loss) + 1)
     best = training.best_epoch + 1
-    upper.plot(epochs, training.loss, ".-", color=MUTED)
+    upper.plot(epochs, np.array(training.loss, dtype=float), ".-", color=MUTED)
     upper.set_ylabel("training loss")
     curves: Sequence[tuple[str, tuple[float | None, ...], str, str]] = (
         ("soft bins", training.sigma_mu_soft, ACCENT, ".--"),

@@ -32,7 +32,10 @@ RESULTS_FILE = "results.json"
 
 
 class PoiVarianceRecord(Record):
-    """Variance of mu in the Asimov fit in closed form; null: the information matrix was singular."""
+    """Variance of mu in the Asimov fit in closed form, all three in the likelihood that is fitted.
+
+    null: the information matrix was singular.
+    """
 
     validation_soft: float | None
     validation_hard: float | None
@@ -54,7 +57,8 @@ class TrainingRecord(Record):
 
     best_epoch: int
     """The selected epoch, counted from 0."""
-    loss: tuple[float, ...]
+    loss: tuple[float | None, ...]
+    """Of every epoch; null where it was not finite."""
     sigma_mu_soft: tuple[float | None, ...]
     sigma_mu_hard: tuple[float | None, ...]
     nuisance: tuple[str, ...]
