@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from inferno_cli.tracking.store import connect, shown
+from inferno_cli.tracking.store import connect, require_there, shown
 
 RUN_FILE = "mlflow_run.json"
 """In the folder of a run: the store and the id that it has there."""
@@ -40,6 +40,7 @@ def log_files(record: Path, files: Sequence[Path], where: str, description: str 
     if not record.exists():
         return None
     found = json.loads(record.read_text(encoding="utf-8"))
+    require_there(found["uri"], f"{record} names it: put it back, or delete that file to log nothing")
     store = connect(found["uri"])
     for file in files:
         with store.calls(f"copy {file}"):

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from inferno_cli.errors import TrackingError
 from inferno_cli.tracking.afterwards import DESCRIPTION, remember
 from inferno_cli.tracking.store import Store, absolute_uri, check, connect, experiment_id, shown
+from inferno_cli.tracking.stored import PARENT
 from inferno_cli.tracking.sweep import end_parent, parent_run
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ def run(
     store = connect(absolute_uri(tracking))
     experiment = experiment_id(store, tracking.experiment or "")
     parent = None if sweep_folder is None else parent_run(store, experiment, sweep_folder)
-    nesting = {} if parent is None else {"mlflow.parentRunId": parent}
+    nesting = {} if parent is None else {PARENT: parent}
     with store.calls("start a run"):
         created = store.client.create_run(
             experiment, run_name=(tracking.run_name or name)[:_NAME_LENGTH], tags={**tags, **nesting}

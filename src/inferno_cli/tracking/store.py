@@ -83,6 +83,7 @@ def connect(uri: str) -> Store:
     # MLflow would report its use to its makers, and its doings to the user.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     from filelock import FileLock
     from mlflow import MlflowClient
@@ -92,6 +93,13 @@ def connect(uri: str) -> Store:
     lock = nullcontext() if file is None else FileLock(f"{file}.lock", timeout=LOCK_TIMEOUT)
     with _calls(uri, "open it"), lock:
         return Store(uri, MlflowClient(tracking_uri=uri))
+
+
+def require_there(uri: str, remedy: str) -> None:
+    """Raise TrackingError where the file of a sqlite store is not there: ``connect`` would create it."""
+    file = sqlite_file(uri)
+    if file is not None and not file.is_file():
+        raise TrackingError(f"there is no MLflow store {file}. {remedy}")
 
 
 def experiment_id(store: Store, name: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inferno_cli.errors import TrackingError, closest
-from inferno_cli.tracking.store import Store, absolute_uri, check, connect, shown, sqlite_file
+from inferno_cli.tracking.store import Store, absolute_uri, check, connect, require_there, shown
 
 if TYPE_CHECKING:
     from mlflow.entities import Run as Entity
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from inferno_cli.config import Tracking
 
 _PAGE = 1000
+PARENT = "mlflow.parentRunId"
+"""The tag by which MLflow nests a run under another."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class StoredRun:
         name: What it is called there.
         status: FINISHED, FAILED, KILLED or RUNNING.
         error: Why it failed, or "".
+        pruned: Why a search stopped it early, or "".
         settings: Its configuration, flat, with dotted keys.
     """
 
@@ -35,31 +38,42 @@ class StoredRun:
     name: str
     status: str
     error: str
+    pruned: str
     settings: dict[str, Any]
 
+    @property
+    def finished(self) -> bool:
+        """Whether it has results: a trial that was stopped early has ended well, and has none."""
+        return self.status == "FINISHED" and not self.pruned
 
-def stored_runs(tracking: Tracking, experiment: str) -> tuple[Store, tuple[StoredRun, ...]]:
+    @property
+    def why(self) -> str:
+        """Why it has none."""
+        said = f"pruned: {self.pruned}" if self.pruned else f"{self.status}: {self.error}"
+        return " ".join(said.split()).removesuffix(":")
+
+
+def stored_runs(tracking: Tracking, place: str) -> tuple[Store, tuple[StoredRun, ...]]:
     """Find the runs of an experiment, the oldest first; parents of sweeps and runs of ``inferno fit`` are left out.
 
     Args:
         tracking: Names the store.
-        experiment: Name of the experiment.
+        place: Name of the experiment, or EXPERIMENT/RUN with the id or the name of a sweep's parent, or of a run.
 
     Raises:
-        TrackingError: If the store cannot be reached, or has no such experiment.
+        TrackingError: If the store cannot be reached, or has no such experiment or run.
     """
     uri = absolute_uri(tracking)
-    file = sqlite_file(uri)
-    if file is not None and not file.is_file():  # it would be created
-        raise TrackingError(f"there is no MLflow store {file}. Name the store of the runs: tracking.uri=...")
+    require_there(uri, "Name the store of the runs: tracking.uri=...")
     check(tracking)
     store = connect(uri)
-    with store.calls(f"look for experiment {experiment!r}"):
+    with store.calls(f"look for experiment {place!r}"):
         known = {item.name: str(item.experiment_id) for item in store.client.search_experiments()}
+    experiment, _, wanted = (place, "", "") if place in known else place.rpartition("/")
     if experiment not in known:
         raise TrackingError(
-            f"MLflow store {shown(uri)} has no experiment {experiment!r}{closest(experiment, known)}. Fix "
-            "runs=mlflow:NAME, or tracking.uri"
+            f"MLflow store {shown(uri)} has no experiment {place!r}{closest(place, known)}. Fix runs=mlflow:NAME, or "
+            "tracking.uri"
         )
     found: list[Entity] = []
     page: str | None = ""
@@ -70,6 +84,15 @@ def stored_runs(tracking: Tracking, experiment: str) -> tuple[Store, tuple[Store
             )
             found += part
             page = part.token or None
+    if wanted:
+        chosen = {run.info.run_id for run in found if wanted in (run.info.run_id, run.info.run_name)}
+        if not chosen:
+            names = [str(run.info.run_name) for run in found]
+            raise TrackingError(
+                f"experiment {experiment!r} of MLflow store {shown(uri)} has no run {wanted!r}{closest(wanted, names)}. "
+                "Fix runs=mlflow:EXPERIMENT/RUN with the name or the id of a run"
+            )
+        found = [run for run in found if {run.info.run_id, run.data.tags.get(PARENT)} & chosen]
     return store, tuple(_of(run) for run in found if "model.kind" in run.data.params)
 
 
@@ -93,6 +116,7 @@ def _of(run: Entity) -> StoredRun:
         name=str(run.info.run_name or run.info.run_id),
         status=str(run.info.status),
         error=run.data.tags.get("error", ""),
+        pruned=run.data.tags.get("pruned", ""),
         settings=settings,
     )
 

@@ -64,12 +64,15 @@ def run(config: TrainConfig, composed: Any) -> float | None:
 
     from inferno_cli import report, tracking
     from inferno_cli.cli import search, status, trained
+    from inferno_cli.cli.finished import CONFIG_FILE
     from inferno_cli.cli.provenance import Job, code_version
 
     job, version = Job.current(), code_version()
     params = OmegaConf.to_container(composed, resolve=True)
     assert isinstance(params, dict)
     settings = {str(key): value for key, value in params.items()}
+    config_path = job.folder / CONFIG_FILE
+    config_path.write_text(OmegaConf.to_yaml(composed, resolve=True), encoding="utf-8")
     taken = None
     if config.trained_in is not None:
         taken = trained.find(config)
@@ -82,8 +85,6 @@ def run(config: TrainConfig, composed: Any) -> float | None:
         return _objective(report.Results.load(before / report.RESULTS_FILE))
     status.Status("running", point).write(job.folder)
     tracking.check(config.tracking)
-    config_path = job.folder / "config.yaml"
-    config_path.write_text(OmegaConf.to_yaml(composed, resolve=True), encoding="utf-8")
     tags = {"seed": str(config.seed), "code_version": version, "model": config.model.kind}
     name = f"{config.dataset.name} {config.model.kind}" if job.sweep is None else job.name
     with tracking.run(
@@ -94,6 +95,8 @@ def run(config: TrainConfig, composed: Any) -> float | None:
         sweep_folder=job.sweep,
     ) as logged:
         logged.remember(job.folder)
+        overrides = job.folder / ".hydra" / "overrides.yaml"
+        logged.artifacts([config_path, *([overrides] if overrides.is_file() else [])])
         try:
             results, files = pipeline(config, job.folder, version, taken)
         except search.Pruned as stop:
@@ -110,8 +113,6 @@ def run(config: TrainConfig, composed: Any) -> float | None:
             )
         logged.metrics(results.metrics())
         logged.describe(report.headline(results))
-        overrides = job.folder / ".hydra" / "overrides.yaml"
-        logged.artifacts([config_path, *([overrides] if overrides.is_file() else [])])
         for folder, paths in files.items():
             logged.artifacts(paths, folder or None)
     status.Status("finished", point).write(job.folder)
@@ -247,7 +248,7 @@ def _record(
     from inferno_cli.cli.trained import provenance
     from inferno_cli.config import POI, SyntheticDataset
 
-    best = trained.best.evaluation
+    judged = trained.validation
     synthetic: dict[str, float | None] = {}
     if isinstance(config.dataset, SyntheticDataset):
         from inferno_cli.events.synthetic import cramer_rao_bound
@@ -263,8 +264,8 @@ def _record(
         label=events.label,
         seed=config.seed,
         poi_variance=report.PoiVarianceRecord(
-            validation_soft=report.finite(best.soft),
-            validation_hard=report.finite(best.hard),
+            validation_soft=report.finite(judged.soft),
+            validation_hard=report.finite(judged.hard),
             templates=summary.poi_variance,
         ),
         noise_information=summary.noise_information,
@@ -273,7 +274,7 @@ def _record(
         trained_in=None if taken is None else provenance(taken, config),
         training=report.TrainingRecord(
             best_epoch=trained.best.number,
-            loss=tuple(epoch.loss for epoch in trained.epochs),
+            loss=tuple(report.finite(epoch.loss) for epoch in trained.epochs),
             sigma_mu_soft=tuple(report.finite(math.sqrt(epoch.evaluation.soft)) for epoch in trained.epochs),
             sigma_mu_hard=tuple(report.finite(math.sqrt(epoch.evaluation.hard)) for epoch in trained.epochs),
             nuisance=config.parameters(config.nuisance.train),
