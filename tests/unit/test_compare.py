@@ -14,17 +14,22 @@ import yaml
 from handmade import LABEL, config, put, record
 from omegaconf import OmegaConf
 
-from inferno_cli.cli.collect import collect, planned
+from inferno_cli.cli.collect import collect, planned, settings_of
+from inferno_cli.cli.finished import FinishedRun
+from inferno_cli.cli.status import Status
 from inferno_cli.config import Reference, config_folder, resolve
-from inferno_cli.errors import ComparisonError
+from inferno_cli.errors import ComparisonError, RunError
 from inferno_cli.report import RESULTS_FILE, Comparison, Results, show_comparison, write_comparison
+from inferno_cli.report.comparison import Statistic
 from inferno_cli.report.comparison_plots import figures
-from inferno_cli.report.comparison_tables import as_csv, as_json, as_markdown
+from inferno_cli.report.comparison_tables import as_csv, as_json, as_markdown, remarks
+from inferno_cli.report.comparison_tables import number as number_text
 from inferno_cli.report.points import short_names
 
 NONE = Reference(name="none")
 
 
+ALONE = {"train": [], "fit": []}
 WIDTHS = {("bce", 5): (0.30, 0.40, 0.38), ("inferno", 5): (0.30, 0.20, 0.31), ("bce", 10): (0.36, 0.35, 0.34)}
 
 
@@ -37,9 +42,9 @@ def sweep(tmp_path: Path) -> Path:
         for seed, width in enumerate(widths, 1):
             own = (f"model={model}", f"model.bins={bins}", f"seed={seed}")
             values = record(width, seed=seed, model=model)
-            put(folder / str(number), config(model, bins, seed), values, *own)
+            put(folder / str(number), config(model, bins, seed, nuisance=ALONE), values, *own)
             number += 1
-    put(folder / "9", config("inferno", 10, 1), None, "model=inferno", "model.bins=10", "seed=1")
+    put(folder / "9", config("inferno", 10, 1, nuisance=ALONE), None, "model=inferno", "model.bins=10", "seed=1")
     task = ["model=bce,inferno", "model.bins=5,10", "seed=1,2,3"]
     sweeper = {"_target_": "hydra._internal.core_plugins.basic_sweeper.BasicSweeper", "params": None}
     multirun = {"hydra": {"sweeper": sweeper, "overrides": {"task": task}}}
@@ -98,7 +103,7 @@ def test_a_run_that_was_repeated_after_it_failed_is_not_missing(sweep: Path, tmp
     own = ("model=inferno", "model.bins=10")
     for seed in (1, 2, 3):
         again = record(0.25 + 0.01 * seed, seed=seed, model="inferno")
-        put(tmp_path / "again" / str(seed), config("inferno", 10, seed), again, *own, f"seed={seed}")
+        put(tmp_path / "again" / str(seed), config("inferno", 10, seed, nuisance=ALONE), again, *own, f"seed={seed}")
 
     comparison = compared(sweep, tmp_path / "again")
 
@@ -109,7 +114,7 @@ def test_a_run_that_was_repeated_after_it_failed_is_not_missing(sweep: Path, tmp
 
 
 def test_the_same_point_and_seed_counts_once(sweep: Path, tmp_path: Path) -> None:
-    put(tmp_path / "z", config("bce", 5, 1), record(0.50), "model=bce")
+    put(tmp_path / "z", config("bce", 5, 1, nuisance=ALONE), record(0.50), "model=bce")
 
     (row,) = [x for x in compared(sweep, tmp_path / "z").rows if x.at == {"model.kind": "bce", "model.bins": 5}]
 
@@ -192,6 +197,68 @@ def test_places_without_runs_and_sweeps_without_results_are_errors(sweep: Path, 
         compared(sweep)
 
 
+@pytest.mark.parametrize("state", ["running", "stopped", "pruned", "failed"])
+def test_results_of_a_run_before_are_not_those_of_the_last_one_in_its_folder(state: Any, tmp_path: Path) -> None:
+    put(tmp_path / "0", config("bce", 5, 1), record(0.4))
+    put(tmp_path / "1", config("bce", 8, 1), record(0.4))
+    Status("finished").write(tmp_path / "1")
+    Status(state, error="why").write(tmp_path / "0")
+
+    comparison = compared(tmp_path)
+
+    assert [Path(job.where).name for job in comparison.missing] == ["0"]
+    assert comparison.missing[0].error == f"{state}: why"
+    with pytest.raises(RunError, match=f"the last run in .*0 did not finish: {state}"):
+        FinishedRun.load(str(tmp_path / "0"))
+
+
+def test_a_job_that_failed_before_its_record_is_known_by_what_hydra_left(tmp_path: Path) -> None:
+    finished = config("bce", 5, 1)
+    put(tmp_path / "1", finished, record(0.4))
+    folder = put(tmp_path / "0", {}, None)
+    (folder / "config.yaml").unlink()
+    given = {**finished, "nuisance": {"train": "${nuisance.fit}", "fit": ["jes"]}}
+    (folder / ".hydra" / "config.yaml").write_text(yaml.safe_dump(given))
+
+    assert compared(tmp_path).missing == ()
+
+
+def test_a_mistaken_interpolation_of_a_failed_job_is_kept(tmp_path: Path) -> None:
+    folder = put(tmp_path, {}, None)
+    (folder / "config.yaml").unlink()
+    (folder / ".hydra" / "config.yaml").write_text(yaml.safe_dump({"seed": "${nothing.here}"}))
+
+    assert settings_of(folder)[0] == {"seed": "${nothing.here}"}
+
+
+def test_fits_and_preparations_beside_runs_are_no_points(tmp_path: Path) -> None:
+    put(tmp_path / "0", config("bce", 5, 1), record(0.4))
+    put(tmp_path / "1", {"workspace": "w.json", "fit": {"data": "observed"}}, record(0.4, dataset="workspace"))
+    put(tmp_path / "2", {"files": "*.root", "output_dir": "outputs"}, None)
+
+    comparison = compared(tmp_path)
+
+    assert len(comparison.points) == 1
+    assert comparison.missing == ()
+
+
+def test_what_differs_with_the_model_and_is_not_the_models_is_said(tmp_path: Path) -> None:
+    for i, (model, staterror) in enumerate((("bce", True), ("inferno", False))):
+        settings = config(model, 5, 1, likelihood={"staterror": staterror})
+        put(tmp_path / str(i), settings, record(0.4, model=model))
+
+    comparison = compared(tmp_path)
+
+    assert comparison.keys == ("model.kind",)
+    said = "note: the models differ in more than the model: likelihood.staterror (BCE True, INFERNO False)"
+    assert said in remarks(comparison)
+    assert said.removeprefix("note: ") in json.loads(as_json(comparison))["notes"]
+
+
+def test_models_with_the_same_settings_need_no_note(sweep: Path) -> None:
+    assert not [line for line in remarks(compared(sweep)) if line.startswith("note")]
+
+
 # -------------------------------------------------------------------------------------- published numbers
 def test_published_rows_stand_below_the_point_of_the_same_place(sweep: Path) -> None:
     rows = compared(sweep, reference=published("bins")).rows
@@ -208,11 +275,42 @@ def test_published_rows_stand_below_the_point_of_the_same_place(sweep: Path) -> 
 
 
 def test_a_published_row_of_something_else_is_left_out(tmp_path: Path) -> None:
-    put(tmp_path / "0", config("bce", 8, 1), record(0.4))
+    put(tmp_path / "0", config("bce", 8, 1, nuisance=ALONE), record(0.4))
 
     rows = compared(tmp_path, reference=published("bins")).rows
 
     assert [row.values["width"].median for row in rows] == pytest.approx([0.4, 0.208, 0.195])
+
+
+def test_published_numbers_without_nuisances_are_not_beside_runs_with_them(tmp_path: Path) -> None:
+    for bins in (5, 8):
+        put(tmp_path / str(bins), config("bce", bins, 1), record(0.4))
+
+    comparison = compared(tmp_path, reference=published("bins"))
+
+    assert not any(row.source for row in comparison.rows)
+    assert "published: none of bins, whose nuisance.fit is not that of these runs" in remarks(comparison)
+
+
+def test_published_rows_do_not_depend_on_which_point_failed(tmp_path: Path) -> None:
+    for bins in (5, 8):
+        results = None if bins == 5 else record(0.4)
+        put(tmp_path / str(bins), config("bce", bins, 1, nuisance=ALONE), results)
+
+    assert sum(bool(row.source) for row in compared(tmp_path, reference=published("bins")).rows) == 12
+
+
+def test_a_published_correlation_may_name_its_parameters_in_the_other_order(tmp_path: Path) -> None:
+    put(tmp_path, config("bce", 8, 1), record(0.4))
+    values = {"correlation_jes_mu": -0.3, "correlation_jes_taue": 0.1}
+    row = {"model": "bce", "at": {"model.bins": 8}, "values": values}
+    reference = Reference.model_validate_json(json.dumps({"name": "own", "rows": [row]}))
+
+    comparison = compared(tmp_path, reference=reference)
+
+    (shown,) = [row for row in comparison.rows if row.source]
+    assert shown.values["correlation_mu_jes"].median == -0.3
+    assert "published, without a column here: correlation_jes_taue" in remarks(comparison)
 
 
 @pytest.mark.parametrize("path", sorted((config_folder() / "reference").glob("*.yaml")), ids=lambda path: path.stem)
@@ -229,7 +327,8 @@ def test_references_are_valid_and_name_their_source(path: Path) -> None:
 
 
 def test_published_numbers_are_those_of_the_papers() -> None:
-    benchmarks = {(row.model, row.at["experiment"]): row.values["sigma_s"] for row in published("benchmarks").rows}
+    rows = [row for row in published("benchmarks").rows if (row.model, row.label) != ("optimal", "computed")]
+    benchmarks = {(row.model, row.at["experiment"]): row.values["sigma_s"] for row in rows}
     assert benchmarks["optimal", "benchmark2"] == 24.93
     assert benchmarks["inferno", "benchmark4"] == 18.68
     assert benchmarks["Cramer-Rao bound", "benchmark1"] == 15.506
@@ -276,7 +375,51 @@ def test_csv_has_every_number_and_the_label_in_every_row_of_runs(sweep: Path) ->
     assert float(first["width"]) == pytest.approx(0.38)
     assert [float(first[f"width_{end}"]) for end in ("low", "high")] == pytest.approx([0.30, 0.40])
     assert {row["label"] for row in rows if row["source"] == "runs"} == {LABEL}
-    assert {row["label"] for row in rows if row["source"] != "runs"} == {""}
+    assert {row["label"] for row in rows if row["source"] != "runs"} == {"CMS Open Data"}
+
+
+def test_the_p_value_is_that_of_the_significance_beside_it(tmp_path: Path) -> None:
+    for seed, z in ((1, 5.0), (2, 7.0)):
+        both = {f"{kind}{end}": x for kind in ("expected", "observed") for end, x in (("", z), ("_p_value", 0.5))}
+        put(tmp_path / str(seed), config("bce", 5, seed), record(0.4, seed=seed, significance=both))
+
+    (row,) = compared(tmp_path).rows
+
+    found = row.values["p_value"]
+    # Standard normal tails of 6, 7 and 5.
+    assert (found.median, found.low, found.high) == pytest.approx((9.866e-10, 1.280e-12, 2.867e-7), rel=1e-3)
+    assert "observed_significance" not in row.values  # of Asimov data it is the expected one
+
+
+def test_of_observed_data_the_observed_significance_is_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    both = {"expected": 8.0, "observed": 9.9, "expected_p_value": 6e-16, "observed_p_value": 2e-23}
+    values = record(0.4, data="observed", significance=both)
+    values["parameters"]["mu"]["bestfit"] = 1.2746
+    values["goodness_of_fit"] = {"degrees_of_freedom": 9, "p_value": 0.44}
+    put(tmp_path, config("bce", 5, 1), values)
+
+    comparison = compared(tmp_path)
+    show_comparison(comparison)
+    shown = capsys.readouterr().out
+
+    header = shown.splitlines()[2]
+    assert [name for name in ("mu", "exp. signif.", "obs. signif.", "fit p") if name not in header] == []
+    assert [text for text in ("1.275", "8.00", "9.90", "0.440") if text not in shown] == []
+    assert comparison.rows[0].values["observed_p_value"].median == pytest.approx(2.07e-23, rel=0.01)
+
+
+def test_a_range_that_rounds_away_is_not_shown() -> None:
+    assert number_text(Statistic(1.0, 1.0 - 1e-8, 1.0 + 1e-8, 3), ".3f", spread=True) == "1.000"
+    assert number_text(Statistic(1.0, 0.9, 1.1, 3), ".3f", spread=True) == "1.000 [0.900, 1.100]"
+
+
+def test_columns_with_published_numbers_are_the_first(sweep: Path) -> None:
+    names = [item.name for item in compared(sweep, reference=published("bins")).main]
+
+    assert names[:3] == ["minos_down", "minos_up", "width"]
+    assert "mu" in names
 
 
 def test_json_and_markdown_say_the_same(sweep: Path) -> None:

@@ -17,7 +17,7 @@ from inferno_cli.cli.finished import CONFIG_FILE
 from inferno_cli.cli.status import Status
 from inferno_cli.errors import ComparisonError
 from inferno_cli.report import RESULTS_FILE, Results
-from inferno_cli.report.points import EXPERIMENT, SEED, Job, flatten
+from inferno_cli.report.points import EXPERIMENT, MODEL, SEED, Job, flatten
 from inferno_cli.report.results import SCHEMA
 
 if TYPE_CHECKING:
@@ -74,25 +74,26 @@ def _in_store(tracking: Tracking, experiment: str) -> list[tuple[Job, str]]:
     from inferno_cli.tracking import download, stored_runs
 
     store, runs = stored_runs(tracking, experiment)
-    if not any(run.status == "FINISHED" for run in runs):
+    if not any(run.finished for run in runs):
         found = ", ".join(f"{run.name} {run.status}" for run in runs[:5]) or "no run of `inferno train`"
         raise ComparisonError(f"runs: experiment {experiment!r} of MLflow has no finished run ({found})")
     jobs = []
     with tempfile.TemporaryDirectory() as text:
         for run in runs:
             where, folder = f"{MLFLOW}{experiment}/{run.name} ({run.run_id})", Path(text) / run.run_id
-            if run.status == "FINISHED":
-                (folder / HYDRA).mkdir(parents=True)
-                download(store, run.run_id, (RESULTS_FILE, CONFIG_FILE), folder)
-                download(store, run.run_id, (OVERRIDES_FILE,), folder / HYDRA)
+            (folder / HYDRA).mkdir(parents=True)
+            download(store, run.run_id, (CONFIG_FILE,), folder)
+            download(store, run.run_id, (OVERRIDES_FILE,), folder / HYDRA)
+            if run.finished:
+                download(store, run.run_id, (RESULTS_FILE,), folder)
                 try:
                     job, _, study = _job(folder)
                 except ComparisonError as error:  # of a copy that is gone by now
                     raise ComparisonError(str(error).replace(str(folder), where)) from error
                 jobs.append((replace(job, where=where), study))
             else:
-                why = " ".join(f"{run.status}: {run.error}".split()).removesuffix(":")
-                jobs.append((Job(where, run.settings, None, why), str(run.settings.get("study.name") or "")))
+                settings = settings_of(folder)[0] or run.settings  # without files: of an earlier version
+                jobs.append((Job(where, settings, None, run.why), str(settings.get("study.name") or "")))
     return jobs
 
 
@@ -113,13 +114,13 @@ def _in_folders(places: Sequence[str]) -> Collected:
             )
         folders += runs
         inside += [top for top in tops if top not in runs]
-    folders = list(dict.fromkeys(folders))
-    jobs, overrides, studies = [], [], []
-    for run in folders:
-        job, own, study = _job(run)
-        jobs.append(job)
-        overrides.append(frozenset(own))
-        studies.append(study)
+    read = {folder: _job(folder) for folder in folders}
+    if any(MODEL in job.settings for job, _, _ in read.values()):
+        # `inferno fit` and `inferno prepare` leave their folders beside those of the runs.
+        read = {folder: item for folder, item in read.items() if not item[0].settings or MODEL in item[0].settings}
+    folders, jobs = list(read), [job for job, _, _ in read.values()]
+    overrides = [frozenset(own) for _, own, _ in read.values()]
+    studies = [study for _, _, study in read.values()]
     done = {own for own, job in zip(overrides, jobs, strict=True) if job.results is not None}
     whole = {path.parent for top in inside for path in top.rglob(MULTIRUN)}
     for sweep in sorted(whole, key=lambda path: _natural(str(path))):
@@ -146,9 +147,10 @@ def settings_of(folder: Path) -> tuple[dict[str, Any], list[str]]:
     """Return the flat configuration of a run, with its experiment, and what was overridden."""
     settings: dict[str, Any] = {}
     overrides: list[str] = []
-    config = folder / CONFIG_FILE if (folder / CONFIG_FILE).is_file() else folder / HYDRA / "config.yaml"
-    if config.is_file():
-        settings = dict(flatten(_yaml(config) or {}))
+    if (folder / CONFIG_FILE).is_file():
+        settings = dict(flatten(_yaml(folder / CONFIG_FILE) or {}))
+    elif (folder / HYDRA / "config.yaml").is_file():  # it failed before anything was run
+        settings = dict(flatten(_resolved(_yaml(folder / HYDRA / "config.yaml") or {})))
     if (folder / HYDRA / OVERRIDES_FILE).is_file():
         overrides = list(_yaml(folder / HYDRA / OVERRIDES_FILE) or [])
     for text in overrides:
@@ -170,7 +172,8 @@ def _job(folder: Path) -> tuple[Job, list[str], str]:
             job, _, study = _job(before)
             return job, overrides, study
         return Job(str(folder), settings, None, f"was finished in {before}, which is not there"), overrides, study
-    if not path.is_file() or (status is not None and status.state == "failed"):
+    # Results beside another state are of a run in the same folder before.
+    if not path.is_file() or (status is not None and status.state != "finished"):
         error = "no results.json: stopped, or still running"
         if status is not None and status.error:
             error = f"{status.state}: {' '.join(status.error.split())}"
@@ -256,6 +259,17 @@ def _yaml(path: Path) -> Any:
         return yaml.load(path.read_text(encoding="utf-8"), Loader=loader)
     except (OSError, yaml.YAMLError) as error:
         raise ComparisonError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
+
+
+def _resolved(values: Any) -> Any:
+    """Return a configuration without its interpolations; as it is where one of them is the mistake."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        return OmegaConf.to_container(OmegaConf.create(values), resolve=True)
+    except OmegaConfBaseException:
+        return values
 
 
 def _natural(text: str) -> list[str | int]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from inferno_cli.cli.status import Status
 from inferno_cli.config import TrainConfig, resolve
 from inferno_cli.errors import ConfigError, RunError
 
@@ -58,6 +59,9 @@ class FinishedRun:
                     f"{folder} has no {name}: it is not the folder of a run of `inferno train`, or the run did not "
                     f"finish. Fix {key}=FOLDER, or train again"
                 )
+        status = Status.read(folder)
+        if status is not None and status.state != "finished":  # the files may be of a run before
+            raise RunError(f"the last run in {folder} did not finish: {status.state}. Fix {key}=FOLDER, or train again")
         try:
             results = report.Results.load(folder / report.RESULTS_FILE)
             config = resolve(TrainConfig, OmegaConf.load(folder / CONFIG_FILE))  # type: ignore[arg-type]

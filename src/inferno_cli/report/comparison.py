@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from inferno_cli.config import POI, Reference, ReferenceRow
-from inferno_cli.report.points import MODEL, Job, Point, group, place, short_names
+from inferno_cli.report.points import MODEL, Job, Point, beside_the_model, group, place, short_names
 from inferno_cli.report.results import Results
 
 SPREAD = "median [smallest, largest] of the repeats"
@@ -48,6 +48,14 @@ def _root(results: Results, name: str) -> float | None:
     return None if variance is None else math.sqrt(variance)
 
 
+def _significance(results: Results, name: str) -> float | None:
+    return None if results.significance is None else getattr(results.significance, name)
+
+
+def _observed(results: Results, name: str) -> float | None:
+    return _significance(results, name) if results.data == "observed" else None
+
+
 QUANTITIES = (
     Quantity("mu", "mu", lambda x: x.parameters[POI].bestfit),
     Quantity("minos_down", "MINOS -", lambda x: _minos(x, 0)),
@@ -55,8 +63,11 @@ QUANTITIES = (
     Quantity("width", "width", _width),
     Quantity("hesse", "HESSE", lambda x: x.parameters[POI].hesse),
     Quantity("stat_only", "stat. only", lambda x: None if x.stat_only is None else x.stat_only.mu.hesse),
-    Quantity("significance", "signif.", lambda x: None if x.significance is None else x.significance.expected, "z.2f"),
-    Quantity("p_value", "p", lambda x: None if x.significance is None else x.significance.expected_p_value, ".2e"),
+    Quantity("significance", "exp. signif.", lambda x: _significance(x, "expected"), "z.2f"),
+    Quantity("p_value", "exp. p", lambda x: _significance(x, "expected_p_value"), ".2e"),
+    Quantity("observed_significance", "obs. signif.", lambda x: _observed(x, "observed"), "z.2f"),
+    Quantity("observed_p_value", "obs. p", lambda x: _observed(x, "observed_p_value"), ".2e"),
+    Quantity("goodness_of_fit", "fit p", lambda x: None if x.goodness_of_fit is None else x.goodness_of_fit.p_value),
     Quantity("sigma_mu_soft", "sigma(mu) soft", lambda x: _root(x, "validation_soft")),
     Quantity("sigma_mu_hard", "sigma(mu) hard", lambda x: _root(x, "validation_hard")),
     Quantity("sigma_s", "sigma(s)", lambda x: x.sigma_s, "z.2f"),
@@ -64,7 +75,9 @@ QUANTITIES = (
     Quantity("bound_s", "bound", lambda x: x.cramer_rao_bound_s, "z.2f"),
     Quantity("seconds", "wall s", lambda x: sum(x.timing.values()), "z.1f"),
 )
-"""Of the main table; ``width`` is that of the MINOS interval."""
+"""Of the main table; ``width`` is that of the MINOS interval, ``goodness_of_fit`` a p-value."""
+P_VALUES = {"significance": "p_value", "observed_significance": "observed_p_value"}
+"""The p-value that belongs to each significance."""
 
 
 @dataclass(frozen=True)
@@ -147,6 +160,11 @@ class Comparison:
         done = {job.identity for point in self.points for job in point.jobs}
         return tuple(job for job in self.jobs if job.results is None and (not job.settings or job.identity not in done))
 
+    @property
+    def beside_the_model(self) -> dict[str, dict[str, Any]]:
+        """Settings that are no column, not the model's, and differ from model to model: their values by model."""
+        return beside_the_model([job for point in self.points for job in (*point.jobs, *point.missing)])
+
     @cached_property
     def nuisances(self) -> tuple[str, ...]:
         """Parameters of any run but mu and the entries of vectors."""
@@ -168,8 +186,10 @@ class Comparison:
 
     @cached_property
     def main(self) -> tuple[Quantity, ...]:
-        """Columns of the main table."""
-        return tuple(item for item in self.quantities if item in QUANTITIES)
+        """Columns of the main table, those with published numbers first."""
+        published = {name for row in self.rows if row.source for name in row.values}
+        found = [item for item in self.quantities if item in QUANTITIES]
+        return tuple(sorted(found, key=lambda item: item.name not in published))
 
     @cached_property
     def others(self) -> tuple[Quantity, ...]:
@@ -187,6 +207,10 @@ class Comparison:
             rows += [row for row in left if place(row.at) == here]
         return (*rows, *(row for row in left if place(row.at) not in order))
 
+    def _swapped(self, name: str) -> Iterator[str]:
+        names = (POI, *self.nuisances)
+        yield from (f"correlation_{b}_{a}" for a in names for b in names if name == f"correlation_{a}_{b}")
+
     def _measured(self, point: Point) -> Row:
         values = {}
         for item in self.quantities:
@@ -194,20 +218,32 @@ class Comparison:
             if numbers:
                 middle = statistics.median(numbers)
                 values[item.name] = Statistic(middle, min(numbers), max(numbers), len(numbers))
+        for name, p_value in P_VALUES.items():
+            # That of the median: p-values of repeats differ by powers of ten, and a median of two is their mean.
+            if (z := values.get(name)) is not None and p_value in values:
+                values[p_value] = Statistic(_p_value(z.median), _p_value(z.high), _p_value(z.low), z.repeats)
         return Row(point.at, "", len(point.jobs), len(point.missing), values)
 
     def _applies(self, row: ReferenceRow) -> bool:
         """Whether a published row is of what all runs have in common."""
-        common = self.points[0].jobs[0].settings if self.points[0].jobs else {}
-        fixed = {key: value for key, value in row.at.items() if key not in self.keys}
-        return place(fixed) == place({key: common.get(key) for key in fixed})
+        return not self.unlike(row)
+
+    def unlike(self, row: ReferenceRow) -> tuple[str, ...]:
+        """Return the settings of a published row that are no column, and that no run has."""
+        finished = [job.settings for point in self.points for job in point.jobs]
+        common = next((settings for settings in finished if settings.get(MODEL) == row.model), finished[0])
+        fixed = [key for key in row.at if key not in self.keys]
+        return tuple(key for key in fixed if place({key: row.at[key]}) != place({key: common.get(key)}))
 
     def _published(self, row: ReferenceRow) -> Row:
         at = {key: row.model if key == MODEL else row.at.get(key) for key in self.keys}
-        values = {
-            name: Statistic(value[0], value[0] - value[1], value[0] + value[1], 0) for name, value in row.pairs.items()
-        }
-        return Row(at, row.label or "published", 0, 0, values, row.source or self.reference.source)
+        columns = {item.name for item in self.quantities}
+        values = {}
+        for name, (value, spread) in row.pairs.items():
+            # A correlation of two parameters has two names.
+            other = next((x for x in self._swapped(name) if x in columns), name)
+            values[name if name in columns else other] = Statistic(value, value - spread, value + spread, 0)
+        return Row(at, row.label or "published", 0, 0, values, row.source or self.reference.source or self.reference.name)
 
     def representative(self, point: Point) -> Results | None:
         """Return the repeat with the median width (the lower of two), to draw what has no median."""
@@ -215,6 +251,10 @@ class Comparison:
         if not known:
             return point.results[0] if point.results else None
         return point.results[sorted(known)[(len(known) - 1) // 2][1]]
+
+
+def _p_value(z: float) -> float:
+    return math.erfc(z / math.sqrt(2)) / 2
 
 
 def _sigma(name: str) -> Callable[[Results], float | None]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from inferno_cli.config import POI
 from inferno_cli.report.canvas import MUTED, SIGNAL, labelled_figure
 from inferno_cli.report.comparison import Comparison, Row
 from inferno_cli.report.comparison_tables import NAMES, number, value_text
@@ -19,14 +21,14 @@ if TYPE_CHECKING:
 # M. Petroff's ten colours, arXiv:2107.02270.
 COLOURS = ("#3f90da", "#bd1f01", "#717581", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#92dadd", "#ffa90e")
 FIXED = {"bce": COLOURS[0], "inferno": COLOURS[1], "optimal": COLOURS[2]}
-MAX_CURVES = 12
-"""In one figure; beyond that the first are drawn, and it is said."""
+MAX_CURVES, MAX_PANELS = 12, 12
+"""In one panel, and in one figure; beyond that the first are drawn, and it is said."""
 WIDTHS = {
     "width": r"width of the MINOS interval of $\mu$",
     "sigma_s": r"$\sigma(s)$",
     "relative_error_s": r"$\sigma(s) / s$",
 }
-YIELD = "dataset.yields.signal"
+YIELD, BOUND = "dataset.yields.signal", "Cramer-Rao bound"
 
 
 def figures(comparison: Comparison) -> Iterator[tuple[str, Figure]]:
@@ -43,13 +45,16 @@ def figures(comparison: Comparison) -> Iterator[tuple[str, Figure]]:
 
 
 def _name(comparison: Comparison, point: Point) -> str:
-    parts = [NAMES.get(str(point.at.get(MODEL)), str(point.at.get(MODEL) or ""))]
-    parts += [f"{comparison.names[key]} {value_text(point.at[key])}" for key in comparison.keys if key != MODEL]
-    return ", ".join(part for part in parts if part)
+    model = NAMES.get(str(point.at.get(MODEL)), str(point.at.get(MODEL) or ""))
+    return ", ".join(part for part in (model, _place_name(comparison, point)) if part)
 
 
-def _figure(comparison: Comparison, *, width: float = 6.4, height: float = 4.8) -> Figure:
-    return labelled_figure(comparison.label, comparison.title, width=width, height=height)
+def _place_name(comparison: Comparison, point: Point) -> str:
+    return ", ".join(f"{comparison.names[key]} {value_text(point.at[key])}" for key in comparison.keys if key != MODEL)
+
+
+def _figure(comparison: Comparison, *, width: float = 6.4, height: float = 4.8, said: str = "") -> Figure:
+    return labelled_figure(comparison.label, comparison.title + said, width=width, height=height)
 
 
 def _widths(comparison: Comparison, quantity: str) -> Iterator[tuple[str, Figure]]:
@@ -79,7 +84,10 @@ def _widths(comparison: Comparison, quantity: str) -> Iterator[tuple[str, Figure
 def _against(comparison: Comparison, quantity: str, key: str, lines: Sequence[Sequence[Row]]) -> Figure:
     figure = _figure(comparison)
     axes = figure.subplots()
+    bounded = any("bound_s" in row.values for rows in lines for row in rows if not row.source)
     for rows in lines:
+        if rows[0].model == BOUND and bounded:  # drawn below, from the runs
+            continue
         rows = sorted(rows, key=lambda row: float(row.at[key]))
         x = [float(row.at[key]) for row in rows]
         colour = _colour(rows[0].model)
@@ -96,7 +104,9 @@ def _against(comparison: Comparison, quantity: str, key: str, lines: Sequence[Se
     _bound(axes, quantity, {float(row.at[key]): row for rows in lines for row in rows if "bound_s" in row.values})
     axes.set_xlabel(key)
     axes.set_ylabel(WIDTHS[quantity])
-    axes.legend(frameon=True, framealpha=0.9, edgecolor="none")
+    held = {k: v for k, v in lines[0][0].at.items() if k not in (key, MODEL)}
+    axes.set_title(", ".join(f"{comparison.names[k]} {value_text(v)}" for k, v in held.items()), fontsize=9)
+    _legend_below(figure)
     return figure
 
 
@@ -162,9 +172,7 @@ def _by_name(comparison: Comparison, quantity: str) -> Figure:
     axes.set_yticks(range(len(places)), [titles.get(here, "") for here in places])
     axes.invert_yaxis()
     axes.set_xlabel(WIDTHS[quantity])
-    handles, labels = axes.get_legend_handles_labels()
-    unique = dict(zip(labels, handles, strict=True))
-    figure.legend(unique.values(), unique.keys(), loc="outside lower center", ncols=3)
+    _legend_below(figure)
     return figure
 
 
@@ -182,93 +190,142 @@ def _bound(axes: Axes, quantity: str, at: Mapping[float, Row]) -> None:
 
 
 def _scans(comparison: Comparison, points: Sequence[Point]) -> Figure | None:
-    figure = _figure(comparison)
-    axes = figure.subplots()
-    drawn = 0
-    for point in points:
+    scanned = [point for point in points if (x := comparison.representative(point)) and x.nll_scan is not None]
+    if not scanned:
+        return None
+
+    def draw(axes: Axes, point: Point, **style: Any) -> None:
         results = comparison.representative(point)
-        if results is None or results.nll_scan is None or drawn == MAX_CURVES:
-            continue
-        scan, best = results.nll_scan, results.parameters["mu"].bestfit
+        assert results is not None
+        assert results.nll_scan is not None
+        scan, best = results.nll_scan, results.parameters[POI].bestfit
         values, rise = np.asarray(scan.values), np.clip(scan.delta_twice_nll, 0, None)
         dense = np.linspace(values.min(), values.max(), 201)
         root = np.interp(dense, values, np.sign(values - best) * np.sqrt(rise))
-        axes.plot(dense, root**2, color=COLOURS[drawn % 10], ls=_style(drawn), label=_name(comparison, point))
-        drawn += 1
-    if not drawn:
-        return None
-    axes.axhline(1, color=MUTED, linewidth=0.9, linestyle=":")
-    axes.set_ylim(0, 6)
-    axes.set_xlabel(r"$\mu$")
-    axes.set_ylabel(r"$2\,\Delta$ NLL (the repeat of median width)")
-    _legend(axes, drawn, len(points))
+        axes.plot(dense, root**2, **style)
+
+    figure = _overlaid(comparison, scanned, draw, r"$\mu$", r"$2\,\Delta$ NLL")
+    for axes in (item for item in figure.axes if item.axison):
+        axes.axhline(1, color=MUTED, linewidth=0.9, linestyle=":")
+        axes.set_ylim(0, 6)
     return figure
 
 
 def _training(comparison: Comparison, points: Sequence[Point]) -> Figure | None:
-    figure = _figure(comparison)
-    axes = figure.subplots()
-    drawn = 0
-    for point in points:
-        curves = [
-            np.array(result.training.sigma_mu_hard, dtype=float)
-            for result in point.results
-            if result.trained_in is None and result.training is not None and len(result.training.sigma_mu_hard) > 1
-        ]
-        if not curves or drawn == MAX_CURVES:
-            continue
-        # Repeats that stopped early are shorter: NaN, as a singular information matrix.
-        table = np.full((len(curves), max(map(len, curves))), np.nan)
-        for i, curve in enumerate(curves):
-            table[i, : len(curve)] = curve
-        known = np.isfinite(table).any(axis=0)
-        epochs, table = np.flatnonzero(known) + 1, table[:, known]
-        if not len(epochs):
-            continue
-        colour = COLOURS[drawn % 10]
-        axes.plot(epochs, np.nanmedian(table, axis=0), color=colour, ls=_style(drawn), label=_name(comparison, point))
-        axes.fill_between(
-            epochs, np.nanmin(table, axis=0), np.nanmax(table, axis=0), color=colour, alpha=0.2, linewidth=0
-        )
-        drawn += 1
-    if not drawn:
+    trained = [point for point in points if _curves(point) is not None]
+    if not trained:
         return None
-    axes.set_xlabel("epoch")
-    axes.set_ylabel(r"$\sigma(\mu)$ on validation, hard bins")
-    _legend(axes, drawn, len(points))
+
+    def draw(axes: Axes, point: Point, **style: Any) -> None:
+        curves = _curves(point)
+        assert curves is not None
+        epochs, table = curves
+        axes.plot(epochs, np.nanmedian(table, axis=0), **style)
+        low, high = np.nanmin(table, axis=0), np.nanmax(table, axis=0)
+        axes.fill_between(epochs, low, high, color=style["color"], alpha=0.2, linewidth=0)
+
+    return _overlaid(comparison, trained, draw, "epoch", r"$\sigma(\mu)$, hard bins")
+
+
+def _curves(point: Point) -> tuple[NDArray[np.intp], NDArray[np.float64]] | None:
+    """Return the epochs, and the hard sigma(mu) of every repeat in them, shape (n_repeats, n_epochs)."""
+    curves = [
+        np.array(result.training.sigma_mu_hard, dtype=float)
+        for result in point.results
+        if result.trained_in is None and result.training is not None and len(result.training.sigma_mu_hard) > 1
+    ]
+    if not curves:
+        return None
+    # Repeats that stopped early are shorter: NaN, as a singular information matrix.
+    table = np.full((len(curves), max(map(len, curves))), np.nan)
+    for i, curve in enumerate(curves):
+        table[i, : len(curve)] = curve
+    known = np.isfinite(table).any(axis=0)
+    return (np.flatnonzero(known) + 1, table[:, known]) if known.any() else None
+
+
+def _overlaid(comparison: Comparison, points: Sequence[Point], draw: Callable[..., None], x: str, y: str) -> Figure:
+    """Draw a curve for each point: the models over each other at every place of the sweep; one model in one panel."""
+    models = list(dict.fromkeys(str(point.at.get(MODEL)) for point in points))
+    places: dict[str, list[Point]] = {}
+    for point in points:
+        places.setdefault(point.place if len(models) > 1 else "", []).append(point)
+    shown = dict(list(places.items())[:MAX_PANELS])
+    drawn = sum(len(found[:MAX_CURVES]) for found in shown.values())
+    columns = min(3, len(shown))
+    rows = -(-len(shown) // columns)
+    size = (
+        {"width": 6.4, "height": 4.6 + 0.1 * drawn}
+        if len(shown) == 1
+        else {"width": 3.2 * columns, "height": 2.6 * rows + 1}
+    )
+    figure = _figure(comparison, said=_first(drawn, len(points)), **size)
+    grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
+    for axes, found in zip(grid, shown.values(), strict=False):
+        for i, point in enumerate(found[:MAX_CURVES]):
+            if len(models) > 1:
+                model = str(point.at.get(MODEL))
+                draw(axes, point, color=_colour(model), label=NAMES.get(model, model))
+                axes.set_title(_place_name(comparison, point), fontsize=8)
+            else:
+                style = "-" if i < len(COLOURS) else "--"
+                draw(axes, point, color=COLOURS[i % len(COLOURS)], ls=style, label=_name(comparison, point))
+        axes.set_xlabel(x)
+    for axes in grid[len(shown) :]:
+        axes.set_axis_off()
+    for axes in grid[::columns]:
+        axes.set_ylabel(y)
+    _legend_below(figure)
     return figure
 
 
 def _templates(comparison: Comparison, points: Sequence[Point]) -> Figure | None:
     found = [(point, bins) for point in points if (x := comparison.representative(point)) and (bins := x.bins)]
-    found = found[:MAX_CURVES]
     if not found:
         return None
-    columns = min(3, len(found))
-    rows = -(-len(found) // columns)
-    figure = _figure(comparison, width=3.2 * columns + 1.2, height=2.5 * rows + 0.6)
-    grid = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
-    for axes, (point, bins) in zip(grid, found, strict=False):
+    models = list(dict.fromkeys(str(point.at.get(MODEL)) for point, _ in found))
+    places = list(dict.fromkeys(point.place for point, _ in found))
+    columns = len(models) if len(models) > 1 else min(3, len(places))
+    # Several models: a row for each place of the sweep.
+    order = sorted(found, key=lambda item: places.index(item[0].place)) if len(models) > 1 else found
+    shown = [item for item in order if places.index(item[0].place) < MAX_PANELS]
+    rows = min(MAX_PANELS, len(places)) if len(models) > 1 else -(-len(shown) // columns)
+    size = {"width": 3.2 * columns + 1.2, "height": 2.3 * rows + 1}
+    figure = _figure(comparison, said=_first(len(shown), len(found)), **size)
+    grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
+    for axes in grid.ravel():
+        axes.set_axis_off()
+    for i, (point, bins) in enumerate(shown):
+        spot = (
+            (places.index(point.place), models.index(str(point.at.get(MODEL))))
+            if len(models) > 1
+            else divmod(i, columns)
+        )
+        axes = grid[spot]
+        axes.set_axis_on()
         edges = np.arange(len(bins) + 1)
         axes.stairs([x.background for x in bins], edges, fill=True, color="#d3d3d3", label="background")
         axes.stairs([x.signal for x in bins], edges, color=SIGNAL, label="signal")
         axes.set_yscale("log")
         axes.set_title(_name(comparison, point), fontsize=8)
         axes.set_xlabel("bin")
-    for axes in grid[len(found) :]:
-        axes.set_axis_off()
-    grid[0].legend()
-    grid[0].set_ylabel("expected events")
+        if not spot[1]:
+            axes.set_ylabel("expected events")
+    _legend_below(figure)
     return figure
 
 
-def _legend(axes: Axes, drawn: int, total: int) -> None:
-    title = f"the first {drawn} of {total} points" if drawn < total else None
-    axes.legend(title=title, fontsize=7, frameon=True, framealpha=0.9, edgecolor="none")
+def _first(drawn: int, total: int) -> str:
+    return f"; the first {drawn} points" if drawn < total else ""
 
 
-def _style(number: int) -> str:
-    return "-" if number < len(COLOURS) else "--"
+def _legend_below(figure: Figure) -> None:
+    """Draw one legend for all panels, below them."""
+    entries = [axes.get_legend_handles_labels() for axes in figure.axes]
+    unique = {label: handle for handles, labels in entries for handle, label in zip(handles, labels, strict=True)}
+    # A letter is about 0.08 inches wide, and the line before it 0.5.
+    columns = int(figure.get_figwidth() / (0.08 * max(map(len, unique)) + 0.5))
+    figure.legend(unique.values(), unique.keys(), loc="outside lower center", ncols=min(max(columns, 1), 4))
 
 
 def _colour(model: str) -> str:

@@ -24,11 +24,14 @@ ON_TERMINAL = (
     "hesse",
     "stat_only",
     "significance",
+    "observed_significance",
+    "goodness_of_fit",
     "sigma_s",
     "relative_error_s",
     "bound_s",
 )
-"""A terminal is narrow; the files have every column."""
+"""A terminal is narrow: one of fewer than ``WIDE`` letters has these columns, and the files have every column."""
+WIDE, WIDTH_OF_A_LOG = 190, 220
 
 
 def value_text(value: Any) -> str:
@@ -55,10 +58,8 @@ def number(statistic: Statistic | None, form: str, *, spread: bool) -> str:
     """Return a number, with the range of its repeats in brackets where there are several."""
     if statistic is None:
         return ""
-    text = f"{statistic.median:{form}}"
-    if not spread or statistic.low == statistic.high:
-        return text
-    return f"{text} [{statistic.low:{form}}, {statistic.high:{form}}]"
+    text, low, high = (f"{value:{form}}" for value in (statistic.median, statistic.low, statistic.high))
+    return f"{text} [{low}, {high}]" if spread and low != high else text
 
 
 def headings(comparison: Comparison, columns: Sequence[Quantity]) -> list[str]:
@@ -78,9 +79,13 @@ def cells(comparison: Comparison, columns: Sequence[Quantity]) -> list[tuple[Row
 
 def show_comparison(comparison: Comparison) -> None:
     """Print the main table to stdout."""
-    console = terminal()
+    console = terminal(WIDTH_OF_A_LOG)
     show_title(console, comparison.title, comparison.label)
-    columns = [item for item in comparison.main if item.name in ON_TERMINAL]
+    # Of Asimov data mu is 1.
+    fitted = any(result.data == "observed" for point in comparison.points for result in point.results)
+    columns = [item for item in comparison.main if item.name != "mu" or fitted]
+    if console.width < WIDE:
+        columns = [item for item in columns if item.name in ("mu", *ON_TERMINAL)]
     # One column has room for the spread over the repeats.
     spread = "sigma_s" if any(item.name == "sigma_s" for item in columns) else "width"
     table = new_table(headings(comparison, columns), len(comparison.keys))
@@ -100,11 +105,28 @@ def show_comparison(comparison: Comparison) -> None:
 def remarks(comparison: Comparison) -> list[str]:
     """Return what has to be said below a table: what is missing, notes, and sources of published numbers."""
     lines = [f"missing: {job.where}: {job.error}" for job in comparison.missing]
-    lines += [f"note: {text}" for text in comparison.notes]
+    lines += [f"note: {text}" for text in _notes(comparison)]
     lines += [f"published: {source}" for source in dict.fromkeys(row.source for row in comparison.rows if row.source)]
+    published = comparison.reference.rows
+    if published and not any(row.source for row in comparison.rows):
+        keys = ", ".join(dict.fromkeys(key for row in published for key in comparison.unlike(row)))
+        lines.append(f"published: none of {comparison.reference.name}, whose {keys} is not that of these runs")
+    columns = {item.name for item in comparison.quantities}
+    if unknown := dict.fromkeys(name for row in comparison.rows if row.source for name in row.values.keys() - columns):
+        lines.append(f"published, without a column here: {', '.join(unknown)}")
     if comparison.reference.note and any(row.source for row in comparison.rows):
         lines.append(f"of the published numbers: {comparison.reference.note}")
     return lines
+
+
+def _notes(comparison: Comparison) -> list[str]:
+    """Return what has to be said of the runs."""
+    texts = [
+        f"{key} ({', '.join(f'{NAMES.get(model, model)} {value_text(value)}' for model, value in values.items())})"
+        for key, values in comparison.beside_the_model.items()
+    ]
+    said = [f"the models differ in more than the model: {'; '.join(texts)}"] if texts else []
+    return [*comparison.notes, *said]
 
 
 def as_csv(comparison: Comparison) -> str:
@@ -119,10 +141,8 @@ def as_csv(comparison: Comparison) -> str:
         for item in comparison.quantities:
             entry = row.values.get(item.name)
             numbers += ["", "", ""] if entry is None else [entry.median, entry.low, entry.high]
-        own = [row.label, *["published: " + row.source]] if row.source else ["", "runs"]
-        writer.writerow(
-            [*place, row.repeats, row.missing, own[1], comparison.label if not row.source else "", *numbers]
-        )
+        source, label = (f"published: {row.source}", row.label) if row.source else ("runs", comparison.label)
+        writer.writerow([*place, row.repeats, row.missing, source, label, *numbers])
     return text.getvalue()
 
 
@@ -164,6 +184,6 @@ def as_json(comparison: Comparison) -> str:
         "points": points,
         "runs": runs,
         "missing": [{"folder": job.where, "error": job.error} for job in comparison.missing],
-        "notes": list(comparison.notes),
+        "notes": _notes(comparison),
     }
     return json.dumps(record, indent=1, default=str) + "\n"

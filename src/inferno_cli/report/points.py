@@ -117,20 +117,51 @@ def swept(jobs: Sequence[Job]) -> tuple[str, ...]:
     """Return the keys that differ between runs, the model first, without those that follow from others.
 
     ``model=bce,inferno`` changes the hidden layers as well, and ``+experiment=...`` many keys: a key whose value is a
-    function of the model and the experiment is left out.
+    function of the model and the experiment is left out. ``beside_the_model`` says which of these are not the model's.
     """
-    keys = dict.fromkeys(key for job in jobs for key in job.settings if key != SEED and _matters(key))
-    values = {key: [_text(job.settings.get(key)) for job in jobs] for key in keys}
-    leading = [MODEL] if MODEL in values else []
-    leading += [EXPERIMENT] if len(set(values.get(EXPERIMENT, []))) > 1 else []
-    combined = ["/".join(row) for row in zip(*(values[key] for key in leading), strict=True)] or [""] * len(jobs)
+    values = _values(jobs)
+    leading = _leading(values)
     others = []
-    for key in keys:
-        follows = len(set(zip(combined, values[key], strict=True))) == len(set(combined))
+    for key in values:
         copied = key == "nuisance.train" and values[key] == values.get("nuisance.fit")
-        if key not in leading and not follows and not copied and len(set(values[key])) > 1:
+        if key not in leading and not copied and not _follows(values, leading, key):
             others.append(key)
     return (*leading, *others)
+
+
+def beside_the_model(jobs: Sequence[Job]) -> dict[str, dict[str, Any]]:
+    """Return the settings outside of ``model`` that differ from model to model and are no column, by model.
+
+    Runs that somebody puts together may differ in their likelihood as well: that has to be said.
+    """
+    values = _values(jobs)
+    leading = _leading(values)
+    found = {}
+    for key in values:
+        copied = key == "nuisance.train" and values[key] == values.get("nuisance.fit")
+        of_model = key in leading or key.startswith("model.")
+        if of_model or copied or not _follows(values, leading, key) or _follows(values, leading[1:], key):
+            continue
+        found[key] = {str(job.settings.get(MODEL)): job.settings.get(key) for job in jobs}
+    return found
+
+
+def _values(jobs: Sequence[Job]) -> dict[str, list[str]]:
+    """Every setting that matters, by key, as texts in the order of the runs."""
+    keys = dict.fromkeys(key for job in jobs for key in job.settings if key != SEED and _matters(key))
+    return {key: [_text(job.settings.get(key)) for job in jobs] for key in keys}
+
+
+def _leading(values: Mapping[str, Sequence[str]]) -> list[str]:
+    """The model, and the experiment where there are several."""
+    return [key for key in (MODEL, EXPERIMENT) if key in values and (key == MODEL or len(set(values[key])) > 1)]
+
+
+def _follows(values: Mapping[str, Sequence[str]], leading: Sequence[str], key: str) -> bool:
+    """Whether the value of a key is a function of the leading ones; of none: whether it is the same everywhere."""
+    rows = zip(*(values[name] for name in leading), strict=True) if leading else ((),) * len(values[key])
+    combined = list(rows)
+    return len(set(zip(combined, values[key], strict=True))) == len(set(combined))
 
 
 def short_names(keys: Sequence[str]) -> dict[str, str]:
@@ -145,7 +176,8 @@ def short_names(keys: Sequence[str]) -> dict[str, str]:
         ):
             length += 1
         names[key] = ".".join(parts[-length:])
-    return names | ({MODEL: "model"} if MODEL in keys else {})
+    plain = {MODEL: "model", "nuisance.fit": "nuisance"}
+    return names | {key: name for key, name in plain.items() if key in keys}
 
 
 def _last_of_each(jobs: Iterable[Job]) -> list[Job]:

@@ -12,9 +12,9 @@ from rich.text import Text
 WIDTH_OF_A_LOG = 140
 
 
-def terminal() -> Console:
+def terminal(width_of_a_log: int = WIDTH_OF_A_LOG) -> Console:
     """Return stdout. A log has no width of its own; on a terminal that is too narrow, cells are folded."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH_OF_A_LOG)
+    return Console(highlight=False, width=None if sys.stdout.isatty() else width_of_a_log)
 
 
 def show_title(console: Console, title: str, label: str) -> None:

@@ -47,7 +47,7 @@ def run(config: CompareConfig, composed: Any) -> None:  # noqa: ARG001
     report.show_comparison(comparison)
     # Of runs of several sweeps none is the parent, unless a study was started again.
     description = report.comparison_headline(comparison)
-    if config.track and (len(found.sweeps) == 1 or found.study):
+    if config.track and config.tracking.backend != "none" and (len(found.sweeps) == 1 or found.study):
         for sweep in found.sweeps:
             if (uri := log_to_parent(sweep, files, "compare", description)) is not None:
                 log.info("tracking: logged to the parent run of %s in %s", sweep, uri)
