@@ -163,6 +163,11 @@ def test_comparison_of_an_experiment_is_that_of_its_folders(four: Sweep, tmp_pat
     assert first["folder"].startswith("mlflow:inferno/")
     both = succeed("compare", f"runs=[mlflow:inferno,{four.folder}/sweeps]", *store, f"output={tmp_path}/both")
     assert compared(both) == compared(folders)  # the same runs
+    (parent,) = four.parents
+    sweep = succeed("compare", f"runs=mlflow:inferno/{parent.info.run_id}", *store, f"output={tmp_path}/sweep")
+    assert compared(sweep) == compared(folders)
+    one = succeed("compare", f"runs='mlflow:inferno/{four.jobs[2].info.run_name}'", *store, f"output={tmp_path}/one")
+    assert [point["at"] for point in compared(one)] == [{"model.kind": "inferno"}]
 
 
 def test_comparison_of_an_experiment_lists_what_failed(broken: Sweep, tmp_path: Path) -> None:
@@ -172,12 +177,21 @@ def test_comparison_of_an_experiment_lists_what_failed(broken: Sweep, tmp_path: 
     (missing,) = [line for line in outcome.out.splitlines() if line.startswith("missing: ")]
     assert missing.startswith("missing: mlflow:broken/")
     assert "FAILED: FitFailedError: MINUIT" in missing
+    folders = succeed("compare", f"runs={broken.folder}/sweeps/*/*/[12]", f"output={tmp_path}/folders", "track=false")
+    assert compared(outcome) == compared(folders)  # the columns too
+
+
+def test_without_tracking_a_comparison_is_logged_nowhere(four: Sweep, tmp_path: Path) -> None:
+    outcome = succeed("compare", f"runs={four.folder}/sweeps", f"output={tmp_path}", "tracking=none")
+
+    assert "tracking:" not in outcome.out
 
 
 @pytest.mark.parametrize(
     ("place", "store", "error", "says"),
     [
         ("infreno", "", "TrackingError", "has no experiment 'infreno'; closest: 'inferno'"),
+        ("inferno/nobody", "", "TrackingError", "has no run 'nobody'"),
         ("Default", "", "ComparisonError", "experiment 'Default' of MLflow has no finished run (no run of"),
         ("inferno", "sqlite:////nowhere/mlflow.db", "TrackingError", "there is no MLflow store /nowhere/mlflow.db"),
         ("inferno", "http://127.0.0.1:9", "TrackingError", "MLflow server http://127.0.0.1:9 does not answer"),

@@ -329,3 +329,17 @@ def test_plots_carry_the_label_and_are_listed(tmp_path: Path, monkeypatch: pytes
     expected = {f"{stem}.png" for stem in stems}
     assert set(texts) == {path.name for path in folder.iterdir()} == expected
     assert {name for name, text in texts.items() if LABEL in text} == expected
+
+
+def test_a_training_that_diverges_leaves_a_record_that_can_be_read(tmp_path: Path) -> None:
+    """An early epoch is kept; the loss of the last ones is no number."""
+    steps = ("model.learning_rate=0.1", "model.weight_decay=200", "trainer.max_epochs=15", "report.plots=true")
+    quick = [text for text in QUICK if not text.startswith(("trainer.max", "model.learning", "report"))]
+    outcome = succeed(
+        "train", "+experiment=synthetic", "model=bce", *quick, *steps, *FEW_EVENTS, f"output_dir={tmp_path}"
+    )
+
+    assert outcome.results.training is not None
+    assert outcome.results.training.loss[-1] is None
+    assert (outcome.path.parent / "plots" / "training.png").is_file()
+    succeed("compare", f"runs={outcome.path.parent}")

@@ -21,7 +21,8 @@ import pytest
 
 from inferno_cli.config import Tracking, UiConfig
 from inferno_cli.errors import TrackingError
-from inferno_cli.tracking import Run, SweepCallback, check, run, shown
+from inferno_cli.tracking import Run, SweepCallback, check, log_to_run, run, shown, stored_runs
+from inferno_cli.tracking.afterwards import remember
 
 
 @pytest.fixture(scope="module")
@@ -353,6 +354,27 @@ def test_without_a_backend_nothing_is_touched(tmp_path: Path, monkeypatch: pytes
     SweepCallback().on_multirun_end(hydra_config(tmp_path))
     assert (type(logged), logged.run_id) == (Run, None)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_store_that_is_gone_is_not_made_anew(tmp_path: Path) -> None:
+    """A folder that was copied from elsewhere names it."""
+    remember(tmp_path, f"sqlite:///{tmp_path}/gone/mlflow.db", "a1b2")
+
+    with pytest.raises(TrackingError, match="there is no MLflow store .*gone/mlflow.db. .*mlflow_run.json names it"):
+        log_to_run(tmp_path, [], "explain")
+
+    assert not (tmp_path / "gone").exists()
+
+
+def test_a_pruned_trial_has_no_results(tracking: Tracking) -> None:
+    experiment = tracking.model_copy(update={"experiment": "pruned"})
+    params = {"model": {"kind": "bce"}}
+    with log(experiment, name="trial", params=params) as logged:
+        logged.tags({"pruned": "after epoch 3"})
+
+    (found,) = stored_runs(experiment, "pruned")[1]
+
+    assert (found.status, found.finished, found.why) == ("FINISHED", False, "pruned: after epoch 3")
 
 
 def test_a_single_run_has_no_parent_to_end(tmp_path: Path) -> None:

@@ -453,6 +453,7 @@ def test_one_epoch(model: str, accelerator: str, events: Events, tmp_path: Path)
 
     (epoch,) = trained.epochs
     assert trained.best is epoch
+    assert trained.validation is epoch.evaluation
     assert math.isfinite(epoch.loss)
     assert 0 < epoch.evaluation.hard < math.inf
     assert 0 < epoch.evaluation.soft < math.inf
@@ -462,6 +463,26 @@ def test_one_epoch(model: str, accelerator: str, events: Events, tmp_path: Path)
     assert all(-1 <= rho <= 1 for rho in epoch.evaluation.correlations.values())
     assert set(epoch.metrics()) >= {"loss", "validation/sigma_mu_soft", "validation/sigma_mu_hard", "validation/bins"}
     assert trained.checkpoint.is_file()
+
+
+@pytest.mark.parametrize("model", [*MODELS, "optimal"])
+def test_the_validation_that_is_recorded_is_of_the_likelihood_that_is_fitted(
+    model: str, events: Events, tmp_path: Path
+) -> None:
+    """What the training leaves out selects no epoch, and still widens the error that is reported."""
+    config = configured(f"model={model}", "model.hidden=[16]", "trainer.max_epochs=1", "nuisance.train=[]")
+    trained = train(config, events, tmp_path)
+
+    assert set(trained.best.evaluation.deviations) == {"mu"}
+    assert set(trained.validation.deviations) == {"mu", "r", "lambda"}
+    assert trained.validation.hard > trained.best.evaluation.hard
+    assert trained.validation.soft > trained.best.evaluation.soft
+    assert trained.module.measurement.parameters == ("mu",)
+    trained.module.measurement = Measurement.from_config(config, config.nuisance.fit)
+    trained.module.strata = tuple(
+        Stratum.of(x, y.effective_events) for x, y in zip(events.validation, events.template, strict=True)
+    )
+    assert evaluate(trained.module, events.validation, config.binning) == trained.validation
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -243,7 +243,9 @@ class Comparison:
             # A correlation of two parameters has two names.
             other = next((x for x in self._swapped(name) if x in columns), name)
             values[name if name in columns else other] = Statistic(value, value - spread, value + spread, 0)
-        return Row(at, row.label or "published", 0, 0, values, row.source or self.reference.source or self.reference.name)
+        return Row(
+            at, row.label or "published", 0, 0, values, row.source or self.reference.source or self.reference.name
+        )
 
     def representative(self, point: Point) -> Results | None:
         """Return the repeat with the median width (the lower of two), to draw what has no median."""
