@@ -11,11 +11,10 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-import inferno_cli
+from inferno_cli.code import code_digest
 from inferno_cli.errors import OutputError
 
 FILE = "status.json"
@@ -67,16 +66,6 @@ def point(params: Mapping[str, Any]) -> str:
     settings = dict(flatten(params))
     text = f"{identity(settings)} {settings.get('dataset.path')} {code_digest()}"
     return hashlib.sha256(text.encode()).hexdigest()[:20]
-
-
-@cache
-def code_digest() -> str:
-    """Return the digest of every module of the package."""
-    digest = hashlib.sha256()
-    top = Path(inferno_cli.__file__).parent
-    for path in sorted(top.rglob("*.py")):
-        digest.update(str(path.relative_to(top)).encode() + path.read_bytes())
-    return digest.hexdigest()
 
 
 def finished(folder: Path, wanted: str) -> Path | None:
