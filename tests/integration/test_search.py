@@ -112,7 +112,9 @@ def test_a_search_that_was_stopped_asks_for_the_same_points(tmp_path: Path, pipe
     outcome = start(tmp_path / "b", 5)  # nothing is left to do: the summary once more
     assert (pipeline.configs, outcome.code) == ([], 0)
     assert "best: trial " in outcome.out
-    assert len(start(tmp_path / "b", 6).out.split("best: trial ")) == 2
+    outcome = start(tmp_path / "b", 6)
+    assert len(outcome.out.split("best: trial ")) == 2
+    assert "sweep: 5 of 6 points done\n" in outcome.out, "nothing was worked on since this start: no time is known"
     assert len(pipeline.configs) == 1
 
 

@@ -86,16 +86,25 @@ def reused(folder: Path, of: Path, point: str) -> Status:
 
 
 def progress(sweep: Path) -> str:
-    """Return how far a multirun is, and for how long it will go on as before."""
-    from inferno_cli.cli.collect import MULTIRUN, trials
+    """Return how far a multirun is, and for how long it will go on as before.
 
-    total = trials(sweep)
-    states = [status.state for path in sweep.glob(f"*/{FILE}") if (status := Status.read(path.parent))]
-    done = sum(state != "running" for state in states)
-    failed = states.count("failed")
+    A search that is started again goes on behind its last trial; any other sweep comes by all its points once more.
+    """
+    from inferno_cli.cli.collect import MULTIRUN, planned, trials
+
+    points = planned(sweep)
+    total = len(points) or trials(sweep)
+    begun = (sweep / MULTIRUN).stat().st_mtime if total else 0.0  # every start writes it anew
+    ended = [
+        (status.state, path.stat().st_mtime >= begun)
+        for path in sweep.glob(f"*/{FILE}")
+        if (status := Status.read(path.parent)) and status.state not in ("running", "stopped")
+    ]
+    states = [state for state, is_new in ended if is_new or not points]
+    done, failed = len(states), states.count("failed")
     said = f"sweep: {done} of {total or '?'} points done" + (f", {failed} of them failed" if failed else "")
-    worked = done - states.count("reused")
+    worked = sum(is_new and state != "reused" for state, is_new in ended)
     if worked and done < total:
-        seconds = (time.time() - (sweep / MULTIRUN).stat().st_mtime) / worked * (total - done)
+        seconds = (time.time() - begun) / worked * (total - done)
         said += f", about {seconds / 60:.0f} min left" if seconds >= 90 else f", about {seconds:.0f} s left"
     return said
