@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
@@ -14,16 +14,13 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-if TYPE_CHECKING:
-    from optuna import Study
-    from optuna.trial import Trial
-
 
 class OptunaSweeper(Sweeper):
     """Minimises what the task returns; a task that returns None was pruned.
 
     The trials are in a sqlite file in the folder of the sweep, so that the same command goes on. Every trial has a
-    seed of its own: a search that was stopped and goes on asks for the points of one that was not.
+    seed of its own: a search that was stopped and goes on asks for the points of one that was not, as long as it asks
+    for one at a time.
     """
 
     def __init__(self, n_trials: int, parallel: int, pruning: bool, seed: int, params: DictConfig) -> None:
@@ -57,36 +54,23 @@ class OptunaSweeper(Sweeper):
             OmegaConf.save(self.config, folder / "multirun.yaml")
             returns: list[JobReturn] = []
             while (left := self.n_trials - search.asked(study)) > 0:
-                trials = [self._ask(study, space) for _ in range(min(left, self.parallel))]
+                trials = [search.ask(study, space, self.seed, folder) for _ in range(min(left, self.parallel))]
                 # The folder may be named after what is searched: every trial goes into that of the search.
                 place = f"hydra.sweep.dir={search.quoted(str(folder))}"
                 jobs = [[*fixed, *overrides(trial.params), place] for trial in trials]
                 ended = self.launcher.launch(jobs, initial_job_idx=trials[0].number)
                 for trial, job in zip(trials, ended, strict=True):
-                    _tell(study, trial, job)
+                    search.tell(study, trial, *_outcome(job))
                 returns += ended
             search.conclude(folder, search.trials(study), optuna.__version__)
         for job in returns:
             _ = job.return_value  # raises the error of a trial that failed
         return returns
 
-    def _ask(self, study: Study, space: dict[str, Any]) -> Trial:
-        from optuna.samplers import TPESampler
 
-        from inferno_cli.cli import search
-
-        study.sampler = TPESampler(n_startup_trials=search.STARTUP, seed=search.trial_seed(self.seed, study))
-        return study.ask(space)
-
-
-def _tell(study: Study, trial: Trial, job: JobReturn) -> None:
-    from optuna.trial import TrialState
-
+def _outcome(job: JobReturn) -> tuple[float | None, str]:
+    """Return what a job found, or why it failed."""
     if job.status == JobStatus.FAILED:
         error = job._return_value
-        trial.set_user_attr("error", f"{type(error).__name__}: {error}")
-        study.tell(trial, state=TrialState.FAIL)
-    elif job.return_value is None:
-        study.tell(trial, state=TrialState.PRUNED)
-    else:
-        study.tell(trial, float(job.return_value))
+        return None, f"{type(error).__name__}: {error}"
+    return (None if job.return_value is None else float(job.return_value)), ""

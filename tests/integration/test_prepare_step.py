@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,12 @@ from conftest import ntuples
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 
+from inferno_cli import code
 from inferno_cli.config import PrepareConfig, config_folder, resolve
 from inferno_cli.events import load
 from inferno_cli.prepare import FEATURES
 from inferno_cli.prepare.nanoaod import needed, objects
+from inferno_cli.prepare.run import part_path
 from integration.conftest import inferno, succeed
 
 REAL = Path(__file__).parents[1] / "data" / "nanoAOD_2015_CMS_Open_Data_ttbar.root"
@@ -134,6 +138,60 @@ def test_finished_files_are_not_read_again(halves: Path, tmp_path: Path) -> None
     assert "1/2" not in out
     run(tmp_path, "prepare.selection.met_min=50.0", files=f"[{first},{second}]")
     assert rows(tmp_path / "top.root")["top"]["MET_met"].min() > 50, "other settings, other parts"
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A copy of the package, of which the digests are taken."""
+    top = shutil.copytree(code.TOP, tmp_path / "code", ignore=shutil.ignore_patterns("__pycache__", "conf"))
+    monkeypatch.setattr(code, "TOP", top)
+    code.code_digest.cache_clear()
+    yield top
+    code.code_digest.cache_clear()
+
+
+def edit(path: Path) -> None:
+    path.write_text(path.read_text() + "# other\n")
+    code.code_digest.cache_clear()  # another process would begin without
+
+
+def test_rows_of_other_code_are_made_again(package: Path, tmp_path: Path) -> None:
+    def part() -> Path:
+        return part_path(tmp_path, REAL, settings(PRESET).prepare, norm=1.0)
+
+    before, everything = part(), code.code_digest()
+    edit(package / "report" / "plots.py")
+    assert part() == before, "a plot makes no rows"
+    assert code.code_digest() != everything
+    edit(package / "prepare" / "features.py")
+    assert part() != before
+
+
+def test_no_such_package_has_no_digest() -> None:
+    with pytest.raises(FileNotFoundError, match="preparation is no package"):
+        code.code_digest("preparation")
+
+
+@pytest.mark.parametrize("writer", ["numpy.savez_compressed", "uproot.recreate"])
+def test_two_processes_write_to_names_of_their_own_and_leave_nothing(
+    writer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two that prepare the same sample at once; then the disk is full."""
+    folder, seen = tmp_path / "ntuples", []
+
+    def full(path: Path, *args: Any, **kwargs: Any) -> None:
+        seen.append(Path(path))
+        seen[-1].write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(writer, full)
+    for _ in range(2):
+        assert "No space left" in refused(folder, PRESET, f"files=[{REAL}]")
+    assert len(set(seen)) == 2
+    kept = {path for path in folder.rglob("*") if "outputs" not in path.parts and path.is_file()}
+    assert kept == set((folder / "top.parts").glob("*.npz"))
+    assert len(kept) == (writer == "uproot.recreate"), "the part is whole, and is kept"
+    assert not list(folder.rglob("*.tmp*"))
 
 
 def test_identification_and_matching_by_hand() -> None:

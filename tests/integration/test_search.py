@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import math
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +18,7 @@ from handmade import record
 
 from inferno_cli.cli import search
 from inferno_cli.cli.finished import FinishedRun
-from inferno_cli.cli.status import Status
+from inferno_cli.cli.status import Status, reused
 from inferno_cli.cli.steps import train
 from inferno_cli.config import TrainConfig
 from inferno_cli.errors import ConfigError, FitFailedError
@@ -108,8 +112,107 @@ def test_a_search_that_was_stopped_asks_for_the_same_points(tmp_path: Path, pipe
     outcome = start(tmp_path / "b", 5)  # nothing is left to do: the summary once more
     assert (pipeline.configs, outcome.code) == ([], 0)
     assert "best: trial " in outcome.out
-    assert len(start(tmp_path / "b", 6).out.split("best: trial ")) == 2
+    outcome = start(tmp_path / "b", 6)
+    assert len(outcome.out.split("best: trial ")) == 2
+    assert "sweep: 5 of 6 points done\n" in outcome.out, "nothing was worked on since this start: no time is known"
     assert len(pipeline.configs) == 1
+
+
+KILLED = """
+import os, signal
+from inferno_cli.cli.main import main
+from inferno_cli.cli.steps import train
+
+whole, started = train.pipeline, []
+
+def pipeline(*args):
+    started.append(args)
+    if len(started) == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return whole(*args)
+
+train.pipeline = pipeline
+main()
+"""
+
+
+def test_a_trial_that_ended_before_its_batch_was_killed_is_kept(tmp_path: Path, pipeline: Pipeline) -> None:
+    """A real search of two at a time in a process of its own, killed in the second; here it goes on."""
+    point = ("+experiment=benchmark0", "model=bce", *QUICK, *FEW_EVENTS, *FIT_ONLY_MU, "export=false")
+    search_of_two = ("+sweep=optuna", "hydra.sweeper.n_trials=3", "hydra.sweeper.parallel=2", f"output_dir={tmp_path}")
+    arguments = ("train", "-m", *point, *search_of_two, "model.hidden=choice([5],[10])", "model.learning_rate=0.01")
+    killed = subprocess.run([sys.executable, "-c", KILLED, *arguments], capture_output=True, text=True, timeout=300)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    folder = tmp_path / "searches" / "synthetic-bce"
+    variance = Results.load(folder / "0" / RESULTS_FILE).poi_variance
+    assert variance is not None
+    assert variance.validation_hard is not None
+
+    outcome = inferno(*arguments)
+
+    assert outcome.code == 0, outcome.err
+    assert len(pipeline.configs) == 2, "trial 0 is not run again"
+    with (folder / "search.csv").open(encoding="utf-8") as file:
+        found = {row["trial"]: (row["state"], row["sigma_mu_hard"]) for row in csv.DictReader(file)}
+    assert found.keys() == {"0", "2", "3"}
+    assert found["0"] == ("complete", str(math.sqrt(variance.validation_hard)))
+
+
+def test_what_became_of_a_batch_that_was_killed(tmp_path: Path) -> None:
+    """Side by side, jobs end in any order; the next points are those of the trials that were killed."""
+    valley = record(0.3)
+    valley["poi_variance"]["validation_hard"] = 0.04
+    results = Results.model_validate(valley)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    results.save(elsewhere / RESULTS_FILE)
+    searched, _ = search.space(["model.temperature=interval(0.01, 1.0)"])
+    said = [
+        Status("running"),
+        Status("finished"),
+        Status("pruned", error="worse than the median"),
+        Status("stopped", error="KeyboardInterrupt"),
+        Status("failed", error="FitFailedError: MINUIT did not converge"),
+        reused(tmp_path / "5", elsewhere, "point"),
+        reused(tmp_path / "6", tmp_path / "moved_away", "point"),
+        Status("finished"),
+        None,
+    ]
+    study = search.open_study(tmp_path, searched, {"seed": 1})
+    asked = [search.ask(study, searched, 1, tmp_path) for _ in said]
+    for number, status in enumerate(said):
+        (tmp_path / str(number)).mkdir()
+        if status is not None:
+            status.write(tmp_path / str(number))
+    asked[2].report(0.7, step=3)
+    results.save(tmp_path / "1" / RESULTS_FILE)
+    (tmp_path / "7" / RESULTS_FILE).write_text('{"schema": "of another version"}')
+
+    study = search.open_study(tmp_path, searched, {"seed": 1})
+
+    ended = {trial.number: (trial.state, trial.value, trial.error) for trial in search.trials(study)}
+    assert ended == {
+        **dict.fromkeys((0, 3, 6, 7, 8), ("stopped", None, "")),
+        **dict.fromkeys((1, 5), ("complete", 0.2, "")),
+        2: ("pruned", 0.7, ""),
+        4: ("fail", None, "FitFailedError: MINUIT did not converge"),
+    }
+    assert search.asked(study) == 4
+    again = [search.ask(study, searched, 1, tmp_path).params for _ in range(2)]
+    assert again == [asked[0].params, asked[3].params]
+
+
+def test_a_job_of_another_search_is_not_how_a_trial_ended(tmp_path: Path) -> None:
+    """Its storage was deleted, its folders were not."""
+    (tmp_path / "0").mkdir()
+    Status("finished").write(tmp_path / "0")
+    Results.model_validate(record(0.3)).save(tmp_path / "0" / RESULTS_FILE)
+    searched, _ = search.space(["model.temperature=interval(0.01, 1.0)"])
+    search.ask(search.open_study(tmp_path, searched, {}), searched, 1, tmp_path)
+
+    (trial,) = search.trials(search.open_study(tmp_path, searched, {}))
+
+    assert trial.state == "stopped"
 
 
 def test_a_trial_that_fails_is_told_and_the_others_go_on(tmp_path: Path, pipeline: Pipeline) -> None:
@@ -166,8 +269,6 @@ def test_nothing_to_search_and_two_at_once_are_one_message(tmp_path: Path, pipel
 
 
 def test_without_optuna_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
-
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(ConfigError, match=r"pip install 'inferno-cli\[optuna\]'"):
         search.require_optuna()

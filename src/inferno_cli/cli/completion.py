@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import sys
 
-from inferno_cli.config import config_folder as _config_folder  # noqa: F401  (fails early when conf is missing)
-
 
 def prepare(steps: list[str]) -> None:
     """Change ``sys.argv`` and COMP_LINE so that Hydra's completion serves the step that is being typed.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import math
 import sys
@@ -11,17 +12,29 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from inferno_cli.cli.status import FILE, Status
 from inferno_cli.errors import ConfigError
 
 if TYPE_CHECKING:
+    import optuna
     from optuna import Study
     from optuna.distributions import BaseDistribution
+    from optuna.trial import FrozenTrial
 
+    from inferno_cli.report import Results
     from inferno_cli.report.trials import Trial
 
 STORAGE, STUDY = "optuna.db", "search"
+DRAW = "draw"
+"""Attribute of a trial: the number of its draw, which gives the seed of Optuna's sampler."""
 STARTUP = 5
 """Trials that are drawn at random, and that are finished before one is compared with their median."""
+
+
+def objective(results: Results) -> float | None:
+    """Return what a search minimises: the hard sigma(mu) on the validation split; None where there is none."""
+    variance = None if results.poi_variance is None else results.poi_variance.validation_hard
+    return None if variance is None else math.sqrt(variance)
 
 
 class Pruned(Exception):
@@ -126,7 +139,7 @@ def _load(folder: Path) -> Study:
 
 
 def open_study(folder: Path, searched: Mapping[str, BaseDistribution], settings: Any) -> Study:
-    """Open the study of a folder, or begin it. Trials that were killed are told to it as failed.
+    """Open the study of a folder, or begin it; what became of the trials of a batch that was killed is told to it.
 
     Args:
         folder: Of the search.
@@ -151,18 +164,87 @@ def open_study(folder: Path, searched: Mapping[str, BaseDistribution], settings:
         )
     study.set_user_attr("of", digest)
     for trial in study.get_trials(states=[TrialState.RUNNING]):
-        study.tell(trial.number, state=TrialState.FAIL)
+        _settle(study, trial, folder / str(trial.number))
     return study
 
 
+def _settle(study: Study, trial: FrozenTrial, folder: Path) -> None:
+    """Tell how a trial ended whose batch was killed, by what its own job left: it may have ended before."""
+    from optuna.trial import Trial, TrialState
+
+    said = Status.read(folder) or Status("running")
+    handle = Trial(study, trial._trial_id)
+    results = _recorded(folder / said.of) if said.state in ("finished", "reused") else None
+    if results is not None:
+        tell(study, handle, objective(results))
+    elif said.state == "pruned":
+        tell(study, handle, None)
+    elif said.state == "failed":
+        tell(study, handle, None, said.error or said.state)
+    else:
+        study.tell(handle, state=TrialState.FAIL)
+
+
+def _recorded(folder: Path) -> Results | None:
+    """Return what a run found; None if that was moved away or is of another version: then it is tried again."""
+    from inferno_cli.report import RESULTS_FILE, Results
+
+    try:
+        return Results.load(folder / RESULTS_FILE)
+    except (OSError, ValueError):
+        return None
+
+
+def ask(study: Study, searched: dict[str, BaseDistribution], seed: int, folder: Path) -> optuna.trial.Trial:
+    """Ask for a point; the point does not depend on trials that were killed.
+
+    Args:
+        study: Whose trials are known.
+        searched: Distribution of each key.
+        seed: Of the search.
+        folder: Of the search.
+    """
+    import numpy as np
+    from optuna.samplers import TPESampler
+
+    # The first draw that no trial has which counts: side by side, the second may have ended where the first was killed.
+    taken = {item.user_attrs.get(DRAW) for item in study.get_trials(deepcopy=False) if not _is_stopped(item)}
+    draw = next(number for number in itertools.count() if number not in taken)
+    sampler_seed = int(np.random.SeedSequence([seed, draw]).generate_state(1)[0])
+    study.sampler = TPESampler(n_startup_trials=STARTUP, seed=sampler_seed)
+    trial = study.ask(searched)
+    trial.set_user_attr(DRAW, draw)
+    # What another search left there is not how this trial ended.
+    (folder / str(trial.number) / FILE).unlink(missing_ok=True)
+    return trial
+
+
+def tell(study: Study, trial: optuna.trial.Trial, value: float | None, error: str = "") -> None:
+    """Tell how a trial ended: what it found, None where it was pruned, or why it failed."""
+    from optuna.trial import TrialState
+
+    if error:
+        trial.set_user_attr("error", error)
+        study.tell(trial, state=TrialState.FAIL)
+    elif value is None:
+        study.tell(trial, state=TrialState.PRUNED)
+    else:
+        study.tell(trial, value)
+
+
+def _is_stopped(item: FrozenTrial) -> bool:
+    """Whether a trial was killed: it failed without an error."""
+    return item.state.name == "FAIL" and "error" not in item.user_attrs
+
+
 def trials(study: Study) -> list[Trial]:
-    """Return what was tried; a trial that failed without an error was killed."""
+    """Return what was tried."""
     from inferno_cli.report.trials import Trial
 
     return [
         Trial(
             item.number,
-            "stopped" if item.state.name == "FAIL" and "error" not in item.user_attrs else item.state.name.lower(),
+            "stopped" if _is_stopped(item) else item.state.name.lower(),
             item.value if item.value is not None and math.isfinite(item.value) else None,
             item.params,
             str(item.user_attrs.get("error", "")),
@@ -173,14 +255,7 @@ def trials(study: Study) -> list[Trial]:
 
 def asked(study: Study) -> int:
     """Return how many trials count: all but those that were killed."""
-    return sum(trial.state != "stopped" for trial in trials(study))
-
-
-def trial_seed(seed: int, study: Study) -> int:
-    """Return the seed of Optuna's sampler for the next trial, which does not depend on those that were killed."""
-    import numpy as np
-
-    return int(np.random.SeedSequence([seed, asked(study)]).generate_state(1)[0])
+    return sum(not _is_stopped(item) for item in study.get_trials(deepcopy=False))
 
 
 def watcher(max_epochs: int) -> Callable[[int, float], None] | None:

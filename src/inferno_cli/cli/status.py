@@ -11,11 +11,10 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-import inferno_cli
+from inferno_cli.code import code_digest
 from inferno_cli.errors import OutputError
 
 FILE = "status.json"
@@ -69,16 +68,6 @@ def point(params: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
-@cache
-def code_digest() -> str:
-    """Return the digest of every module of the package."""
-    digest = hashlib.sha256()
-    top = Path(inferno_cli.__file__).parent
-    for path in sorted(top.rglob("*.py")):
-        digest.update(str(path.relative_to(top)).encode() + path.read_bytes())
-    return digest.hexdigest()
-
-
 def finished(folder: Path, wanted: str) -> Path | None:
     """Return the folder of a finished run of a point below ``folder``, or None."""
     from inferno_cli.report import RESULTS_FILE
@@ -97,16 +86,25 @@ def reused(folder: Path, of: Path, point: str) -> Status:
 
 
 def progress(sweep: Path) -> str:
-    """Return how far a multirun is, and for how long it will go on as before."""
-    from inferno_cli.cli.collect import MULTIRUN, trials
+    """Return how far a multirun is, and for how long it will go on as before.
 
-    total = trials(sweep)
-    states = [status.state for path in sweep.glob(f"*/{FILE}") if (status := Status.read(path.parent))]
-    done = sum(state != "running" for state in states)
-    failed = states.count("failed")
+    A search that is started again goes on behind its last trial; any other sweep comes by all its points once more.
+    """
+    from inferno_cli.cli.collect import MULTIRUN, planned, trials
+
+    points = planned(sweep)
+    total = len(points) or trials(sweep)
+    begun = (sweep / MULTIRUN).stat().st_mtime if total else 0.0  # every start writes it anew
+    ended = [
+        (status.state, path.stat().st_mtime >= begun)
+        for path in sweep.glob(f"*/{FILE}")
+        if (status := Status.read(path.parent)) and status.state not in ("running", "stopped")
+    ]
+    states = [state for state, is_new in ended if is_new or not points]
+    done, failed = len(states), states.count("failed")
     said = f"sweep: {done} of {total or '?'} points done" + (f", {failed} of them failed" if failed else "")
-    worked = done - states.count("reused")
+    worked = sum(is_new and state != "reused" for state, is_new in ended)
     if worked and done < total:
-        seconds = (time.time() - (sweep / MULTIRUN).stat().st_mtime) / worked * (total - done)
+        seconds = (time.time() - begun) / worked * (total - done)
         said += f", about {seconds / 60:.0f} min left" if seconds >= 90 else f", about {seconds:.0f} s left"
     return said

@@ -6,16 +6,19 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from glob import glob
 from multiprocessing import get_context
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
 
+from inferno_cli.code import code_digest
 from inferno_cli.config import Preparation
 from inferno_cli.errors import DatasetFileError
 from inferno_cli.prepare.features import features
@@ -101,17 +104,31 @@ def process_file(path: Path, part: Path, settings: Preparation, norm: float, siz
         for name in tables[0]
     }
     part.parent.mkdir(parents=True, exist_ok=True)
-    temporary = part.with_suffix(".tmp.npz")
     arrays["cut_flow"] = np.array(json.dumps(asdict(flow)))
-    np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
-    temporary.replace(part)  # whole or not at all
+    with _whole(part) as temporary:
+        np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
     return part
 
 
+@contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """Give a name to write to, of this process alone; the file gets its own when it is whole, and is removed if not."""
+    # A folder, as a file of tempfile's would be readable by its owner alone.
+    with TemporaryDirectory(dir=path.parent, prefix=f"{path.stem}.tmp-") as folder:
+        temporary = Path(folder) / path.name
+        yield temporary
+        temporary.replace(path)
+
+
 def part_path(folder: Path, path: Path, settings: Preparation, norm: float) -> Path:
-    """Return where the rows of an input file are kept: another name if the file or a setting changes."""
+    """Return where the rows of an input file are kept: another name if the file, a setting or the code changes.
+
+    Of the code only this package counts: other changes, a new plot say, must not cost a day of preparation. It reads
+    nothing else of inferno_cli but settings, and their values are in the name.
+    """
     status = path.stat()
-    text = json.dumps([str(path.resolve()), status.st_size, status.st_mtime_ns, norm, settings.model_dump(mode="json")])
+    made_by = [settings.model_dump(mode="json"), code_digest("prepare")]
+    text = json.dumps([str(path.resolve()), status.st_size, status.st_mtime_ns, norm, *made_by])
     return folder / f"{path.stem}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.npz"
 
 
@@ -176,8 +193,7 @@ def _merge(output: Path, sample: str, parts: Sequence[Path]) -> tuple[dict[str, 
 
     rows: dict[str, int] = {}
     flow: CutFlow | None = None
-    temporary = output.with_suffix(".tmp.root")
-    with uproot.recreate(temporary) as file:
+    with _whole(output) as temporary, uproot.recreate(temporary) as file:
         for part in parts:
             with np.load(part) as stored:
                 values = json.loads(str(stored["cut_flow"]))
@@ -193,6 +209,5 @@ def _merge(output: Path, sample: str, parts: Sequence[Path]) -> tuple[dict[str, 
                     file.mktree(name, {key: values.dtype for key, values in table.items()})
                 file[name].extend(table)
                 rows[name] = rows.get(name, 0) + len(table["nJets"])
-    temporary.replace(output)
     assert flow is not None
     return rows, flow

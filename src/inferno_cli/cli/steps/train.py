@@ -82,7 +82,7 @@ def run(config: TrainConfig, composed: Any) -> float | None:
         status.reused(job.folder, before, point).write(job.folder)
         log.info(f"this point was finished before; it is not run again (reuse={config.reuse})")
         sys.stdout.write(_closing_line(before))
-        return _objective(report.Results.load(before / report.RESULTS_FILE))
+        return search.objective(report.Results.load(before / report.RESULTS_FILE))
     status.Status("running", point).write(job.folder)
     tracking.check(config.tracking)
     tags = {"seed": str(config.seed), "code_version": version, "model": config.model.kind}
@@ -118,12 +118,7 @@ def run(config: TrainConfig, composed: Any) -> float | None:
     status.Status("finished", point).write(job.folder)
     report.show(results)
     sys.stdout.write(_closing_line(job.folder))
-    return _objective(results)
-
-
-def _objective(results: Results) -> float | None:
-    variance = None if results.poi_variance is None else results.poi_variance.validation_hard
-    return None if variance is None else math.sqrt(variance)
+    return search.objective(results)
 
 
 def _closing_line(folder: Path) -> str:
