@@ -166,7 +166,7 @@ def test_comparison_of_an_experiment_is_that_of_its_folders(four: Sweep, tmp_pat
     (parent,) = four.parents
     sweep = succeed("compare", f"runs=mlflow:inferno/{parent.info.run_id}", *store, f"output={tmp_path}/sweep")
     assert compared(sweep) == compared(folders)
-    one = succeed("compare", f"runs='mlflow:inferno/{four.jobs[2].info.run_name}'", *store, f"output={tmp_path}/one")
+    one = succeed("compare", f"runs=mlflow:inferno/{four.jobs[2].info.run_id}", *store, f"output={tmp_path}/one")
     assert [point["at"] for point in compared(one)] == [{"model.kind": "inferno"}]
 
 
@@ -177,7 +177,7 @@ def test_comparison_of_an_experiment_lists_what_failed(broken: Sweep, tmp_path: 
     (missing,) = [line for line in outcome.out.splitlines() if line.startswith("missing: ")]
     assert missing.startswith("missing: mlflow:broken/")
     assert "FAILED: FitFailedError: MINUIT" in missing
-    folders = succeed("compare", f"runs={broken.folder}/sweeps/*/*/[12]", f"output={tmp_path}/folders", "track=false")
+    folders = succeed("compare", f"runs='{broken.folder}/sweeps/*/*/[12]'", f"output={tmp_path}/folders", "track=false")
     assert compared(outcome) == compared(folders)  # the columns too
 
 

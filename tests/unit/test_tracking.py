@@ -360,7 +360,9 @@ def test_a_store_that_is_gone_is_not_made_anew(tmp_path: Path) -> None:
     """A folder that was copied from elsewhere names it."""
     remember(tmp_path, f"sqlite:///{tmp_path}/gone/mlflow.db", "a1b2")
 
-    with pytest.raises(TrackingError, match="there is no MLflow store .*gone/mlflow.db. .*mlflow_run.json names it"):
+    with pytest.raises(
+        TrackingError, match=r"there is no MLflow store .*gone/mlflow\.db\. .*mlflow_run\.json names it"
+    ):
         log_to_run(tmp_path, [], "explain")
 
     assert not (tmp_path / "gone").exists()

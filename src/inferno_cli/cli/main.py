@@ -230,6 +230,8 @@ def _translated(error: Exception, step: str) -> ConfigError:
         return ConfigError(f"{first}{closest(wanted, options)}")
     if first.startswith("Ambiguous value"):
         return ConfigError(f"{first}: add -m to sweep over the values, or write a list as 'key=[a,b]'")
+    if first.startswith(("mismatched input", "token recognition", "no viable", "extraneous input")):
+        return ConfigError(f"{first}; quote a value that holds brackets, braces or other signs: \"key='a[b]'\"")
     if first.startswith("Error parsing override"):
         return ConfigError(f"{first}; write key=value, and quote lists: 'key=[a,b]'")
     return ConfigError(first)

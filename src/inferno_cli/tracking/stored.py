@@ -89,8 +89,8 @@ def stored_runs(tracking: Tracking, place: str) -> tuple[Store, tuple[StoredRun,
         if not chosen:
             names = [str(run.info.run_name) for run in found]
             raise TrackingError(
-                f"experiment {experiment!r} of MLflow store {shown(uri)} has no run {wanted!r}{closest(wanted, names)}. "
-                "Fix runs=mlflow:EXPERIMENT/RUN with the name or the id of a run"
+                f"experiment {experiment!r} of MLflow store {shown(uri)} has no run {wanted!r}{closest(wanted, names)}."
+                " Fix runs=mlflow:EXPERIMENT/RUN with the name or the id of a run"
             )
         found = [run for run in found if {run.info.run_id, run.data.tags.get(PARENT)} & chosen]
     return store, tuple(_of(run) for run in found if "model.kind" in run.data.params)
