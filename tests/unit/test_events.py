@@ -140,6 +140,53 @@ def test_rntuples_are_read_as_ttrees_are(tmp_path):
     np.testing.assert_array_equal(old.observed, new.observed)
 
 
+def in_two_files(tmp_path, *without: str):
+    """Write each tree to two files, half the events in each; the second file has not the trees ``without``."""
+    for number, part in enumerate((EVENTS[:120], EVENTS[120:]), start=1):
+        trees = {
+            "ttbar": rows(part),
+            "ttbar_jes_up": rows(part, 0.25),
+            "ttbar_jes_down": rows(part, -0.25),
+            "QCD": rows(part + 1000),
+            "Data": rows(part + 2000),
+        }
+        kept = {name: table for name, table in trees.items() if number == 1 or name not in without}
+        write(tmp_path / f"part{number}.root", kept)
+    return tmp_path
+
+
+def test_a_shifted_tree_that_one_of_several_files_lacks_is_an_error(tmp_path):
+    folder = in_two_files(tmp_path, "ttbar_jes_up")
+    with pytest.raises(TreeNotFoundError) as caught:
+        load(ntuples(folder, fit=["jes"]))
+    lacking = str(folder / "part2.root")
+    assert says(str(caught.value), "tree 'ttbar_jes_up'", "jes_up", lacking, "1 of the 2 files", "Write it there")
+
+
+def test_a_file_without_the_nominal_tree_needs_no_shifted_one(tmp_path):
+    folder = in_two_files(tmp_path, "ttbar", "ttbar_jes_up", "ttbar_jes_down")
+    assert load(ntuples(folder, fit=["jes"])).template[0].yields == pytest.approx([sum(1 + EVENTS[:120] % 3)] * 3)
+
+
+def test_shifted_trees_may_be_in_files_of_their_own_that_the_same_pattern_finds(tmp_path):
+    """The nominal events are in one file, the shifted ones are divided over two."""
+    trees = small_trees()
+    up = trees.pop("ttbar_jes_up")
+    write(tmp_path / "nominal.root", trees)
+    for number, part in enumerate((slice(0, 100), slice(100, None))):
+        half = {name: values[part] for name, values in up.items()}
+        write(tmp_path / f"up{number}.root", {"ttbar_jes_up": half})
+    assert load(ntuples(tmp_path, fit=["jes"])).template[0].yields == pytest.approx([480] * 3)
+
+
+def test_a_shifted_tree_that_is_the_nominal_one_is_an_error(tmp_path):
+    for name in ("ttbar", "QCD", "Data"):
+        write(tmp_path / f"{name}.root", {"events": rows(EVENTS)})
+    with pytest.raises(TreeNotFoundError) as caught:
+        load(ntuples(tmp_path, fit=["jes"], file="{sample}.root", tree="events"))
+    assert says(str(caught.value), "sample 'ttbar', jes_up", "nominal tree 'events' again", "Put {variation}")
+
+
 def test_a_histogram_in_the_place_of_a_tree_is_an_error(tmp_path):
     import uproot
 

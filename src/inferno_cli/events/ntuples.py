@@ -199,6 +199,8 @@ class Reader:
                         weights[variation] = Weight(text, key, weights[NOMINAL].expression)
         nominal = self.read(name, NOMINAL, weights)
         shifts = {variation: self.read(name, tree, {variation: weights[NOMINAL]}) for variation, tree in trees.items()}
+        for variation, shift in shifts.items():
+            _require_everywhere(name, variation, nominal.places, shift.places)
         return {NOMINAL: nominal, **shifts}
 
     def sample(self, name: str, effects: Sequence[Effect]) -> Sample:
@@ -339,6 +341,28 @@ def _fill(pattern: str, key: str, **values: str) -> str:
     except (KeyError, IndexError, ValueError) as error:
         allowed = ", ".join(f"{{{name}}}" for name in values)
         raise ConfigError(f"dataset.{key} is {pattern!r}; the placeholders that it may hold are {allowed}") from error
+
+
+def _require_everywhere(
+    sample: str, variation: Variation, nominal: Sequence[tuple[Path, str]], moved: Sequence[tuple[Path, str]]
+) -> None:
+    """Check that trees that stand beside the nominal one in some of its files do so in all: events would be lost.
+
+    Where none does, the shifted events have files of their own, which may be divided in another way.
+    """
+    files, tree = {path for path, _ in moved}, moved[0][1]
+    if moved == nominal:
+        raise TreeNotFoundError(
+            f"sample {sample!r}, {variation}: dataset.tree and dataset.file name the nominal tree {tree!r} again, "
+            "expected one of shifted events. Put {variation} into one of them"
+        )
+    lacking = [path for path, _ in nominal if path not in files]
+    if lacking and len(lacking) < len(nominal):
+        raise TreeNotFoundError(
+            f"tree {tree!r} (sample {sample!r}, {variation}) is missing from {lacking[0]}, and from {len(lacking)} of "
+            f"the {len(nominal)} files with the nominal tree {nominal[0][1]!r} in all, expected none. Write it there, "
+            "empty where nothing is selected"
+        )
 
 
 def _require_finite(values: NDArray[Any], found: NDArray[Any], what: str) -> None:
