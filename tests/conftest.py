@@ -101,13 +101,14 @@ def rows(event: Any, shift: float = 0.0, **columns: Any) -> dict[str, np.ndarray
     return table | {name: np.asarray(values) for name, values in columns.items()}
 
 
-def write(path: Path, trees: Mapping[str, Mapping[str, np.ndarray]]) -> Path:
-    """Write trees to a ROOT file."""
+def write(path: Path, trees: Mapping[str, Mapping[str, np.ndarray]], *, rntuple: bool = False) -> Path:
+    """Write TTrees, or RNTuples, to a ROOT file."""
     import uproot
 
     with uproot.recreate(path) as file:
         for name, table in trees.items():
-            tree = file.mktree(name, {column: values.dtype for column, values in table.items()})
+            make = file.mkrntuple if rntuple else file.mktree
+            tree = make(name, {column: values.dtype for column, values in table.items()})
             if len(next(iter(table.values()))):
                 tree.extend(dict(table))
     return path

@@ -128,6 +128,78 @@ def test_the_checksum_is_that_of_the_content(small, tmp_path):
     assert load(ntuples(small)).checksum != load(ntuples(other)).checksum
 
 
+def test_rntuples_are_read_as_ttrees_are(tmp_path):
+    trees = small_trees(ttbar=rows(EVENTS, up_factor=1 + EVENTS / 100))
+    settings = {"fit": ["jes", "btag"], "systematics": {"jes": JES, "btag": BTAG}, "weight": "2 * w + y"}
+    files = [write(tmp_path / f"{kind}.root", trees, rntuple=kind) for kind in (False, True)]
+    old, new = (load(ntuples(file, **settings)) for file in files)
+    for split in SPLITS:
+        for one, two in zip(getattr(old, split), getattr(new, split), strict=True):
+            np.testing.assert_array_equal(one.features, two.features)
+            np.testing.assert_array_equal(one.weights, two.weights)
+    np.testing.assert_array_equal(old.observed, new.observed)
+
+
+def in_two_files(tmp_path, *without: str):
+    """Write each tree to two files, half the events in each; the second file has not the trees ``without``."""
+    for number, part in enumerate((EVENTS[:120], EVENTS[120:]), start=1):
+        trees = {
+            "ttbar": rows(part),
+            "ttbar_jes_up": rows(part, 0.25),
+            "ttbar_jes_down": rows(part, -0.25),
+            "QCD": rows(part + 1000),
+            "Data": rows(part + 2000),
+        }
+        kept = {name: table for name, table in trees.items() if number == 1 or name not in without}
+        write(tmp_path / f"part{number}.root", kept)
+    return tmp_path
+
+
+def test_a_shifted_tree_that_one_of_several_files_lacks_is_an_error(tmp_path):
+    folder = in_two_files(tmp_path, "ttbar_jes_up")
+    with pytest.raises(TreeNotFoundError) as caught:
+        load(ntuples(folder, fit=["jes"]))
+    lacking = str(folder / "part2.root")
+    assert says(str(caught.value), "tree 'ttbar_jes_up'", "jes_up", lacking, "1 of the 2 files", "Write it there")
+
+
+def test_a_file_without_the_nominal_tree_needs_no_shifted_one(tmp_path):
+    folder = in_two_files(tmp_path, "ttbar", "ttbar_jes_up", "ttbar_jes_down")
+    assert load(ntuples(folder, fit=["jes"])).template[0].yields == pytest.approx([sum(1 + EVENTS[:120] % 3)] * 3)
+
+
+def test_shifted_trees_may_be_in_files_of_their_own_that_the_same_pattern_finds(tmp_path):
+    """The nominal events are in one file, the shifted ones are divided over two."""
+    trees = small_trees()
+    up = trees.pop("ttbar_jes_up")
+    write(tmp_path / "nominal.root", trees)
+    for number, part in enumerate((slice(0, 100), slice(100, None))):
+        half = {name: values[part] for name, values in up.items()}
+        write(tmp_path / f"up{number}.root", {"ttbar_jes_up": half})
+    assert load(ntuples(tmp_path, fit=["jes"])).template[0].yields == pytest.approx([480] * 3)
+
+
+def test_a_shifted_tree_that_is_the_nominal_one_is_an_error(tmp_path):
+    for name in ("ttbar", "QCD", "Data"):
+        write(tmp_path / f"{name}.root", {"events": rows(EVENTS)})
+    with pytest.raises(TreeNotFoundError) as caught:
+        load(ntuples(tmp_path, fit=["jes"], file="{sample}.root", tree="events"))
+    assert says(str(caught.value), "sample 'ttbar', jes_up", "nominal tree 'events' again", "Put {variation}")
+
+
+def test_a_histogram_in_the_place_of_a_tree_is_an_error(tmp_path):
+    import uproot
+
+    trees = small_trees()
+    del trees["QCD"]
+    file = write(tmp_path / "small.root", trees)
+    with uproot.update(file) as opened:
+        opened["QCD"] = np.histogram(EVENTS)
+    with pytest.raises(TreeNotFoundError) as caught:
+        load(ntuples(file))
+    assert says(str(caught.value), "'QCD'", str(file), "is a TH1D, expected a TTree or RNTuple", "Fix dataset.tree")
+
+
 # ------------------------------------------------------------------------------------------------- weights
 def test_the_weight_is_an_expression_of_branches(small):
     events = load(ntuples(small, weight="2 * w + y"))
@@ -145,6 +217,16 @@ def test_a_branch_may_be_called_weight(tmp_path, expression):
     tables = {name: table | {"weight": np.full(len(table["w"]), 2.0)} for name, table in small_trees().items()}
     events = load(ntuples(write(tmp_path / "small.root", tables), weight=expression))
     assert events.train[0].yields == pytest.approx({"weight": 480, "w * weight": 960, "w": 480}[expression])
+
+
+def test_a_weight_systematic_starts_from_the_nominal_weight_and_not_from_a_branch_of_that_name(tmp_path):
+    tables = {
+        name: table | {"weight": np.full(len(table["w"]), 2.0), "up_factor": np.full(len(table["w"]), 1.1)}
+        for name, table in small_trees().items()
+    }
+    file = write(tmp_path / "small.root", tables)
+    events = load(ntuples(file, weight="weight * w", fit=["btag"], systematics={"btag": BTAG}))
+    assert events.template[0].yields == pytest.approx([960, 1056, 480])
 
 
 def test_a_sample_may_have_a_weight_of_its_own(small):
@@ -521,6 +603,64 @@ def test_repeated_ids_are_an_error(tmp_path, tree):
     with pytest.raises(DatasetError) as caught:
         load(ntuples(file, fit=["jes"]))
     assert says(str(caught.value), "sample 'ttbar'", "1 of 240 events repeat an id", "run + event", "dataset.event_id")
+
+
+LISTS = np.array([1.0, 2.0] * 240).reshape(240, 2)
+
+
+@pytest.mark.parametrize(
+    ("column", "settings", "key"),
+    [
+        ("x", {}, "dataset.features"),
+        ("event", {}, "dataset.event_id"),
+        ("source", {"samples": SPLIT_BY}, "dataset.samples.ttbar.split_by"),
+        ("w", {}, "dataset.weight"),
+        ("up_factor", {"fit": ["btag"], "systematics": {"btag": BTAG}}, "dataset.systematics.btag.up"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["lists", "arrays"])
+def test_a_branch_that_does_not_hold_one_number_per_row_is_named(tmp_path, column, settings, key, kind):
+    import awkward as ak
+    import uproot
+
+    file = write(tmp_path / "small.root", {name: table for name, table in small_trees().items() if name != "ttbar"})
+    values = LISTS if kind == "arrays" else ak.Array([[1.0] * (i % 3) for i in range(240)])
+    table = rows(EVENTS, source=EVENTS, up_factor=EVENTS) | {column: values}
+    types = {name: item.dtype if isinstance(item, np.ndarray) else "var * float64" for name, item in table.items()}
+    types[column] = ("f8", (2,)) if kind == "arrays" else "var * float64"
+    with uproot.update(file) as opened:
+        opened.mktree("ttbar", types).extend(table)
+    found = "double[2]" if kind == "arrays" else "double[]"
+    message = answer(ntuples(file, **settings))
+    assert says(message, "DatasetError", f"branch '{column}'", "tree 'ttbar'", f"one number per row, but {found}", key)
+
+
+@pytest.mark.parametrize("value", [17.5, np.nan, np.inf, 2.0**53])
+@pytest.mark.parametrize("column", ["event", "source"])
+def test_ids_that_are_not_integers_are_an_error(tmp_path, column, value):
+    """Cut to integers, 17.5 would be event 17."""
+    table = rows(EVENTS, source=EVENTS) | {column: np.where(EVENTS == 18, value, EVENTS)}
+    file = write(tmp_path / "small.root", small_trees(ttbar=table))
+    message = answer(ntuples(file, samples=SPLIT_BY))
+    assert says(message, f"branch '{column}'", "tree 'ttbar'", "1 of 240 values are not integers", "row 17", str(value))
+
+
+def test_ids_that_are_text_are_an_error(tmp_path):
+    tables = {name: table | {"event": table["event"].astype(str)} for name, table in small_trees().items()}
+    import uproot
+
+    with uproot.recreate(tmp_path / "small.root") as file:
+        for name, table in tables.items():
+            file.mkrntuple(name, table)
+    message = answer(ntuples(tmp_path / "small.root"))
+    assert says(message, "branch 'event'", "tree 'ttbar'", "one number per row, but std::string", "dataset.event_id")
+
+
+def test_ids_are_exact_whatever_the_types_of_their_branches(tmp_path):
+    """As one array, int64 and float32 are float64: every other of these events would be the one before it."""
+    table = rows(EVENTS) | {"event": EVENTS + 2**60, "run": np.full(240, 7, dtype=np.float32)}
+    events = load(ntuples(write(tmp_path / "small.root", small_trees(ttbar=table))))
+    assert sum(len(getattr(events, split)[0].group) for split in SPLITS) == 240
 
 
 def test_the_same_event_number_in_another_run_is_another_event(tmp_path):

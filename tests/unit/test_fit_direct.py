@@ -5,10 +5,14 @@ from __future__ import annotations
 import cabinetry
 import numpy as np
 import pytest
+from cabinetry.fit import FitResults
 from conftest import compose, make_templates
 from test_workspace_fit import measure, write
 
+from inferno_cli.errors import FitFailedError
 from inferno_cli.fit import FitResult, fit_workspace
+from inferno_cli.fit.problem import nominal, open_problem
+from inferno_cli.fit.yields import yields
 from inferno_cli.histograms import Templates
 
 FULL = compose(
@@ -84,6 +88,56 @@ def test_yields(fitted, direct):
         assert list(entry.samples) == model.config.samples
         np.testing.assert_allclose(entry.data, data[: len(entry.data)])
     assert after.total[1] != pytest.approx(before.total[1], rel=1e-3)
+
+
+@pytest.fixture(scope="module")
+def compensating():
+    """Three systematics that move one sample by 10%, 20% and 30%, and a best fit where they compensate each other."""
+    modifiers = [{"name": f"n{i}", "type": "normsys", "data": {"hi": 1 + i / 10, "lo": 1 - i / 10}} for i in (1, 2, 3)]
+    values = np.linspace(1, 100, 60).tolist()
+    samples = [
+        {"name": "signal", "data": values, "modifiers": [{"name": "mu", "type": "normfactor", "data": None}]},
+        {"name": "top", "data": values, "modifiers": modifiers},
+    ]
+    spec = {
+        "channels": [{"name": "SR", "samples": samples}],
+        "observations": [{"name": "SR", "data": [2 * value for value in values]}],
+        "measurements": [{"name": "m", "config": {"poi": "mu", "parameters": []}}],
+        "version": "1.0.0",
+    }
+    problem = open_problem(spec, asimov=True, measurement=None, where="here")
+    signs = np.array([{"mu": 0, "n1": 1, "n2": 1, "n3": -1}[name] for name in problem.labels])
+    correlation = np.outer(signs, signs) + np.diag(signs == 0)
+    errors = np.abs(signs).astype(float)
+    return problem, FitResults(nominal(problem.model), errors, list(problem.labels), correlation, 0.0)
+
+
+def test_an_error_of_which_rounding_leaves_a_negative_square_is_zero(compensating):
+    problem, best = compensating
+    with np.errstate(invalid="ignore"):
+        raw = np.array(cabinetry.model_utils.prediction(problem.model, fit_results=best).total_stdev_model_bins[0])
+    after = yields(problem, best)[1]
+    assert 0 < np.isnan(raw[1]).sum() < 60
+    assert max(after.errors["top"]) < 1e-6
+    assert np.array(after.errors["top"])[np.isnan(raw[1])].tolist() == [0] * np.isnan(raw[1]).sum()
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        (lambda best: {"corr_mat": np.where(best.corr_mat == 0, np.nan, best.corr_mat)}, "nan"),
+        (lambda best: {"corr_mat": best.corr_mat - 2 * np.abs(best.corr_mat)}, "nan"),  # no matrix of correlations
+        (lambda best: {"uncertainty": np.where(best.uncertainty > 0, 1e200, 0.0)}, "nan"),
+        (lambda best: {"uncertainty": np.where(best.uncertainty > 0, 0.0, 1e200)}, "inf"),
+    ],
+    ids=["no correlations", "a negative eigenvalue", "changes that are not finite", "an infinite square"],
+)
+def test_any_other_error_that_is_not_finite_is_a_failure(compensating, change, found):
+    problem, best = compensating
+    with np.errstate(all="ignore"), pytest.raises(FitFailedError, match="post-fit, channel 'SR' of here") as caught:
+        yields(problem, best._replace(**change(best)))
+    assert found in str(caught.value)
+    assert "fit.yields=false" in str(caught.value)
 
 
 def test_ranking(fitted, direct):

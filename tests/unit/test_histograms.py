@@ -209,6 +209,21 @@ def test_effective_events_are_those_of_the_poorer_of_signal_and_background():
     np.testing.assert_allclose(effective_events(replace(templates, signal=("QCD", "top"))), [4, 4])
 
 
+@pytest.mark.parametrize("negative", ["signal", "QCD"])
+def test_effective_events_of_a_negative_yield_are_zero(negative):
+    """Squared, -20 of 20 events with weight -1 would count as 20."""
+    templates = make_templates({"signal": [20.0, 20.0], "QCD": [40.0, 40.0]} | {negative: [-20.0, 40.0]})
+    np.testing.assert_allclose(effective_events(templates), [0, 2500])
+
+
+def test_a_bin_with_a_negative_background_is_merged():
+    """Its 40 signal events leave it a positive yield of 20."""
+    signal, background = np.ones(60), np.append(-np.ones(20), np.ones(200))
+    bins = [np.repeat([[0, 1]], [40, 20], axis=1), np.repeat([[0, 1]], [20, 200], axis=1)]
+    templates = fill([sample("signal", signal, is_signal=True), sample("QCD", background)], bins, 2)
+    assert merge(templates, RULE, ordered=True).nominal.tolist() == [[60], [180]]
+
+
 def test_effective_events_of_a_bin_without_signal_are_zero():
     assert effective_events(make_templates({"signal": [0.0, 1.0], "QCD": [5.0, 5.0]})).tolist()[0] == 0
 

@@ -130,6 +130,17 @@ def test_trees_are_chosen_by_a_glob(small):
         tree_names(small, "QDC")
 
 
+def test_only_what_has_rows_is_a_tree(small):
+    import uproot
+
+    with uproot.update(small) as file:
+        file["histogram"] = np.histogram(np.arange(3.0))
+        file["text"] = "hello"
+        file["rntuple"] = {"x": np.arange(3.0)}
+    assert tree_names(small) == [*small_trees(), "rntuple"]
+    assert Tree(small, "rntuple", {"x": "a feature"}).types == {"x": np.dtype("float64")}
+
+
 def test_a_missing_branch_is_named_with_its_use(small):
     with pytest.raises(BranchNotFoundError, match=r"branch 'X' \(a feature\) is missing .*; closest: 'x'"):
         Tree(small, "QCD", {"X": "a feature"})

@@ -12,7 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from inferno_cli.errors import DatasetFileError, InfernoError
+from inferno_cli.errors import DatasetError, DatasetFileError, InfernoError
+
+EXACT_INTEGERS = 2.0**53
+"""Below this a float64 counts every integer."""
 
 
 def find_files(text: str, pattern: str, path_key: str, pattern_key: str) -> list[Path]:
@@ -74,6 +77,26 @@ def first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def id_columns(arrays: dict[str, NDArray[Any]], n: int) -> NDArray[np.int64]:
-    """Return integer branches as columns, shape (n, n_branches)."""
-    return np.stack(list(arrays.values()), axis=1).astype(np.int64) if arrays else np.empty((n, 0), dtype=np.int64)
+def id_columns(arrays: dict[str, NDArray[Any]], n: int, where: str = "the input") -> NDArray[np.int64]:
+    """Return branches of integers as columns, shape (n, n_branches).
+
+    Args:
+        arrays: One number per row; floating-point numbers are taken where they are whole.
+        n: Number of rows.
+        where: Names the tree in errors.
+
+    Raises:
+        DatasetError: If a value is not an integer.
+    """
+    columns = np.empty((n, len(arrays)), dtype=np.int64)
+    for index, (name, values) in enumerate(arrays.items()):
+        if values.dtype.kind == "f":
+            bad = np.flatnonzero(~(np.abs(values) < EXACT_INTEGERS) | (values != np.trunc(values)))
+            if len(bad):
+                raise DatasetError(
+                    f"branch {name!r} of {where}: {len(bad)} of {n} values are not integers below 2^53 (first in row "
+                    f"{bad[0]}: {values[bad[0]]}), as ids of events must be. Choose a branch of integers"
+                )
+        # Each on its own: side by side, NumPy would make int64 and uint64 or float32 one float64, which is not exact.
+        columns[:, index] = values
+    return columns

@@ -8,21 +8,14 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files as package_files
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inferno_cli.config import Effect, NtupleDataset, ShapeSystematic, WeightSystematic
-from inferno_cli.errors import (
-    BranchNotFoundError,
-    ConfigError,
-    DatasetError,
-    DatasetFileError,
-    TreeNotFoundError,
-    closest,
-)
-from inferno_cli.events.files import file_checksum, find_files, first_line, id_columns, opened
+from inferno_cli.errors import ConfigError, DatasetError, TreeNotFoundError, closest
+from inferno_cli.events.files import file_checksum, find_files, id_columns, opened
 from inferno_cli.events.ids import UNKNOWN, EventIds
 from inferno_cli.events.sample import (
     DIRECTIONS,
@@ -35,6 +28,8 @@ from inferno_cli.events.sample import (
     split_rows,
 )
 from inferno_cli.events.shift import shifted
+from inferno_cli.events.trees import contents, is_tree, one_per_row
+from inferno_cli.events.weights import Weight
 
 EMBEDDED = "embedded"
 EMBEDDED_FILE = "top11004_sim.root"
@@ -61,13 +56,6 @@ class Table:
     weights: dict[Variation, FloatArray]
     group: NDArray[np.int64]
     places: tuple[tuple[Path, str], ...]
-
-
-class _Weight(NamedTuple):
-    """A weight expression, and the key of the configuration that it is from."""
-
-    expression: str
-    key: str
 
 
 @cache
@@ -101,36 +89,32 @@ class Reader:
 
     def locate(self, sample: str, variation: Variation) -> list[tuple[Path, str]]:
         """Return the (file, tree) pairs that hold one sample in one variation."""
-        import uproot
-
         settings = self.dataset.samples[sample]
         suffix = _fill(self.dataset.variation, "variation", **variation._asdict()) if variation.systematic else ""
         names = {"sample": sample, "variation": suffix}
         tree = _fill(settings.tree or self.dataset.tree, "tree", **names)
         files = self._candidates(_fill(settings.file or self.dataset.file, "file", **names))
+        fix = "Fix dataset.tree, dataset.variation or dataset.path"
         found: list[tuple[Path, str]] = []
         trees: set[str] = set()
         for path in files:
-            try:
-                with uproot.open(path) as file:
-                    inside = {key for key, kind in file.classnames(cycle=False).items() if kind != "TDirectory"}
-            except Exception as error:  # uproot raises many kinds for a damaged file
-                raise DatasetFileError(
-                    f"{path} cannot be read as a ROOT file ({type(error).__name__}: {first_line(error)}); "
-                    "it may be truncated: compare its size or checksum with the original and copy it again"
-                ) from error
-            trees |= inside
-            if tree in inside:
+            inside = contents(path)
+            trees |= {name for name, kind in inside.items() if is_tree(kind)}
+            if tree in inside and is_tree(inside[tree]):
                 found.append((path, tree))
+            elif tree in inside:
+                raise TreeNotFoundError(
+                    f"{tree!r} (sample {sample!r}, {variation}) in {path} is a {inside[tree]}, expected a TTree or "
+                    f"RNTuple. {fix}"
+                )
         if not found:
             where = files[0] if len(files) == 1 else f"any of {len(files)} files in {files[0].parent}"
             raise TreeNotFoundError(
-                f"tree {tree!r} (sample {sample!r}, {variation}) is missing from {where}{closest(tree, trees)}. "
-                "Fix dataset.tree, dataset.variation or dataset.path"
+                f"tree {tree!r} (sample {sample!r}, {variation}) is missing from {where}{closest(tree, trees)}. {fix}"
             )
         return found
 
-    def read(self, sample: str, variation: Variation, weights: dict[Variation, _Weight]) -> Table:
+    def read(self, sample: str, variation: Variation, weights: dict[Variation, Weight]) -> Table:
         """Read one sample in one variation.
 
         Args:
@@ -158,33 +142,21 @@ class Reader:
             places=tuple(places),
         )
 
-    def _read_tree(self, path: Path, tree: str, sample: str, weights: dict[Variation, _Weight]) -> Table:
+    def _read_tree(self, path: Path, tree: str, sample: str, weights: dict[Variation, Weight]) -> Table:
         dataset, settings = self.dataset, self.dataset.samples[sample]
         self.used.add(path)
         where = f"tree {tree!r} in {path}"
-        nominal = self._weight(sample).expression
+        split_key = f"dataset.samples.{sample}.split_by (null where every row is an event of its own)"
         with opened(path, tree) as branches:
-            present = set(branches.keys())
 
             def arrays(names: tuple[str, ...], key: str) -> dict[str, NDArray[Any]]:
-                for name in names:
-                    if name not in present:
-                        raise BranchNotFoundError(
-                            f"branch {name!r} is missing from {where}{closest(name, present)}. Fix {key}"
-                        )
-                values = branches.arrays(names, library="np") if names else {}
-                return {name: np.asarray(values[name]) for name in names}
+                return {name: one_per_row(branches, name, where, f"Fix {key}") for name in names}
 
             features = arrays(dataset.features, "dataset.features")
             ids = arrays(dataset.event_id, "dataset.event_id")
-            groups = arrays(
-                settings.split_by or (),
-                f"dataset.samples.{sample}.split_by (null where every row is an event of its own)",
-            )
-            values = {
-                variation: _evaluate(branches, weight, nominal, present, where) for variation, weight in weights.items()
-            }
-        n = int(branches.num_entries)
+            groups = arrays(settings.split_by or (), split_key)
+            values = {variation: weight.values(branches, where) for variation, weight in weights.items()}
+            n = int(branches.num_entries)
         table = np.empty((n, len(features)), dtype=np.float32)
         for column, (name, array) in enumerate(features.items()):
             with np.errstate(over="ignore"):
@@ -194,19 +166,19 @@ class Reader:
         for variation, array in values.items():
             _require_finite(array, array, f"weight {weights[variation].expression!r} of {where}")
         return Table(
-            ids=id_columns(ids, n),
+            ids=id_columns(ids, n, where),
             features=table,
             weights=values,
-            group=id_columns(groups, n),
+            group=id_columns(groups, n, where),
             places=((path, tree),),
         )
 
-    def _weight(self, sample: str) -> _Weight:
+    def _weight(self, sample: str) -> Weight:
         own = self.dataset.samples[sample].weight
         return (
-            _Weight(self.dataset.weight, "dataset.weight")
+            Weight(self.dataset.weight, "dataset.weight")
             if own is None
-            else _Weight(own, f"dataset.samples.{sample}.weight")
+            else Weight(own, f"dataset.samples.{sample}.weight")
         )
 
     def tables(self, name: str, effects: Sequence[Effect]) -> dict[Variation, Table]:
@@ -223,9 +195,12 @@ class Reader:
                     elif isinstance(item, WeightSystematic):
                         text = item.up if direction == "up" else item.down
                         key = f"dataset.systematics.{effect.systematic}.{direction}"
-                        weights[variation] = _Weight(text.replace("{member}", str(number)), key)
+                        text = text.replace("{member}", str(number))
+                        weights[variation] = Weight(text, key, weights[NOMINAL].expression)
         nominal = self.read(name, NOMINAL, weights)
         shifts = {variation: self.read(name, tree, {variation: weights[NOMINAL]}) for variation, tree in trees.items()}
+        for variation, shift in shifts.items():
+            _require_everywhere(name, variation, nominal.places, shift.places)
         return {NOMINAL: nominal, **shifts}
 
     def sample(self, name: str, effects: Sequence[Effect]) -> Sample:
@@ -320,7 +295,9 @@ class Reader:
             with opened(path, tree) as branches:
                 if branch not in branches:
                     return None
-                parts.append(id_columns({branch: branches[branch].array(library="np")}, int(branches.num_entries)))
+                where = f"tree {tree!r} in {path}"
+                values = one_per_row(branches, branch, where, "Fix source_branches")
+                parts.append(id_columns({branch: values}, len(values), where))
         return np.concatenate(parts)
 
     def entries(self, path: Path, tree: str) -> int:
@@ -366,22 +343,26 @@ def _fill(pattern: str, key: str, **values: str) -> str:
         raise ConfigError(f"dataset.{key} is {pattern!r}; the placeholders that it may hold are {allowed}") from error
 
 
-def _evaluate(branches: Any, weight: _Weight, nominal: str, present: set[str], where: str) -> FloatArray:
-    expression, key = weight
-    try:
-        aliases = {"_value": expression} | ({} if "weight" in present else {"weight": nominal})
-        array = branches.arrays(["_value"], aliases=aliases, library="np")["_value"]
-    except Exception as error:
-        missing = getattr(error, "key", None)
-        if missing is not None:
-            raise BranchNotFoundError(
-                f"branch {missing!r} in the expression {expression!r} is missing from {where}"
-                f"{closest(str(missing), present)}. Fix {key}"
-            ) from error
-        raise DatasetError(
-            f"the expression {expression!r} cannot be evaluated on {where}: {first_line(error)}. Fix {key}"
-        ) from error
-    return np.broadcast_to(np.asarray(array, dtype=np.float64), (int(branches.num_entries),))
+def _require_everywhere(
+    sample: str, variation: Variation, nominal: Sequence[tuple[Path, str]], moved: Sequence[tuple[Path, str]]
+) -> None:
+    """Check that trees that stand beside the nominal one in some of its files do so in all: events would be lost.
+
+    Where none does, the shifted events have files of their own, which may be divided in another way.
+    """
+    files, tree = {path for path, _ in moved}, moved[0][1]
+    if moved == nominal:
+        raise TreeNotFoundError(
+            f"sample {sample!r}, {variation}: dataset.tree and dataset.file name the nominal tree {tree!r} again, "
+            "expected one of shifted events. Put {variation} into one of them"
+        )
+    lacking = [path for path, _ in nominal if path not in files]
+    if lacking and len(lacking) < len(nominal):
+        raise TreeNotFoundError(
+            f"tree {tree!r} (sample {sample!r}, {variation}) is missing from {lacking[0]}, and from {len(lacking)} of "
+            f"the {len(nominal)} files with the nominal tree {nominal[0][1]!r} in all, expected none. Write it there, "
+            "empty where nothing is selected"
+        )
 
 
 def _require_finite(values: NDArray[Any], found: NDArray[Any], what: str) -> None:

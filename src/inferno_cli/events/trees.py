@@ -16,6 +16,29 @@ from inferno_cli.events.files import first_line, opened
 Columns = dict[str, NDArray[Any]]
 
 
+def contents(path: Path) -> dict[str, str]:
+    """Return the class of every object in a file, by name.
+
+    Raises:
+        DatasetFileError: If the file cannot be read.
+    """
+    import uproot
+
+    try:
+        with uproot.open(path) as file:
+            return dict(file.classnames(cycle=False))
+    except Exception as error:  # uproot raises many kinds for a damaged file
+        raise DatasetFileError(
+            f"{path} cannot be read as a ROOT file ({type(error).__name__}: {first_line(error)}); it may be truncated: "
+            "compare its size or checksum with the original and copy it again"
+        ) from error
+
+
+def is_tree(kind: str) -> bool:
+    """Tell by its class whether an object of a file has rows."""
+    return kind in ("TTree", "TNtuple", "TNtupleD") or kind.endswith("RNTuple")
+
+
 def tree_names(path: Path, pattern: str = "*") -> list[str]:
     """Return the names of the trees in a file that match a glob.
 
@@ -23,21 +46,42 @@ def tree_names(path: Path, pattern: str = "*") -> list[str]:
         DatasetFileError: If the file cannot be read.
         TreeNotFoundError: If no tree matches.
     """
-    import uproot
-
-    try:
-        with uproot.open(path) as file:
-            kinds = file.classnames(cycle=False)
-    except Exception as error:  # uproot raises many kinds for a damaged file
-        raise DatasetFileError(
-            f"{path} cannot be read as a ROOT file ({type(error).__name__}: {first_line(error)}); it may be truncated: "
-            "compare its size or checksum with the original and copy it again"
-        ) from error
-    trees = [name for name, kind in kinds.items() if kind.startswith("TTree") or kind.endswith("RNTuple")]
+    trees = [name for name, kind in contents(path).items() if is_tree(kind)]
     found = [name for name in trees if fnmatchcase(name, pattern)]
     if not found:
         raise TreeNotFoundError(f"no tree in {path} matches {pattern!r}{closest(pattern, trees)}. Fix tree=NAME")
     return found
+
+
+def missing_branch(tree: Any, name: str, where: str, fix: str, why: str = "") -> BranchNotFoundError:
+    """Return the error for a branch that is not there; the arguments are those of ``one_per_row``."""
+    return BranchNotFoundError(f"branch {name!r}{why} is missing from {where}{closest(name, tree.keys())}. {fix}")
+
+
+def one_per_row(tree: Any, name: str, where: str, fix: str, why: str = "", *, stop: int | None = None) -> NDArray[Any]:
+    """Read a branch of numbers, shape (n_rows,).
+
+    Args:
+        tree: uproot's TTree or RNTuple.
+        name: The branch.
+        where: Names the tree in errors.
+        fix: What to do, for errors.
+        why: What the branch is needed for, for errors.
+        stop: Read the rows before this one alone.
+
+    Raises:
+        BranchNotFoundError: If it is not there.
+        DatasetError: If it holds lists, arrays, text or anything else that is not one number per row.
+    """
+    if name not in tree:
+        raise missing_branch(tree, name, where, fix, why)
+    branch = tree[name]
+    values = np.asarray(branch.array(library="np", entry_stop=stop))
+    if values.ndim != 1 or values.dtype.kind not in "biuf":
+        raise DatasetError(
+            f"branch {name!r}{why} of {where} does not hold one number per row, but {branch.typename}. {fix}"
+        )
+    return values
 
 
 class Tree:
@@ -59,18 +103,12 @@ class Tree:
         self.where = f"tree {name!r} in {path}"
         with opened(path, name) as tree:
             self.rows = int(tree.num_entries)
-            present = set(tree.keys())
-            for branch, why in needed.items():
-                if branch not in present:
-                    raise BranchNotFoundError(
-                        f"branch {branch!r} ({why}) is missing from {self.where}{closest(branch, present)}. "
-                        "Choose other trees with tree=NAME, or other files with input=PATH"
-                    )
-            head = tree.arrays(list(needed), entry_stop=1, library="np") if needed else {}
-        self.types = {branch: np.asarray(head[branch]).dtype.newbyteorder("=") for branch in needed}
-        for branch, why in needed.items():
-            if np.asarray(head[branch]).ndim != 1 or self.types[branch].kind not in "biuf":
-                raise DatasetError(f"branch {branch!r} ({why}) of {self.where} does not hold one number per row")
+            fix = "Choose other trees with tree=NAME, or other files with input=PATH"
+            head = {
+                branch: one_per_row(tree, branch, self.where, fix, f" ({why})", stop=1)
+                for branch, why in needed.items()
+            }
+        self.types = {branch: values.dtype.newbyteorder("=") for branch, values in head.items()}
 
     def chunks(self, size: int) -> Iterator[Columns]:
         """Read the rows in order, ``size`` at a time."""

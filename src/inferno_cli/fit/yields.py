@@ -7,9 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from inferno_cli.errors import FitFailedError
 from inferno_cli.fit.minuit import session
 from inferno_cli.fit.problem import Problem, nominal
 from inferno_cli.fit.result import Yields
+
+ROUNDING = 1e-9
+"""Eigenvalues of a correlation matrix that are no further than this below 0 are 0."""
 
 
 def yields(problem: Problem, best: Any) -> tuple[Yields, ...]:
@@ -18,6 +22,9 @@ def yields(problem: Problem, best: Any) -> tuple[Yields, ...]:
     Args:
         problem: What is fitted.
         best: cabinetry's result of the fit.
+
+    Raises:
+        FitFailedError: If an error is not finite.
     """
     from cabinetry import model_utils
     from cabinetry.fit import FitResults
@@ -26,14 +33,14 @@ def yields(problem: Problem, best: Any) -> tuple[Yields, ...]:
     before = FitResults(nominal(model), model_utils.prefit_uncertainties(model), labels, np.eye(len(labels)), 0.0)
     found = []
     for when, point in (("pre-fit", before), ("post-fit", best)):
-        # Rounding can make the variance of a sample that no parameter changes -1e-20.
         with session(), np.errstate(invalid="ignore"):
             prediction = model_utils.prediction(model, fit_results=point)
         for index, channel in enumerate(model.config.channels):
-            errors = [_finite(row) for row in prediction.total_stdev_model_bins[index]]
-            sums = _finite(prediction.total_stdev_model_channels[index])
             rows = np.asarray(prediction.model_yields[index])
             samples = model.config.samples
+            where = f"{when}, channel {channel!r} of {problem.where}"
+            errors = _errors(prediction.total_stdev_model_bins[index], model, point, where)
+            sums = _errors(prediction.total_stdev_model_channels[index], model, point, where)
             found.append(
                 Yields(
                     channel=channel,
@@ -49,6 +56,33 @@ def yields(problem: Problem, best: Any) -> tuple[Yields, ...]:
     return tuple(found)
 
 
-def _finite(values: Any) -> NDArray[np.float64]:
-    finite: NDArray[np.float64] = np.nan_to_num(np.asarray(values, dtype=float))
-    return finite
+def _errors(values: Any, model: Any, point: Any, where: str) -> NDArray[np.float64]:
+    """Check errors of yields, shape (n_samples + 1, n_bins) or (n_samples + 1,), those of the total last."""
+    errors = np.asarray(values, dtype=float)
+    if np.isnan(errors).any() and _is_rounding(model, point):
+        # Where parameters compensate each other the variance is a sum of terms that cancel: cabinetry takes the root
+        # of the -1e-17 that rounding leaves of it.
+        errors = np.nan_to_num(errors, posinf=np.inf)
+    if not np.isfinite(errors).all():
+        row = int(np.argwhere(~np.isfinite(errors))[0][0])
+        samples = model.config.samples
+        what = f"sample {samples[row]!r}" if row < len(samples) else "all samples"
+        raise FitFailedError(
+            f"the errors of the expected events of {what}, {where}, are {errors[row].tolist()}, expected finite "
+            "numbers. Check its templates one sigma up and down, or leave the yields out with fit.yields=false"
+        )
+    return errors
+
+
+def _is_rounding(model: Any, point: Any) -> bool:
+    """Tell whether nothing but rounding can take a variance of yields below 0.
+
+    It is v M v with the changes v of a yield one sigma up and down and the correlations M: never below 0 where v is
+    finite and M has no negative eigenvalue.
+    """
+    if not np.isfinite(point.corr_mat).all() or np.linalg.eigvalsh(point.corr_mat)[0] < -ROUNDING:
+        return False
+    steps = np.diag(point.uncertainty)
+    with session(), np.errstate(all="ignore"):
+        moved = [model.main_model.expected_data(point.bestfit + step) for step in (*steps, *-steps)]
+    return bool(np.isfinite(moved).all())

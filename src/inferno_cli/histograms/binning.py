@@ -36,12 +36,15 @@ def noise_information(templates: Templates) -> dict[str, FloatArray]:
 
 
 def effective_events(templates: Templates) -> FloatArray:
-    """Effective simulated events of each bin, the smaller of signal and background, shape (B,)."""
+    """Effective simulated events of each bin, the smaller of signal and background, shape (B,).
+
+    (sum of w)^2 / (sum of w^2); 0 where the yield is not positive: however many events say so, no template can be made.
+    """
     parts = []
     for mask in (templates.is_signal, ~templates.is_signal):
         yields = templates.nominal[mask].sum(axis=0)
         variance = templates.variance[mask].sum(axis=0)
-        parts.append(np.divide(yields**2, variance, out=np.zeros_like(yields), where=variance > 0))
+        parts.append(np.divide(yields**2, variance, out=np.zeros_like(yields), where=(variance > 0) & (yields > 0)))
     return np.asarray(np.minimum(*parts))
 
 
