@@ -45,6 +45,24 @@ def test_without_a_step_the_steps_are_listed_and_nothing_heavy_is_imported(
     assert not HEAVY & imported
 
 
+@pytest.mark.parametrize("arguments", ["--help", "train --help", "train --cfg job"])
+def test_nobody_has_to_read_what_it_says(arguments: str, tmp_path: Path) -> None:
+    """As behind `| head`, which closes the pipe."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "inferno_cli", *arguments.split()],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+
+    assert (process.wait(timeout=120), process.stderr.read()) == (141, "")
+    process.stderr.close()
+
+
 def test_every_file_in_steps_is_a_step_with_a_line_of_help() -> None:
     from inferno_cli.cli import steps
 

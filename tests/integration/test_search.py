@@ -114,7 +114,7 @@ def test_a_search_that_was_stopped_asks_for_the_same_points(tmp_path: Path, pipe
     assert "best: trial " in outcome.out
     outcome = start(tmp_path / "b", 6)
     assert len(outcome.out.split("best: trial ")) == 2
-    assert "sweep: 5 of 6 points done\n" in outcome.out, "nothing was worked on since this start: no time is known"
+    assert f"sweep: 6 of 6 points done; next: inferno compare runs={tmp_path}" in outcome.out
     assert len(pipeline.configs) == 1
 
 

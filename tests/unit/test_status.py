@@ -67,3 +67,9 @@ def test_a_point_that_was_stopped_is_not_done(ten: Path) -> None:
 def test_of_another_sweeper_nobody_knows_how_many(tmp_path: Path) -> None:
     jobs(tmp_path, "finished", "running")
     assert progress(tmp_path) == "sweep: 1 of ? points done"
+
+
+def test_at_the_end_the_next_command_is_said(ten: Path) -> None:
+    jobs(ten, *["finished"] * 9, "failed")
+    assert progress(ten) == f"sweep: 10 of 10 points done, 1 of them failed; next: inferno compare runs={ten}"
+    assert progress(ten, Path("a/study")).endswith("; next: inferno compare runs=a/study")

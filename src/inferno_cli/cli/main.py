@@ -22,7 +22,7 @@ from inferno_cli import __version__
 from inferno_cli.cli import steps
 from inferno_cli.errors import ConfigError, InfernoError, closest
 
-FAILURE = 2
+FAILURE, BROKEN_PIPE = 2, 141
 
 
 def step_help() -> dict[str, str]:
@@ -62,6 +62,16 @@ def usage() -> str:
 
 def main() -> None:
     """Entry point of the console script and of ``python -m inferno_cli``."""
+    logging.raiseExceptions = False  # a log that nobody reads any more is no reason for a traceback
+    try:
+        _main()
+        sys.stdout.flush()
+    except BrokenPipeError:  # of `| head`; Python would complain once more when it flushes at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(BROKEN_PIPE)
+
+
+def _main() -> None:
     if "COMP_LINE" in os.environ or any(argument == "-sc" for argument in sys.argv[1:]):
         from inferno_cli.cli.completion import prepare
 
@@ -80,6 +90,8 @@ def main() -> None:
         if name not in step_help():
             raise ConfigError(f"unknown step {name!r}{closest(name, step_help())}. `inferno --help` lists them")
         _run(name, rest, debug)
+    except BrokenPipeError:
+        raise
     except (InfernoError, OSError) as error:
         if debug:
             raise
@@ -124,8 +136,9 @@ def _run(name: str, arguments: list[str], debug: bool) -> None:
             os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"))
         try:
             _require_multirun(job)
-            _say_progress(job)
             return step.run(resolve(step.schema(), composed), composed)
+        except BrokenPipeError:
+            raise
         except (InfernoError, OSError) as error:
             _record(job, error)
             if debug:
@@ -140,6 +153,8 @@ def _run(name: str, arguments: list[str], debug: bool) -> None:
             if job.mode == RunMode.MULTIRUN and isinstance(error, Exception):
                 sys.stderr.write(f"job {job.job.num} ({job.job.override_dirname}): {_message(error)}\n")
             raise
+        finally:
+            _say_progress(job, composed.get("reuse"))
 
     # Hydra's parser takes flags only before the first override.
     flags, overrides = _flags_first(arguments)
@@ -173,13 +188,15 @@ def _record(job: Any, error: BaseException) -> None:
         replace(said, state=state, error=text.strip()).write(folder)
 
 
-def _say_progress(job: Any) -> None:
+def _say_progress(job: Any, study: str | None) -> None:
+    """Say how far a multirun is after one of its jobs; ``study`` is the folder of a study."""
     from hydra.types import RunMode
 
     from inferno_cli.cli.status import progress
 
-    if job.mode == RunMode.MULTIRUN and job.output_subdir is not None and job.job.num:
-        logging.getLogger("inferno_cli").info(progress(Path(job.sweep.dir)))
+    if job.mode == RunMode.MULTIRUN and job.output_subdir is not None:
+        whole = None if study is None else Path(study)
+        logging.getLogger("inferno_cli").info(progress(Path(job.sweep.dir), whole))
 
 
 def _require_multirun(hydra: Any) -> None:

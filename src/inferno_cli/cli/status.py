@@ -85,10 +85,14 @@ def reused(folder: Path, of: Path, point: str) -> Status:
     return Status("reused", point, of=os.path.relpath(of.resolve(), folder.resolve()))
 
 
-def progress(sweep: Path) -> str:
-    """Return how far a multirun is, and for how long it will go on as before.
+def progress(sweep: Path, whole: Path | None = None) -> str:
+    """Return how far a multirun is, and for how long it will go on as before; at its end how to compare its runs.
 
     A search that is started again goes on behind its last trial; any other sweep comes by all its points once more.
+
+    Args:
+        sweep: Its folder.
+        whole: The folder to compare, where the multirun takes part in more.
     """
     from inferno_cli.cli.collect import MULTIRUN, planned, trials
 
@@ -103,8 +107,10 @@ def progress(sweep: Path) -> str:
     states = [state for state, is_new in ended if is_new or not points]
     done, failed = len(states), states.count("failed")
     said = f"sweep: {done} of {total or '?'} points done" + (f", {failed} of them failed" if failed else "")
+    if total and done >= total:
+        return f"{said}; next: inferno compare runs={whole or sweep}"
     worked = sum(is_new and state != "reused" for state, is_new in ended)
-    if worked and done < total:
+    if worked and total:
         seconds = (time.time() - begun) / worked * (total - done)
         said += f", about {seconds / 60:.0f} min left" if seconds >= 90 else f", about {seconds:.0f} s left"
     return said

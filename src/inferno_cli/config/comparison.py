@@ -77,7 +77,7 @@ class CompareConfig(Step):
     """``inferno compare``: finished runs beside each other."""
 
     runs: Places
-    """Folders of runs, sweeps or studies, results.json, globs, mlflow:EXPERIMENT[/RUN]: a list, or with commas between."""
+    """Folders of runs, sweeps or studies, results.json, globs, mlflow:EXPERIMENT[/RUN]; a list, or commas between."""
     output: str | None
     """Folder of the tables and figures; null: ``compare`` in the folder that all runs have in common.
 

@@ -44,13 +44,14 @@ def run(config: CompareConfig, composed: Any) -> None:  # noqa: ARG001
     if config.output is not None:
         folder = Path(config.output).expanduser()
     files = report.write_comparison(comparison, folder)
-    report.show_comparison(comparison)
     # Of runs of several sweeps none is the parent, unless a study was started again.
-    description = report.comparison_headline(comparison)
-    if config.track and config.tracking.backend != "none" and (len(found.sweeps) == 1 or found.study):
-        for sweep in found.sweeps:
-            if (uri := log_to_parent(sweep, files, "compare", description)) is not None:
+    tracked = config.track and config.tracking.backend != "none" and (len(found.sweeps) == 1 or found.study)
+    try:
+        for sweep in found.sweeps if tracked else ():
+            if (uri := log_to_parent(sweep, files, "compare", report.comparison_headline(comparison))) is not None:
                 log.info("tracking: logged to the parent run of %s in %s", sweep, uri)
+    finally:  # after the log, which must not depend on who reads the table
+        report.show_comparison(comparison)
     sys.stdout.write(f"results: {files[-1]}\n")
 
 

@@ -231,7 +231,7 @@ class Writer:
         prediction = self.statistic.apply(features)
         split = np.full(len(features), -1)
         if self.split is not None:
-            ids = id_columns({name: columns[name] for name in self.event_id}, len(features))
+            ids = id_columns({name: columns[name] for name in self.event_id}, len(features), tree.where)
             split = self.split.of_rows(checksum, tree.name, ids, first_row)
         made = {"split": split, "bin": prediction.bin, "network_bin": prediction.network_bin}
         made |= dict(zip(self.outputs, prediction.response.T, strict=True))
