@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from inferno_cli.cli.finished import CONFIG_FILE
 from inferno_cli.cli.status import Status
+from inferno_cli.config import flatten
 from inferno_cli.errors import ComparisonError
 from inferno_cli.report import RESULTS_FILE, Results
-from inferno_cli.report.points import EXPERIMENT, MODEL, SEED, Job, flatten
+from inferno_cli.report.points import EXPERIMENT, MODEL, SEED, Job
 from inferno_cli.report.results import SCHEMA
 
 if TYPE_CHECKING:

@@ -151,7 +151,8 @@ def open_study(folder: Path, searched: Mapping[str, BaseDistribution], settings:
     """
     from optuna.trial import TrialState
 
-    from inferno_cli.report.points import flatten, identity
+    from inferno_cli.config import flatten
+    from inferno_cli.report.points import identity
 
     flat = {key: value for key, value in flatten(settings) if key not in searched}
     about = {"space": {key: str(value) for key, value in searched.items()}, "fixed": identity(flat)}

@@ -61,7 +61,8 @@ def point(params: Mapping[str, Any]) -> str:
     What does not change the result (where it is written, plots, progress) does not count. The code counts as the
     text of its modules: the version says nothing of changes that are not committed.
     """
-    from inferno_cli.report.points import flatten, identity
+    from inferno_cli.config import flatten
+    from inferno_cli.report.points import identity
 
     settings = dict(flatten(params))
     text = f"{identity(settings)} {settings.get('dataset.path')} {code_digest()}"

@@ -3,7 +3,7 @@
 from inferno_cli.config.comparison import CompareConfig, Reference, ReferenceRow
 from inferno_cli.config.datasets import Dataset, NtupleDataset, NtupleSample, Splits, SyntheticDataset
 from inferno_cli.config.effects import Effect
-from inferno_cli.config.load import config_folder, resolve
+from inferno_cli.config.load import config_folder, flatten, resolve
 from inferno_cli.config.measurement import Measurement, Morph
 from inferno_cli.config.prepare import Branches, ObjectBranches, Preparation, PrepareConfig
 from inferno_cli.config.schema import Binning, Fit, Likelihood, Model, Nuisance, Report, Tracking, Trainer
@@ -77,5 +77,6 @@ __all__ = [
     "Variations",
     "WeightSystematic",
     "config_folder",
+    "flatten",
     "resolve",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -52,6 +53,15 @@ def resolve(schema: type[SectionT], composed: DictConfig) -> SectionT:
     except ValidationError as error:
         lines = [_describe(item, schema) for item in error.errors()]
         raise ConfigError("\n".join(dict.fromkeys(lines))) from error
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every value of a nested configuration with its dotted key; an empty mapping counts as a value."""
+    for name, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from flatten(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
 
 
 ADDED_GROUPS = ("experiment", "study", "sweep")

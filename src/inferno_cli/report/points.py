@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -74,15 +74,6 @@ def identity(settings: Mapping[str, Any]) -> str:
 def place(at: Mapping[str, Any]) -> str:
     """Return the swept values without the model's as a text that can be compared."""
     return _text({key: value for key, value in at.items() if key != MODEL})
-
-
-def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield every value of a nested configuration with its dotted key."""
-    for name, value in values.items():
-        if isinstance(value, Mapping) and value:
-            yield from flatten(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
 
 
 def group(jobs: Sequence[Job]) -> tuple[Point, ...]:
