@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import zlib
+from functools import cache
 from pathlib import Path
 
 import awkward as ak
 import numpy as np
 
+from inferno_cli.code import code_digest
 from inferno_cli.prepare import DIRECTIONS, CutFlow, features, select, vary
 from top11004.detector import control_weight, reconstruct, tag_weight, trigger_weight
 from top11004.settings import PROCESSES, Settings
@@ -22,9 +26,18 @@ def part_seed(seed: int, process: str, chunk: int) -> int:
     return int(sequence.generate_state(1)[0]) % 899_999_999 + 1
 
 
+@cache
+def code_key() -> str:
+    """Return the digest of the code that makes a part: of this folder, and of the package's preparation."""
+    digest = hashlib.sha256(code_digest("prepare").encode())
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()[:8]
+
+
 def part_path(folder: Path, process: str, chunk: int, settings: Settings) -> Path:
-    """Return the file of one part."""
-    return folder / f"{process}-{settings.key(process)}-{chunk:04d}.npz"
+    """Return the file of one part: another one if the settings or the code change."""
+    return folder / f"{process}-{settings.key(process)}-{code_key()}-{chunk:04d}.npz"
 
 
 def make_part(folder: Path, process: str, chunk: int, settings: Settings) -> Path:
@@ -42,7 +55,7 @@ def make_part(folder: Path, process: str, chunk: int, settings: Settings) -> Pat
     arrays = {f"{variation}/{name}": values for variation, table in tables.items() for name, values in table.items()}
     arrays["record"] = np.array(json.dumps({**record, "seed": seed, "cut_flow": vars(cut_flow)}))
     folder.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp.npz")
+    temporary = path.with_suffix(f".{os.getpid()}.tmp.npz")
     np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
     temporary.replace(path)  # whole or not at all
     return path

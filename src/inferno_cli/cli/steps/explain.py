@@ -75,8 +75,7 @@ def run(config: ExplainConfig, composed: Any) -> None:  # noqa: ARG001
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error}. Choose another folder: output=...") from error
     report.show_explanation(explanation)
-    tracked = config.track and config.tracking.backend != "none"
-    if tracked and (uri := log_to_run(finished.folder, [path, *plots], "explain")) is not None:
+    if config.track and (uri := log_to_run(finished.folder, [path, *plots], "explain")) is not None:
         log.info("tracking: logged to the run in %s", uri)
     sys.stdout.write(report.closing_line(path) + "\n")
 
