@@ -486,6 +486,18 @@ def test_page_holds_its_figures_and_asks_for_nothing(sweep: Path, tmp_path: Path
     assert "not started" in page.text
 
 
+def test_figures_of_an_earlier_comparison_do_not_stay(sweep: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    write_comparison(compared(sweep), folder)
+    (folder / "mine.png").touch()
+    assert (folder / "width_bins.png").is_file()
+
+    files = write_comparison(compared(sweep / "0"), folder)
+
+    assert {path.name for path in folder.iterdir()} == {path.name for path in files} | {"mine.png"}
+    assert not (folder / "width_bins.png").exists()
+
+
 def test_the_label_is_on_every_figure(sweep: Path) -> None:
     from inferno_cli.report.comparison_plots import figures
 

@@ -188,6 +188,7 @@ class Comparison:
     def main(self) -> tuple[Quantity, ...]:
         """Columns of the main table, those with published numbers first."""
         published = {name for row in self.rows if row.source for name in row.values}
+        published |= {"bound_s"} if "sigma_s" in published else set()  # the bound on it
         found = [item for item in self.quantities if item in QUANTITIES]
         return tuple(sorted(found, key=lambda item: item.name not in published))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from inferno_cli.report.comparison_plots import figures
 from inferno_cli.report.comparison_tables import as_csv, as_json, as_markdown, cells, headings, remarks
 from inferno_cli.report.page import Line, as_figures, as_list, as_page, as_table
 
-PAGE = "compare.html"
+PAGE, RECORD = "compare.html", "compare.json"
 
 
 def write_comparison(comparison: Comparison, folder: Path) -> tuple[Path, ...]:
@@ -25,20 +26,31 @@ def write_comparison(comparison: Comparison, folder: Path) -> tuple[Path, ...]:
     Raises:
         OutputError: If one cannot be written.
     """
-    texts = {"csv": as_csv(comparison), "md": as_markdown(comparison), "json": as_json(comparison)}
     written = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for suffix, text in texts.items():
-            path = folder / f"compare.{suffix}"
-            path.write_text(text, encoding="utf-8")
-            written.append(path)
+        before = _figures_of(folder / RECORD)
         pictures = save_figures(figures(comparison), folder)
+        names = [path.name for path in pictures.files]
+        texts = {"compare.csv": as_csv(comparison), "compare.md": as_markdown(comparison)}
+        for name, text in {**texts, RECORD: as_json(comparison, names)}.items():
+            (folder / name).write_text(text, encoding="utf-8")
+            written.append(folder / name)
+        for name in before - set(names):  # of a comparison of other runs, beside which they would look like this one's
+            (folder / name).unlink(missing_ok=True)
         page = folder / PAGE
         page.write_text(as_html(comparison, pictures.png), encoding="utf-8")
     except OSError as error:
         raise OutputError(f"the comparison cannot be written to {folder}: {error}. Choose output=FOLDER") from error
     return (*written, *pictures.files, page)
+
+
+def _figures_of(record: Path) -> set[str]:
+    """Return the names of the figures of an earlier comparison in the same folder."""
+    try:
+        return {Path(name).name for name in json.loads(record.read_text(encoding="utf-8"))["figures"]}
+    except (OSError, ValueError, KeyError, TypeError):  # none, or somebody else's
+        return set()
 
 
 def as_html(comparison: Comparison, pictures: Mapping[str, bytes]) -> str:

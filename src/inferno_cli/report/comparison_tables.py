@@ -163,8 +163,8 @@ def as_markdown(comparison: Comparison) -> str:
     return "\n".join(lines) + "\n"
 
 
-def as_json(comparison: Comparison) -> str:
-    """Return everything as JSON."""
+def as_json(comparison: Comparison, figures: Sequence[str] = ()) -> str:
+    """Return everything as JSON, and the names of the files that its figures are in."""
     points = [
         {
             "at": dict(row.at),
@@ -185,5 +185,6 @@ def as_json(comparison: Comparison) -> str:
         "runs": runs,
         "missing": [{"folder": job.where, "error": job.error} for job in comparison.missing],
         "notes": _notes(comparison),
+        "figures": list(figures),
     }
     return json.dumps(record, indent=1, default=str) + "\n"

@@ -192,7 +192,8 @@ def _same_data(jobs: Sequence[Job]) -> None:
             if one != two:
                 raise ComparisonError(
                     f"the runs are of different data and cannot be compared: {what} is {one!r} in {first.where} and "
-                    f"{two!r} in {job.where}. Compare the runs of one dataset: runs=..."
+                    f"{two!r} in {job.where}. Compare the runs of one dataset: runs=..., of an experiment one sweep: "
+                    "runs=mlflow:EXPERIMENT/RUN"
                 )
         # Files do not depend on the configuration; generated events do, and on the seed.
         generated = job.settings.get("dataset.kind") == "synthetic"
