@@ -168,8 +168,13 @@ def test_command_of_the_program(
         return
     assert outcome.out.strip()
     if extra:
-        last = outcome.out.splitlines()[-1]
-        assert Path(last.removeprefix("results: ")).is_file()
+        lines = outcome.out.splitlines()
+        (*_, found) = (line for line in lines if line.startswith("results: "))
+        assert Path(found.removeprefix("results: ")).is_file()
+        if "-m" in arguments and not lines[-1].startswith("results: "):  # a sweep ends with how to go on
+            said, _, folder = lines[-1].partition("; next: inferno compare runs=")
+            assert said.startswith("sweep: ")
+            assert Path(folder or "none").is_dir()
 
 
 def _train_benchmark2(arguments: list[str], extra: list[str]) -> None:
