@@ -13,7 +13,7 @@ from rich.text import Text
 from inferno_cli.report.comparison import SPREAD, Comparison, Quantity, Row, Statistic
 from inferno_cli.report.points import MODEL
 from inferno_cli.report.table import MODEL_NAMES
-from inferno_cli.report.terminal import new_table, show_title, terminal
+from inferno_cli.report.terminal import WIDTH_OF_A_WIDE_ONE, new_table, show_title, terminal
 
 SCHEMA = "inferno_cli/comparison/1"
 NAMES = {**MODEL_NAMES, "optimal": "optimal"}
@@ -31,7 +31,7 @@ ON_TERMINAL = (
     "bound_s",
 )
 """A terminal is narrow: one of fewer than ``WIDE`` letters has these columns, and the files have every column."""
-WIDE, WIDTH_OF_A_LOG = 190, 220
+WIDE = 190
 
 
 def value_text(value: Any) -> str:
@@ -79,7 +79,7 @@ def cells(comparison: Comparison, columns: Sequence[Quantity]) -> list[tuple[Row
 
 def show_comparison(comparison: Comparison) -> None:
     """Print the main table to stdout."""
-    console = terminal(WIDTH_OF_A_LOG)
+    console = terminal(WIDTH_OF_A_WIDE_ONE)
     show_title(console, comparison.title, comparison.label)
     # Of Asimov data mu is 1.
     fitted = any(result.data == "observed" for point in comparison.points for result in point.results)

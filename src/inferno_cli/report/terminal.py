@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-WIDTH_OF_A_LOG = 140
+WIDTH_OF_A_LOG, WIDTH_OF_A_WIDE_ONE = 140, 220
 
 
 def terminal(width_of_a_log: int = WIDTH_OF_A_LOG) -> Console:

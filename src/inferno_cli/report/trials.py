@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from inferno_cli.report.terminal import new_table, terminal
+from inferno_cli.report.terminal import WIDTH_OF_A_WIDE_ONE, new_table, terminal
 
 SHOWN = 10
 """Trials on the terminal, the best first; search.csv has all."""
@@ -71,7 +71,7 @@ def show_trials(tried: Sequence[Trial], version: str) -> None:
     rows, keys = _ranked(tried)
     states = [row.state for row in rows]
     said = ", ".join(f"{states.count(state)} {word}" for state, word in WORDS.items() if state in states)
-    console = terminal()
+    console = terminal(WIDTH_OF_A_WIDE_ONE)
     console.print(f"search: {said}; sigma(mu) on the validation split, hard bins (Optuna {version})")
     headings = ("trial", "sigma(mu)", *(key.rpartition(".")[2] for key in keys), "")
     table = new_table(headings, places=len(headings))
