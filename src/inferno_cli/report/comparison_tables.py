@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.text import Text
 
+from inferno_cli.config import POI
 from inferno_cli.report.comparison import SPREAD, Comparison, Quantity, Row, Statistic
 from inferno_cli.report.points import MODEL
 from inferno_cli.report.table import MODEL_NAMES
@@ -17,7 +18,8 @@ from inferno_cli.report.terminal import WIDTH_OF_A_WIDE_ONE, new_table, show_tit
 
 SCHEMA = "inferno_cli/comparison/1"
 NAMES = {**MODEL_NAMES, "optimal": "optimal"}
-ON_TERMINAL = (
+FOREMOST = (
+    "mu",
     "minos_down",
     "minos_up",
     "width",
@@ -30,7 +32,7 @@ ON_TERMINAL = (
     "relative_error_s",
     "bound_s",
 )
-"""A terminal is narrow: one of fewer than ``WIDE`` letters has these columns, and the files have every column."""
+"""Where there is little room, as on a terminal of fewer than ``WIDE`` letters; the files have every column."""
 WIDE = 190
 
 
@@ -77,15 +79,17 @@ def cells(comparison: Comparison, columns: Sequence[Quantity]) -> list[tuple[Row
     return found
 
 
+def foremost(comparison: Comparison, names: Sequence[str] = FOREMOST) -> list[Quantity]:
+    """Return columns of the main table that are to be read first, or all; without mu, which is 1, of Asimov data."""
+    fitted = any(result.data == "observed" for point in comparison.points for result in point.results)
+    return [item for item in comparison.main if item.name in (names or (item.name,)) and (fitted or item.name != POI)]
+
+
 def show_comparison(comparison: Comparison) -> None:
     """Print the main table to stdout."""
     console = terminal(WIDTH_OF_A_WIDE_ONE)
     show_title(console, comparison.title, comparison.label)
-    # Of Asimov data mu is 1.
-    fitted = any(result.data == "observed" for point in comparison.points for result in point.results)
-    columns = [item for item in comparison.main if item.name != "mu" or fitted]
-    if console.width < WIDE:
-        columns = [item for item in columns if item.name in ("mu", *ON_TERMINAL)]
+    columns = foremost(comparison, FOREMOST if console.width < WIDE else ())
     # One column has room for the spread over the repeats.
     spread = "sigma_s" if any(item.name == "sigma_s" for item in columns) else "width"
     table = new_table(headings(comparison, columns), len(comparison.keys))

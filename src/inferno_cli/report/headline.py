@@ -5,7 +5,7 @@ from __future__ import annotations
 from inferno_cli.config import POI
 from inferno_cli.report.comparison import Comparison
 from inferno_cli.report.comparison_page import PAGE
-from inferno_cli.report.comparison_tables import ON_TERMINAL, cells, headings
+from inferno_cli.report.comparison_tables import cells, foremost, headings
 from inferno_cli.report.results import Results
 from inferno_cli.report.table import decimals, significance_text, title
 
@@ -37,7 +37,7 @@ def headline(results: Results) -> str:
 
 def comparison_headline(comparison: Comparison) -> str:
     """Return the foremost columns of the table of a comparison."""
-    columns = [item for item in comparison.main if item.name in ON_TERMINAL]
+    columns = foremost(comparison)
     titles, rows = headings(comparison, columns), [texts for _, texts in cells(comparison, columns)]
     lines = ["| " + " | ".join(row) + " |" for row in (titles, ["---"] * len(titles), *rows)]
     parts = [comparison.title, "\n".join(lines[: MAX_ROWS + 2])]
