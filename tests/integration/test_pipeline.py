@@ -331,6 +331,17 @@ def test_plots_carry_the_label_and_are_listed(tmp_path: Path, monkeypatch: pytes
     assert {name for name, text in texts.items() if LABEL in text} == expected
 
 
+def test_bins_that_are_merged_for_noise_are_said(tmp_path: Path) -> None:
+    quick = ("train", "+experiment=synthetic", "model=bce", *QUICK, *FEW_EVENTS, *FIT_ONLY_MU)
+    free = succeed(*quick, "binning.max_noise_information=1000", f"output_dir={tmp_path}/free")
+    tight = succeed(*quick, "binning.max_noise_information=0.05", f"output_dir={tmp_path}/tight")
+
+    assert "max_noise_information" not in free.out
+    (said,) = [line for line in tight.out.splitlines() if "(binning.max_noise_information=0.05)" in line]
+    assert said.startswith(f"templates: {len(free.results.bins)} bins have enough events; more were merged")
+    assert len(tight.results.bins) < len(free.results.bins)
+
+
 def test_a_training_that_diverges_leaves_a_record_that_can_be_read(tmp_path: Path) -> None:
     """An early epoch is kept; the loss of the last ones is no number."""
     steps = ("model.learning_rate=0.1", "model.weight_decay=200", "trainer.max_epochs=15", "report.plots=true")

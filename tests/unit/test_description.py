@@ -129,6 +129,31 @@ def test_systematics_by_hand(tmp_path: Path) -> None:
     assert len(found.systematics) == 9
 
 
+@pytest.mark.parametrize(
+    ("up", "down", "says"),
+    [
+        ("weight", "weight", "up and down are the nominal; the systematic does nothing"),
+        ("weight * 1.6", "weight * 0.9", "up and down change the yield by +60.0% and -10.0%; an expression without"),
+        ("weight * 1.1", "weight * 1.2", "up and down change the yield by +10.0% and +20.0%, both to the same side"),
+        ("weight * 1.1", "weight * 0.9", ""),
+        ("weight * 1.1", "weight", ""),
+    ],
+)
+def test_a_systematic_that_is_probably_a_mistake_is_said(up: str, down: str, says: str, tmp_path: Path) -> None:
+    systematics = {"btag": {"kind": "weight", "samples": ["QCD"], "up": up, "down": down}}
+
+    found = of(tmp_path, dataset={"systematics": systematics}).findings
+
+    assert [text.startswith(f"sample 'QCD', btag: {says}") for text in found] == [True] * bool(says)
+
+
+def test_shifted_trees_that_are_the_nominal_ones_are_said(tmp_path: Path) -> None:
+    same = rows(N)
+    found = of(tmp_path, dataset={"systematics": {"jes": JES}}, ttbar=same, ttbar_jes_up=same, ttbar_jes_down=same)
+
+    assert found.findings[-1] == "sample 'ttbar', jes: up and down are the nominal; the systematic does nothing"
+
+
 def test_overlap_is_the_share_of_the_smaller_selection(tmp_path: Path) -> None:
     found = of(tmp_path, ttbar_jes_up=rows(np.append(N[:180], np.arange(1000, 1020)), 0.25))
     assert found.systematics[0].overlap == pytest.approx((0.9, 1.0))

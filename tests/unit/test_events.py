@@ -605,6 +605,12 @@ def test_repeated_ids_are_an_error(tmp_path, tree):
     assert says(str(caught.value), "sample 'ttbar'", "1 of 240 events repeat an id", "run + event", "dataset.event_id")
 
 
+def test_a_feature_that_is_named_twice_is_an_error(tmp_path):
+    file = write(tmp_path / "small.root", small_trees())
+    with pytest.raises(ValueError, match="x is named twice; each branch goes into the network once"):
+        ntuples(file, features=["x", "y", "x"])
+
+
 LISTS = np.array([1.0, 2.0] * 240).reshape(240, 2)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import subprocess
@@ -458,6 +459,49 @@ def test_an_unknown_measurement_is_named(tmp_path):
     spec = write(tmp_path, measure()).spec
     with pytest.raises(WorkspaceError, match=r"no measurement 'infreno'; closest: 'inferno'"):
         fit_workspace(spec, QUICK, measurement="infreno", where="workspace X")
+
+
+def _short_sample(spec):
+    spec["channels"][0]["samples"][0]["data"].pop()
+
+
+def _short_variation(spec):
+    shapes = [x for sample in spec["channels"][0]["samples"] for x in sample["modifiers"] if x["type"] == "histosys"]
+    shapes[0]["data"]["hi_data"].pop()
+
+
+def _other_poi(spec):
+    spec["measurements"][0]["config"]["poi"] = "nobody"
+
+
+def _no_observation(spec):
+    spec["observations"][0]["name"] = "other"
+
+
+def _negative_observation(spec):
+    spec["observations"][0]["data"][1] = -3.0
+
+
+def _nothing_in_a_bin(spec):
+    spec["channels"][0]["samples"][0]["data"][1] = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (_short_sample, "measurement 'inferno' of workspace X is no model"),
+        (_short_variation, "measurement 'inferno' of workspace X is no model"),
+        (_other_poi, "measurement 'inferno' of workspace X is no model .*nobody"),
+        (_no_observation, "workspace X has no observation of channel"),
+        (_negative_observation, r"workspace X: the observed events of 1 of \d+ bins are -3.0; expected finite numbers"),
+        (_nothing_in_a_bin, r"workspace X: the expected events of 1 of \d+ bins are nan; expected finite numbers"),
+    ],
+)
+def test_a_workspace_that_is_no_model_is_one_message(tmp_path, spoil, says):
+    spec = copy.deepcopy(write(tmp_path, measure()).spec)
+    spoil(spec)
+    with pytest.raises(WorkspaceError, match=says):
+        fit_workspace(spec, QUICK.model_copy(update={"data": "observed"}), where="workspace X")
 
 
 def test_a_workspace_without_a_parameter_of_interest_is_an_error(tmp_path):

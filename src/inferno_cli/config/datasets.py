@@ -168,6 +168,8 @@ class NtupleDataset(Section):
         for role in ("signal", "background"):
             if role not in roles:
                 raise ValueError(f"samples: none has the role {role!r}")
+        if twice := [name for i, name in enumerate(self.features) if name in self.features[:i]]:
+            raise ValueError(f"features: {', '.join(twice)} is named twice; each branch goes into the network once")
         if roles.count("data") > 1:
             raise ValueError("samples: more than one has the role 'data'")
         for name, systematic in self.systematics.items():

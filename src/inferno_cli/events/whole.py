@@ -13,7 +13,10 @@ from inferno_cli.config import DataConfig, Effect, NtupleDataset, SyntheticDatas
 from inferno_cli.errors import DatasetError
 from inferno_cli.events.ids import UNKNOWN, EventIds
 from inferno_cli.events.ntuples import Reader, Table
-from inferno_cli.events.sample import NOMINAL, FloatArray, Sample, Variation
+from inferno_cli.events.sample import DIRECTIONS, NOMINAL, FloatArray, Sample, Variation
+
+LARGE_CHANGE, SAME_SIDE = 0.5, 0.01
+"""Relative changes of a yield: of one direction, and of both to one side, that are probably mistakes."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,7 @@ def _read(config: DataConfig, dataset: NtupleDataset) -> Whole:
         effects = [effect for effect in config.described if effect.sample == name]
         sample, tables = _sample(reader, name, effects, config)
         samples.append(sample)
-        found += _sample_findings(sample, dataset)
+        found += [*_sample_findings(sample, dataset), *odd_variations(sample.events)]
         found += _repeated(f"sample {name!r}", tables[NOMINAL].features)
     data = reader.data()
     used = None
@@ -220,6 +223,27 @@ def _sample_findings(sample: WholeSample, dataset: NtupleDataset) -> Iterator[st
             f"sample {name!r}: {negative.sum()} of {len(weights)} weights are negative ({negative.mean():.1%}), with "
             f"{lost:.1%} of the sum of |w|; effective number of events {sample.events.effective_events:.0f}"
         )
+
+
+def odd_variations(events: Sample) -> Iterator[str]:
+    """Say which systematics are probably mistakes: such as a nominal weight that was forgotten in an expression."""
+    for label in dict.fromkeys(item.systematic for item in events.variations if item != NOMINAL):
+        rows = [events.variations.index(Variation(label, direction)) for direction in DIRECTIONS]
+        changes = [float(events.yields[row] / events.yields[0] - 1) for row in rows]
+        said = (
+            f"sample {events.name!r}, {label}: up and down change the yield by {changes[0]:+.1%} and {changes[1]:+.1%}"
+        )
+        if all(_is_nominal(events, row) for row in rows):
+            yield f"sample {events.name!r}, {label}: up and down are the nominal; the systematic does nothing"
+        elif max(map(abs, changes)) > LARGE_CHANGE:
+            yield f"{said}; an expression without the nominal `weight`, or other units, would do so"
+        elif min(changes) > SAME_SIDE or max(changes) < -SAME_SIDE:
+            yield f"{said}, both to the same side; a systematic moves it up and down"
+
+
+def _is_nominal(events: Sample, row: int) -> bool:
+    features = events.features[events.view[row]]
+    return np.array_equal(events.weights[row], events.weights[0]) and np.array_equal(features, events.features[0])
 
 
 def _missing(what: str, bad: NDArray[np.intp], rows: int, features: tuple[str, ...]) -> Iterator[str]:

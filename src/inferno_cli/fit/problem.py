@@ -166,11 +166,19 @@ def open_problem(spec: dict[str, Any], *, asimov: bool, measurement: str | None,
     if measurement is not None and measurement not in known:
         raise WorkspaceError(f"{where} has no measurement {measurement!r}{closest(measurement, known)}")
     chosen = measurement or known[0]
-    with session():
-        model = workspace.model(
-            measurement_name=measurement,
-            modifier_settings={"normsys": {"interpcode": "code4"}, "histosys": {"interpcode": "code4p"}},
-        )
+    try:
+        with session():
+            model = workspace.model(
+                measurement_name=measurement,
+                modifier_settings={"normsys": {"interpcode": "code4"}, "histosys": {"interpcode": "code4p"}},
+            )
+    except Exception as error:  # pyhf's errors have no common base; its schema lets wrong lengths and names pass
+        raise WorkspaceError(
+            f"measurement {chosen!r} of {where} is no model ({type(error).__name__}: {' '.join(str(error).split())}). "
+            "Repair its samples, modifiers or parameters"
+        ) from error
+    if lacking := [name for name in model.config.channels if name not in workspace.observations]:
+        raise WorkspaceError(f"{where} has no observation of channel {', '.join(lacking)}. Add it to `observations`")
     if model.config.poi_name is None:
         raise WorkspaceError(f"measurement {chosen!r} of {where} has no parameter of interest")
     if model.config.suggested_fixed()[model.config.poi_index]:
@@ -180,4 +188,12 @@ def open_problem(spec: dict[str, Any], *, asimov: bool, measurement: str | None,
     # A run on Asimov data leaves it in the workspace as the observation: call it what it is.
     is_asimov = asimov or bool(np.allclose(observed, expected, rtol=1e-12, atol=0))
     data = expected if is_asimov else observed
+    for what, values in (("expected", expected), ("observed", data)):
+        events = values[: model.config.nmaindata]
+        bad = events[~(np.isfinite(events) & (events >= 0))]
+        if len(bad):
+            raise WorkspaceError(
+                f"{where}: the {what} events of {len(bad)} of {len(events)} bins are {', '.join(map(str, bad[:3]))}; "
+                "expected finite numbers of at least 0. Repair its samples or observations"
+            )
     return Problem(model, [float(x) for x in data], is_asimov, where)

@@ -230,7 +230,8 @@ def train(config: TrainConfig, events: Events, folder: Path, watch: Watch | None
     if not math.isfinite(best.evaluation.hard):
         raise SingularInformationError(
             f"after none of {len(epochs)} epochs could the hard bins of the validation split constrain "
-            f"{', '.join(measurement.parameters)}. Train longer, use more bins, or lower binning.min_effective_events"
+            f"{', '.join(measurement.parameters)}. Train longer, use more bins, lower binning.min_effective_events, or "
+            "raise binning.max_noise_information; and no two parameters may do the same to every template"
         )
     module.load_state_dict(stored["state_dict"])
     validation_of_fit = best.evaluation if measurement == fitted else judge(module, config, events)

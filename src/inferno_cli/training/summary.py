@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -22,12 +23,14 @@ class Summary:
 
     Attributes:
         templates: Sorted and merged.
+        n_bins_with_noise: Bins that were left if noise faked no information (``binning.max_noise_information``).
         poi_variance: Of the Asimov fit of these templates, in closed form.
         noise_information: Information on each shape parameter that the simulation's noise alone makes.
         stability: For each parameter its standard deviation from two disjoint halves of the split.
     """
 
     templates: Templates
+    n_bins_with_noise: int
     poi_variance: float
     noise_information: dict[str, float]
     stability: dict[str, tuple[float, float]]
@@ -46,7 +49,9 @@ def summarise(config: TrainConfig, events: Events, module: SummaryModule) -> Sum
     if events.observed is not None:
         observed = final_bins(module, events.observed)
     filled = fill(events.template, bins, config.model.bins, observed)
-    templates = enveloped(merge(scaled(filled, measurement), config.binning, ordered=module.ordered), measurement)
+    sized = scaled(filled, measurement)
+    templates = enveloped(merge(sized, config.binning, ordered=module.ordered), measurement)
+    noisy = config.binning.model_copy(update={"max_noise_information": math.inf})
     templates.require_positive()
     channel = template_channel(measurement, templates)
     variance = float(covariance(channel)[0, 0])
@@ -62,6 +67,7 @@ def summarise(config: TrainConfig, events: Events, module: SummaryModule) -> Sum
         halves.append(covariance(model).diagonal().sqrt().tolist())
     return Summary(
         templates=templates,
+        n_bins_with_noise=merge(sized, noisy, ordered=module.ordered).n_bins,
         poi_variance=variance,
         noise_information={name: float(values.sum()) for name, values in noise_information(templates).items()},
         stability={name: (first, second) for name, first, second in zip(channel.parameters, *halves, strict=True)},

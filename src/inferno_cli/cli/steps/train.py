@@ -178,6 +178,12 @@ def pipeline(
     if summary.templates.n_bins < config.model.bins:
         groups = "  ".join("+".join(map(str, group)) for group in summary.templates.groups)
         log.info(f"templates: {config.model.bins} bins merged to {summary.templates.n_bins}: {groups}")
+        if summary.n_bins_with_noise > summary.templates.n_bins:
+            limit = config.binning.max_noise_information
+            log.info(
+                f"templates: {summary.n_bins_with_noise} bins have enough events; more were merged as noise of the "
+                f"variations alone would constrain a parameter (binning.max_noise_information={limit:g})"
+            )
     with clock.part("onnx", "onnx: the network and its bins as ONNX"):
         onnx_path = folder / "model.onnx"
         training.export(
