@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from copy import deepcopy
+from pathlib import Path
 
 import numpy as np
 import pyhf
@@ -293,6 +295,27 @@ def test_minos_that_ends_at_zero_is_null_with_the_reason():
     assert 0.05 < mu.bestfit < mu.hesse
     assert (mu.at_limit, mu.minos) == (None, None)
     assert [note for note in result.notes if note.startswith("MINOS of mu_SIG has no lower side")]
+
+
+def test_minos_from_a_best_fit_at_zero_has_an_upper_side():
+    """MINOS calls the lower side of this one invalid without saying that it is at a limit (tests/data/README.md)."""
+    spec = json.loads((Path(__file__).parents[1] / "data" / "minos_from_the_limit.json").read_text())
+
+    result = fit_workspace(spec, QUICK.model_copy(update={"minos": ("mu",), "stat_only": True}), where="here")
+
+    assert result.parameters["mu"].at_limit == 0
+    (note,) = [note for note in result.notes if note.startswith("MINOS of mu has no lower side")]
+    upper = float(note.rpartition("+")[2])
+    # Where pyhf's profile likelihood, which the other tests compare with, is 1 above its minimum at 0.
+    model = pyhf.Workspace(spec).model(modifier_settings=SETTINGS)
+    data = pyhf.Workspace(spec).data(model)
+
+    def nll(mu: float) -> float:
+        start, held = model.config.suggested_init(), model.config.suggested_fixed()
+        start[model.config.poi_index], held[model.config.poi_index] = mu, True
+        return float(pyhf.infer.mle.fit(data, model, start, None, held, return_fitted_val=True)[1])
+
+    assert nll(upper) - nll(0.0) == pytest.approx(1, abs=0.005)
 
 
 def test_a_limit_that_somebody_chose_is_an_error():

@@ -230,7 +230,8 @@ class Fitter:
         interval, lower = minuit.merrors[name], minuit.params[name].lower_limit
         if interval.is_valid and not (interval.at_lower_limit or interval.at_upper_limit):
             return None
-        ends = interval.at_lower_limit and _is_physical(minuit, name, lower)
+        # From a best fit at the limit MINOS has no way down, and does not say why.
+        ends = _is_physical(minuit, name, lower) and (interval.at_lower_limit or name in _at_limit(minuit))
         if ends and interval.upper_valid and not interval.at_upper_limit:
             upper = f"the upper side is {interval.upper:+.4g}"
             return f"MINOS of {name} has no lower side: it ends at the limit {lower:g}; {upper}"
