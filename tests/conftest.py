@@ -217,3 +217,30 @@ def channel_of(measurement: Measurement, templates: Templates) -> Any:
             if key[0] in measurement.shapes
         },
     )
+
+
+# ------------------------------------------------------------------------------------------------------- fits
+def covariance_by_differences(model: Any, data: Sequence[float], values: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    """Inverse of the Hessian of pyhf's own likelihood, from its differences; zero rows for constants.
+
+    Args:
+        model: pyhf's.
+        data: With the auxiliary data.
+        values: Best fit, shape (n_parameters,).
+        steps: Of each parameter, 5% of its error or so; 0 where it is constant, shape (n_parameters,).
+    """
+    free = np.flatnonzero(steps)
+
+    def nll(point: np.ndarray) -> float:
+        return float(-np.squeeze(model.logpdf(point, data)))
+
+    hessian = np.zeros((len(free), len(free)))
+    shifts = np.diag(steps)[free]
+    for i, first in enumerate(shifts):
+        for j, second in enumerate(shifts[: i + 1]):
+            ends = [nll(values + a * first + b * second) for a, b in ((1, 1), (1, -1), (-1, 1), (-1, -1))]
+            hessian[i, j] = hessian[j, i] = (ends[0] - ends[1] - ends[2] + ends[3]) / 4
+    scale = steps[free]
+    covariance = np.zeros((len(values), len(values)))
+    covariance[np.ix_(free, free)] = np.linalg.inv(hessian / np.outer(scale, scale))
+    return covariance

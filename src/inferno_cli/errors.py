@@ -61,6 +61,10 @@ class FitFailedError(InfernoError, RuntimeError):
     """MINUIT did not give a valid result."""
 
 
+class DeeperMinimumError(FitFailedError):
+    """The minimum of the fit is not the global one: nothing of the fit is right."""
+
+
 class TrackingError(InfernoError, ConnectionError):
     """The MLflow store cannot be reached or written."""
 

@@ -16,6 +16,7 @@ import pytest
 from rich.console import Console
 
 from inferno_cli.events import NOMINAL, Variation
+from inferno_cli.fit.minuit import Minimum
 from inferno_cli.fit.problem import Problem
 from inferno_cli.fit.result import (
     Breakdown,
@@ -97,7 +98,9 @@ def fitted(spec: dict[str, Any], data: str) -> FitResult:
         )
         for name, best, error in zip(found.labels, found.bestfit, found.uncertainty, strict=True)
     }
-    where = Problem(model, list(values), data == "asimov", "here")
+    where = Problem(model, tuple(values), data == "asimov", "here", tuple(model.config.suggested_bounds()))
+    covariance = found.corr_mat * np.outer(found.uncertainty, found.uncertainty)
+    minimum = Minimum(tuple(found.labels), found.bestfit, 0.0, found.uncertainty, covariance)
     mu = parameters["mu"]
     points = np.linspace(mu.bestfit - 2 * mu.hesse, mu.bestfit + 2 * mu.hesse, 9)
     return FitResult(
@@ -110,7 +113,7 @@ def fitted(spec: dict[str, Any], data: str) -> FitResult:
         stat_only=Estimate(mu.bestfit, 0.1432, (-0.14, 0.15)),
         significance=Significance(6.123, 5.871, 4.6e-10, 2.2e-9),
         scans={"mu": Scan("mu", tuple(points), tuple(((points - mu.bestfit) / mu.hesse) ** 2))},
-        yields=yields(where, found),
+        yields=yields(where, minimum),
     )
 
 
@@ -262,7 +265,6 @@ def extras(fit: FitResult) -> FitResult:
             groups=(GroupImpact("jets", ("jes",), 0.31, 0.3, (-0.29, 0.31)),),
             closure=0.0121,
             cumulative_closure=0.0,
-            hesse_difference=0.001,
         ),
         limit=Limit(
             confidence_level=0.9,

@@ -19,7 +19,7 @@ import yaml
 from conftest import channel_of, compose, make_measurement, make_templates, prepared
 
 from inferno_cli.config import Measurement
-from inferno_cli.errors import FitFailedError, TemplateError, WorkspaceError
+from inferno_cli.errors import DeeperMinimumError, FitFailedError, TemplateError, WorkspaceError
 from inferno_cli.fit import fit_workspace, read_workspace
 from inferno_cli.histograms import Templates
 from inferno_cli.likelihood import covariance, expected_yields, nll, poi_variance
@@ -391,22 +391,32 @@ def unchanged(state) -> bool:
 def test_a_fit_that_does_not_converge_says_how_far_it_is(tmp_path, pyhf_state):
     spec = write(tmp_path, measure(), observed=True).spec
     settings = QUICK.model_copy(update={"max_calls": 1, "data": "observed"})
-    with pytest.raises(FitFailedError, match=r"workspace X: EDM .*goal.*call limit.*fit\.max_calls"):
+    with pytest.raises(FitFailedError, match=r"workspace X did not converge: EDM .*goal.*call limit.*fit\.max_calls"):
         fit_workspace(spec, settings, where="workspace X")
     assert unchanged(pyhf_state)
 
 
-def test_a_fit_that_fails_in_the_scan_is_a_failed_fit(tmp_path, pyhf_state, monkeypatch):
-    import cabinetry
-
+def test_a_quantity_that_cannot_be_had_is_a_note_and_the_fit_stays(tmp_path, pyhf_state, monkeypatch):
     def fail(*_args, **_kwargs):
-        raise RuntimeError("no")
+        raise FitFailedError("no")
 
-    monkeypatch.setattr(cabinetry.fit, "scan", fail)
-    settings = QUICK.model_copy(update={"scan_points": 5})
-    with pytest.raises(FitFailedError, match="scan of mu on workspace X"):
-        fit_workspace(write(tmp_path, measure()).spec, settings, where="workspace X")
+    for name in ("scan", "significance", "upper_limit"):
+        monkeypatch.setattr(f"inferno_cli.fit.analysis.{name}", fail)
+    settings = QUICK.model_copy(update={"scan_points": 5, "significance": True, "limit": True})
+    result = fit_workspace(write(tmp_path, measure()).spec, settings, where="workspace X")
+    assert (result.scans, result.significance, result.limit) == ({}, None, None)
+    assert result.notes == ("no scan of mu: no", "no significance: no", "no upper limit: no")
+    assert result.parameters["mu"].minos is not None
     assert unchanged(pyhf_state)
+
+
+def test_a_deeper_minimum_is_a_failed_fit(tmp_path, monkeypatch):
+    def deeper(*_args, **_kwargs):
+        raise DeeperMinimumError("deeper")
+
+    monkeypatch.setattr("inferno_cli.fit.analysis.scan", deeper)
+    with pytest.raises(FitFailedError, match="deeper"):
+        fit_workspace(write(tmp_path, measure()).spec, QUICK.model_copy(update={"scan_points": 5}), where="here")
 
 
 def test_a_fit_leaves_pyhf_as_it_was(tmp_path, pyhf_state):
@@ -445,7 +455,7 @@ def test_a_parameter_at_its_limit_is_a_failed_fit_that_names_it(tmp_path, bounds
     pulled.observed[...] = np.stack([data, data], axis=-1)
     settings = QUICK.model_copy(update={"data": "observed"})
     spec = write(tmp_path, measure(), pulled, observed=True, bounds=bounds, poi_bounds=poi_bounds).spec
-    with pytest.raises(FitFailedError, match=rf"{name} is at its limit .*Widen the bounds of {name}"):
+    with pytest.raises(FitFailedError, match=rf"{name} is at its limit .*fit\.bounds=\{{{name}: "):
         fit_workspace(spec, settings, where="here")
 
 
@@ -493,8 +503,14 @@ def _nothing_in_a_bin(spec):
         (_short_variation, "measurement 'inferno' of workspace X is no model"),
         (_other_poi, "measurement 'inferno' of workspace X is no model .*nobody"),
         (_no_observation, "workspace X has no observation of channel"),
-        (_negative_observation, r"workspace X: the observed events of 1 of \d+ bins are -3.0; expected finite numbers"),
-        (_nothing_in_a_bin, r"workspace X: the expected events of 1 of \d+ bins are nan; expected finite numbers"),
+        (
+            _negative_observation,
+            r"workspace X: the observed events of 1 of \d+ bins are -3.0, first bin 1 of channel 'SR'; expected finite",
+        ),
+        (
+            _nothing_in_a_bin,
+            r"workspace X: the expected events of 1 of \d+ bins are nan, first bin 1 of channel 'SR'; expected finite",
+        ),
     ],
 )
 def test_a_workspace_that_is_no_model_is_one_message(tmp_path, spoil, says):
@@ -523,7 +539,7 @@ def test_a_workspace_that_is_not_json_is_named(tmp_path):
         read_workspace(tmp_path / "w.json")
 
 
-@pytest.mark.parametrize("content", ["{}", "[]", '{"channels": [], "version": "1.0.0"}', "3"])
+@pytest.mark.parametrize("content", ["{}", '{"channels": [], "version": "1.0.0"}', "3"])
 def test_a_workspace_that_breaks_the_schema_is_named(tmp_path, content):
     (tmp_path / "w.json").write_text(content)
     with pytest.raises(WorkspaceError, match=r"w\.json is not valid"):

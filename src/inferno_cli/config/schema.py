@@ -152,12 +152,14 @@ class Fit(Section):
 
     null and not {}: Hydra merges a mapping on the command line into the one that is there, and refuses new keys.
     """
+    bounds: dict[str, tuple[Finite, Finite]] | None = None
+    """Range of parameters in the fit, in the place of that of the workspace."""
     limit: bool = False
     """Upper limit on the POI with CLs."""
     confidence_level: Fraction = 0.95
     """Of the limit."""
     limit_bracket: tuple[NonNegative, NonNegative] | None = None
-    """Values of the POI between which all limits lie; null: 0.1 and its upper bound."""
+    """Values of the POI between which all limits lie; null: wherever they are."""
     limit_tolerance: Positive = 0.01
     """Of the limits, in units of the POI."""
     max_calls: Annotated[int, Field(ge=1)]
@@ -171,6 +173,9 @@ class Fit(Section):
     def _consistent(self) -> Self:
         if self.limit_bracket is not None and self.limit_bracket[0] >= self.limit_bracket[1]:
             raise ValueError("limit_bracket must rise")
+        for name, (low, high) in (self.bounds or {}).items():
+            if low >= high:
+                raise ValueError(f"bounds.{name} is [{low:g}, {high:g}], expected to rise")
         for x, y in self.scan_2d:
             if x == y:
                 raise ValueError(f"scan_2d has a pair of {x!r} with itself")
@@ -180,6 +185,7 @@ class Fit(Section):
         """Yield every name in a list of parameters, with the key of the list."""
         lists = {"minos": self.minos, "scan": self.scan, "ranking": self.ranking}
         lists |= {f"groups.{group}": names for group, names in (self.groups or {}).items()}
+        lists |= {"bounds": tuple(self.bounds or {})}
         lists |= {"scan_2d": tuple(name for pair in self.scan_2d for name in pair)}
         for key, names in lists.items():
             yield from ((key, name) for name in names)

@@ -189,6 +189,10 @@ class FitConfig(Step):
     """File of the workspace (JSON)."""
     measurement: str | None
     """Name of the measurement in it; null: the first."""
+    patch: str | None
+    """File of a JSON patch that is applied to it; with ``patchset`` the name of one of the patches in that."""
+    patchset: str | None
+    """File of a pyhf patch set for it."""
     fit: Fit
     report: Report
 

@@ -2,22 +2,45 @@
 
 from __future__ import annotations
 
-import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
 from inferno_cli.config import Fit
+from inferno_cli.errors import DeeperMinimumError, FitFailedError, WorkspaceError
 from inferno_cli.fit.impacts import breakdown, groups_of, ranking
+from inferno_cli.fit.likelihood import Likelihood
 from inferno_cli.fit.limit import significance, upper_limit
 from inferno_cli.fit.minuit import Fitter, Minimum
-from inferno_cli.fit.problem import Problem, nominal, open_problem
+from inferno_cli.fit.problem import Problem, nominal, numpy_backend, open_problem
 from inferno_cli.fit.result import Estimate, FitResult, GoodnessOfFit
 from inferno_cli.fit.scan import scan, scan_2d
 from inferno_cli.fit.yields import yields
 
-HESSE_DIFFERENCE = 0.05
-"""Relative difference of HESSE errors, from one covariance and from refits, above which a note says so."""
+P = ParamSpec("P")
+T = TypeVar("T")
+
+REFEREE, ROUNDING = 1e-8, 1e-13
+"""Largest difference of our -2 ln L from pyhf's, beside the rounding of pyhf's, in units of the sum of its terms."""
+
+
+class _Notes(list[str]):
+    """What was asked for and cannot be given, or has no meaning, and why."""
+
+    def attempt(self, what: str, calculate: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
+        """Call a function; return None, and take a note, where it has no result: the rest of the fit stays.
+
+        Raises:
+            DeeperMinimumError: If the calculation shows that the fit is wrong.
+        """
+        try:
+            return calculate(*args, **kwargs)
+        except DeeperMinimumError:
+            raise
+        except FitFailedError as error:
+            self.append(f"no {what}: {error}")
+            return None
 
 
 def fit_workspace(spec: dict[str, Any], settings: Fit, *, measurement: str | None = None, where: str) -> FitResult:
@@ -32,9 +55,15 @@ def fit_workspace(spec: dict[str, Any], settings: Fit, *, measurement: str | Non
     Raises:
         WorkspaceError: If the workspace has no such measurement, no POI, or no such parameter.
         ConfigError: If groups overlap.
-        FitFailedError: If a fit is not valid.
+        FitFailedError: If the fit is not valid. What cannot be had of a valid one is a note of the result.
     """
+    with numpy_backend():
+        return _fit(spec, settings, measurement, where)
+
+
+def _fit(spec: dict[str, Any], settings: Fit, measurement: str | None, where: str) -> FitResult:
     problem = open_problem(spec, asimov=settings.data == "asimov", measurement=measurement, where=where)
+    problem = problem.with_bounds(settings.bounds or {})
     # Every name is looked up before the first fit.
     minos = problem.parameters(settings.minos, "fit.minos")
     ranked = problem.parameters(settings.ranking, "fit.ranking")
@@ -43,57 +72,49 @@ def fit_workspace(spec: dict[str, Any], settings: Fit, *, measurement: str | Non
     groups = groups_of(problem, settings.groups or {})
 
     fitter = Fitter(problem, settings)
-    test_goodness = settings.goodness_of_fit and not problem.is_asimov
     with fitter.watched("MIGRAD, HESSE, MINOS"):
-        minimum = fitter.fit(minos=minos, goodness_of_fit=test_goodness)
-    best, notes = minimum.result, list(minimum.notes)
-    notes += [
-        f"{name} is at its limit {limit:g}: its HESSE error means nothing" for name, limit in minimum.at_limit.items()
-    ]
-    goodness = _goodness(problem, best) if test_goodness else None
-    if test_goodness and goodness is None:
-        notes.append("no goodness of fit: there are no more bins than free parameters")
-    split = None
-    if settings.breakdown and problem.poi_name in minimum.at_limit:
-        notes.append(f"no breakdown by groups: {problem.poi_name} is at its limit, without a symmetric error to split")
-    elif settings.breakdown:
-        split = breakdown(fitter, minimum, groups)
-        if split.hesse_difference > HESSE_DIFFERENCE:
-            notes.append(
-                f"HESSE errors of {problem.poi_name} are good to {split.hesse_difference:.0%} only: see refits"
-            )
-    stat_only = None
-    if settings.stat_only:
-        others = [name for name in problem.labels if name != problem.poi_name]
-        alone = fitter.fit(minos=(problem.poi_name,), frozen=others, best=best)
-        notes += [f"statistical error alone: {note}" for note in alone.notes]
-        stat_only = _estimates(problem, alone)[problem.poi_name]
-    limit = upper_limit(fitter, best) if settings.limit else None
-    if limit is not None and min(limit.observed, *limit.expected) < 10 * limit.tolerance:
-        notes.append(f"the upper limits are known to {limit.tolerance:g} only: lower fit.limit_tolerance")
+        best = fitter.fit(minos=minos)
+    twice_nll = _referee(problem, fitter.likelihood, best)
+    notes = _Notes([*_asimov_notes(problem), *best.notes])
+    scans, scans_2d = {}, []
+    for name in scanned:
+        profile = notes.attempt(f"scan of {name}", scan, fitter, best, name, settings.scan_points or 0)
+        if profile is not None:
+            scans[name] = profile
+    for pair in pairs:
+        surface = notes.attempt(f"scan of {' and '.join(pair)}", scan_2d, fitter, best, pair, settings.scan_2d_points)
+        if surface is not None:
+            scans_2d.append(surface)
+    test_goodness = settings.goodness_of_fit and not problem.is_asimov
+    goodness = notes.attempt("goodness of fit", _goodness, fitter, best, notes) if test_goodness else None
+    split = notes.attempt("breakdown by groups", breakdown, fitter, best, groups, notes) if settings.breakdown else None
+    stat_only = (
+        notes.attempt("statistical error alone", _stat_only, fitter, best, notes) if settings.stat_only else None
+    )
+    discovery = notes.attempt("significance", significance, fitter, best) if settings.significance else None
+    limit = notes.attempt("upper limit", upper_limit, fitter, best) if settings.limit else None
+    events = notes.attempt("yields", yields, problem, best) if settings.yields else None
     return FitResult(
         data="asimov" if problem.is_asimov else "observed",
         poi=problem.poi_name,
-        parameters=_estimates(problem, minimum),
+        parameters=_estimates(problem, best),
         labels=problem.labels,
-        correlation=_correlation(best),
-        twice_nll=float(best.best_twice_nll),
+        correlation=tuple(map(tuple, best.correlation.tolist())),
+        twice_nll=twice_nll,
         stat_only=stat_only,
-        significance=significance(fitter) if settings.significance else None,
-        scans={name: scan(fitter, best, name, settings.scan_points or 0) for name in scanned},
-        scans_2d=tuple(scan_2d(fitter, best, pair, settings.scan_2d_points) for pair in pairs),
-        yields=yields(problem, best) if settings.yields else (),
+        significance=discovery,
+        scans=scans,
+        scans_2d=tuple(scans_2d),
+        yields=events or (),
         goodness_of_fit=goodness,
-        ranking=ranking(fitter, best, ranked),
+        ranking=ranking(fitter, best, ranked, notes),
         breakdown=split,
         limit=limit,
-        notes=tuple(notes),
+        notes=tuple(dict.fromkeys(notes)),
     )
 
 
 def _pair(problem: Problem, names: tuple[str, str]) -> tuple[str, str]:
-    from inferno_cli.errors import WorkspaceError
-
     found = problem.parameters(names, "fit.scan_2d")
     if len(found) != 2:
         raise WorkspaceError(
@@ -102,31 +123,74 @@ def _pair(problem: Problem, names: tuple[str, str]) -> tuple[str, str]:
     return found[0], found[1]
 
 
-def _correlation(best: Any) -> tuple[tuple[float, ...], ...]:
-    constant = best.uncertainty == 0
-    matrix = np.where(constant[:, None] | constant[None, :], 0.0, best.corr_mat)
-    return tuple(map(tuple, matrix.tolist()))
+def _asimov_notes(problem: Problem) -> list[str]:
+    """Say where the Asimov data are not made with the initial value of the POI."""
+    start = float(problem.model.config.suggested_init()[problem.poi])
+    made = float(nominal(problem)[problem.poi])
+    if not problem.is_asimov or start == made:
+        return []
+    return [f"the Asimov data are made with {problem.poi_name} = {made:g}; the workspace starts it at {start:g}"]
 
 
-def _goodness(problem: Problem, best: Any) -> GoodnessOfFit | None:
-    from cabinetry import model_utils
+def _referee(problem: Problem, likelihood: Likelihood, best: Minimum) -> float:
+    """Return pyhf's -2 ln L at the minimum; ours must rise as it does.
 
-    freedom = sum(problem.model.config.channel_nbins.values()) - model_utils.unconstrained_parameter_count(
-        problem.model
-    )
-    p_value = float(best.goodness_of_fit)
-    return GoodnessOfFit(p_value, int(freedom)) if math.isfinite(p_value) else None
+    Raises:
+        FitFailedError: If it does not: the model has a term that we do not know.
+    """
+
+    def theirs(theta: Any) -> float:
+        return float(np.squeeze(-2 * problem.model.logpdf(np.asarray(theta), problem.data)))
+
+    here, there = theirs(best.values), theirs(likelihood.reference)
+    if not abs((here - there) - best.rise) <= REFEREE + ROUNDING * likelihood.size(best.values):
+        raise FitFailedError(
+            f"-2 ln L of {problem.where} rises by {best.rise:.9g} from the nominal parameters to the best fit, and by "
+            f"{here - there:.9g} for pyhf. Please report this, with the workspace"
+        )
+    return here
+
+
+def _goodness(fitter: Fitter, best: Minimum, notes: list[str]) -> GoodnessOfFit:
+    """Compare with the saturated model: bins that nothing fills are no degrees of freedom."""
+    from scipy.stats import chi2
+
+    problem, likelihood = fitter.problem, fitter.likelihood
+    config = problem.model.config
+    free = 0
+    for name in config.par_order:
+        parameter = config.param_set(name)
+        if not parameter.constrained:
+            free += parameter.suggested_fixed.count(False)
+    expected = likelihood.expected(best.values)
+    empty = (expected == 0) & ~likelihood.jacobian(best.values).any(axis=1)
+    if empty.any():
+        said = ", ".join(problem.bin_name(int(index)) for index in np.flatnonzero(empty)[:5])
+        notes.append(f"{empty.sum()} bins without any expected events are no degrees of freedom: {said}")
+    freedom = int((~empty).sum()) - free
+    if freedom <= 0:
+        raise FitFailedError("there are no more bins than free parameters")
+    distance = likelihood.distance_to_saturated(best.values, ~np.array(problem.fixed))
+    return GoodnessOfFit(float(chi2.sf(distance, freedom)), freedom)
+
+
+def _stat_only(fitter: Fitter, best: Minimum, notes: list[str]) -> Estimate:
+    """Fit the POI with all other parameters at their best fit."""
+    problem = fitter.problem
+    others = [name for name in problem.labels if name != problem.poi_name]
+    alone = fitter.fit(minos=(problem.poi_name,), frozen=others, best=best)
+    notes += [f"statistical error alone: {note}" for note in alone.notes]
+    return _estimates(problem, alone)[problem.poi_name]
 
 
 def _estimates(problem: Problem, minimum: Minimum) -> dict[str, Estimate]:
     """Return the estimates, with pulls of the constrained parameters that were varied."""
     from cabinetry import model_utils
 
-    best, centres = minimum.result, nominal(problem.model)
-    widths = model_utils.prefit_uncertainties(problem.model)
+    centres, widths = nominal(problem), model_utils.prefit_uncertainties(problem.model)
     estimates = {}
-    for i, name in enumerate(best.labels):
-        value, error, width = float(best.bestfit[i]), float(best.uncertainty[i]), float(widths[i])
+    for i, name in enumerate(minimum.labels):
+        value, error, width = float(minimum.values[i]), float(minimum.hesse[i]), float(widths[i])
         pulled = width > 0 and error > 0
         estimates[name] = Estimate(
             value,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -16,38 +15,37 @@ from inferno_cli.fit.result import Breakdown, GroupImpact, Impact
 SYSTEMATICS, MC_STATISTICS, FREE = "systematics", "MC statistics", "normalisation factors"
 
 
-def ranking(fitter: Fitter, best: Any, names: Sequence[str]) -> tuple[Impact, ...]:
+def ranking(fitter: Fitter, best: Minimum, names: Sequence[str], notes: list[str]) -> tuple[Impact, ...]:
     """Impact of single parameters on the POI, as ``cabinetry.fit.ranking`` defines it, largest first.
-
-    The same fits from the same starting points; in a loop of our own, because cabinetry's ends with the first shifted
-    value that is outside of a parameter's bounds, such as a gamma below zero.
 
     Args:
         fitter: Fits.
-        best: cabinetry's result of the fit with everything free.
+        best: With everything free.
         names: Parameters to rank; the POI has no impact on itself.
-
-    Raises:
-        FitFailedError: If a fit fails; it names the parameter.
+        notes: Told of fits that fail; that side of the impact is None.
     """
     from cabinetry import model_utils
 
     problem = fitter.problem
-    bounds = problem.model.config.suggested_bounds()
     widths = model_utils.prefit_uncertainties(problem.model)
 
     def shift(index: int, size: float) -> float | None:
-        value = float(best.bestfit[index] + size)
-        if value == best.bestfit[index]:
+        value = float(best.values[index] + size)
+        if value == best.values[index]:
             return 0.0
-        if not bounds[index][0] <= value <= bounds[index][1]:
+        low, high = problem.bounds[index]
+        if not low <= value <= high:
             return None
-        fitted = fitter.minimum(f"the fit with {best.labels[index]} = {value:.4g}", {index: value})
-        return float(fitted.bestfit[problem.poi] - best.bestfit[problem.poi])
+        try:
+            fitted = fitter.minimum(f"the fit with {best.labels[index]} = {value:.4g}", {index: value}, best)
+        except FitFailedError as error:
+            notes.append(f"ranking: {error}")
+            return None
+        return float(fitted.values[problem.poi] - best.values[problem.poi])
 
     def impact(name: str) -> Impact:
         index = best.labels.index(name)
-        before, after = float(widths[index]), float(best.uncertainty[index])
+        before, after = float(widths[index]), float(best.hesse[index])
         return Impact(name, (shift(index, before), shift(index, -before)), (shift(index, after), shift(index, -after)))
 
     ranked = [name for name in names if name != problem.poi_name]
@@ -94,7 +92,7 @@ def groups_of(problem: Problem, groups: Mapping[str, Sequence[str]]) -> dict[str
     return found
 
 
-def breakdown(fitter: Fitter, minimum: Minimum, groups: Mapping[str, tuple[str, ...]]) -> Breakdown:
+def breakdown(fitter: Fitter, best: Minimum, groups: Mapping[str, tuple[str, ...]], notes: list[str]) -> Breakdown:
     """Split the error of the POI by groups of parameters, fixed at their best fit.
 
     Two splits. Each group fixed alone gives its ``impact``; groups are correlated, so these do not add up in quadrature
@@ -103,43 +101,42 @@ def breakdown(fitter: Fitter, minimum: Minimum, groups: Mapping[str, tuple[str, 
     order.
 
     Parameters fixed at their best fit leave the minimum where it is, so HESSE errors come from rows and columns of the
-    one Hessian: the numbers of refits, without the noise of every HESSE (0.5% of the error: more than a small group).
-    MINOS needs the refits, and these check the errors.
+    one Hessian. MINOS needs the refits.
 
     Args:
         fitter: Fits.
-        minimum: With everything free.
+        best: With everything free.
         groups: All varied parameters but the POI, by group, in order.
+        notes: Told of what MINOS of the refits cannot give.
 
     Raises:
-        FitFailedError: If a fit fails, or MINUIT's covariance is singular.
+        FitFailedError: If a fit fails, or the POI is at its limit.
     """
-    problem, best = fitter.problem, minimum.result
-    names, interval = best.labels, minimum.minos.get(problem.poi_name)
-    covariance = np.asarray(best.corr_mat) * np.outer(best.uncertainty, best.uncertainty)
-    varied = [index for index, error in enumerate(best.uncertainty) if error > 0]
-    hessian = np.zeros_like(covariance)
-    try:
-        hessian[np.ix_(varied, varied)] = np.linalg.inv(covariance[np.ix_(varied, varied)])
-    except np.linalg.LinAlgError as singular:
-        raise FitFailedError(f"MINUIT's covariance on {problem.where} is singular") from singular
+    problem, names = fitter.problem, best.labels
+    if problem.poi_name in best.at_limit:
+        raise FitFailedError(f"{problem.poi_name} is at its limit, without a symmetric error to split")
+    interval = best.minos.get(problem.poi_name)
+    varied = np.flatnonzero(best.errors > 0).tolist()
+    hessian = np.zeros_like(best.covariance)
+    hessian[np.ix_(varied, varied)] = np.linalg.inv(best.covariance[np.ix_(varied, varied)])
 
     def error(frozen: Collection[str]) -> float:
         kept = [index for index in varied if names[index] not in frozen]
         inverse = np.linalg.inv(hessian[np.ix_(kept, kept)])
         return float(np.sqrt(inverse[kept.index(problem.poi), kept.index(problem.poi)]))
 
-    total = float(best.uncertainty[problem.poi])
+    total = float(best.hesse[problem.poi])
     frozen: list[str] = []
-    before, found, differences = total, [], [0.0]
+    before, found = total, []
     with fitter.watched("groups", len(groups)):
         for group, members in groups.items():
             frozen += members
-            after, step = error(frozen), None
-            refit = fitter.fit(frozen=frozen, best=best, minos=(problem.poi_name,) if interval else ())
-            differences.append(abs(float(refit.result.uncertainty[problem.poi]) / after - 1))
-            reduced = refit.minos.get(problem.poi_name)
-            if interval and reduced:
+            after, step, reduced = error(frozen), None, None
+            if interval is not None:
+                refit = fitter.fit(frozen=frozen, best=best, minos=(problem.poi_name,))
+                notes += [f"groups, {group} fixed: {note}" for note in refit.notes]
+                reduced = refit.minos.get(problem.poi_name)
+            if interval is not None and reduced is not None:
                 step = -_lost(interval[0], reduced[0]), _lost(interval[1], reduced[1])
             found.append(GroupImpact(group, members, _lost(total, error(members)), _lost(before, after), step))
             before, interval = after, reduced
@@ -150,12 +147,11 @@ def breakdown(fitter: Fitter, minimum: Minimum, groups: Mapping[str, tuple[str, 
         groups=tuple(found),
         closure=_closure(total, [before, *(group.impact for group in found)]),
         cumulative_closure=_closure(total, [before, *(group.cumulative for group in found)]),
-        hesse_difference=max(differences),
     )
 
 
 def _lost(before: float, after: float) -> float:
-    """Return the part of an error that is gone, in quadrature; what MINUIT's precision makes negative is 0."""
+    """Return the part of an error that is gone, in quadrature; what rounding makes negative is 0."""
     return math.sqrt(max(before**2 - after**2, 0.0))
 
 

@@ -1,124 +1,193 @@
-"""Tests of hypotheses on the POI: discovery significance and upper limit, both asymptotic."""
+"""Tests of hypotheses on the POI: discovery significance and upper limit, from their asymptotic distributions.
+
+arXiv:1007.1727: q0 for the discovery, q-tilde and CLs for the limit; the Asimov data have nuisance parameters that are
+fitted to the data.
+"""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import math
+from typing import NamedTuple
 
 import numpy as np
+from scipy.optimize import brentq
+from scipy.stats import norm
 
 from inferno_cli.errors import FitFailedError
-from inferno_cli.fit.minuit import Fitter
+from inferno_cli.fit.minuit import Fitter, Minimum
 from inferno_cli.fit.problem import nominal
 from inferno_cli.fit.result import Limit, Significance
 
-FAR = 30.0
-"""From the best fit, in units of the HESSE error: there fits go astray, and CLs is 0 / 0."""
+BAND = (2, 1, 0, -1, -2)
+"""Fluctuations of the background, in standard deviations, that give the limits from -2 to +2 sigma."""
+FURTHEST = 40
+"""How often the upper end of the search for a limit is moved up by its distance from the best fit."""
 
 
-def significance(fitter: Fitter) -> Significance:
-    """Discovery significance of the POI, from the asymptotic distribution of q0."""
-    import cabinetry
+def significance(fitter: Fitter, best: Minimum) -> Significance:
+    """Discovery significance of the POI, from the asymptotic distribution of q0.
 
+    Args:
+        fitter: Fits.
+        best: With everything free.
+
+    Raises:
+        FitFailedError: If a fit fails, or the data are impossible without signal.
+    """
+    problem = fitter.problem
     with fitter.watched("significance"):
-        result = fitter.minima("the fit without signal", cabinetry.fit.significance)
+        observed = _root_q0(fitter, best)
+        signal = fitter.minimum("the fit with the nominal signal", {problem.poi: 1.0}, best)
+        expected = _root_q0(*_asimov(fitter, signal))
+        a_priori = None if problem.is_asimov else _root_q0(*_asimov(fitter, _nominal(fitter)))
     return Significance(
-        expected=float(result.expected_significance),
-        observed=float(result.observed_significance),
-        expected_p_value=float(result.expected_p_value),
-        observed_p_value=float(result.observed_p_value),
+        expected=expected,
+        observed=observed,
+        expected_p_value=float(norm.sf(expected)),
+        observed_p_value=float(norm.sf(observed)),
+        a_priori=a_priori,
+        a_priori_p_value=None if a_priori is None else float(norm.sf(a_priori)),
     )
 
 
-def upper_limit(fitter: Fitter, best: Any) -> Limit:
+def _root_q0(fitter: Fitter, best: Minimum) -> float:
+    """Square root of q0: how much likelier the best fit is than no signal; 0 where it prefers a negative one."""
+    poi = fitter.problem.poi
+    if best.values[poi] <= 0:
+        return 0.0
+    without = fitter.likelihood.reference.copy()
+    without[poi] = 0.0
+    impossible = (fitter.likelihood.expected(without) <= 0) & (fitter.likelihood.events > 0)
+    if impossible.any():
+        where = fitter.problem.bin_name(int(np.flatnonzero(impossible)[0]))
+        raise FitFailedError(f"without signal no events are expected in {where}, and there are some")
+    # Many standard deviations away the likelihood may have several minima: from near and from the nominal parameters.
+    held = {poi: 0.0}
+    rise = min(fitter.minimum("the fit without signal", held, start).rise for start in (best, None))
+    return math.sqrt(max(rise - best.rise, 0.0))
+
+
+def _asimov(fitter: Fitter, at: Minimum) -> tuple[Fitter, Minimum]:
+    """Return a fitter to the expectation at a point, and its best fit, which is that point."""
+    other = fitter.on(fitter.problem.model.expected_data(at.values))
+    nothing = np.zeros(len(at.values))
+    return other, Minimum(at.labels, at.values, other.likelihood.rise(at.values), nothing, np.diag(nothing))
+
+
+def _nominal(fitter: Fitter, poi: float | None = None) -> Minimum:
+    """Return the nominal parameters, with another POI where one is given, as if they were fitted."""
+    values = nominal(fitter.problem)
+    if poi is not None:
+        values[fitter.problem.poi] = poi
+    nothing = np.zeros(len(values))
+    return Minimum(fitter.problem.labels, values, fitter.likelihood.rise(values), nothing, np.diag(nothing))
+
+
+def upper_limit(fitter: Fitter, best: Minimum) -> Limit:
     """Upper limit on the POI with CLs, from the asymptotic distribution of q-tilde.
 
     Args:
         fitter: Fits.
-        best: cabinetry's result of the fit with everything free.
+        best: With everything free.
 
     Raises:
         FitFailedError: If a fit fails, or the limits are not within ``fit.limit_bracket``.
     """
     problem = fitter.problem
-    found, search = _limits(fitter, best, problem.data)
-    a_priori, curves = None, found
-    if problem.is_asimov:
-        without = nominal(problem.model)
-        without[problem.poi] = 0.0
-        background = [float(x) for x in problem.model.expected_data(without)]
-        curves, _ = _limits(fitter, best, background)
-        a_priori = tuple(curves.expected_limit.tolist())
+    with fitter.watched("upper limit"):
+        found = _limits(fitter, best)
+        a_priori, curves = None, found
+        if problem.is_asimov:
+            curves = _limits(*_asimov(fitter, _nominal(fitter, 0.0)), scale=best.hesse[problem.poi])
+            a_priori = curves.expected
+    values = sorted(curves.tested)
     return Limit(
         confidence_level=fitter.settings.confidence_level,
-        observed=float(found.observed_limit),
-        expected=tuple(found.expected_limit.tolist()),
+        observed=found.observed,
+        expected=found.expected,
         a_priori=a_priori,
-        bracket=search.bracket,
-        tolerance=search.tolerance,
-        poi_values=tuple(curves.poi_values.tolist()),
-        observed_cls=tuple(curves.observed_CLs.tolist()),
-        expected_cls=tuple(map(tuple, curves.expected_CLs.tolist())),
+        bracket=found.bracket,
+        tolerance=found.tolerance,
+        poi_values=tuple(values),
+        observed_cls=tuple(curves.tested[value][0] for value in values),
+        expected_cls=tuple(curves.tested[value][1] for value in values),
     )
 
 
-class _Search(NamedTuple):
-    """Where the limits are looked for, and how precisely."""
+class _Found(NamedTuple):
+    """Limits, where they were looked for, how precisely, and CLs (observed, band) at the values that were tested."""
 
+    observed: float
+    expected: tuple[float, ...]
     bracket: tuple[float, float]
     tolerance: float
+    tested: dict[float, tuple[float, tuple[float, ...]]]
 
 
-def _limits(fitter: Fitter, best: Any, data: list[float]) -> tuple[Any, _Search]:
-    """Return cabinetry's limits, and the search that found them.
+class _Hypotheses:
+    """CLs of values of the POI, for one set of data."""
 
-    Without ``fit.limit_bracket`` cabinetry's own is tried first: 0.1 and the upper bound of the POI. A sensitive
-    analysis has limits below 0.1, and at a far upper bound both p-values of CLs are 0; then in units of the error.
+    def __init__(self, fitter: Fitter, best: Minimum) -> None:
+        self.fitter = fitter
+        poi = fitter.problem.poi
+        self.without = fitter.minimum("the fit without signal", {poi: 0.0}, best)
+        # q-tilde: a best fit below 0 counts as 0.
+        self.best = best if best.values[poi] >= 0 else self.without
+        self.asimov, self.asimov_best = _asimov(fitter, self.without)
+        self.tested: dict[float, tuple[float, tuple[float, ...]]] = {}
+        self._logarithms: dict[float, tuple[float, ...]] = {}
+        self._start, self._asimov_start = self.best, self.asimov_best
+
+    def logarithms(self, value: float) -> tuple[float, ...]:
+        """Return ln CLs of the data, then of the band, at a value of the POI."""
+        if value not in self._logarithms:
+            poi = self.fitter.problem.poi
+            what = f"the fit with {self.fitter.problem.poi_name} = {value:.4g}"
+            self._start = self.fitter.minimum(what, {poi: value}, self._start)
+            self._asimov_start = self.asimov.minimum(what, {poi: value}, self._asimov_start)
+            q = max(self._start.rise - self.best.rise, 0.0) if value >= self.best.values[poi] else 0.0
+            q_asimov = max(self._asimov_start.rise - self.asimov_best.rise, 0.0)
+            root = math.sqrt(q_asimov)
+            # The observed test statistic, in standard deviations of its distribution without signal.
+            shift = math.sqrt(q) - root if q <= q_asimov or root == 0 else (q - q_asimov) / (2 * root)
+            found = tuple(float(norm.logsf(t + root) - norm.logsf(t)) for t in (shift, *BAND))
+            self._logarithms[value] = found
+            self.tested[value] = math.exp(found[0]), tuple(math.exp(x) for x in found[1:])
+        return self._logarithms[value]
+
+
+def _limits(fitter: Fitter, best: Minimum, scale: float | None = None) -> _Found:
+    """Find the limits of one set of data.
+
+    Args:
+        fitter: To the data.
+        best: Its best fit.
+        scale: Of the search: the error of the POI, if not that of ``best``.
+
+    Raises:
+        FitFailedError: If they are not within ``fit.limit_bracket``, or nowhere.
     """
-    import cabinetry
-
     settings, problem = fitter.settings, fitter.problem
-    upper = float(problem.model.config.suggested_bounds()[problem.poi][1])
-    value, error = float(best.bestfit[problem.poi]), float(best.uncertainty[problem.poi])
-    if settings.limit_bracket is not None:
-        searches = [_Search(settings.limit_bracket, settings.limit_tolerance)]
-    else:
-        scaled = (0.02 * error, min(max(value, 0.0) + 6 * error, upper))
-        searches = [_Search(scaled, min(settings.limit_tolerance, error / 100))]
-        if upper < value + FAR * error:
-            searches.insert(0, _Search((0.1, upper), settings.limit_tolerance))
-    with fitter.watched("upper limit"):
-        for search in searches:
-            try:
-                found = fitter.minima(
-                    "the upper limit",
-                    cabinetry.fit.limit,
-                    data=data,
-                    bracket=search.bracket,
-                    poi_tolerance=search.tolerance,
-                    confidence_level=settings.confidence_level,
-                )
-            except FitFailedError as failed:
-                # brentq's words for a bracket without a root.
-                if search is searches[-1] and "different signs" not in str(failed):
-                    raise
-                continue
-            if _is_enclosed(found, search.tolerance):
-                return found, search
-    tried = " nor ".join(f"between {low:.4g} and {high:.4g}" for (low, high), _ in searches)
-    raise FitFailedError(
-        f"an upper limit on {problem.poi_name} of {problem.where} (observed, or expected within 2 sigma) is not found "
-        f"{tried}. Set fit.limit_bracket around all of them"
-    )
+    error = float(best.hesse[problem.poi]) if scale is None else float(scale)
+    tolerance = min(settings.limit_tolerance, error / 100)
+    hypotheses, target = _Hypotheses(fitter, best), math.log(1 - settings.confidence_level)
+    value = max(float(hypotheses.best.values[problem.poi]), 0.0)
+    low, high = settings.limit_bracket or (0.0, value + 2 * error)
 
+    def above(poi: float, which: int) -> float:
+        # Without signal CLs is 1, whatever the data are.
+        return (hypotheses.logarithms(poi)[which] if poi > 0 else 0.0) - target
 
-def _is_enclosed(found: Any, tolerance: float) -> bool:
-    """Whether tested values just below and above every limit have CLs on either side: brentq takes NaN for a sign."""
-    target = 1 - found.confidence_level
-    for limit, cls in zip(
-        (found.observed_limit, *found.expected_limit), (found.observed_CLs, *found.expected_CLs.T), strict=True
-    ):
-        below = found.poi_values[(cls >= target) & (found.poi_values <= limit + tolerance)].max(initial=0.0)
-        above = found.poi_values[(cls <= target) & (found.poi_values >= limit - tolerance)].min(initial=np.inf)
-        if not above - below <= 2 * tolerance:
-            return False
-    return True
+    for _ in range(FURTHEST if settings.limit_bracket is None else 0):
+        if all(above(high, which) < 0 for which in range(1 + len(BAND))):
+            break
+        high += high - value
+    limits = []
+    for which in range(1 + len(BAND)):
+        if not above(low, which) >= 0 >= above(high, which):
+            raise FitFailedError(
+                f"an upper limit on {problem.poi_name} of {problem.where} (observed, or expected within 2 sigma) is "
+                f"not found between {low:.4g} and {high:.4g}. Set fit.limit_bracket around all of them"
+            )
+        limits.append(float(brentq(above, low, high, args=(which,), xtol=tolerance / 10, rtol=1e-12)))
+    return _Found(limits[0], tuple(limits[1:]), (low, high), tolerance, hypotheses.tested)

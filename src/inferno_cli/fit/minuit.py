@@ -1,143 +1,42 @@
-"""MINUIT through cabinetry, its own verdict on every fit included."""
+"""MINUIT on the likelihood of one problem: minima, covariances and MINOS, each with a verdict.
+
+MIGRAD minimises. Newton's method with the Hessian then takes its minimum to where the gradient is rounding, or to a
+limit, and finds the minima beside it (scans, impacts, limits) alone where it converges: MIGRAD stops within 2% of an
+error, and earlier near a limit, where its inner parameter is flat. The covariance is the inverse of the Hessian there,
+in the parameters themselves: MINUIT's own HESSE is numerical, and was off by up to a factor of two near limits and at
+high statistics. MINOS is MINUIT's.
+"""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from inferno_cli.config import Fit
-from inferno_cli.errors import FitFailedError
+from inferno_cli.errors import DeeperMinimumError, FitFailedError
+from inferno_cli.fit.likelihood import FloatArray, Likelihood
+from inferno_cli.fit.problem import Problem, nominal
 from inferno_cli.fit.progress import Tick, progress
-
-if TYPE_CHECKING:
-    from inferno_cli.fit.problem import Problem
 
 NOTHING_NEGATIVE = 1e-6
 """A lower limit between 0 and this is physical: a rate cannot be negative (pyhf's own is 0, or 1e-10 for gammas)."""
-
-
-@contextmanager
-def session(tick: Tick | None = None, *, errors: bool = True, steps: Any = None) -> Iterator[list[Any]]:
-    """Give access to the Minuit objects that cabinetry makes and does not hand out.
-
-    Their state decides whether a result is valid. pyhf's backend and optimiser are put back at the end: cabinetry
-    leaves its own behind when a fit fails.
-
-    Args:
-        tick: Called before every minimisation.
-        errors: Whether anybody reads the errors. If not, HESSE is left out.
-        steps: First step of each parameter, shape (n_parameters,); pyhf's without, or where it is 0.
-    """
-    import pyhf
-
-    made: list[Any] = []
-    original = pyhf.optimize.minuit_optimizer
-
-    class Recorded(original):  # type: ignore[misc, valid-type]
-        __slots__ = ()
-
-        def _get_minimizer(self, *args: Any, **kwargs: Any) -> Any:
-            if tick is not None:
-                tick()
-            minimizer = super()._get_minimizer(*args, **kwargs)
-            minimizer.print_level = 0
-            if steps is not None:
-                minimizer.errors = np.where(steps > 0, steps, minimizer.errors)
-            made.append(minimizer)
-            return minimizer
-
-        def _minimize(self, minimizer: Any, *args: Any, **kwargs: Any) -> Any:
-            if errors and not all(minimizer.fixed):
-                return super()._minimize(minimizer, *args, **kwargs)
-            return _minimize_alone(minimizer, self, kwargs.get("options") or {})
-
-    backend, optimizer = pyhf.get_backend()
-    loggers = [logging.getLogger(name) for name in ("cabinetry", "pyhf")]
-    levels = [logger.level for logger in loggers]
-    pyhf.set_backend("numpy")
-    pyhf.optimize.minuit_optimizer = Recorded
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL)  # pyhf logs a failed fit with its traceback as an error
-    try:
-        yield made
-    finally:
-        pyhf.optimize.minuit_optimizer = original
-        pyhf.set_backend(backend, optimizer)
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
-
-
-def _minimize_alone(minimizer: Any, optimizer: Any, options: dict[str, Any]) -> Any:
-    """Do what pyhf's optimiser does, without HESSE: the same minimum, in a fraction of the calls.
-
-    HESSE can also turn a good minimum invalid: beyond one sigma the second derivative of the interpolation jumps. A
-    MIGRAD that fails is repeated, first from where it ended, then from its start behind a simplex with the first steps:
-    where the curvature at the start is nearly 0, MIGRAD's own steps end among negative rates, and it goes nowhere.
-    """
-    import scipy.optimize
-
-    calls = options.get("maxiter") or optimizer.maxiter
-    minimizer.tol = options.get("tolerance") or optimizer.tolerance
-    minimizer.strategy = 1
-    start, steps = list(minimizer.values), list(minimizer.errors)
-    valid = all(minimizer.fixed)  # With mu fixed and no other parameter there is nothing to minimise.
-    for again in (None, 0, 1):
-        if not valid:
-            if again is not None:
-                minimizer.strategy = again
-            if again == 1:
-                minimizer.values, minimizer.errors = start, steps
-                minimizer.simplex(ncall=calls)
-            valid = minimizer.migrad(ncall=calls).valid
-    return scipy.optimize.OptimizeResult(
-        x=minimizer.values,
-        unc=minimizer.errors,
-        corr=np.eye(minimizer.npar),
-        success=valid,
-        fun=minimizer.fcn(minimizer.values),
-        message="Optimization failed.",
-        minuit=minimizer,
-    )
-
-
-def _state(minuit: Any) -> str:
-    """What MINUIT says of its last fit, and what to do."""
-    parts = [f"EDM {minuit.fmin.edm:.2g} (goal {minuit.fmin.edm_goal:.2g})", f"{minuit.fmin.nfcn} calls"]
-    flags = {
-        "the call limit was reached": minuit.fmin.has_reached_call_limit,
-        "the EDM is above its goal": minuit.fmin.is_above_max_edm,
-        "HESSE failed": minuit.fmin.hesse_failed,
-        "the covariance is not positive definite": not minuit.fmin.has_posdef_covar,
-    }
-    parts += [text for text, flag in flags.items() if flag]
-    at_limit = _at_limit(minuit)
-    parts += [f"{name} is at its limit {limit:g}" for name, limit in at_limit.items()]
-    remedy = (
-        f"Widen the bounds of {next(iter(at_limit))}" if at_limit else "Raise fit.max_calls, or check the templates"
-    )
-    return f"{'; '.join(parts)}. {remedy}"
-
-
-def _at_limit(minuit: Any) -> dict[str, float]:
-    """Limits at which varied parameters are, by name."""
-    found = {}
-    for parameter in minuit.params:
-        if parameter.is_fixed:
-            continue
-        for limit in (parameter.lower_limit, parameter.upper_limit):
-            if limit is not None and abs(parameter.value - limit) < 1e-3 * max(parameter.error, 1e-12):
-                found[parameter.name] = float(limit)
-    return found
-
-
-def _is_physical(minuit: Any, name: str, limit: float | None) -> bool:
-    """Whether a limit is the one below which a rate would be negative; others are somebody's choice."""
-    return limit is not None and limit == minuit.params[name].lower_limit and 0 <= limit <= NOTHING_NEGATIVE
+CONVERGED, CLOSE = 1e-10, 1e-8
+"""Estimated distance to the minimum at which Newton's method stops, and with which it needs no MIGRAD before it."""
+STEPS, HALVINGS = 50, 20
+"""Most steps of Newton's method, and most halvings of one."""
+MINOS_TOLERANCE = 0.1
+"""That of MINOS, in units of ``fit.tolerance``: it ends within 0.5% of an error with MIGRAD's own."""
+SMALLEST_PIVOT = 1e-12
+"""Smallest eigenvalue of the Hessian with unit diagonal: below this it is the rounding of a flat direction."""
+CHECK_STEP = 2e-3
+"""Of the check of an error, in units of it. Where parameters are correlated, many events make a narrow, bent valley."""
+HESSE_CHECK = 0.02
+"""Relative difference of an error and the rise of the likelihood along it that is refused."""
 
 
 @dataclass(frozen=True)
@@ -145,16 +44,38 @@ class Minimum:
     """A valid minimum.
 
     Attributes:
-        result: cabinetry's.
+        labels: Names of the parameters.
+        values: Their values, shape (n_parameters,).
+        rise: -2 ln L there, above that of the reference of the likelihood.
+        hesse: Standard deviations, shape (n_parameters,); 0 for a constant. Of a parameter at its limit: from the
+            curvature there.
+        covariance: Of the parameters that are not at their limits, the others held there; shape (n_parameters,
+            n_parameters), zero rows for those and for constants.
         at_limit: Physical limits at which parameters are.
         minos: Intervals of the profile likelihood, where they do not end at a physical limit.
-        notes: Where they do.
+        notes: What has no meaning, and why.
     """
 
-    result: Any
-    at_limit: dict[str, float] = field(default_factory=dict)
-    minos: dict[str, tuple[float, float]] = field(default_factory=dict)
+    labels: tuple[str, ...]
+    values: FloatArray
+    rise: float
+    hesse: FloatArray
+    covariance: FloatArray
+    at_limit: Mapping[str, float] = field(default_factory=dict)
+    minos: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+    @property
+    def errors(self) -> FloatArray:
+        """Standard deviations of the covariance, shape (n_parameters,): 0 at a limit."""
+        return np.asarray(np.sqrt(np.diag(self.covariance)))
+
+    @property
+    def correlation(self) -> FloatArray:
+        """Correlation matrix, shape (n_parameters, n_parameters); zero rows where the error is 0."""
+        errors = self.errors
+        scale = np.outer(errors, errors)
+        return np.divide(self.covariance, scale, out=np.zeros_like(scale), where=scale > 0)
 
 
 class Fitter:
@@ -162,7 +83,15 @@ class Fitter:
 
     def __init__(self, problem: Problem, settings: Fit) -> None:
         self.problem, self.settings = problem, settings
+        self.likelihood = Likelihood(problem.model, problem.data, nominal(problem))
         self._tick: Tick | None = None
+        self._curvature: FloatArray | None = None
+
+    def on(self, data: Sequence[float]) -> Fitter:
+        """Return a fitter of the same model to other data."""
+        other = Fitter(self.problem.with_data(data), self.settings)
+        other._tick = self._tick
+        return other
 
     @contextmanager
     def watched(self, what: str, total: int | None = None) -> Iterator[None]:
@@ -171,13 +100,25 @@ class Fitter:
             yield
         self._tick = None
 
-    def _options(self) -> dict[str, Any]:
-        return {"maxiter": self.settings.max_calls, "tolerance": self.settings.tolerance}
+    # --------------------------------------------------------------------------------------------------- minima
+    def minimum(self, what: str, held: Mapping[int, float] | None = None, best: Minimum | None = None) -> Minimum:
+        """Minimise with some parameters held at given values; only ``values`` and ``rise`` mean something.
 
-    def fit(
-        self, *, minos: Sequence[str] = (), frozen: Collection[str] = (), best: Any = None, **options: Any
-    ) -> Minimum:
-        """Run MIGRAD, HESSE and MINOS.
+        Args:
+            what: Names the fit in errors.
+            held: Values by index, which may be outside of the bounds.
+            best: An earlier minimum, to start from; the workspace's initial values without.
+
+        Raises:
+            FitFailedError: If MINUIT does not converge, with its state.
+        """
+        minuit = self._minuit(best, held or {})
+        values, _ = self._minimise(minuit, what, is_near=best is not None)
+        nothing = np.zeros(len(values))
+        return Minimum(self.problem.labels, values, self.likelihood.rise(values), nothing, np.diag(nothing))
+
+    def fit(self, *, minos: Sequence[str] = (), frozen: Collection[str] = (), best: Minimum | None = None) -> Minimum:
+        """Minimise, take the covariance, and run MINOS.
 
         A parameter at a physical limit is data that prefer a negative rate: legitimate, and said with the result. At
         any other limit it is the limit that was measured: an error.
@@ -185,105 +126,321 @@ class Fitter:
         Args:
             minos: Parameters for MINOS.
             frozen: Parameters to hold at their best fit, besides those that the measurement holds.
-            best: cabinetry's result of an earlier fit, to start from.
-            options: More for ``cabinetry.fit.fit``.
+            best: An earlier minimum, to start from.
 
         Raises:
-            FitFailedError: If any of them is not valid, with MINUIT's state.
+            FitFailedError: If the minimum is not valid, with MINUIT's state, or a parameter moves nothing.
         """
-        import cabinetry
-
-        where = self.problem.where
+        problem = self.problem
+        held: dict[int, float] = {}
         if best is not None:
-            options["init_pars"] = best.bestfit.tolist()
-            held = zip(self.problem.labels, self.problem.fixed, strict=True)
-            options["fix_pars"] = [fixed or name in frozen for name, fixed in held]
-        # A step is 1% of the value by default: of 1e-8, where Asimov data leave a pull, HESSE would see rounding only.
-        with session(self._tick, steps=None if best is None else best.uncertainty) as made:
-            try:
-                result = cabinetry.fit.fit(
-                    self.problem.model, self.problem.data, minos=list(minos) or None, **self._options(), **options
+            for name in frozen:
+                index = problem.labels.index(name)
+                held[index] = float(best.values[index])
+        minuit = self._minuit(best, held)
+        values, blocked = self._minimise(minuit, "the fit", is_near=best is not None)
+        varied = ~np.array(minuit.fixed)
+        jacobian = self.likelihood.jacobian(values)
+        hessian = self.likelihood.hessian(values, jacobian)
+        at_limit = {problem.labels[i]: float(values[i]) for i in np.flatnonzero(blocked)}
+        for name, limit in at_limit.items():
+            if not _is_physical(problem, name, limit):
+                raise FitFailedError(
+                    f"{name} is at its limit {limit:g} in the fit on {problem.where}: the limit was measured, not "
+                    f"{name}. Widen it: 'fit.bounds={{{name}: [LOW, HIGH]}}'"
                 )
-            except Exception as error:
-                state = _state(made[-1]) if made and made[-1].fmin else str(error)
-                raise FitFailedError(f"MINUIT did not converge on {where}: {state}") from error
-            minuit = made[-1]
-            at_limit = _at_limit(minuit)
-            physical = all(_is_physical(minuit, name, limit) for name, limit in at_limit.items())
-            if not (minuit.valid and minuit.accurate and physical):
-                raise FitFailedError(f"MINUIT's minimum on {where} is not valid: {_state(minuit)}")
-            notes = [note for name in minos if (note := self._judge_minos(minuit, name)) is not None]
-            ended = {name for name in minos if self._judge_minos(minuit, name) is not None}
-        if not np.isfinite([*result.bestfit, *result.uncertainty]).all():
-            raise FitFailedError(f"MINUIT gave values that are not finite on {where}")
-        intervals = {
-            name: (float(down), float(up)) for name, (down, up) in result.minos_uncertainty.items() if name not in ended
-        }
-        return Minimum(result, at_limit, intervals, tuple(notes))
-
-    def _judge_minos(self, minuit: Any, name: str) -> str | None:
-        """Return None for a good interval, and a note for one that ends at a physical limit.
-
-        Raises:
-            FitFailedError: For any other.
-        """
-        interval, lower = minuit.merrors[name], minuit.params[name].lower_limit
-        if interval.is_valid and not (interval.at_lower_limit or interval.at_upper_limit):
-            return None
-        # From a best fit at the limit MINOS has no way down, and does not say why.
-        ends = _is_physical(minuit, name, lower) and (interval.at_lower_limit or name in _at_limit(minuit))
-        if ends and interval.upper_valid and not interval.at_upper_limit:
-            upper = f"the upper side is {interval.upper:+.4g}"
-            return f"MINOS of {name} has no lower side: it ends at the limit {lower:g}; {upper}"
-        raise FitFailedError(
-            f"MINOS of {name} on {self.problem.where} failed: lower valid {interval.lower_valid}, upper valid "
-            f"{interval.upper_valid}, at limit {interval.at_lower_limit or interval.at_upper_limit}, "
-            f"new minimum {interval.lower_new_min or interval.upper_new_min}. Widen the bounds of {name}"
+        covariance = self._inverse(hessian, varied & ~blocked)
+        hesse = np.sqrt(np.diag(covariance))
+        notes = [f"{name} is at its limit {limit:g}: its HESSE error means nothing" for name, limit in at_limit.items()]
+        if at_limit:
+            hesse[blocked] = np.sqrt(np.diag(self._inverse(hessian, varied)))[blocked]
+        notes += self._differences(values, covariance)
+        intervals: dict[str, tuple[float, float]] = {}
+        if minos:
+            self._settle(minuit, values, hesse)
+        for name in minos:
+            found, note = self._minos(minuit, name, name in at_limit)
+            if found is not None:
+                intervals[name] = found
+            if note:
+                notes.append(note)
+        return Minimum(
+            problem.labels, values, self.likelihood.rise(values), hesse, covariance, at_limit, intervals, tuple(notes)
         )
 
-    def minima(
-        self,
-        what: str,
-        function: Callable[..., Any],
-        *,
-        data: list[float] | None = None,
-        steps: Any = None,
-        **arguments: Any,
-    ) -> Any:
-        """Call a function of cabinetry that needs minima only, no errors.
+    def _minuit(self, best: Minimum | None, held: Mapping[int, float]) -> Any:
+        """Return MINUIT at its start."""
+        from iminuit import Minuit
+
+        problem = self.problem
+        start = np.array(problem.model.config.suggested_init() if best is None else best.values, dtype=float)
+        fixed = np.array(problem.fixed)
+        steps = self._first_steps() if best is None or not best.hesse.any() else best.hesse
+        limits = list(problem.bounds)
+        for index, value in held.items():
+            start[index], fixed[index], limits[index] = value, True, (-np.inf, np.inf)
+        minuit = Minuit(self._counted, start, name=problem.labels)
+        minuit.limits = limits
+        minuit.fixed = fixed
+        minuit.errors = np.where(steps > 0, steps, 0.1)
+        minuit.errordef, minuit.print_level = 1, 0
+        minuit.tol = self.settings.tolerance
+        return minuit
+
+    def _counted(self, theta: FloatArray) -> float:
+        return self.likelihood.rise(theta)
+
+    def _first_steps(self) -> FloatArray:
+        """Return the errors of the parameters at the reference with all others held, 0 where they move nothing."""
+        reference = self.likelihood.reference
+        diagonal = np.diag(self.likelihood.information(reference, self.likelihood.jacobian(reference)))
+        return np.asarray(np.divide(1, np.sqrt(diagonal), out=np.zeros_like(diagonal), where=diagonal > 0))
+
+    def _minimise(self, minuit: Any, what: str, is_near: bool) -> tuple[FloatArray, NDArray[np.bool_]]:
+        """Run MIGRAD and Newton's method; return the minimum, and which parameters are held at their limits.
 
         Args:
-            what: Names the calculation in errors.
-            function: Takes a model, data and cabinetry's options of a fit.
-            data: In place of the problem's.
-            steps: First step of each parameter, shape (n_parameters,).
-            arguments: More for ``function``.
+            minuit: At its start.
+            what: Names the fit in errors.
+            is_near: The start is an earlier minimum.
+        """
+        if self._tick is not None:
+            self._tick()
+        varied = ~np.array(minuit.fixed)
+        if not varied.any():
+            return np.array(minuit.values), np.zeros(len(varied), dtype=bool)
+        if is_near:
+            values, blocked, distance = self._newton(np.array(minuit.values), varied)
+            if distance <= CLOSE:
+                self._require_rates(values, what)
+                return values, blocked
+        start, steps = list(minuit.values), list(minuit.errors)
+        # MIGRAD that fails is repeated, first from where it ended, then from its start behind a simplex with the first
+        # steps: where the curvature at the start is nearly 0, its own steps may end far away, where it goes nowhere.
+        for strategy in (1, 0, 1):
+            minuit.strategy = strategy
+            if strategy == 1 and minuit.fmin is not None:
+                minuit.values, minuit.errors = start, steps
+                minuit.simplex(ncall=self.settings.max_calls)
+            if minuit.migrad(ncall=self.settings.max_calls).valid:
+                break
+        values, blocked, distance = self._newton(np.array(minuit.values), varied)
+        if not minuit.valid:
+            minuit.values = values
+            minuit.migrad(ncall=self.settings.max_calls)
+        if not (minuit.valid and distance <= minuit.fmin.edm_goal):
+            raise FitFailedError(self._failure(minuit, what, values, varied & ~blocked, distance))
+        self._require_rates(values, what)
+        return values, blocked
+
+    def _require_rates(self, values: FloatArray, what: str) -> None:
+        """Check that no bin expects a negative number of events, of which without data the likelihood is a number."""
+        expected = self.likelihood.expected(values)
+        negative = np.flatnonzero(expected < 0)
+        if len(negative):
+            problem = self.problem
+            raise FitFailedError(
+                f"{what} on {problem.where} ends where {problem.bin_name(int(negative[0]))} expects "
+                f"{expected[negative[0]]:.3g} events, and a rate cannot be negative. Raise the lower bound of "
+                f"{problem.poi_name} (fit.bounds, or likelihood.poi_bounds), or repair the templates"
+            )
+
+    def _newton(self, values: FloatArray, varied: NDArray[np.bool_]) -> tuple[FloatArray, NDArray[np.bool_], float]:
+        """Go on from MIGRAD's minimum to where the gradient is rounding.
+
+        Returns:
+            The minimum, which parameters are held at their limits by it, and its estimated distance (EDM).
+        """
+        low, high = (np.array(side, dtype=float) for side in zip(*self.problem.bounds, strict=True))
+        likelihood, rise = self.likelihood, self.likelihood.rise(values)
+        if self._curvature is None:
+            self._curvature = likelihood.curvature(values)
+        blocked, distance = np.zeros(len(values), dtype=bool), np.inf
+        for _ in range(STEPS):
+            jacobian = likelihood.jacobian(values)
+            gradient = likelihood.gradient(values, jacobian)
+            blocked = varied & (((values <= low) & (gradient > 0)) | ((values >= high) & (gradient < 0)))
+            # Second derivatives of the expectation change slowly, and are expensive: those of the first minimum do.
+            hessian = likelihood.hessian(values, jacobian, self._curvature)
+            step = _step(hessian, gradient, varied & ~blocked, low - values, high - values)
+            if step is None:
+                step = _step(
+                    likelihood.information(values, jacobian), gradient, varied & ~blocked, low - values, high - values
+                )
+            if step is None or not gradient @ step <= 0:
+                return values, blocked, np.inf
+            distance = float(-gradient @ step)
+            if abs(distance) <= CONVERGED:
+                break
+            for _ in range(HALVINGS):
+                found = likelihood.rise(values + step)
+                if found < rise:
+                    break
+                step /= 2
+            else:
+                break
+            values, rise = np.where(varied, np.clip(values + step, low, high), values), found
+        return values, blocked, distance
+
+    # ------------------------------------------------------------------------------------------------- errors
+    def _inverse(self, hessian: FloatArray, chosen: NDArray[np.bool_]) -> FloatArray:
+        """Return the covariance of the chosen parameters, zero elsewhere, shape (n_parameters, n_parameters).
 
         Raises:
-            FitFailedError: If it fails, with MINUIT's state.
+            FitFailedError: If the Hessian is not positive definite; it names the parameters that are not constrained.
         """
-        given = self.problem.data if data is None else data
-        with session(self._tick, errors=False, steps=steps) as made:
-            try:
-                return function(self.problem.model, given, **arguments, **self._options())
-            except Exception as error:
-                failed = bool(made) and made[-1].fmin is not None and not made[-1].valid
-                state = _state(made[-1]) if failed else str(error)
-                raise FitFailedError(f"{what} on {self.problem.where} did not converge: {state}") from error
+        inverse = np.zeros_like(hessian)
+        if not chosen.any():
+            return inverse
+        kept = np.ix_(chosen, chosen)
+        block = hessian[kept]
+        if flat := self._flat(block, chosen):
+            raise FitFailedError(f"no errors of the fit on {self.problem.where}: {flat}")
+        scale = np.sqrt(np.diag(block))
+        inverse[kept] = np.linalg.inv(block / np.outer(scale, scale)) / np.outer(scale, scale)
+        return inverse
 
-    def minimum(self, what: str, held: dict[int, float], best: Any = None) -> Any:
-        """Return cabinetry's result with some parameters held at given values.
+    def _flat(self, block: FloatArray, chosen: NDArray[np.bool_]) -> str:
+        """Say which parameters have no effect, or cannot be told apart; "" where the Hessian is positive definite."""
+        names = [self.problem.labels[index] for index in np.flatnonzero(chosen)]
+        diagonal = np.diag(block)
+        if not np.isfinite(block).all():
+            return "the second derivatives of the likelihood are not finite. Check the templates"
+        remedy = "Fix it (`fixed: true` in the measurement), or take it out of the workspace"
+        if (dead := diagonal <= 0).any():
+            said = ", ".join(names[index] for index in np.flatnonzero(dead))
+            return f"{said} has no effect on the expected events, and no constraint. {remedy}"
+        values, vectors = np.linalg.eigh(block / np.sqrt(np.outer(diagonal, diagonal)))
+        if values[0] > SMALLEST_PIVOT:
+            return ""
+        direction = vectors[:, 0]
+        parts = [index for index in np.argsort(-np.abs(direction)) if abs(direction[index]) > 0.1]
+        said = " and ".join(names[index] for index in parts)
+        return f"the data cannot tell {said} apart: they only act together. Fix one, or constrain one of them"
 
-        Args:
-            what: Names the fit in errors.
-            held: Values by index.
-            best: cabinetry's result of an earlier fit, to start from; the workspace's initial values without.
+    def _differences(self, values: FloatArray, covariance: FloatArray) -> list[str]:
+        """Compare every error with the rise of the likelihood along it, and say where the likelihood disagrees.
+
+        Along theta + t C_i / sigma_i, the profile of parameter i, -2 ln L rises by t^2: it is the other way to the
+        same number, which shares nothing with the Hessian but the likelihood.
         """
-        import cabinetry
+        here = self.likelihood.rise(values)
+        notes = []
+        for index in np.flatnonzero(np.diag(covariance) > 0):
+            error = np.sqrt(covariance[index, index])
+            move = CHECK_STEP * covariance[index] / error
+            both = self.likelihood.rise(values + move) + self.likelihood.rise(values - move) - 2 * here
+            ratio = both / (2 * CHECK_STEP**2)
+            if not abs(ratio**-0.5 - 1 if ratio > 0 else np.inf) <= HESSE_CHECK:
+                right = f"{error * ratio**-0.5:.3g}" if ratio > 0 else "no parabola"
+                notes.append(
+                    f"HESSE of {self.problem.labels[index]} is {error:.3g}, and the likelihood itself rises as for "
+                    f"{right}, which is right: its second derivative jumps here. Take MINOS"
+                )
+        return notes
 
-        initial = list(self.problem.model.config.suggested_init() if best is None else best.bestfit.tolist())
-        fixed = list(self.problem.fixed)
-        for index, value in held.items():
-            initial[index], fixed[index] = value, True
-        steps = None if best is None else best.uncertainty
-        return self.minima(what, cabinetry.fit.fit, init_pars=initial, fix_pars=fixed, steps=steps)
+    def _settle(self, minuit: Any, values: FloatArray, hesse: FloatArray) -> None:
+        """Bring MINUIT to the minimum, which MINOS starts from."""
+        minuit.values = values
+        minuit.errors = np.where(hesse > 0, hesse, minuit.errors)
+        minuit.tol = MINOS_TOLERANCE * self.settings.tolerance
+        minuit.strategy = 1
+        minuit.migrad(ncall=self.settings.max_calls)
+
+    def _minos(self, minuit: Any, name: str, is_at_limit: bool) -> tuple[tuple[float, float] | None, str]:
+        """Run MINOS; return the interval, or None and a note with the side that is good.
+
+        Raises:
+            DeeperMinimumError: If it finds a deeper minimum.
+        """
+        try:
+            minuit.minos(name, ncall=self.settings.max_calls)
+        except RuntimeError as error:
+            return None, f"MINOS of {name} failed: {error}"
+        interval, parameter = minuit.merrors[name], minuit.params[name]
+        if interval.lower_new_min or interval.upper_new_min:
+            raise DeeperMinimumError(
+                f"MINOS of {name} on {self.problem.where} found a deeper minimum than the fit. Start nearer to it: "
+                "change the initial values in the workspace"
+            )
+        lower_ends = interval.at_lower_limit or (is_at_limit and parameter.value <= parameter.lower_limit)
+        sides = []
+        for side, valid, ends, limit, value in (
+            ("lower", interval.lower_valid, lower_ends, parameter.lower_limit, interval.lower),
+            ("upper", interval.upper_valid, interval.at_upper_limit, parameter.upper_limit, interval.upper),
+        ):
+            sides.append(_Side(side, valid and not ends, limit if ends else None, float(value)))
+        if all(side.is_good for side in sides):
+            return (sides[0].value, sides[1].value), ""
+        return None, f"MINOS of {name} has {'; '.join(side.said() for side in sides)}"
+
+    def _failure(self, minuit: Any, what: str, values: FloatArray, chosen: NDArray[np.bool_], distance: float) -> str:
+        """Say why there is no minimum, and what to do."""
+        information = self.likelihood.information(values, self.likelihood.jacobian(values))
+        if flat := self._flat(information[np.ix_(chosen, chosen)], chosen):
+            return f"{what} on {self.problem.where} has no minimum: {flat}"
+        fmin = minuit.fmin
+        parts = [f"EDM {max(distance, fmin.edm):.2g} (goal {fmin.edm_goal:.2g})", f"{fmin.nfcn} calls"]
+        if fmin.has_reached_call_limit:
+            parts.append("the call limit was reached")
+        return (
+            f"{what} on {self.problem.where} did not converge: {'; '.join(parts)}. Raise fit.max_calls, or check the "
+            "templates"
+        )
+
+
+@dataclass(frozen=True)
+class _Side:
+    """One side of a MINOS interval, and the limit at which it ends."""
+
+    name: str
+    is_good: bool
+    limit: float | None
+    value: float
+
+    def said(self) -> str:
+        if self.is_good:
+            return f"the {self.name} side is {self.value:+.4g}"
+        if self.limit is not None:
+            return f"no {self.name} side: it ends at the limit {self.limit:g}"
+        return f"no {self.name} side: MINUIT does not find where the likelihood has risen by 1"
+
+
+def _step(
+    hessian: FloatArray, gradient: FloatArray, free: NDArray[np.bool_], low: FloatArray, high: FloatArray
+) -> FloatArray | None:
+    """Return Newton's step within limits, shape (n_parameters,); None where the Hessian is not positive definite.
+
+    A parameter whose step would cross its limit goes to it, and the others to their minimum there.
+
+    Args:
+        hessian: Shape (n_parameters, n_parameters).
+        gradient: Shape (n_parameters,).
+        free: Which parameters move, shape (n_parameters,).
+        low, high: The longest steps, shape (n_parameters,).
+    """
+    step = np.zeros(len(gradient))
+    moving = free.copy()
+    while moving.any():
+        block = hessian[np.ix_(moving, moving)]
+        diagonal = np.diag(block)
+        if not (diagonal > 0).all():
+            return None
+        scale = np.sqrt(diagonal)
+        try:
+            factor = np.linalg.cholesky(block / np.outer(scale, scale))
+        except np.linalg.LinAlgError:
+            return None
+        pushed = (gradient + hessian @ np.where(moving, 0, step))[moving] / scale
+        step[moving] = -np.linalg.solve(factor.T, np.linalg.solve(factor, pushed)) / scale
+        beyond = moving & ((step < low) | (step > high))
+        if not beyond.any():
+            break
+        step[beyond] = np.clip(step, low, high)[beyond]
+        moving &= ~beyond
+    return step
+
+
+def _is_physical(problem: Problem, name: str, limit: float) -> bool:
+    """Whether a limit is the one below which a rate would be negative; others are somebody's choice."""
+    return limit == problem.bounds[problem.labels.index(name)][0] and 0 <= limit <= NOTHING_NEGATIVE

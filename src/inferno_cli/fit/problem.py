@@ -3,42 +3,20 @@
 from __future__ import annotations
 
 import fnmatch
-import json
-from collections.abc import Iterable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inferno_cli.config import POI
 from inferno_cli.errors import WorkspaceError, closest
-from inferno_cli.fit.minuit import session
 
 ALL = "all"
 """In a list of parameters: every one that the fit varies."""
-
-
-def read_workspace(path: Path) -> dict[str, Any]:
-    """Read a pyhf workspace and check it against pyhf's schema.
-
-    Raises:
-        WorkspaceError: If the file is missing, is not JSON, or is not a valid workspace.
-    """
-    import pyhf
-
-    try:
-        spec: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise WorkspaceError(f"workspace {path} cannot be read: {error.strerror}. Fix workspace=PATH") from error
-    except ValueError as error:
-        raise WorkspaceError(f"workspace {path} is not JSON: {error}") from error
-    try:
-        pyhf.Workspace(spec)
-    except Exception as error:  # jsonschema's and pyhf's errors have no common base
-        raise WorkspaceError(f"workspace {path} is not valid: {str(error).splitlines()[0]}") from error
-    return spec
 
 
 @dataclass(frozen=True)
@@ -50,12 +28,43 @@ class Problem:
         data: With the auxiliary data.
         is_asimov: Whether the data are the unfluctuated expectation at the nominal parameters.
         where: Names the workspace in errors.
+        bounds: Of every parameter in the fit: those of the workspace, or of the configuration.
     """
 
     model: Any
-    data: list[float]
+    data: tuple[float, ...]
     is_asimov: bool
     where: str
+    bounds: tuple[tuple[float, float], ...]
+
+    def with_data(self, data: Iterable[float]) -> Self:
+        """Return the problem with other data."""
+        return replace(self, data=tuple(float(value) for value in data))
+
+    def with_bounds(self, wider: Mapping[str, tuple[float, float]]) -> Self:
+        """Return the problem with other bounds of the parameters that names and patterns mean (``fit.bounds``).
+
+        Raises:
+            WorkspaceError: If the workspace has no such parameter, or starts it outside of them.
+        """
+        bounds, start = list(self.bounds), self.model.config.suggested_init()
+        for name, (low, high) in wider.items():
+            for label in self.parameters([name], f"fit.bounds.{name}"):
+                index = self.labels.index(label)
+                bounds[index] = (low, high)
+                if not low <= start[index] <= high:
+                    raise WorkspaceError(
+                        f"fit.bounds.{name} is [{low:g}, {high:g}], and {self.where} starts {label} at "
+                        f"{start[index]:g}. Take that in"
+                    )
+        return replace(self, bounds=tuple(bounds))
+
+    def bin_name(self, index: int) -> str:
+        """Say which bin a number in all channels together is."""
+        for channel, place in self.model.config.channel_slices.items():
+            if place.start <= index < place.stop:
+                return f"bin {index - place.start} of channel {channel!r}"
+        raise IndexError(index)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -129,22 +138,46 @@ class Problem:
         }
 
 
-def nominal(model: Any) -> NDArray[np.float64]:
+def nominal(problem: Problem) -> NDArray[np.float64]:
     """Return the parameters before the fit, shape (n_parameters,).
 
-    Free ones at their initial value, constrained ones at the centre of their constraint (not at an initial value
-    that somebody's minimiser liked), constant ones at their constant. cabinetry's ``asimov_parameters`` are the same
-    but for constants and centres that a measurement moves: Asimov data made there would not be fitted perfectly.
+    The POI at 1, the nominal signal, also where the workspace starts it elsewhere (unless its bounds exclude 1). Other
+    free ones at their initial value, constrained ones at the centre of their constraint (not at an initial value that
+    somebody's minimiser liked), constant ones at their constant. cabinetry's ``asimov_parameters`` are the same but for
+    the POI, constants and centres that a measurement moves: Asimov data made there would not be fitted perfectly.
     """
-    values = np.array(model.config.suggested_init(), dtype=float)
-    fixed = np.array(model.config.suggested_fixed(), dtype=bool)
-    for name in model.config.par_order:
-        parameter = model.config.param_set(name)
+    config = problem.model.config
+    values = np.array(config.suggested_init(), dtype=float)
+    fixed = np.array(config.suggested_fixed(), dtype=bool)
+    for name in config.par_order:
+        parameter = config.param_set(name)
         if parameter.constrained:
             centre = np.ones(parameter.n_parameters) if parameter.pdf_type == "poisson" else parameter.auxdata
-            where = model.config.par_slice(name)
+            where = config.par_slice(name)
             values[where] = np.where(fixed[where], values[where], centre)
+    low, high = problem.bounds[problem.poi]
+    if not config.param_set(problem.poi_name).constrained and low <= 1 <= high:
+        values[problem.poi] = 1.0
     return values
+
+
+@contextmanager
+def numpy_backend() -> Iterator[None]:
+    """Calculate with pyhf's NumPy backend, in silence; the caller's is put back."""
+    import pyhf
+
+    backend, optimizer = pyhf.get_backend()
+    loggers = [logging.getLogger(name) for name in ("cabinetry", "pyhf")]
+    levels = [logger.level for logger in loggers]
+    pyhf.set_backend("numpy")
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        pyhf.set_backend(backend, optimizer)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def open_problem(spec: dict[str, Any], *, asimov: bool, measurement: str | None, where: str) -> Problem:
@@ -167,11 +200,10 @@ def open_problem(spec: dict[str, Any], *, asimov: bool, measurement: str | None,
         raise WorkspaceError(f"{where} has no measurement {measurement!r}{closest(measurement, known)}")
     chosen = measurement or known[0]
     try:
-        with session():
-            model = workspace.model(
-                measurement_name=measurement,
-                modifier_settings={"normsys": {"interpcode": "code4"}, "histosys": {"interpcode": "code4p"}},
-            )
+        model = workspace.model(
+            measurement_name=measurement,
+            modifier_settings={"normsys": {"interpcode": "code4"}, "histosys": {"interpcode": "code4p"}},
+        )
     except Exception as error:  # pyhf's errors have no common base; its schema lets wrong lengths and names pass
         raise WorkspaceError(
             f"measurement {chosen!r} of {where} is no model ({type(error).__name__}: {' '.join(str(error).split())}). "
@@ -183,17 +215,33 @@ def open_problem(spec: dict[str, Any], *, asimov: bool, measurement: str | None,
         raise WorkspaceError(f"measurement {chosen!r} of {where} has no parameter of interest")
     if model.config.suggested_fixed()[model.config.poi_index]:
         raise WorkspaceError(f"measurement {chosen!r} of {where} holds its parameter of interest constant")
-    expected = np.asarray(model.expected_data(nominal(model)))
     observed = np.asarray(workspace.data(model), dtype=float)
+    bounds = tuple((float(low), float(high)) for low, high in model.config.suggested_bounds())
+    problem = Problem(model, tuple(observed.tolist()), False, where, bounds)
+    expected = np.asarray(model.expected_data(nominal(problem)), dtype=float)
+    _require_events(problem, expected, observed)
     # A run on Asimov data leaves it in the workspace as the observation: call it what it is.
     is_asimov = asimov or bool(np.allclose(observed, expected, rtol=1e-12, atol=0))
-    data = expected if is_asimov else observed
-    for what, values in (("expected", expected), ("observed", data)):
-        events = values[: model.config.nmaindata]
-        bad = events[~(np.isfinite(events) & (events >= 0))]
+    return replace(problem, is_asimov=is_asimov).with_data(expected if is_asimov else observed)
+
+
+def _require_events(problem: Problem, expected: NDArray[np.float64], observed: NDArray[np.float64]) -> None:
+    """Check that the likelihood of the data is defined at the nominal parameters."""
+    n_bins = problem.model.config.nmaindata
+    for what, values in (("expected", expected), ("observed", observed)):
+        events = values[:n_bins]
+        bad = np.flatnonzero(~(np.isfinite(events) & (events >= 0)))
         if len(bad):
             raise WorkspaceError(
-                f"{where}: the {what} events of {len(bad)} of {len(events)} bins are {', '.join(map(str, bad[:3]))}; "
-                "expected finite numbers of at least 0. Repair its samples or observations"
+                f"{problem.where}: the {what} events of {len(bad)} of {n_bins} bins are "
+                f"{', '.join(map(str, events[bad[:3]]))}, first {problem.bin_name(int(bad[0]))}; expected finite "
+                "numbers of at least 0. Repair its samples or observations"
             )
-    return Problem(model, [float(x) for x in data], is_asimov, where)
+    impossible = np.flatnonzero((expected[:n_bins] == 0) & (observed[:n_bins] > 0))
+    if len(impossible):
+        index = int(impossible[0])
+        raise WorkspaceError(
+            f"{problem.where}: {problem.bin_name(index)} has {observed[index]:g} observed events, and no sample "
+            f"expects any there ({len(impossible)} of {n_bins} bins): no parameters explain these data. Merge it with "
+            "another bin, or repair its samples"
+        )

@@ -51,12 +51,22 @@ class Scan2D:
 
 @dataclass(frozen=True)
 class Significance:
-    """Discovery significance in standard deviations, with p-values; observed: of the data that was fitted."""
+    """Discovery significance in standard deviations, with p-values.
+
+    Attributes:
+        expected: For the nominal signal, nuisance parameters fitted to the data with POI 1.
+        observed: Of the data that was fitted, Asimov or observed.
+        expected_p_value, observed_p_value: Their p-values.
+        a_priori, a_priori_p_value: For the nominal signal, nuisance parameters at their nominal values; of observed
+            data, else None: ``expected`` of Asimov data is that.
+    """
 
     expected: float
     observed: float
     expected_p_value: float
     observed_p_value: float
+    a_priori: float | None = None
+    a_priori_p_value: float | None = None
 
 
 @dataclass(frozen=True)
@@ -141,7 +151,6 @@ class Breakdown:
         groups: In the order in which they were fixed.
         closure: sqrt(statistical^2 + sum of impact^2) / total - 1. Not zero: groups are correlated.
         cumulative_closure: The same of the cumulative ones: zero by construction, up to rounding.
-        hesse_difference: Largest relative difference between these errors and HESSE of the refits: the precision.
     """
 
     total: float
@@ -150,7 +159,6 @@ class Breakdown:
     groups: tuple[GroupImpact, ...]
     closure: float
     cumulative_closure: float
-    hesse_difference: float
 
 
 @dataclass(frozen=True)

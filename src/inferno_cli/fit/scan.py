@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inferno_cli.errors import FitFailedError
-from inferno_cli.fit.minuit import Fitter
+from inferno_cli.errors import DeeperMinimumError
+from inferno_cli.fit.minuit import Fitter, Minimum
 from inferno_cli.fit.result import Scan, Scan2D
 
 HALF_WIDTH = 2.5
@@ -20,45 +19,44 @@ DEEPER = 0.01
 """A scanned point this much below the minimum (in twice the NLL) is another, deeper minimum."""
 
 
-def _range(fitter: Fitter, best: Any, index: int, half_width: float) -> tuple[float, float]:
-    low, high = fitter.problem.model.config.suggested_bounds()[index]
-    half = half_width * best.uncertainty[index]
-    return max(low, best.bestfit[index] - half), min(high, best.bestfit[index] + half)
+def _range(fitter: Fitter, best: Minimum, index: int, half_width: float) -> tuple[float, float]:
+    low, high = fitter.problem.bounds[index]
+    half = half_width * best.hesse[index]
+    return max(low, best.values[index] - half), min(high, best.values[index] + half)
 
 
 def _check(fitter: Fitter, name: str, rise: NDArray[np.float64]) -> None:
     if rise.min() < -DEEPER:
-        raise FitFailedError(
+        raise DeeperMinimumError(
             f"the scan of {name} on {fitter.problem.where} found twice the NLL {-rise.min():.3g} below the minimum of "
             "the fit, which is not the global one. Start nearer to it: change the initial values in the workspace"
         )
 
 
-def scan(fitter: Fitter, best: Any, name: str, points: int) -> Scan:
+def scan(fitter: Fitter, best: Minimum, name: str, points: int) -> Scan:
     """Profile the likelihood in one parameter around its best fit, within its bounds.
 
     Raises:
-        FitFailedError: If a fit fails, or goes below the minimum.
+        FitFailedError: If a fit fails.
+        DeeperMinimumError: If one goes below the minimum.
     """
-    import cabinetry
-
-    with fitter.watched(f"scan of {name}", points + 1):
-        result = fitter.minima(
-            f"the scan of {name}",
-            cabinetry.fit.scan,
-            par_name=name,
-            par_range=_range(fitter, best, best.labels.index(name), HALF_WIDTH),
-            n_steps=points,
-        )
-    _check(fitter, name, result.delta_nlls)
-    return Scan(name, tuple(result.parameter_values.tolist()), tuple(result.delta_nlls.tolist()))
+    index = best.labels.index(name)
+    values = np.linspace(*_range(fitter, best, index, HALF_WIDTH), points)
+    rise = np.zeros(points)
+    with fitter.watched(f"scan of {name}", points):
+        for i, value in enumerate(values):
+            found = fitter.minimum(f"the scan with {name} = {value:.4g}", {index: float(value)}, best)
+            rise[i] = found.rise - best.rise
+    _check(fitter, name, rise)
+    return Scan(name, tuple(values.tolist()), tuple(rise.tolist()))
 
 
-def scan_2d(fitter: Fitter, best: Any, pair: tuple[str, str], points: int) -> Scan2D:
+def scan_2d(fitter: Fitter, best: Minimum, pair: tuple[str, str], points: int) -> Scan2D:
     """Profile the likelihood on a grid of two parameters around their best fit, within their bounds.
 
     Raises:
-        FitFailedError: If a fit fails, or goes below the minimum.
+        FitFailedError: If a fit fails.
+        DeeperMinimumError: If one goes below the minimum.
     """
     x, y = pair
     indices = [best.labels.index(name) for name in pair]
@@ -68,7 +66,6 @@ def scan_2d(fitter: Fitter, best: Any, pair: tuple[str, str], points: int) -> Sc
         for i, j in itertools.product(range(points), repeat=2):
             held = {indices[0]: float(axes[0][j]), indices[1]: float(axes[1][i])}
             what = f"the scan with {x} = {held[indices[0]]:.4g} and {y} = {held[indices[1]]:.4g}"
-            result = fitter.minimum(what, held, best=best)
-            rise[i, j] = result.best_twice_nll - best.best_twice_nll
+            rise[i, j] = fitter.minimum(what, held, best).rise - best.rise
     _check(fitter, f"{x} and {y}", rise)
     return Scan2D(x, y, tuple(axes[0].tolist()), tuple(axes[1].tolist()), tuple(map(tuple, rise.tolist())))

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inferno_cli.errors import FitFailedError
-from inferno_cli.fit.minuit import session
+from inferno_cli.fit.minuit import Minimum
 from inferno_cli.fit.problem import Problem, nominal
 from inferno_cli.fit.result import Yields
 
@@ -16,12 +16,12 @@ ROUNDING = 1e-9
 """Eigenvalues of a correlation matrix that are no further than this below 0 are 0."""
 
 
-def yields(problem: Problem, best: Any) -> tuple[Yields, ...]:
+def yields(problem: Problem, best: Minimum) -> tuple[Yields, ...]:
     """Return the expected events of every channel with their errors, before and then after the fit.
 
     Args:
         problem: What is fitted.
-        best: cabinetry's result of the fit.
+        best: The fit. A parameter at its limit is held there: its error has no meaning.
 
     Raises:
         FitFailedError: If an error is not finite.
@@ -30,10 +30,12 @@ def yields(problem: Problem, best: Any) -> tuple[Yields, ...]:
     from cabinetry.fit import FitResults
 
     model, labels = problem.model, list(problem.labels)
-    before = FitResults(nominal(model), model_utils.prefit_uncertainties(model), labels, np.eye(len(labels)), 0.0)
+    before = FitResults(nominal(problem), model_utils.prefit_uncertainties(model), labels, np.eye(len(labels)), 0.0)
+    correlation = best.correlation + np.diag(best.errors == 0)
+    after = FitResults(best.values, best.errors, labels, correlation, 0.0)
     found = []
-    for when, point in (("pre-fit", before), ("post-fit", best)):
-        with session(), np.errstate(invalid="ignore"):
+    for when, point in (("pre-fit", before), ("post-fit", after)):
+        with np.errstate(invalid="ignore"):
             prediction = model_utils.prediction(model, fit_results=point)
         for index, channel in enumerate(model.config.channels):
             rows = np.asarray(prediction.model_yields[index])
@@ -83,6 +85,6 @@ def _is_rounding(model: Any, point: Any) -> bool:
     if not np.isfinite(point.corr_mat).all() or np.linalg.eigvalsh(point.corr_mat)[0] < -ROUNDING:
         return False
     steps = np.diag(point.uncertainty)
-    with session(), np.errstate(all="ignore"):
+    with np.errstate(all="ignore"):
         moved = [model.main_model.expected_data(point.bestfit + step) for step in (*steps, *-steps)]
     return bool(np.isfinite(moved).all())

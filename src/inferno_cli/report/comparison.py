@@ -52,6 +52,12 @@ def _significance(results: Results, name: str) -> float | None:
     return None if results.significance is None else getattr(results.significance, name)
 
 
+def _expected(results: Results, suffix: str = "") -> float | None:
+    """For the nominal parameters, so that runs on observed data compare with those on Asimov data."""
+    a_priori = _significance(results, f"a_priori{suffix}")
+    return _significance(results, f"expected{suffix}") if a_priori is None else a_priori
+
+
 def _observed(results: Results, name: str) -> float | None:
     return _significance(results, name) if results.data == "observed" else None
 
@@ -63,8 +69,8 @@ QUANTITIES = (
     Quantity("width", "width", _width),
     Quantity("hesse", "HESSE", lambda x: x.parameters[POI].hesse),
     Quantity("stat_only", "stat. only", lambda x: None if x.stat_only is None else x.stat_only.mu.hesse),
-    Quantity("significance", "exp. signif.", lambda x: _significance(x, "expected"), "z.2f"),
-    Quantity("p_value", "exp. p", lambda x: _significance(x, "expected_p_value"), ".2e"),
+    Quantity("significance", "exp. signif.", _expected, "z.2f"),
+    Quantity("p_value", "exp. p", lambda x: _expected(x, "_p_value"), ".2e"),
     Quantity("observed_significance", "obs. signif.", lambda x: _observed(x, "observed"), "z.2f"),
     Quantity("observed_p_value", "obs. p", lambda x: _observed(x, "observed_p_value"), ".2e"),
     Quantity("goodness_of_fit", "fit p", lambda x: None if x.goodness_of_fit is None else x.goodness_of_fit.p_value),

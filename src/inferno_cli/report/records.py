@@ -47,6 +47,9 @@ class SignificanceRecord(Record):
     observed: float | None
     expected_p_value: float
     observed_p_value: float
+    a_priori: float | None = None
+    """Of observed data: expected with nuisance parameters nominal; ``expected`` has them fitted to the data."""
+    a_priori_p_value: float | None = None
 
 
 class ScanRecord(Record):
@@ -118,8 +121,8 @@ class BreakdownRecord(Record):
     """Quadratic sum of ``statistical`` and every ``impact``, divided by ``total``, minus 1."""
     cumulative_closure: float
     """The same of every ``cumulative``."""
-    hesse_difference: float
-    """Largest relative difference to HESSE of the refits."""
+    hesse_difference: float | None = None
+    """Of older runs: largest relative difference to HESSE of the refits."""
 
     def metrics(self) -> dict[str, float | None]:
         """Return the numbers to log."""
@@ -178,7 +181,7 @@ def fit_records(fit: FitResult) -> dict[str, Any]:
         "significance": None
         if fit.significance is None
         else SignificanceRecord(
-            **{key: value if math.isfinite(value) else None for key, value in vars(fit.significance).items()}
+            **{name: None if x is None or not math.isfinite(x) else x for name, x in vars(fit.significance).items()}
         ),
         "nll_scan": scans.get(POI),
         "scans": scans,

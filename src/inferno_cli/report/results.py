@@ -190,6 +190,7 @@ class Results(Record):
         if self.significance is not None:
             values["significance/expected"] = self.significance.expected
             values["significance/observed"] = self.significance.observed
+            values["significance/a_priori"] = self.significance.a_priori
         if self.goodness_of_fit is not None:
             values["goodness_of_fit/p_value"] = self.goodness_of_fit.p_value
         if self.limit is not None:

@@ -133,11 +133,13 @@ def _not_trained(results: Results) -> list[str]:
 
 
 def significance_text(found: SignificanceRecord, data: str) -> str:
-    """Return the expected significance, with observed data the observed one as well, and the p-value."""
-    text, p_value = f"expected {_sigmas(found.expected)}", found.expected_p_value
-    if data == "observed":
-        text, p_value = f"{text}, observed {_sigmas(found.observed)}", found.observed_p_value
-    return f"{text} (p = {p_value:.2g})"
+    """Return the expected significance, or of observed data the observed one and what was expected."""
+    if data == "asimov":
+        return f"expected {_sigmas(found.expected)} (p = {found.expected_p_value:.2g})"
+    text = f"observed {_sigmas(found.observed)} (p = {found.observed_p_value:.2g}); expected "
+    if found.a_priori is not None:
+        text += f"{_sigmas(found.a_priori)} from nominal parameters, "
+    return f"{text}{_sigmas(found.expected)} from those fitted to the data"
 
 
 def _sigmas(significance: float | None) -> str:

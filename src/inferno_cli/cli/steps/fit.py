@@ -39,7 +39,7 @@ def run(config: FitConfig, composed: Any) -> None:
 
     job, version = Job.current(), code_version()
     path = Path(config.workspace).expanduser()
-    spec = read_workspace(path)
+    spec = read_workspace(path, patch=config.patch, patchset=config.patchset)
     tracking.check(config.tracking)
     params = OmegaConf.to_container(composed, resolve=True)
     assert isinstance(params, dict)

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+CLOSED_FORM = 0.01
+"""Relative difference of HESSE from the closed form of the Asimov fit above which a note says so."""
 TRAINED_IN = "trained_in.yaml"
 """In the folder of a run that takes a network: the configuration that it was trained with."""
 
@@ -288,5 +291,15 @@ def _record(
         workspace=str(workspace),
         timing=dict(seconds),
         **{"sigma_s": None, "cramer_rao_bound_s": None, **synthetic},
-        **report.fit_records(fit),
+        **report.fit_records(replace(fit, notes=(*fit.notes, *_closed_form_notes(fit, summary)))),
     )
+
+
+def _closed_form_notes(fit: FitResult, summary: Summary) -> Iterator[str]:
+    """Say where HESSE of the Asimov fit is not the closed form of the same likelihood, which the training used."""
+    closed, hesse = math.sqrt(summary.poi_variance), fit.parameters[fit.poi].hesse
+    if fit.data == "asimov" and not abs(hesse / closed - 1) <= CLOSED_FORM:
+        yield (
+            f"HESSE of {fit.poi} is {hesse:.4g}, and {closed:.4g} in closed form from the templates, right for "
+            "Asimov data: please report this, with the workspace"
+        )
