@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -9,14 +11,25 @@ import pytest
 import torch
 from conftest import channel_of, make_measurement, make_templates
 
-from inferno_cli.config import Binning
+from inferno_cli.config import Binning, Morph
 from inferno_cli.errors import SingularInformationError, TemplateError
 from inferno_cli.events import NOMINAL, Sample, Variation
-from inferno_cli.histograms import Templates, effective_events, fill, merge, noise_information, purity
+from inferno_cli.histograms import (
+    Templates,
+    effective_events,
+    fill,
+    merge,
+    noise_information,
+    parts,
+    purity,
+    symmetrised,
+)
+from inferno_cli.histograms.templates import from_arrays
 from inferno_cli.likelihood import information_matrix, poi_variance
+from inferno_cli.training.evaluation import linear_fit
 
-RULE = Binning(min_yield=1.0, min_effective_events=10.0, max_noise_information=0.05)
-LENIENT = Binning(min_yield=1e-6, min_effective_events=1.0, max_noise_information=1e6)
+RULE = Binning(min_yield=1.0, min_effective_events=10.0, merge_noise=True, max_noise_information=0.25)
+LENIENT = Binning(min_yield=1e-6, min_effective_events=1.0, max_noise_information=0.25)
 UP, DOWN = Variation("jes", "up"), Variation("jes", "down")
 
 
@@ -221,7 +234,7 @@ def test_a_bin_with_a_negative_background_is_merged():
     signal, background = np.ones(60), np.append(-np.ones(20), np.ones(200))
     bins = [np.repeat([[0, 1]], [40, 20], axis=1), np.repeat([[0, 1]], [20, 200], axis=1)]
     templates = fill([sample("signal", signal, is_signal=True), sample("QCD", background)], bins, 2)
-    assert merge(templates, RULE, ordered=True).nominal.tolist() == [[60], [180]]
+    assert merge(templates, RULE, None, ordered=True).nominal.tolist() == [[60], [180]]
 
 
 def test_effective_events_of_a_bin_without_signal_are_zero():
@@ -235,23 +248,23 @@ def test_purity_is_the_share_of_the_signal():
 
 def test_merging_sorts_by_signal_to_background():
     templates = make_templates({"signal": [9.0, 1.0, 5.0], "QCD": [10.0, 90.0, 40.0]}, relative_error=0.01)
-    merged = merge(templates, RULE, ordered=False)
+    merged = merge(templates, RULE, None, ordered=False)
     assert merged.groups == ((1,), (2,), (0,))
     np.testing.assert_array_equal(merged.values("signal"), [1, 5, 9])
 
 
 def test_merging_keeps_the_order_of_ordered_bins():
     templates = make_templates({"signal": [9.0, 1.0, 5.0], "QCD": [10.0, 90.0, 40.0]}, relative_error=0.01)
-    assert merge(templates, RULE, ordered=True).groups == ((0,), (1,), (2,))
+    assert merge(templates, RULE, None, ordered=True).groups == ((0,), (1,), (2,))
 
 
 def test_a_bin_below_the_smallest_yield_joins_the_neighbour_nearer_in_purity():
     # Purities 1/11, 0.2/0.5 = 0.4, 0.5: the poor bin in the middle is nearer to the last one.
     templates = make_templates({"signal": [10.0, 0.2, 30.0], "QCD": [100.0, 0.3, 30.0]}, relative_error=0.01)
-    assert merge(templates, RULE, ordered=True).groups == ((0,), (1, 2))
+    assert merge(templates, RULE, None, ordered=True).groups == ((0,), (1, 2))
     # Purities 0.05 and 0.1: nearer to the first one.
     templates = make_templates({"signal": [5.0, 0.05, 30.0], "QCD": [95.0, 0.45, 30.0]}, relative_error=0.01)
-    assert merge(templates, RULE, ordered=True).groups == ((0, 1), (2,))
+    assert merge(templates, RULE, None, ordered=True).groups == ((0, 1), (2,))
 
 
 @pytest.mark.parametrize(("poor", "groups"), [(0, ((0, 1), (2,))), (2, ((0,), (1, 2)))])
@@ -260,7 +273,7 @@ def test_a_poor_bin_at_an_end_joins_its_only_neighbour(poor, groups):
     signal[poor] *= 0.001
     background[poor] *= 0.001
     templates = make_templates({"signal": signal, "QCD": background}, relative_error=0.01)
-    assert merge(templates, RULE, ordered=True).groups == groups
+    assert merge(templates, RULE, None, ordered=True).groups == groups
 
 
 @pytest.mark.parametrize("starved", ["signal", "QCD"])
@@ -270,27 +283,91 @@ def test_a_bin_with_few_simulated_events_of_either_kind_is_merged(starved):
     histogram = templates.histograms[starved, NOMINAL]
     # 9 effective events in bin 1, below the 10 of the rule.
     histogram[...] = np.stack([histogram.values(), histogram.variances() * [1, 100 / 9, 1]], axis=-1)
-    assert len(merge(templates, RULE, ordered=True).groups) == 2
-    assert len(merge(templates, RULE.model_copy(update={"min_effective_events": 8.9}), ordered=True).groups) == 3
+    assert len(merge(templates, RULE, None, ordered=True).groups) == 2
+    assert len(merge(templates, RULE.model_copy(update={"min_effective_events": 8.9}), None, ordered=True).groups) == 3
 
 
-def test_noise_above_the_rule_merges_the_bin_that_contributes_most():
-    templates = make_templates(
-        {"signal": [5.0, 10, 30, 40], "QCD": [95.0, 60, 30, 20]},
-        varied={("jes", "QCD"): ([95, 60, 30, 20], [95, 60, 30, 20])},
-        relative_error=0.01,
-        noise={("jes", "QCD"): [0.1, 0.1, 4.0, 0.1]},
+MEASUREMENT = make_measurement(["signal", "QCD"], shapes={"jes": True})
+
+
+def honest_by_hand(jacobian: np.ndarray, variance: np.ndarray, noise: np.ndarray) -> float:
+    """V_honest of mu and jes, written out: C_mumu + sum_jb n_jb (2 C_muj^2 / V_b + w_b^2)."""
+    covariance = np.linalg.inv(jacobian.T @ (jacobian / variance[:, None]) + np.diag([0, 1]))
+    weights = jacobian @ covariance[0] / variance
+    return covariance[0, 0] + sum(
+        noise[b] * (2 * covariance[0, 1] ** 2 / variance[b] + weights[b] ** 2) for b in range(len(variance))
     )
-    merged = merge(templates, RULE, ordered=True)
-    # Purities 0.05, 0.143, 0.5, 0.667: bin 2 contributes 4 / 60 = 0.067 > 0.05 and is nearest to bin 3.
-    assert merged.groups == ((0,), (1,), (2, 3))
-    assert noise_information(merged)["jes"].sum() < RULE.max_noise_information
-    assert merge(templates, LENIENT, ordered=True).n_bins == 4
+
+
+def noisy(size: float) -> Templates:
+    return make_templates(
+        {"signal": [5.0, 10, 30, 40], "QCD": [95.0, 60, 30, 20]},
+        varied={("jes", "QCD"): ([99, 61, 29, 18], [91, 59, 31, 22])},
+        relative_error=0.01,
+        noise={("jes", "QCD"): [0.1, 0.1, size, 0.1]},
+    )
+
+
+def test_the_honest_variance_is_that_of_the_formula():
+    templates = noisy(4.0)
+    fit = linear_fit(MEASUREMENT, templates)
+    up, down = (np.array(values) for values in ([99.0, 61, 29, 18], [91.0, 59, 31, 22]))
+    rates = up.sum() / 205, down.sum() / 205
+    background = np.array([95.0, 60, 30, 20])
+    # The change of the yield (code4 has half of the difference as its slope, to 1e-3), and that of the shape.
+    slope = background * (rates[0] - rates[1]) / 2 + (up / rates[0] - down / rates[1]) / 2
+    np.testing.assert_allclose(fit.jacobian, np.stack([[5.0, 10, 30, 40], slope], axis=1), rtol=1e-3)
+    signal = np.array([5.0, 10, 30, 40])
+    np.testing.assert_allclose(fit.variance, signal + background + 1e-4 * (signal**2 + background**2), rtol=1e-12)
+    right = honest_by_hand(fit.jacobian, fit.variance, np.array([0.1, 0.1, 4.0, 0.1]))
+    assert fit.honest_variance() == pytest.approx(right, rel=1e-9)
+    assert fit.covariance()[0, 0] == pytest.approx(float(poi_variance(channel_of(MEASUREMENT, templates))), rel=1e-9)
+    assert fit.honest_variance() > fit.covariance()[0, 0]
+
+
+def test_the_share_of_noise_is_in_units_of_what_the_fit_knows():
+    fit = linear_fit(MEASUREMENT, noisy(4.0))
+    covariance = np.linalg.inv(fit.jacobian.T @ (fit.jacobian / fit.variance[:, None]) + np.diag([0, 1]))
+    expected = (np.array([0.1, 0.1, 4.0, 0.1]) / fit.variance).sum() * covariance[1, 1]
+    np.testing.assert_allclose(fit.noise_shares(), [0, expected], rtol=1e-9)
+
+
+def test_neighbours_are_merged_while_the_honest_variance_gets_smaller():
+    """Checked against every way to merge neighbours."""
+    for size in (0.1, 4.0, 40.0, 400.0):
+        templates = noisy(size)
+        found = merge(templates, RULE, linear_fit(MEASUREMENT, templates), ordered=True)
+        values = {}
+        for cuts in itertools.product([True, False], repeat=3):
+            edges = [0, *(i + 1 for i, cut in enumerate(cuts) if cut), 4]
+            groups = tuple(tuple(range(low, high)) for low, high in itertools.pairwise(edges))
+            values[groups] = linear_fit(MEASUREMENT, templates.grouped(groups)).honest_variance()
+        assert found.groups == min(values, key=lambda groups: values[groups])
+    assert merge(noisy(0.1), RULE, linear_fit(MEASUREMENT, noisy(0.1)), ordered=True).n_bins == 4
+    assert merge(noisy(400.0), RULE, linear_fit(MEASUREMENT, noisy(400.0)), ordered=True).n_bins < 4
+    assert merge(noisy(400.0), LENIENT, linear_fit(MEASUREMENT, noisy(400.0)), ordered=True).n_bins == 4
+
+
+def test_more_luminosity_never_gives_a_larger_error():
+    """Noise against the prior, the rule before, left two bins at 30 times the luminosity, and 0.29 for 0.21."""
+    before = math.inf
+    for scale in (1, 3, 10, 30, 100):
+        base = noisy(2.0)
+        histograms = {key: histogram_of(base.histograms[key], scale) for key in base.histograms}
+        templates = replace(base, histograms=histograms, noise={key: x * scale**2 for key, x in base.noise.items()})
+        merged = merge(templates, RULE, linear_fit(MEASUREMENT, templates), ordered=True)
+        sigma = math.sqrt(float(poi_variance(channel_of(MEASUREMENT, merged))))
+        assert sigma < before
+        before = sigma
+
+
+def histogram_of(histogram, scale: float):
+    return from_arrays(histogram.values() * scale, histogram.variances() * scale**2)
 
 
 def test_merging_stops_at_one_bin():
     templates = make_templates({"signal": [0.1, 0.2], "QCD": [0.1, 0.2]})
-    assert merge(templates, RULE, ordered=False).groups == ((0, 1),)
+    assert merge(templates, RULE, None, ordered=False).groups == ((0, 1),)
 
 
 def planted() -> Templates:
@@ -310,7 +387,9 @@ def test_a_planted_bin_is_merged_away_and_leaves_little_information(ordered):
     measurement = make_measurement(["signal", "QCD"], shapes={"jes": True})
     with pytest.raises(SingularInformationError):
         poi_variance(channel_of(measurement, planted()))
-    merged = merge(planted(), RULE, ordered=ordered)
+    fit = linear_fit(measurement, planted())
+    assert fit.honest_variance() == math.inf
+    merged = merge(planted(), RULE, fit, ordered=ordered)
     assert merged.nominal.sum(axis=0).min() > 100
     assert all(group != (3,) for group in merged.groups)
     matrix = information_matrix(channel_of(measurement, merged))
@@ -328,9 +407,112 @@ def test_a_nearly_empty_planted_bin_is_merged_for_its_noise_alone():
     bins[:, :12] = 3  # 12 events in every variation, and 12 more that come and go
     bins[1, 12:24], bins[2, 24:30] = 3, 3
     templates = fill([signal, background], [rng.integers(0, 4, (1, 4000)), bins], 4)
-    only_noise = Binning(min_yield=1.0, min_effective_events=10.0, max_noise_information=1e6)
-    assert merge(templates, only_noise, ordered=True).n_bins == 4
-    assert merge(templates, RULE, ordered=True).n_bins == 3
+    fit = linear_fit(make_measurement(["signal", "QCD"], shapes={"jes": True}), templates)
+    assert merge(templates, RULE, None, ordered=True).n_bins == 4
+    assert merge(templates, RULE, fit, ordered=True).n_bins == 3
+
+
+# ------------------------------------------------------------------------------ rows of one generated event
+def of_sources(bins, weights, source) -> Templates:
+    """A background whose rows are made from fewer generated events."""
+    rows = np.asarray(bins)
+    background = sample("QCD", weights, systematics=("jes",) if len(rows) == 3 else ())
+    background = replace(background, group=np.asarray(source))
+    return fill([sample("signal", np.ones(1), is_signal=True), background], [np.zeros((1, 1), dtype=int), rows], 2)
+
+
+def test_rows_of_one_generated_event_are_one_entry_of_a_bin():
+    templates = of_sources([[0, 0, 0, 1]], [1.0, 2.0, 4.0, 3.0], [7, 7, 8, 7])
+    # Event 7 is 1 + 2 in bin 0 and 3 in bin 1, event 8 is 4.
+    np.testing.assert_allclose(templates.histograms["QCD", NOMINAL].variances(), [9 + 16, 9])
+    np.testing.assert_allclose(templates.values("QCD"), [7, 3])
+
+
+def test_effective_events_are_generated_events():
+    rows = replace(sample("QCD", np.ones(40)), group=np.arange(40) // 4)
+    assert rows.effective_events == pytest.approx(10)
+    templates = of_sources([np.zeros(40, dtype=int)], np.ones(40), np.arange(40) // 4)
+    assert effective_events(replace(templates, signal=()))[0] == 0
+    np.testing.assert_allclose(templates.variance[1], [160, 0])
+
+
+def test_the_noise_of_rows_is_the_variance_over_repeated_generated_events():
+    rng = np.random.default_rng(5)
+    source = np.arange(60) // 3
+    weights, bins = rng.uniform(0.5, 2, (3, 60)), rng.integers(0, 2, (3, 60))
+    templates = of_sources(bins, weights, source)
+    copies = rng.poisson(1, (40000, 20))[:, source]
+
+    def binned(row: int) -> np.ndarray:
+        return np.stack([(copies * weights[row])[:, bins[row] == b].sum(axis=1) for b in (0, 1)])
+
+    nominal, up, down = binned(0), binned(1), binned(2)
+    np.testing.assert_allclose(templates.variance[1], nominal.var(axis=1), rtol=0.05)
+    np.testing.assert_allclose(templates.noise["jes", "QCD"], ((up - down) / 2).var(axis=1), rtol=0.05)
+    np.testing.assert_allclose(templates.even_noise["jes", "QCD"], ((up + down) / 2 - nominal).var(axis=1), rtol=0.05)
+
+
+def test_the_noise_of_events_that_are_alone_is_that_of_the_general_formula():
+    rng = np.random.default_rng(6)
+    weights, bins = rng.normal(1, 1, (3, 50)), rng.integers(0, 2, (3, 50))
+    weights += 0.5 - weights.sum(axis=1, keepdims=True).clip(max=0) / 10
+    alone = of_sources(bins, weights, np.arange(50))
+    # One more row of weight 0 in a group makes the events no longer alone, and changes nothing.
+    more = of_sources(
+        np.append(bins, [[0]] * 3, axis=1), np.append(weights, [[0.0]] * 3, axis=1), np.append(np.arange(50), 0)
+    )
+    for name in ("noise", "even_noise"):
+        np.testing.assert_allclose(getattr(alone, name)["jes", "QCD"], getattr(more, name)["jes", "QCD"], rtol=1e-12)
+    np.testing.assert_allclose(alone.variance, more.variance, rtol=1e-12)
+
+
+# ----------------------------------------------------------------------------------------- odd and even parts
+ON_QCD = replace(MEASUREMENT, shapes={"jes": {"QCD": Morph(("jes",))}})
+
+
+def asymmetric(even: float, noise: float | None) -> Templates:
+    """jes moves QCD by 4 events between two bins, and both directions by ``even`` events in the first."""
+    templates = make_templates(
+        {"signal": [5.0, 40.0], "QCD": [100.0, 60.0]},
+        varied={("jes", "QCD"): ([104 + even, 56], [96 + even, 64])},
+        relative_error=0.01,
+    )
+    return replace(templates, even_noise={} if noise is None else {("jes", "QCD"): np.array([noise, noise])})
+
+
+def test_an_even_part_that_is_noise_is_left_out():
+    before = asymmetric(3.0, noise=4.0)  # chi squared 9 / 4 of 2 bins: p = 0.32
+    after = symmetrised(before, ON_QCD, 0.05)
+    up, down = after.varied["jes", "QCD"]
+    np.testing.assert_allclose(up, [104, 56])
+    np.testing.assert_allclose(down, [96, 64])
+    np.testing.assert_allclose(after.nominal, before.nominal)
+    found = parts(before, after, ON_QCD)["jes"]
+    assert found.symmetrised == ("QCD",)
+    assert found.even == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize(("noise", "smallest"), [(1.0, 0.05), (4.0, None), (4.0, 0.5), (None, 0.05), (0.0, 0.05)])
+def test_an_even_part_stays_that_is_not_noise_or_not_to_be_touched(noise, smallest):
+    before = asymmetric(3.0, noise)
+    after = symmetrised(before, ON_QCD, smallest)
+    np.testing.assert_array_equal(after.varied["jes", "QCD"][0], [107, 56])
+    found = parts(before, after, ON_QCD)["jes"]
+    # In units of the bin errors: sqrt(nu) and 1% of each sample.
+    variance = np.array([105 + 1e-4 * (25 + 1e4), 100 + 1e-4 * (1600 + 3600)])
+    assert found.symmetrised == ()
+    assert found.even == pytest.approx(3 / math.sqrt(variance[0]))
+    assert found.odd == pytest.approx(math.sqrt(16 / variance[0] + 16 / variance[1]))
+
+
+def test_a_planted_pair_on_one_side_is_told():
+    """Up and down are the same, and not the nominal: the information matrix sees nothing, the record does."""
+    templates = make_templates(
+        {"signal": [5.0, 40.0], "QCD": [100.0, 60.0]}, varied={("jes", "QCD"): ([120, 60], [120, 60])}
+    )
+    found = parts(templates, templates, ON_QCD)["jes"]
+    assert found.odd == 0
+    assert found.even > 1
 
 
 # --------------------------------------------------------------------------------------------- files, errors
@@ -343,12 +525,14 @@ def same(one: Templates, two: Templates) -> bool:
         and (one.samples, one.signal, one.groups) == (two.samples, two.signal, two.groups)
         and all(one.histograms[key] == two.histograms[key] for key in one.histograms)
         and all(np.array_equal(one.noise[key], two.noise[key]) for key in one.noise)
+        and one.even_noise.keys() == two.even_noise.keys()
+        and all(np.array_equal(one.even_noise[key], two.even_noise[key]) for key in one.even_noise)
         and (one.observed is None or bool((one.observed.values() == two.observed.values()).all()))
     )
 
 
 def test_templates_survive_a_file(tmp_path):
-    templates = merge(fill(*two_samples(), 4, np.array([0, 0, 3])), LENIENT, ordered=False)
+    templates = merge(fill(*two_samples(), 4, np.array([0, 0, 3])), LENIENT, None, ordered=False)
     templates.save(tmp_path / "templates.root")
     assert same(Templates.load(tmp_path / "templates.root"), templates)
 

@@ -499,7 +499,8 @@ def scripted(monkeypatch: pytest.MonkeyPatch, values: list[float]) -> list[dict[
 
     def said(module: SummaryModule, samples: Any, rule: Any, fitted: Any) -> Evaluation:
         states.append({name: value.clone() for name, value in module.state_dict().items()})
-        return Evaluation(soft=0.01, hard=values[len(states) - 1], n_bins=3, deviations={}, correlations={})
+        value = values[len(states) - 1]
+        return Evaluation(soft=0.01, hard=value, honest=value, n_bins=3, deviations={}, correlations={})
 
     monkeypatch.setattr(fit_network_module, "evaluate", said)
     return states

@@ -32,8 +32,14 @@ STARTUP = 5
 
 
 def objective(results: Results) -> float | None:
-    """Return what a search minimises: the hard sigma(mu) on the validation split; None where there is none."""
-    variance = None if results.poi_variance is None else results.poi_variance.validation_hard
+    """Return what a search minimises: the honest sigma(mu) on the validation split; None where there is none.
+
+    The runs of earlier versions have the hard one alone.
+    """
+    found = results.poi_variance
+    if found is None:
+        return None
+    variance = found.validation_hard if found.validation_honest is None else found.validation_honest
     return None if variance is None else math.sqrt(variance)
 
 

@@ -23,6 +23,7 @@ PUBLISHED = Literal[
     "goodness_of_fit",
     "sigma_mu_soft",
     "sigma_mu_hard",
+    "sigma_mu_honest",
     "sigma_s",
     "relative_error_s",
     "bound_s",

@@ -101,6 +101,8 @@ class Likelihood(Section):
     """Restrict to these samples; null: all of the dataset."""
     staterror: bool
     """Statistical error of the templates, one parameter for each bin."""
+    symmetrise: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Smallest p-value at which the even part of a shape counts as noise, and is left out; null: it never does."""
     poi_bounds: tuple[Finite, Finite]
     """Range of mu in the fit."""
 
@@ -112,8 +114,10 @@ class Binning(Section):
     """Smallest expected yield of a bin."""
     min_effective_events: Annotated[float, Field(ge=1)]
     """Smallest effective number of simulated events of a bin, (sum w)^2 / sum w^2."""
+    merge_noise: bool = False
+    """Merge neighbours while the error of mu, with the noise of the variations in it, gets smaller."""
     max_noise_information: Positive
-    """Largest information on a nuisance parameter, in units of its constraint, that MC noise alone may make."""
+    """Share of what the fit knows of a nuisance parameter that noise of its variations may make; above, a note."""
 
 
 class Fit(Section):

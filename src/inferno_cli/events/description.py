@@ -30,7 +30,7 @@ class SampleEntry:
         sources: Events, or groups of rows of one source event: what is divided into splits.
         splits: Events in the train, validation and template split.
         expected: Yield, luminosity scale and downsample factor included.
-        error: Its statistical error, the root of the sum of the squared weights.
+        error: Its statistical error, the root of the sum of the squared weights; rows of one source event count as one.
         effective: Unweighted events with the same relative error: (sum w)^2 / sum w^2.
         negative: Share of the rows with a negative weight.
     """
@@ -174,7 +174,7 @@ def _sample(item: WholeSample) -> SampleEntry:
         sources=len(np.unique(item.events.group)),
         splits=item.splits,
         expected=float(weights.sum()),
-        error=float(np.sqrt((weights**2).sum())),
+        error=float(weights.sum() / np.sqrt(item.events.effective_events)),
         effective=item.events.effective_events,
         negative=float((weights < 0).mean()),
     )

@@ -90,9 +90,12 @@ class Sample:
 
     @property
     def effective_events(self) -> float:
-        """Unweighted events with the same relative statistical error as the nominal: (sum w)^2 / sum w^2."""
+        """Unweighted events with the same relative statistical error as the nominal: (sum w)^2 / sum w^2.
+
+        Rows that are made from one generated event (``split_by``) fluctuate together: their weights are one w.
+        """
         nominal = self.weights[0]
-        return float(nominal.sum() ** 2 / (nominal**2).sum())
+        return float(nominal.sum() ** 2 / sum_of_squares(self.group, nominal))
 
     def scaled(self, factor: float) -> Sample:
         """Return the sample with every weight times ``factor``."""
@@ -165,6 +168,12 @@ class Events:
     template: tuple[Sample, ...]
     observed: NDArray[np.float32] | None
     checksum: str
+
+
+def sum_of_squares(group: NDArray[np.int64], weights: FloatArray) -> float:
+    """Return the variance of a sum of weights, those of one group fluctuating together."""
+    _, number = np.unique(group, return_inverse=True)
+    return float((np.bincount(number, weights) ** 2).sum())
 
 
 def generator(seed: int, stream: str) -> np.random.Generator:

@@ -1,25 +1,96 @@
 """Order the bins, and merge those that the simulation cannot support.
 
-A bin that the nominal hardly fills and a variation does makes fake information: the squared noise of (up - down) / 2,
-divided by a tiny expectation, looks like a constraint of the nuisance parameter. Merging bins removes it. The rule:
-
 1. Order the bins by signal-to-background (a classifier's bins are in that order already; they keep theirs).
 2. While a bin has less than ``min_yield`` expected events, or its signal or its background has less than
-   ``min_effective_events`` effective simulated events, merge the poorest one with a neighbour.
-3. The information on a nuisance parameter that noise alone makes is estimated from the events themselves,
-   sum_b Var[(up - down) / 2]_b / V_b, in units of its constraint. While it is above ``max_noise_information`` for
-   some parameter, merge the bin that contributes most with a neighbour.
+   ``min_effective_events`` effective simulated events, merge the poorest one with the neighbour that is nearer in
+   signal-to-background.
+3. While that makes the honest variance of mu smaller (``merge_noise``), merge the pair of neighbours that lowers it
+   most.
 
-The neighbour is the one that is nearer in signal-to-background.
+The honest variance counts the noise of the variations. A bin that the nominal hardly fills and a variation does makes
+fake information: the squared noise of (up - down) / 2, divided by a tiny expectation, looks like a constraint of the
+nuisance parameter. With the covariance C of the fit of these bins, the derivatives J of the expectation, the variance V
+of each bin, the weights w = C_mu . J^T / V with which the bins make up mu, and the noise n_jb of the derivative of
+parameter j in bin b,
+
+    V_honest = C_mumu + sum_jb n_jb (2 C_muj^2 / V_b + w_b^2):
+
+what the noise fakes as knowledge of j, and what it moves mu by when j is one standard deviation off. So noise counts by
+what the fit makes of it: where the data know a parameter much better than its prior does, a little noise is no harm.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inferno_cli.config import Binning
 from inferno_cli.histograms.templates import FloatArray, Templates
+
+SMALLEST_PIVOT = 1e-12
+"""Smallest eigenvalue of the information with unit diagonal: below this it is the rounding of a flat direction."""
+
+
+@dataclass(frozen=True)
+class LinearFit:
+    """The Asimov fit of some bins near the nominal parameters, of which mu is the first.
+
+    Attributes:
+        jacobian: d nu_b / d theta_i, nuisance parameters in units of their prior, shape (B, P).
+        prior: Information of the constraint of each parameter, 1 or 0, shape (P,).
+        variance: Of each bin: Poisson, and the statistical error of the templates, shape (B,).
+        noise: Variance that the simulation's noise gives to ``jacobian``, shape (B, P).
+    """
+
+    jacobian: FloatArray
+    prior: FloatArray
+    variance: FloatArray
+    noise: FloatArray
+
+    def grouped(self, groups: Sequence[Sequence[int]]) -> LinearFit:
+        """Return the fit of merged bins; of an envelope, whose changes are not additive, an upper bound."""
+        parts = [list(group) for group in groups]
+        jacobian, variance, noise = (
+            np.stack([array[part].sum(axis=0) for part in parts])
+            for array in (self.jacobian, self.variance, self.noise)
+        )
+        return LinearFit(jacobian, self.prior, variance, noise)
+
+    def covariance(self) -> FloatArray | None:
+        """Return the covariance of the parameters, shape (P, P); None where the bins cannot constrain them."""
+        if not (self.variance > 0).all():
+            return None
+        information = self.jacobian.T @ (self.jacobian / self.variance[:, None]) + np.diag(self.prior)
+        scale = np.sqrt(np.diag(information))
+        if not (np.isfinite(scale) & (scale > 0)).all():
+            return None
+        values, vectors = np.linalg.eigh(information / np.outer(scale, scale))
+        if values[0] < SMALLEST_PIVOT:
+            return None
+        return np.asarray((vectors / values) @ vectors.T / np.outer(scale, scale))
+
+    def honest_variance(self) -> float:
+        """Return the variance of mu with the noise of the variations; infinite where the bins cannot constrain it."""
+        covariance = self.covariance()
+        if covariance is None:
+            return np.inf
+        row = covariance[0]
+        weights = self.jacobian @ row / self.variance
+        lost = 2 * row**2 / self.variance[:, None] + weights[:, None] ** 2
+        return float(row[0] + (self.noise * lost).sum())
+
+    def noise_shares(self) -> FloatArray:
+        """Return the information that noise makes on each parameter, in units of all that the fit knows, shape (P,).
+
+        The sum over the bins of n_jb / V_b, times C_jj.
+        """
+        covariance = self.covariance()
+        if covariance is None:
+            return np.full(len(self.prior), np.inf)
+        return np.asarray((self.noise / self.variance[:, None]).sum(axis=0) * np.diag(covariance))
 
 
 def noise_information(templates: Templates) -> dict[str, FloatArray]:
@@ -56,43 +127,57 @@ def purity(templates: Templates) -> FloatArray:
     return np.asarray(np.divide(signal, total, out=np.zeros_like(total), where=total > 0))
 
 
-def _poorest(templates: Templates, rule: Binning) -> int | None:
-    """Return the bin to merge next, or None when all are supported."""
-    yields, effective = templates.nominal.sum(axis=0), effective_events(templates)
-    support: NDArray[np.float64] = np.minimum(yields / rule.min_yield, effective / rule.min_effective_events)
-    if support.min() < 1:
-        return int(support.argmin())
-    information = noise_information(templates)
-    name = max(information, key=lambda key: information[key].sum(), default=None)
-    if name is not None and information[name].sum() > rule.max_noise_information:
-        return int(information[name].argmax())
-    return None
-
-
-def merge(templates: Templates, rule: Binning, *, ordered: bool) -> Templates:
+def merge(templates: Templates, rule: Binning, fit: LinearFit | None, *, ordered: bool) -> Templates:
     """Order the bins by signal-to-background, and merge those that are not supported.
 
     Args:
         templates: One bin per bin of the network.
         rule: The thresholds.
+        fit: Of these templates; None: whatever the noise of the variations.
         ordered: The bins have an order of their own, which is kept.
 
     Returns:
         The merged templates; ``groups`` tells which bins each is made of.
     """
     if not ordered:
-        order = np.argsort(purity(templates), kind="stable")
-        templates = templates.grouped([(int(i),) for i in order])
-    while templates.n_bins > 1 and (poorest := _poorest(templates, rule)) is not None:
-        share = purity(templates)
-        below, above = poorest - 1, poorest + 1
-        if below < 0 or (
-            above < templates.n_bins and abs(share[above] - share[poorest]) < abs(share[below] - share[poorest])
-        ):
-            first = poorest
-        else:
-            first = below
-        groups: list[tuple[int, ...]] = [(i,) for i in range(templates.n_bins) if i != first + 1]
-        groups[first] = (first, first + 1)
-        templates = templates.grouped(groups)
+        order: list[Sequence[int]] = [(int(i),) for i in np.argsort(purity(templates), kind="stable")]
+        templates, fit = templates.grouped(order), None if fit is None else fit.grouped(order)
+    while templates.n_bins > 1:
+        first = _unsupported(templates, rule)
+        if first is None and fit is not None and rule.merge_noise:
+            first = _noisy(fit)
+        if first is None:
+            break
+        groups = _joined(templates.n_bins, first)
+        templates, fit = templates.grouped(groups), None if fit is None else fit.grouped(groups)
     return templates
+
+
+def _joined(n_bins: int, first: int) -> list[Sequence[int]]:
+    """Return the groups that join a bin with the next one."""
+    groups: list[Sequence[int]] = [(i,) for i in range(n_bins) if i != first + 1]
+    groups[first] = (first, first + 1)
+    return groups
+
+
+def _unsupported(templates: Templates, rule: Binning) -> int | None:
+    """Return the first bin of the pair that is merged for want of events, or None when all have enough."""
+    yields, effective = templates.nominal.sum(axis=0), effective_events(templates)
+    support: NDArray[np.float64] = np.minimum(yields / rule.min_yield, effective / rule.min_effective_events)
+    if support.min() >= 1:
+        return None
+    poorest, share = int(support.argmin()), purity(templates)
+    below, above = poorest - 1, poorest + 1
+    if below < 0:
+        return poorest
+    if above < templates.n_bins and abs(share[above] - share[poorest]) < abs(share[below] - share[poorest]):
+        return poorest
+    return below
+
+
+def _noisy(fit: LinearFit) -> int | None:
+    """Return the first bin of the pair whose merging lowers the honest variance of mu most, or None where none does."""
+    n_bins, now = len(fit.variance), fit.honest_variance()
+    merged = [fit.grouped(_joined(n_bins, first)).honest_variance() for first in range(n_bins - 1)]
+    best = int(np.argmin(merged))
+    return best if merged[best] < now else None

@@ -10,7 +10,7 @@ import numpy as np
 
 from inferno_cli.config import Measurement, Morph
 from inferno_cli.events import DIRECTIONS, Sample, Variation
-from inferno_cli.histograms.templates import Bins, FloatArray, Templates
+from inferno_cli.histograms.templates import BinnedVariance, Bins, FloatArray, Templates, minus
 
 TOTAL = "total"
 
@@ -37,7 +37,10 @@ class Response:
 
 
 class _Change(NamedTuple):
-    """Sums over the events of a bin, of the change d of an event's weight and its nominal weight n, shape (B,) each."""
+    """Sums over the events of a bin, of the change d of an event's weight and its nominal weight n, shape (B,) each.
+
+    Rows of one generated event (``split_by``) count as one.
+    """
 
     d: FloatArray
     d2: FloatArray
@@ -110,19 +113,21 @@ def _moments(sample: Sample, bins: Bins, morph: Morph, n_bins: int) -> list[tupl
     Of an envelope the largest d^2 of its members: their weights in the quadratic sum are normed, so that is an upper
     bound.
     """
-    nominal, home = sample.weights[0], bins[sample.view[0]]
-    squares = np.asarray(np.bincount(home, nominal**2, n_bins), dtype=np.float64)
+    variance = BinnedVariance(sample.group, n_bins)
+    nominal = bins[sample.view[0]], sample.weights[0]
+    squares = variance(nominal)
     sides: list[tuple[FloatArray, FloatArray]] = []
     for direction in DIRECTIONS:
         members: list[tuple[FloatArray, FloatArray]] = []
         for label in morph.members:
             row = sample.variations.index(Variation(label, direction))
             # One standard deviation is c (k u - n) of the weights u and n: see histograms.morph.
-            c, k = morph.scale, 1.0 if morph.normalisation else float(nominal.sum() / sample.weights[row].sum())
-            varied, place = k * sample.weights[row], bins[sample.view[row]]
-            stays = place == home
-            both = np.bincount(home[stays], (varied * nominal)[stays], n_bins)
-            members.append((c**2 * (np.bincount(place, varied**2, n_bins) - 2 * both + squares), c * (both - squares)))
+            c = morph.scale
+            k = 1.0 if morph.normalisation else float(sample.weights[0].sum() / sample.weights[row].sum())
+            varied = bins[sample.view[row]], k * sample.weights[row]
+            d2 = variance(varied, minus(nominal))
+            # u = d + n, so that 2 sum d n = sum u^2 - sum d^2 - sum n^2.
+            members.append((c**2 * d2, c * (variance(varied) - d2 - squares) / 2))
         sides.append(
             members[0] if len(members) == 1 else (np.max([d2 for d2, _ in members], axis=0), np.zeros_like(squares))
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,12 @@ Bins = NDArray[np.intp]
 
 # Keys of the file that are no sample.
 _OBSERVED, _GROUPS, _SIGNAL = "_observed", "_groups", "_signal"
+_NOISE, _EVEN_NOISE = "_noise", "_even_noise"
 
 
-def _histogram(bins: Bins, weights: FloatArray | None, n_bins: int) -> hist.Hist:
+def _histogram(bins: Bins, n_bins: int) -> hist.Hist:
     histogram = hist.Hist(hist.axis.Integer(0, n_bins, flow=False, name="bin"), storage=hist.storage.Weight())
-    return histogram.fill(bins, weight=weights)
+    return histogram.fill(bins)
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Templates:
         noise: Variance that the simulation's noise gives to (up - down) / 2, by (systematic, sample), shape (B,).
         observed: Histogram of the observed events, or None.
         groups: For each bin, the network's bins that were merged into it.
+        even_noise: As ``noise``, of (up + down) / 2 - nominal; empty where it is not known.
     """
 
     samples: tuple[str, ...]
@@ -45,6 +47,7 @@ class Templates:
     noise: Mapping[tuple[str, str], FloatArray]
     observed: hist.Hist | None
     groups: tuple[tuple[int, ...], ...]
+    even_noise: Mapping[tuple[str, str], FloatArray] = field(default_factory=dict)
 
     @property
     def n_bins(self) -> int:
@@ -119,6 +122,7 @@ class Templates:
             self,
             histograms={key: regroup(histogram) for key, histogram in self.histograms.items()},
             noise={key: total(noise) for key, noise in self.noise.items()},
+            even_noise={key: total(noise) for key, noise in self.even_noise.items()},
             observed=None if self.observed is None else regroup(self.observed),
             groups=tuple(tuple(sorted(j for i in group for j in self.groups[i])) for group in groups),
         )
@@ -133,6 +137,7 @@ class Templates:
                 for (sample, variation), histogram in self.histograms.items()
             },
             noise={key: noise * by_sample[key[1]] for key, noise in self.noise.items()},
+            even_noise={key: noise * by_sample[key[1]] for key, noise in self.even_noise.items()},
         )
 
     def save(self, path: Path) -> None:
@@ -142,8 +147,9 @@ class Templates:
         with uproot.recreate(path) as file:
             for (sample, variation), histogram in self.histograms.items():
                 file[f"{sample}/{variation}"] = histogram
-            for (systematic, sample), noise in self.noise.items():
-                file[f"{sample}/{systematic}_noise"] = from_arrays(noise, np.zeros_like(noise))
+            for suffix, noises in ((_NOISE, self.noise), (_EVEN_NOISE, self.even_noise)):
+                for (systematic, sample), noise in noises.items():
+                    file[f"{sample}/{systematic}{suffix}"] = from_arrays(noise, np.zeros_like(noise))
             if self.observed is not None:
                 file[f"{_OBSERVED}/nominal"] = self.observed
             label = [";".join(",".join(map(str, group)) for group in self.groups)]
@@ -157,6 +163,7 @@ class Templates:
 
         histograms: dict[tuple[str, Variation], hist.Hist] = {}
         noise: dict[tuple[str, str], FloatArray] = {}
+        even_noise: dict[tuple[str, str], FloatArray] = {}
         observed = None
         with uproot.open(path) as file:
             groups = tuple(tuple(int(i) for i in part.split(",")) for part in str(file[_GROUPS]).split(";"))
@@ -169,12 +176,14 @@ class Templates:
                     observed = histogram
                 elif name == "nominal":
                     histograms[sample, NOMINAL] = histogram
-                elif name.endswith("_noise"):
-                    noise[name.removesuffix("_noise"), sample] = content.values()
+                elif name.endswith(_EVEN_NOISE):
+                    even_noise[name.removesuffix(_EVEN_NOISE), sample] = content.values()
+                elif name.endswith(_NOISE):
+                    noise[name.removesuffix(_NOISE), sample] = content.values()
                 else:
                     histograms[sample, Variation(*name.rsplit("_", 1))] = histogram
         samples = tuple(dict.fromkeys(sample for sample, _ in histograms))
-        return cls(samples, signal, histograms, noise, observed, groups)
+        return cls(samples, signal, histograms, noise, observed, groups, even_noise)
 
 
 def from_arrays(values: FloatArray, variances: FloatArray) -> hist.Hist:
@@ -187,6 +196,8 @@ def from_arrays(values: FloatArray, variances: FloatArray) -> hist.Hist:
 def fill(samples: Sequence[Sample], bins: Sequence[Bins], n_bins: int, observed: Bins | None = None) -> Templates:
     """Fill the templates of hard-binned events.
 
+    Statistical errors count generated events: the rows of one (``split_by``) in one bin are one entry, of their sum.
+
     Args:
         samples: Event tables.
         bins: For each sample, the bin of every event in every view of its features, shape (n_views, n_events).
@@ -195,31 +206,65 @@ def fill(samples: Sequence[Sample], bins: Sequence[Bins], n_bins: int, observed:
     """
     histograms: dict[tuple[str, Variation], Any] = {}
     noise: dict[tuple[str, str], FloatArray] = {}
+    even_noise: dict[tuple[str, str], FloatArray] = {}
     for sample, numbers in zip(samples, bins, strict=True):
-        for row, (variation, view) in enumerate(zip(sample.variations, sample.view, strict=True)):
-            histograms[sample.name, variation] = _histogram(numbers[view], sample.weights[row], n_bins)
+        variance = BinnedVariance(sample.group, n_bins)
+        places = [numbers[view] for view in sample.view]
+        for row, variation in enumerate(sample.variations):
+            values = np.bincount(places[row], sample.weights[row], n_bins).astype(np.float64)
+            histograms[sample.name, variation] = from_arrays(values, variance((places[row], sample.weights[row])))
+        nominal = places[0], sample.weights[0]
         for systematic in sample.systematics:
-            up, down = (sample.variations.index(Variation(systematic, d)) for d in DIRECTIONS)
-            noise[systematic, sample.name] = _noise(
-                sample.weights[up],
-                sample.weights[down],
-                numbers[sample.view[up]],
-                numbers[sample.view[down]],
-                n_bins,
-            )
+            up, down = (sample.variations.index(Variation(systematic, direction)) for direction in DIRECTIONS)
+            half_up, half_down = ((places[row], sample.weights[row] / 2) for row in (up, down))
+            noise[systematic, sample.name] = variance(half_up, minus(half_down))
+            even_noise[systematic, sample.name] = variance(half_up, half_down, minus(nominal))
     return Templates(
         samples=tuple(sample.name for sample in samples),
         signal=tuple(sample.name for sample in samples if sample.is_signal),
         histograms=histograms,
         noise=noise,
-        observed=None if observed is None else _histogram(observed, None, n_bins),
+        observed=None if observed is None else _histogram(observed, n_bins),
         groups=tuple((i,) for i in range(n_bins)),
+        even_noise=even_noise,
     )
 
 
-def _noise(up: FloatArray, down: FloatArray, up_bin: Bins, down_bin: Bins, n_bins: int) -> FloatArray:
-    """Variance of the binned (up - down) / 2: an event that stays in its bin contributes only its change of weight."""
-    stays = up_bin == down_bin
-    moved = np.bincount(up_bin, up**2, n_bins) + np.bincount(down_bin, down**2, n_bins)
-    shared = np.bincount(up_bin[stays], (up * down)[stays], n_bins)
-    return np.asarray(moved - 2 * shared).clip(min=0) / 4
+Filling = tuple[Bins, FloatArray]
+"""The bin and the weight of every event."""
+
+
+def minus(filling: Filling) -> Filling:
+    """Return the filling with the opposite weights."""
+    return filling[0], -filling[1]
+
+
+class BinnedVariance:
+    """The statistical variance of binned sums and differences of weights of the same events."""
+
+    def __init__(self, group: NDArray[np.int64], n_bins: int) -> None:
+        """Take the generated event of every row, shape (n_events,)."""
+        self.n_bins = n_bins
+        members, self.group = np.unique(group, return_inverse=True)
+        self.is_alone = len(members) == len(group)
+
+    def __call__(self, *fillings: Filling) -> FloatArray:
+        """Return the variance of the sum of some fillings, shape (B,): in every bin the squares of each event's sum."""
+        if self.is_alone:
+            return self._of_rows(fillings)
+        cells, number = np.unique(
+            np.concatenate([self.group * self.n_bins + bins for bins, _ in fillings]), return_inverse=True
+        )
+        sums = np.bincount(number, np.concatenate([weights for _, weights in fillings]))
+        return np.asarray(np.bincount(cells % self.n_bins, sums**2, self.n_bins))
+
+    def _of_rows(self, fillings: Sequence[Filling]) -> FloatArray:
+        """Return the same where every row is an event: the squares, and twice the products of what shares a bin."""
+        total = np.zeros(self.n_bins)
+        for i, (bins, weights) in enumerate(fillings):
+            total += np.bincount(bins, weights**2, self.n_bins)
+            for other_bins, other_weights in fillings[:i]:
+                shared = bins == other_bins
+                total += 2 * np.bincount(bins[shared], (weights * other_weights)[shared], self.n_bins)
+        # Where they cancel, rounding leaves a little on either side of 0.
+        return np.asarray(total.clip(min=0))

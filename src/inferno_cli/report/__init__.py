@@ -20,6 +20,7 @@ from inferno_cli.report.plots import draw
 from inferno_cli.report.records import fit_records
 from inferno_cli.report.results import (
     RESULTS_FILE,
+    PartsRecord,
     PoiVarianceRecord,
     Results,
     TrainedInRecord,
@@ -37,6 +38,7 @@ __all__ = [
     "Comparison",
     "Explanation",
     "ImportanceRecord",
+    "PartsRecord",
     "PoiVarianceRecord",
     "ResponseRecord",
     "Results",

@@ -76,6 +76,7 @@ QUANTITIES = (
     Quantity("goodness_of_fit", "fit p", lambda x: None if x.goodness_of_fit is None else x.goodness_of_fit.p_value),
     Quantity("sigma_mu_soft", "sigma(mu) soft", lambda x: _root(x, "validation_soft")),
     Quantity("sigma_mu_hard", "sigma(mu) hard", lambda x: _root(x, "validation_hard")),
+    Quantity("sigma_mu_honest", "sigma(mu) honest", lambda x: _root(x, "honest")),
     Quantity("sigma_s", "sigma(s)", lambda x: x.sigma_s, "z.2f"),
     Quantity("relative_error_s", "sigma(s)/s", lambda x: None if x.sigma_s is None else _relative_error(x)),
     Quantity("bound_s", "bound", lambda x: x.cramer_rao_bound_s, "z.2f"),

@@ -39,7 +39,19 @@ class PoiVarianceRecord(Record):
 
     validation_soft: float | None
     validation_hard: float | None
+    validation_honest: float | None = None
+    """That of the hard bins with the noise of the variations in it (see ``histograms.binning``): selects the epoch."""
     templates: float
+    honest: float | None = None
+    """That of the templates with the noise of their variations in it."""
+
+
+class PartsRecord(Record):
+    """Odd and even part of a shape, in units of the bin errors, and samples whose even part was left out as noise."""
+
+    odd: float
+    even: float
+    symmetrised: tuple[str, ...] = ()
 
 
 class BinRecord(Record):
@@ -114,6 +126,11 @@ class Results(Record):
     """What was asked for and cannot be given, or has no meaning, and why."""
     poi_variance: PoiVarianceRecord | None
     noise_information: dict[str, float] | None
+    """What noise of the variations alone tells of each shape, in units of its constraint."""
+    noise_shares: dict[str, float] | None = None
+    """The same in units of what the fit knows of it."""
+    parts: dict[str, PartsRecord] | None = None
+    """Of each shape."""
     stability: dict[str, tuple[float, float]] | None
     sigma_s: float | None
     cramer_rao_bound_s: float | None

@@ -180,9 +180,10 @@ def _facts(results: Results, plus_minus: str) -> Iterator[tuple[str, str]]:
             text += f", Cramer-Rao bound {bound:.4g} ({results.sigma_s / bound - 1:+.1%})"
         yield "sigma(s)", text
     if (variance := results.poi_variance) is not None:
+        honest = "" if variance.honest is None else f", {_sigma(variance.honest)} with the noise of their variations"
         yield (
             "sigma(mu), closed form",
-            f"templates {_sigma(variance.templates)}; validation soft {_sigma(variance.validation_soft)}, "
+            f"templates {_sigma(variance.templates)}{honest}; validation soft {_sigma(variance.validation_soft)}, "
             f"hard {_sigma(variance.validation_hard)}",
         )
     if results.stability:

@@ -15,8 +15,16 @@ from torch import Tensor
 from inferno_cli.config import Binning, Measurement, TrainConfig
 from inferno_cli.errors import SingularInformationError
 from inferno_cli.events import Events, Sample
-from inferno_cli.histograms import Templates, enveloped, fill, merge, scaled
-from inferno_cli.likelihood import Channel, build_channel, correlation, covariance, poi_variance
+from inferno_cli.histograms import LinearFit, Templates, enveloped, fill, merge, scaled
+from inferno_cli.likelihood import (
+    Channel,
+    bin_variance,
+    build_channel,
+    correlation,
+    covariance,
+    poi_variance,
+    yields_and_jacobian,
+)
 from inferno_cli.training.batches import to_tensors
 from inferno_cli.training.modules import Stratum, SummaryModule
 
@@ -32,6 +40,29 @@ def template_channel(measurement: Measurement, templates: Templates) -> Channel:
     }
     nominal, variance = torch.from_numpy(templates.nominal), torch.from_numpy(templates.variance)
     return build_channel(measurement, nominal, variance, varied)
+
+
+@torch.no_grad()
+def linear_fit(measurement: Measurement, templates: Templates) -> LinearFit:
+    """Return the fit of templates near the nominal parameters, with the noise of their variations."""
+    channel = template_channel(measurement, templates)
+    yields, jacobian = yields_and_jacobian(channel, channel.init)
+    noise = np.zeros(tuple(jacobian.shape))
+    for (name, _), values in templates.noise.items():
+        if name in channel.parameters:
+            noise[:, channel.parameters.index(name)] += values
+    return LinearFit(
+        jacobian=jacobian.numpy(),
+        prior=channel.constrained.numpy().astype(np.float64),
+        variance=bin_variance(channel, yields).numpy(),
+        noise=noise,
+    )
+
+
+def merged(sized: Templates, measurement: Measurement, rule: Binning, *, ordered: bool) -> Templates:
+    """Merge the bins of templates whose variations have the size of one standard deviation, and take the envelopes."""
+    fit = linear_fit(measurement, enveloped(sized, measurement)) if rule.merge_noise else None
+    return enveloped(merge(sized, rule, fit, ordered=ordered), measurement)
 
 
 @torch.no_grad()
@@ -63,6 +94,7 @@ class Evaluation:
     Attributes:
         soft: poi_variance with soft bins; infinite when the information is singular.
         hard: The same with hard bins, sparse ones merged.
+        honest: That with the noise of the variations in it (see ``histograms.binning``): what selects the epoch.
         n_bins: Hard bins that are left.
         deviations: Standard deviation of every parameter with hard bins, by name; empty when singular.
         correlations: Correlation of each pair of parameters, by "a-b".
@@ -70,12 +102,13 @@ class Evaluation:
 
     soft: float
     hard: float
+    honest: float
     n_bins: int
     deviations: dict[str, float]
     correlations: dict[str, float]
 
 
-NOTHING = Evaluation(math.inf, math.inf, 0, {}, {})
+NOTHING = Evaluation(math.inf, math.inf, math.inf, 0, {}, {})
 """What a network is worth whose outputs mean nothing: it is warming up, or has diverged."""
 
 
@@ -115,17 +148,18 @@ def evaluate(
         for sample, stratum in zip(samples, module.strata, strict=True)
     ]
     filled = scaled(fill(samples, bins, module.model.bins).with_errors_scaled(scale), fitted)
-    templates = enveloped(merge(filled, rule, ordered=module.ordered), fitted)
+    templates = merged(filled, fitted, rule, ordered=module.ordered)
     channel = template_channel(module.measurement, templates)
     try:
         matrix = covariance(channel)
     except SingularInformationError:
-        return Evaluation(soft, math.inf, templates.n_bins, {}, {})
+        return Evaluation(soft, math.inf, math.inf, templates.n_bins, {}, {})
     names, deviation = channel.parameters, matrix.diagonal().sqrt()
     rho = correlation(matrix)
     return Evaluation(
         soft=soft,
         hard=float(matrix[0, 0]),
+        honest=linear_fit(module.measurement, templates).honest_variance(),
         n_bins=templates.n_bins,
         deviations={name: float(value) for name, value in zip(names, deviation, strict=True)},
         correlations={f"{a}-{b}": float(rho[i, j]) for i, a in enumerate(names) for j, b in enumerate(names) if i < j},

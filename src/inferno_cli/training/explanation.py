@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from inferno_cli.config import Measurement, TrainConfig
 from inferno_cli.errors import SingularInformationError
 from inferno_cli.events import Sample, generator
-from inferno_cli.histograms import Templates, enveloped, fill, merge, scaled
+from inferno_cli.histograms import Templates, enveloped, fill, scaled, symmetrised
 from inferno_cli.likelihood import covariance
-from inferno_cli.training.evaluation import assign, template_channel
+from inferno_cli.training.evaluation import assign, merged, template_channel
 from inferno_cli.training.statistic import Statistic
 
 Bins = NDArray[np.intp]
@@ -85,6 +85,12 @@ class Explainer:
         final = self.statistic.final
         return [final[numbers] for numbers in assign(self.statistic.module, self.samples)]
 
+    def fitted(self) -> Templates:
+        """Return the templates of the fit."""
+        filled = fill(self.samples, assign(self.statistic.module, self.samples), self.config.model.bins)
+        grouped = enveloped(scaled(filled, self.measurement).grouped(self.statistic.groups), self.measurement)
+        return symmetrised(grouped, self.measurement, self.config.likelihood.symmetrise)
+
     def templates(self, samples: Sequence[Sample]) -> Templates:
         """Fill the fitted bins with other events.
 
@@ -93,7 +99,7 @@ class Explainer:
         """
         filled = fill(samples, assign(self.statistic.module, samples), self.config.model.bins)
         kept = scaled(filled, self.measurement).grouped(self.statistic.groups)
-        return enveloped(merge(kept, self.config.binning, ordered=True), self.measurement)
+        return merged(kept, self.measurement, self.config.binning, ordered=True)
 
     def deviations(self, templates: Templates) -> dict[str, float]:
         """Standard deviation of every parameter in the Asimov fit, in closed form, by name.

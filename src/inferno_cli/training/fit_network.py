@@ -26,7 +26,10 @@ from inferno_cli.training.modules import SummaryModule, create
 log = logging.getLogger(__name__)
 
 MONITOR = "selection"
-"""Hard validation value that selects the epoch: the mean over the last epochs, 5% of all."""
+"""What selects the epoch: sigma(mu) of the hard bins of the validation split, with the noise of the variations in it.
+
+The mean over the last epochs, 5% of all. Without the noise, an epoch whose bins make information of it would win.
+"""
 CHECKPOINT = Path("checkpoints", "best.ckpt")
 """Where the weights of the selected epoch are in the folder of a run."""
 Watch = Callable[[int, float], None]
@@ -56,6 +59,7 @@ class Epoch:
             "loss": self.loss,
             "validation/sigma_mu_soft": math.sqrt(self.evaluation.soft),
             "validation/sigma_mu_hard": math.sqrt(self.evaluation.hard),
+            "validation/sigma_mu_honest": math.sqrt(self.evaluation.honest),
             "validation/bins": float(self.evaluation.n_bins),
             **{f"validation/sigma/{name}": value for name, value in self.evaluation.deviations.items()},
             **{f"validation/correlation/{pair}": value for pair, value in self.evaluation.correlations.items()},
@@ -109,12 +113,12 @@ class Validation(Callback):
             self.watch(epoch.number, self._smoothed(trainer.max_epochs))
 
     def _smoothed(self, max_epochs: int | None) -> float:
-        """Mean of the hard value over the last epochs; infinite before there are as many.
+        """Mean of the honest value over the last epochs; infinite before there are as many.
 
         Hard bins jump from epoch to epoch, and the smallest of many noisy values is a lucky early one.
         """
         window = max(1, (max_epochs or 1) // 20)
-        last = [math.sqrt(epoch.evaluation.hard) for epoch in self.epochs[-window:]]
+        last = [math.sqrt(epoch.evaluation.honest) for epoch in self.epochs[-window:]]
         return sum(last) / window if len(last) == window else math.inf
 
 
@@ -162,7 +166,7 @@ def train(config: TrainConfig, events: Events, folder: Path, watch: Watch | None
         watch: Told of every epoch.
 
     Returns:
-        The network of the epoch with the smallest hard validation value, as a running mean (``MONITOR``).
+        The network of the epoch with the smallest honest validation value, as a running mean (``MONITOR``).
 
     Raises:
         SingularInformationError: If no epoch gave a finite hard validation value.
@@ -230,8 +234,8 @@ def train(config: TrainConfig, events: Events, folder: Path, watch: Watch | None
     if not math.isfinite(best.evaluation.hard):
         raise SingularInformationError(
             f"after none of {len(epochs)} epochs could the hard bins of the validation split constrain "
-            f"{', '.join(measurement.parameters)}. Train longer, use more bins, lower binning.min_effective_events, or "
-            "raise binning.max_noise_information; and no two parameters may do the same to every template"
+            f"{', '.join(measurement.parameters)}. Train longer, use more bins, or lower binning.min_effective_events; "
+            "and no two parameters may do the same to every template"
         )
     module.load_state_dict(stored["state_dict"])
     validation_of_fit = best.evaluation if measurement == fitted else judge(module, config, events)

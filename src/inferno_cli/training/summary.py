@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,9 +10,19 @@ import torch
 
 from inferno_cli.config import Measurement, TrainConfig
 from inferno_cli.events import Events, Sample, generator, split_rows
-from inferno_cli.histograms import Templates, enveloped, fill, merge, noise_information, scaled
+from inferno_cli.histograms import (
+    Parts,
+    Templates,
+    enveloped,
+    fill,
+    merge,
+    noise_information,
+    parts,
+    scaled,
+    symmetrised,
+)
 from inferno_cli.likelihood import covariance
-from inferno_cli.training.evaluation import assign, final_bins, template_channel
+from inferno_cli.training.evaluation import assign, final_bins, linear_fit, merged, template_channel
 from inferno_cli.training.modules import SummaryModule
 
 
@@ -22,17 +31,23 @@ class Summary:
     """Final templates and their closed-form checks.
 
     Attributes:
-        templates: Sorted and merged.
-        n_bins_with_noise: Bins that were left if noise faked no information (``binning.max_noise_information``).
+        templates: Sorted, merged and symmetrised.
+        n_supported: Bins that have enough events (``binning.min_yield``, ``binning.min_effective_events``).
         poi_variance: Of the Asimov fit of these templates, in closed form.
+        honest_variance: The same with the noise of the variations; see ``histograms.binning``.
         noise_information: Information on each shape parameter that the simulation's noise alone makes.
+        noise_shares: The same as a share of what the fit knows of it.
+        parts: Odd and even part of each shape.
         stability: For each parameter its standard deviation from two disjoint halves of the split.
     """
 
     templates: Templates
-    n_bins_with_noise: int
+    n_supported: int
     poi_variance: float
+    honest_variance: float
     noise_information: dict[str, float]
+    noise_shares: dict[str, float]
+    parts: Mapping[str, Parts]
     stability: dict[str, tuple[float, float]]
 
 
@@ -50,11 +65,12 @@ def summarise(config: TrainConfig, events: Events, module: SummaryModule) -> Sum
         observed = final_bins(module, events.observed)
     filled = fill(events.template, bins, config.model.bins, observed)
     sized = scaled(filled, measurement)
-    templates = enveloped(merge(sized, config.binning, ordered=module.ordered), measurement)
-    noisy = config.binning.model_copy(update={"max_noise_information": math.inf})
+    asymmetric = merged(sized, measurement, config.binning, ordered=module.ordered)
+    templates = symmetrised(asymmetric, measurement, config.likelihood.symmetrise)
     templates.require_positive()
     channel = template_channel(measurement, templates)
     variance = float(covariance(channel)[0, 0])
+    fit = linear_fit(measurement, templates)
 
     halves = []
     for half in _halves(events.template, config.data_seed):
@@ -65,11 +81,15 @@ def summarise(config: TrainConfig, events: Events, module: SummaryModule) -> Sum
         # The staterror of the whole: what differs between the halves is noise alone.
         model = replace(template_channel(measurement, part), relative_error=channel.relative_error)
         halves.append(covariance(model).diagonal().sqrt().tolist())
+    shares = zip(channel.parameters, fit.noise_shares().tolist(), strict=True)
     return Summary(
         templates=templates,
-        n_bins_with_noise=merge(sized, noisy, ordered=module.ordered).n_bins,
+        n_supported=merge(sized, config.binning, None, ordered=module.ordered).n_bins,
         poi_variance=variance,
+        honest_variance=fit.honest_variance(),
         noise_information={name: float(values.sum()) for name, values in noise_information(templates).items()},
+        noise_shares={name: share for name, share in shares if name in measurement.shapes},
+        parts=parts(asymmetric, templates, measurement),
         stability={name: (first, second) for name, first, second in zip(channel.parameters, *halves, strict=True)},
     )
 

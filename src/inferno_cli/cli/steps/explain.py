@@ -100,8 +100,14 @@ def _events(finished: FinishedRun) -> Events:
 
 def _templates(finished: FinishedRun, explainer: Explainer) -> Templates:
     """Fill the templates of the run again."""
-    templates = explainer.templates(explainer.samples)
-    if templates.groups != tuple(tuple(sorted(group)) for group in explainer.statistic.groups):
+    import numpy as np
+
+    from inferno_cli import report
+
+    templates = explainer.fitted()
+    ours = [(item.signal, item.background) for item in report.bin_records(templates)]
+    theirs = [(item.signal, item.background) for item in finished.results.bins or ()]
+    if not np.allclose(ours, theirs, rtol=1e-9):
         raise RunError(
             f"the bins of the run in {finished.folder} do not come out again. Its files may be of different runs: "
             "train again"

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+HONEST, EVEN = 0.05, 0.3
+"""Relative difference of sigma(mu) with the noise of the variations, and even part of a shape that dominates its odd
+part (in bin errors), above which a note says so."""
 CLOSED_FORM = 0.01
 """Relative difference of HESSE from the closed form of the Asimov fit above which a note says so."""
 TRAINED_IN = "trained_in.yaml"
@@ -179,14 +182,8 @@ def pipeline(
         templates_path = folder / "templates.root"
         summary.templates.save(templates_path)
     if summary.templates.n_bins < config.model.bins:
-        groups = "  ".join("+".join(map(str, group)) for group in summary.templates.groups)
-        log.info(f"templates: {config.model.bins} bins merged to {summary.templates.n_bins}: {groups}")
-        if summary.n_bins_with_noise > summary.templates.n_bins:
-            limit = config.binning.max_noise_information
-            log.info(
-                f"templates: {summary.n_bins_with_noise} bins have enough events; more were merged as noise of the "
-                f"variations alone would constrain a parameter (binning.max_noise_information={limit:g})"
-            )
+        for line in _merged(config, summary):
+            log.info(line)
     with clock.part("onnx", "onnx: the network and its bins as ONNX"):
         onnx_path = folder / "model.onnx"
         training.export(
@@ -236,6 +233,22 @@ def pipeline(
     return record, files
 
 
+def _merged(config: TrainConfig, summary: Summary) -> Iterator[str]:
+    """Say which bins were merged, by which rule, and which key changes it."""
+    groups = "  ".join("+".join(map(str, group)) for group in summary.templates.groups)
+    yield f"templates: {config.model.bins} bins merged to {summary.templates.n_bins}: {groups}"
+    if summary.n_supported < config.model.bins:
+        yield (
+            f"templates: {summary.n_supported} bins have enough events (binning.min_yield="
+            f"{config.binning.min_yield:g}, binning.min_effective_events={config.binning.min_effective_events:g})"
+        )
+    if summary.n_supported > summary.templates.n_bins:
+        yield (
+            f"templates: {summary.templates.n_bins} of these {summary.n_supported} bins give the smallest sigma(mu) "
+            "once the noise of the variations is counted (binning.merge_noise=true)"
+        )
+
+
 def _record(
     config: TrainConfig,
     events: Events,
@@ -270,9 +283,13 @@ def _record(
         poi_variance=report.PoiVarianceRecord(
             validation_soft=report.finite(judged.soft),
             validation_hard=report.finite(judged.hard),
+            validation_honest=report.finite(judged.honest),
             templates=summary.poi_variance,
+            honest=report.finite(summary.honest_variance),
         ),
         noise_information=summary.noise_information,
+        noise_shares=summary.noise_shares,
+        parts={name: report.PartsRecord.model_validate(vars(item)) for name, item in summary.parts.items()},
         stability=summary.stability,
         bins=report.bin_records(summary.templates),
         trained_in=None if taken is None else provenance(taken, config),
@@ -291,8 +308,32 @@ def _record(
         workspace=str(workspace),
         timing=dict(seconds),
         **{"sigma_s": None, "cramer_rao_bound_s": None, **synthetic},
-        **report.fit_records(replace(fit, notes=(*fit.notes, *_closed_form_notes(fit, summary)))),
+        **report.fit_records(
+            replace(fit, notes=(*fit.notes, *_template_notes(config, summary), *_closed_form_notes(fit, summary)))
+        ),
     )
+
+
+def _template_notes(config: TrainConfig, summary: Summary) -> Iterator[str]:
+    """Say what the templates leave open."""
+    plain, honest = math.sqrt(summary.poi_variance), math.sqrt(summary.honest_variance)
+    if honest > (1 + HONEST) * plain:
+        yield (
+            f"sigma(mu) is {plain:.3g} from the templates, and {honest:.3g} once the noise of their variations is "
+            "counted: more simulated events would help"
+        )
+    for name, share in summary.noise_shares.items():
+        if share > config.binning.max_noise_information:
+            yield (
+                f"{share:.0%} of what the fit knows of {name} is noise of its variations, more than "
+                f"binning.max_noise_information={config.binning.max_noise_information:g}: its constraint is too small"
+            )
+    for name, item in summary.parts.items():
+        if item.even > max(item.odd, EVEN):
+            yield (
+                f"up and down of {name} move the templates to the same side by {item.even:.2g} bin errors, apart by "
+                f"{item.odd:.2g}: the training and HESSE see only the difference, take MINOS"
+            )
 
 
 def _closed_form_notes(fit: FitResult, summary: Summary) -> Iterator[str]:

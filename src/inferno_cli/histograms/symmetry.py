@@ -1,0 +1,97 @@
+"""The odd and the even part of a shape, and shapes whose even part is noise made symmetric.
+
+A shape has an odd part S = (up - down) / 2, which the information matrix and HESSE see, and an even part
+A = (up + down) / 2 - nominal, which bends the likelihood away from its minimum: only MINOS sees it. With few simulated
+events A is noise, and the interpolation makes a curvature of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from inferno_cli.config import Measurement
+from inferno_cli.events import Variation
+from inferno_cli.histograms.templates import FloatArray, Templates, from_arrays
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Parts of the change of all samples for one parameter, in units of the bin errors, bins added in quadrature.
+
+    Attributes:
+        odd: Of (up - down) / 2.
+        even: Of (up + down) / 2 - nominal.
+        symmetrised: Samples whose even part was noise, and was left out.
+    """
+
+    odd: float
+    even: float
+    symmetrised: tuple[str, ...] = ()
+
+
+def symmetrised(templates: Templates, measurement: Measurement, smallest: float | None) -> Templates:
+    """Return the templates with the even part left out of the shapes in which it is compatible with noise.
+
+    The even part of every constrained shape of every sample is compared with 0: chi squared over the bins, with the
+    variance of paired events. An envelope is not even by noise, and stays.
+
+    Args:
+        templates: As merged.
+        measurement: Of the fit.
+        smallest: p-value from which on it is noise; None: never.
+    """
+    histograms = dict(templates.histograms)
+    for parameter, by_sample in measurement.shapes.items():
+        for sample, morph in by_sample.items():
+            is_free, is_envelope = parameter in measurement.unconstrained, len(morph.members) > 1
+            noise = templates.even_noise.get((parameter, sample))
+            if smallest is None or noise is None or is_free or is_envelope:
+                continue
+            nominal, (up, down) = templates.values(sample), templates.varied[parameter, sample]
+            if _p_value((up + down) / 2 - nominal, noise) < smallest:
+                continue
+            for direction, sign in (("up", 1), ("down", -1)):
+                key = sample, Variation(parameter, direction)
+                values = nominal + sign * (up - down) / 2
+                histograms[key] = from_arrays(values, templates.histograms[key].variances())
+    return replace(templates, histograms=histograms)
+
+
+def _p_value(even: FloatArray, noise: FloatArray) -> float:
+    """Return how probable an even part of this size is as noise."""
+    from scipy.stats import chi2
+
+    certain = noise <= 0
+    if (np.abs(even[certain]) > 1e-9 * np.abs(even).max(initial=0.0)).any():
+        return 0.0
+    if certain.all():
+        return 1.0
+    return float(chi2.sf((even[~certain] ** 2 / noise[~certain]).sum(), int((~certain).sum())))
+
+
+def parts(before: Templates, after: Templates, measurement: Measurement) -> Mapping[str, Parts]:
+    """Return the odd and the even part of every constrained shape.
+
+    Args:
+        before: The templates as merged.
+        after: As they are fitted.
+        measurement: Of the fit.
+    """
+    error = np.sqrt(after.nominal.sum(axis=0) + after.variance.sum(axis=0))
+    found = {}
+    for parameter, by_sample in measurement.shapes.items():
+        if parameter in measurement.unconstrained:
+            continue
+        odd, even, noise = np.zeros(after.n_bins), np.zeros(after.n_bins), []
+        for sample in by_sample:
+            up, down = after.varied[parameter, sample]
+            odd += (up - down) / 2
+            even += (up + down) / 2 - after.values(sample)
+            if not all(map(np.array_equal, (up, down), before.varied[parameter, sample])):
+                noise.append(sample)
+        sizes = [float(np.sqrt(((part / error) ** 2).sum())) for part in (odd, even)]
+        found[parameter] = Parts(sizes[0], sizes[1], tuple(noise))
+    return found
