@@ -227,7 +227,7 @@ def test_a_script_that_calls_cabinetry_gets_the_same_numbers(experiment: str, ru
     found = cabinetry.fit.fit(model, data, minos="mu")
 
     assert set(found.labels) == set(results.parameters)
-    # Errors are compared with pyhf's likelihood itself: MINUIT's numerical second derivatives are off by up to a percent.
+    # Errors are those of the likelihood itself: MINUIT's numerical second derivatives are off by up to a percent.
     covariance = covariance_by_differences(model, data, found.bestfit, 0.02 * found.uncertainty)
     for name, bestfit, error in zip(found.labels, found.bestfit, np.sqrt(np.diag(covariance)), strict=True):
         assert bestfit == pytest.approx(results.parameters[name].bestfit, abs=1e-4)
