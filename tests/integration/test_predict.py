@@ -62,10 +62,11 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 # ------------------------------------------------------------------------------------------- what is written
 def weights(tree: str) -> np.ndarray:
-    """The weights of a tree, as the configuration of the embedded sample has them: single precision multiplied."""
-    expression = "4 * norm * btag_weight2" if tree == "QCD" else "norm * trigger_weight * btag_weight1"
+    """The weights of a tree, as the configuration of the embedded sample has them, in double precision."""
+    factors = ["norm", "btag_weight2"] if tree == "QCD" else ["norm", "trigger_weight", "btag_weight1"]
     with uproot.open(EMBEDDED) as file:
-        return file[tree].arrays(["w"], aliases={"w": expression}, library="np")["w"].astype(float)
+        columns = [file[tree][name].array(library="np").astype(np.float64) for name in factors]
+    return np.prod(columns, axis=0) * (4 if tree == "QCD" else 1)
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -316,6 +317,40 @@ def test_the_checkpoint_is_missing_or_damaged_or_of_another_run(broken: Path) ->
     refuse(broken, error="RunError", says=("best.ckpt", "cannot be read"))
     checkpoint.unlink()
     refuse(broken, error="RunError", says=("best.ckpt is missing",))
+
+
+CODE = "(lambda: 0).__globals__['__builtins__']['open']('CANARY', 'w')"
+
+
+@pytest.mark.parametrize("key", ["weight", "samples", "up", "down"])
+@pytest.mark.parametrize("step", ["predict", "explain", "train"])
+def test_a_run_from_elsewhere_runs_nothing(
+    broken: Path, step: str, key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def change(config: Any) -> None:
+        dataset = config["dataset"]
+        systematic = {"kind": "weight", "samples": ["QCD"], "up": "weight * 2", "down": "weight / 2"}
+        if key == "samples":
+            dataset["samples"]["QCD"]["weight"] = CODE
+        elif key == "weight":
+            dataset["weight"] = CODE
+        else:
+            dataset["systematics"]["sf"] = systematic | {key: CODE}
+
+    _change(broken / "config.yaml", change)
+    before = set(tmp_path.rglob("*"))
+    point = (
+        (f"run={broken}",) if step != "train" else (f"trained_in={broken}", "+experiment=synthetic", "tracking=none")
+    )
+    outcome = inferno(step, *point)
+    assert outcome.code == 2
+    (line,) = outcome.err.splitlines()
+    where = {"weight": "weight", "samples": "samples.QCD.weight"}.get(key, f"systematics.sf.{key}")
+    assert line.startswith("RunError: ")
+    assert f"dataset.{where}: the expression " in line
+    assert not [path for path in set(tmp_path.rglob("*")) - before if path.name == "CANARY"]
 
 
 def test_the_dataset_has_changed(broken: Path, tmp_path: Path) -> None:

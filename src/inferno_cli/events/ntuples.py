@@ -196,7 +196,7 @@ class Reader:
                         text = item.up if direction == "up" else item.down
                         key = f"dataset.systematics.{effect.systematic}.{direction}"
                         text = text.replace("{member}", str(number))
-                        weights[variation] = Weight(text, key, weights[NOMINAL].expression)
+                        weights[variation] = Weight(text, key, weights[NOMINAL])
         nominal = self.read(name, NOMINAL, weights)
         shifts = {variation: self.read(name, tree, {variation: weights[NOMINAL]}) for variation, tree in trees.items()}
         for variation, shift in shifts.items():

@@ -84,6 +84,14 @@ def one_per_row(tree: Any, name: str, where: str, fix: str, why: str = "", *, st
     return values
 
 
+class _BranchesAlone:
+    """Stands for the language of uproot's expressions, which is Python: names are branches, nothing is evaluated."""
+
+    def compute_expressions(self, _tree: Any, arrays: Any, chosen: Any, *_: Any) -> Columns:
+        """Return what was read, by name of the branch."""
+        return {name: arrays[context["branches"][-1].cache_key] for name, context in chosen}
+
+
 class Tree:
     """A tree that is read chunk by chunk."""
 
@@ -113,7 +121,8 @@ class Tree:
     def chunks(self, size: int) -> Iterator[Columns]:
         """Read the rows in order, ``size`` at a time."""
         with opened(self.path, self.name) as tree:
-            for part in tree.iterate(list(self.branches), step_size=size, library="np"):
+            parts = tree.iterate(list(self.branches), step_size=size, library="np", language=_BranchesAlone())
+            for part in parts:
                 yield {name: np.asarray(part[name]) for name in self.branches}
 
 
