@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +23,22 @@ def contents(path: Path) -> dict[str, str]:
     Raises:
         DatasetFileError: If the file cannot be read.
     """
-    import uproot
-
     try:
-        with uproot.open(path) as file:
-            return dict(file.classnames(cycle=False))
+        status = path.stat()
+        return _contents(path, status.st_size, status.st_mtime_ns)
     except Exception as error:  # uproot raises many kinds for a damaged file
         raise DatasetFileError(
             f"{path} cannot be read as a ROOT file ({type(error).__name__}: {first_line(error)}); it may be truncated: "
             "compare its size or checksum with the original and copy it again"
         ) from error
+
+
+@cache
+def _contents(path: Path, _size: int, _mtime: int) -> dict[str, str]:
+    import uproot
+
+    with uproot.open(path) as file:
+        return dict(file.classnames(cycle=False))
 
 
 def is_tree(kind: str) -> bool:
