@@ -700,7 +700,20 @@ def test_what_is_not_a_root_file_is_named(tmp_path, content):
     assert says(str(caught.value), str(path), "cannot be read as a ROOT file", "copy it again")
 
 
-@pytest.mark.parametrize(("key", "value"), [("tree", "{smple}"), ("file", "{sampel}.root"), ("variation", "_{shift}")])
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("tree", "{smple}"),
+        ("file", "{sampel}.root"),
+        ("variation", "_{shift}"),
+        ("tree", "{sample"),
+        ("tree", "{}"),
+        ("tree", "{sample.__class__}"),
+        ("tree", "{sample[0]}"),
+        ("tree", "{sample:9999999999}"),
+        ("file", "{sample!r}.root"),
+    ],
+)
 def test_an_unknown_placeholder_is_an_error_that_names_the_key(small, key, value):
     path = small.parent if key == "file" else small
     assert says(answer(ntuples(path, fit=["jes"], **{key: value})), f"dataset.{key}", value)

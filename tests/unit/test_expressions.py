@@ -333,17 +333,17 @@ def places(text):
 @pytest.mark.parametrize("text", HOSTILE, ids=lambda text: repr(text[:40]))
 def test_what_is_not_an_expression_runs_nothing_and_is_refused_at_once(text, load_with, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    start = time.perf_counter()
     for key, dataset in places(text):
+        start = time.process_time()
         with pytest.raises((ConfigError, BranchNotFoundError)) as caught:
             load_with(dataset)
+        assert time.process_time() - start < 1
         message = str(caught.value)
         assert key in message
         assert len(message) < 600 + len(text)
         if isinstance(caught.value, ConfigError):
             assert message.count("cannot be used: ") == 1
             assert len(message) < 600
-    assert time.perf_counter() - start < 1
     assert list(tmp_path.iterdir()) == []
 
 

@@ -404,6 +404,14 @@ def test_only_what_has_rows_is_a_tree(small):
     assert Tree(small, "rntuple", {"x": "a feature"}).types == {"x": np.dtype("float64")}
 
 
+def test_the_name_of_a_branch_is_never_evaluated(tmp_path):
+    """uproot takes `y-1/` for the branch `y-1` when it is asked for one, and in a chunk for an expression."""
+    path = write(tmp_path / "odd.root", {"t": {"y-1": np.arange(5.0), "1//2": np.arange(5.0, 10)}})
+    chunks = list(Tree(path, "t", {"y-1/": "a feature", "1//2": "keep"}).chunks(3))
+    assert np.concatenate([chunk["y-1/"] for chunk in chunks]).tolist() == [0, 1, 2, 3, 4]
+    assert np.concatenate([chunk["1//2"] for chunk in chunks]).tolist() == [5, 6, 7, 8, 9]
+
+
 def test_a_missing_branch_is_named_with_its_use(small):
     with pytest.raises(BranchNotFoundError, match=r"branch 'X' \(a feature\) is missing .*; closest: 'x'"):
         Tree(small, "QCD", {"X": "a feature"})

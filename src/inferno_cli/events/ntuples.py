@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files as package_files
 from pathlib import Path
+from string import Formatter
 from typing import Any
 
 import numpy as np
@@ -342,11 +343,17 @@ class Reader:
 
 
 def _fill(pattern: str, key: str, **values: str) -> str:
+    allowed = ", ".join(f"{{{name}}}" for name in values)
+    error = ConfigError(f"dataset.{key} is {pattern!r}; the placeholders that it may hold are {allowed}")
     try:
-        return pattern.format(**values)
-    except (KeyError, IndexError, ValueError) as error:
-        allowed = ", ".join(f"{{{name}}}" for name in values)
-        raise ConfigError(f"dataset.{key} is {pattern!r}; the placeholders that it may hold are {allowed}") from error
+        parts = list(Formatter().parse(pattern))
+    except ValueError as broken:
+        raise error from broken
+    # Names alone: format() also takes attributes, {sample.__class__}, and widths of any size, {sample:999999999}.
+    for _, name, width, conversion in parts:
+        if name is not None and (name not in values or width or conversion):
+            raise error
+    return pattern.format(**values)
 
 
 def _require_everywhere(

@@ -12,8 +12,8 @@ from inferno_cli.errors import ConfigError, DatasetError
 from inferno_cli.events.sample import FloatArray
 from inferno_cli.events.trees import one_per_row
 
-NOMINAL = "weight"
-"""Stands for the nominal weight in those of a systematic."""
+NAME_OF_NOMINAL = "weight"
+"""What stands for the nominal weight in those of a systematic."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Weight:
         columns = {name: one_per_row(tree, name, where, fix, why) for name in parsed.branches}
         given = {}
         if self.nominal is not None and parsed.given:
-            given[NOMINAL] = self.nominal.values(tree, where)
+            given[NAME_OF_NOMINAL] = self.nominal.values(tree, where)
         try:
             found = parsed.evaluate(columns, given)
         except DatasetError as error:
@@ -56,7 +56,7 @@ class Weight:
         return np.broadcast_to(found, (int(tree.num_entries),))
 
     def _parsed(self, tree: Any) -> expressions.Expression:
-        given = () if self.nominal is None else (NOMINAL,)
+        given = () if self.nominal is None else (NAME_OF_NOMINAL,)
         # A branch may have a name that is no Python name, such as "gen-weight", and be an expression as it is.
         if self.expression not in given and self.expression in {*tree.keys(), *tree.keys(full_paths=False)}:
             return expressions.branch(self.expression)
