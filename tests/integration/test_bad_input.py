@@ -74,6 +74,21 @@ def test_configuration(override: str, tmp_path: Path) -> None:
     refuse(*SYNTHETIC[:1], *SYNTHETIC[2:], override, output=tmp_path, error="ConfigError", says=CONFIG[override])
 
 
+@pytest.mark.parametrize("step", ["train", "data"])
+def test_an_expression_that_is_python(step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is refused with the configuration, before a file of the dataset is opened."""
+    config = own_analysis(tmp_path)
+    path = config / "dataset" / "mine.yaml"
+    code = "get.__globals__['__builtins__']['open']('CANARY', 'w')"
+    path.write_text(path.read_text().replace("weight: w", f'weight: "{code}"'))
+    (tmp_path / "mine.root").unlink()
+    monkeypatch.chdir(tmp_path)
+    says = ("dataset.weight: the expression", "is not of the language of expressions", "docs/expressions.md")
+    point = (step, "--config-dir", str(config), "+experiment=mine", "tracking=none")
+    refuse(*point, output=tmp_path / "out", error="ConfigError", says=says)
+    assert not list(tmp_path.rglob("CANARY"))
+
+
 def test_every_mistake_in_a_configuration_is_told_at_once(tmp_path: Path) -> None:
     outcome = inferno(*SYNTHETIC, "model.bins=1", "+trainer.foo=1", "seed=x", f"output_dir={tmp_path}")
 

@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
+from inferno_cli import expressions
 from inferno_cli.config import config_folder
 from inferno_cli.report import Results
 from inferno_cli.report.records import GoodnessRecord, LimitRecord
@@ -51,6 +53,17 @@ def test_formulas_are_mathml(site: Path) -> None:
     text = (site / "statistics.html").read_text(encoding="utf-8")
     assert text.count('display="block"') == (DOCS / "statistics.md").read_text(encoding="utf-8").count("$$") // 2
     assert "$" not in re.sub(r"<script.*?</script>", "", text, flags=re.DOTALL)
+
+
+def test_the_page_of_expressions_has_every_function_and_limit() -> None:
+    text = (DOCS / "expressions.md").read_text(encoding="utf-8")
+    assert [name for name in expressions.FUNCTIONS if f"`{name}`" not in text and f"`{name}(" not in text] == []
+    for limit in (expressions.MAX_LENGTH, expressions.MAX_DEPTH, expressions.MAX_STEPS):
+        assert f" {limit} " in text
+    example = yaml.safe_load(re.findall(r"```yaml\n(.*?)```", text, flags=re.DOTALL)[0])
+    systematic = example["systematics"]["btag"]
+    for written in (example["weight"], example["samples"]["QCD"]["weight"], systematic["up"], systematic["down"]):
+        assert expressions.parse(written).branches
 
 
 @pytest.mark.parametrize(

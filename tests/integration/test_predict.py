@@ -62,10 +62,11 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 # ------------------------------------------------------------------------------------------- what is written
 def weights(tree: str) -> np.ndarray:
-    """The weights of a tree, as the configuration of the embedded sample has them: single precision multiplied."""
-    expression = "4 * norm * btag_weight2" if tree == "QCD" else "norm * trigger_weight * btag_weight1"
+    """The weights of a tree, as the configuration of the embedded sample has them, in double precision."""
+    factors = ["norm", "btag_weight2"] if tree == "QCD" else ["norm", "trigger_weight", "btag_weight1"]
     with uproot.open(EMBEDDED) as file:
-        return file[tree].arrays(["w"], aliases={"w": expression}, library="np")["w"].astype(float)
+        columns = [file[tree][name].array(library="np").astype(np.float64) for name in factors]
+    return np.prod(columns, axis=0) * (4 if tree == "QCD" else 1)
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -167,18 +168,90 @@ def test_predictions_go_into_the_folder_of_the_run(own: Path) -> None:
     assert len(arrays(path, "Data")["bin"]) == 900
 
 
-def test_other_files_are_in_no_split(own: Path, tmp_path: Path) -> None:
-    """The same events in a file that the run has not read: the same bins, and nothing said of splits."""
-    events = {name: values for name, values in table(1500, 1.0).items() if name != "w"}
-    for name in ("a", "b"):
-        write(_made(tmp_path / "in") / f"{name}.root", {"ttbar": events})
+def without(table: dict[str, np.ndarray], *names: str) -> dict[str, np.ndarray]:
+    return {name: values for name, values in table.items() if name not in names}
+
+
+def test_the_events_of_the_run_are_recognised_in_other_files(own: Path, tmp_path: Path) -> None:
+    """By their ids and features; -2 where only the ids are those of used events, -1 for new events."""
+    shifted = table(1500, 1.0)
+    shifted["y"][::3] += 0.5
+    written = {"a": table(1500, 1.0), "b": shifted, "c": table(1500, 1.0, first_id=20_000)}
+    for name, events in written.items():
+        write(_made(tmp_path / "in") / f"{name}.root", {"ttbar": without(events, "w")})
     outcome = succeed("predict", f"run={own / 'results.json'}", f"input={tmp_path}/in", f"output={tmp_path}/out")
-    assert "the input is not the dataset of the run" in outcome.out
+    assert "split: 0 train, 1 validation, 2 template, -1 not used by the run, -2 unknown" in outcome.out
+    assert "split: -2 for 500 of 4500 rows, in files that the run has not read" in outcome.out
     expected = arrays(predict(own, f"output={tmp_path}/own"), "ttbar")
-    for name in ("a", "b"):
-        row = arrays(tmp_path / "out" / f"{name}.root", "ttbar")
-        assert set(row["split"]) == {-1}
-        np.testing.assert_array_equal(row["bin"], expected["bin"])
+    found = {name: arrays(tmp_path / "out" / f"{name}.root", "ttbar") for name in written}
+    np.testing.assert_array_equal(found["a"]["split"], expected["split"])
+    np.testing.assert_array_equal(found["a"]["bin"], expected["bin"])
+    same = np.arange(1500) % 3 > 0
+    np.testing.assert_array_equal(found["b"]["split"], np.where(same, expected["split"], -2))
+    assert set(found["c"]["split"]) == {-1}
+    with uproot.open(tmp_path / "out" / "a.root") as file:
+        numbers = json.loads(str(file["inferno_cli"]))["split"]
+    assert numbers == {"train": 0, "validation": 1, "template": 2, "not in the training run": -1, "unknown": -2}
+
+
+def test_after_one_file_of_the_dataset_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own events are told by their features, the other files by their content; from any folder."""
+    config = own_analysis(tmp_path)
+    data = _made(tmp_path / "data")
+    halves = {"a": slice(0, None, 2), "b": slice(1, None, 2)}
+    for name, half in halves.items():
+        part = {tree: {key: values[half] for key, values in events.items()} for tree, events in trees().items()}
+        write(data / f"{name}.root", part)
+    _change(config / "dataset" / "mine.yaml", lambda dataset: dataset.update(path="data"))
+    monkeypatch.chdir(tmp_path)
+    point = ("--config-dir", str(config), "+experiment=mine", *QUICK, *FIT_ONLY_MU, "nuisance=none")
+    run = succeed("train", *point, f"hydra.run.dir={tmp_path}/run").path.parent
+    succeed("predict", f"run={run}", f"output={tmp_path}/before")
+    before = {name: arrays(tmp_path / "before" / f"{name}.root", "QCD")["split"] for name in halves}
+    assert {0, 1, 2} == set(before["a"]) == set(before["b"])
+
+    more = {
+        name: np.concatenate([values[1::2], values[:10]]) for name, values in table(3000, -1.0, first_id=5000).items()
+    }
+    more["event"][-10:] += 100_000
+    write(data / "b.root", {**trees(), "QCD": more})
+    refuse(
+        run,
+        error="DatasetError",
+        says=(f"not as the run read it: {data}/b.root", "read by the run and missing: b.root", "input=data"),
+    )
+    monkeypatch.chdir(_made(tmp_path / "elsewhere"))
+    refuse(run, error="DatasetFileError", says=("dataset.path=data is relative", f"{tmp_path}/elsewhere", "input=PATH"))
+    succeed("predict", f"run={run}", f"input={data}", f"output={tmp_path}/after")
+    after = {name: arrays(tmp_path / "after" / f"{name}.root", "QCD")["split"] for name in halves}
+    np.testing.assert_array_equal(after["a"], before["a"])
+    np.testing.assert_array_equal(after["b"], [*before["b"], *[-1] * 10])
+
+
+def test_an_older_run_knows_its_events_where_its_dataset_is(broken: Path, tmp_path: Path) -> None:
+    """It has not written down what it used each event for: its dataset is divided again."""
+    expected = predict(broken, f"output={tmp_path}/expected")
+    (broken / "membership.npz").unlink()
+    found = predict(broken, f"output={tmp_path}/found")
+    for tree in trees():
+        np.testing.assert_array_equal(arrays(found, tree)["split"], arrays(expected, tree)["split"])
+    other = write(tmp_path / "other.root", {"QCD": table(100, -1.0, first_id=5000)})
+    _change(broken / "config.yaml", lambda config: config["dataset"].update(path=str(tmp_path / "gone.root")))
+    outcome = succeed("predict", f"run={broken}", f"input={other}", f"output={tmp_path}/unknown")
+    assert "split: -2 everywhere; the run has not written down" in outcome.out
+    assert set(arrays(tmp_path / "unknown" / "other.root", "QCD")["split"]) == {-2}
+
+
+def test_the_splits_of_the_run_are_damaged_or_of_another_run(broken: Path) -> None:
+    path = broken / "membership.npz"
+    content = path.read_bytes()
+    path.write_bytes(content[:-50])
+    refuse(broken, error="RunError", says=("membership.npz cannot be read", "Copy the whole folder"))
+    path.write_bytes(content)
+    record = (broken / "results.json").read_text()
+    checksum = json.loads(record)["dataset_checksum"]
+    (broken / "results.json").write_text(record.replace(checksum, "0" * 64))
+    refuse(broken, error="RunError", says=("membership.npz is of a run on other events", checksum[:12]))
 
 
 def test_a_moved_dataset_is_still_the_dataset(own: Path, tmp_path: Path) -> None:
@@ -316,6 +389,40 @@ def test_the_checkpoint_is_missing_or_damaged_or_of_another_run(broken: Path) ->
     refuse(broken, error="RunError", says=("best.ckpt", "cannot be read"))
     checkpoint.unlink()
     refuse(broken, error="RunError", says=("best.ckpt is missing",))
+
+
+CODE = "(lambda: 0).__globals__['__builtins__']['open']('CANARY', 'w')"
+
+
+@pytest.mark.parametrize("key", ["weight", "samples", "up", "down"])
+@pytest.mark.parametrize("step", ["predict", "explain", "train"])
+def test_a_run_from_elsewhere_runs_nothing(
+    broken: Path, step: str, key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def change(config: Any) -> None:
+        dataset = config["dataset"]
+        systematic = {"kind": "weight", "samples": ["QCD"], "up": "weight * 2", "down": "weight / 2"}
+        if key == "samples":
+            dataset["samples"]["QCD"]["weight"] = CODE
+        elif key == "weight":
+            dataset["weight"] = CODE
+        else:
+            dataset["systematics"]["sf"] = systematic | {key: CODE}
+
+    _change(broken / "config.yaml", change)
+    before = set(tmp_path.rglob("*"))
+    point = (
+        (f"run={broken}",) if step != "train" else (f"trained_in={broken}", "+experiment=synthetic", "tracking=none")
+    )
+    outcome = inferno(step, *point)
+    assert outcome.code == 2
+    (line,) = outcome.err.splitlines()
+    where = {"weight": "weight", "samples": "samples.QCD.weight"}.get(key, f"systematics.sf.{key}")
+    assert line.startswith("RunError: ")
+    assert f"dataset.{where}: the expression " in line
+    assert not [path for path in set(tmp_path.rglob("*")) - before if path.name == "CANARY"]
 
 
 def test_the_dataset_has_changed(broken: Path, tmp_path: Path) -> None:

@@ -528,10 +528,11 @@ def test_a_missing_branch_of_an_expression_is_named_with_the_key_of_the_expressi
     assert says(str(caught.value), "branch 'rum'", "tree 'ttbar'", str(small), "closest: 'run'", f"Fix {key}")
 
 
-def test_an_expression_that_is_not_one_is_named(small):
+def test_an_expression_without_meaning_for_the_values_is_named(small):
+    """One that is none is refused with the configuration, see test_expressions.py."""
     with pytest.raises(DatasetError) as caught:
-        load(ntuples(small, weight="w *"))
-    assert says(str(caught.value), "'w *'", "tree 'ttbar'", str(small), "Fix dataset.weight")
+        load(ntuples(small, weight="w & (x > 3)"))
+    assert says(str(caught.value), "'w & (x > 3)'", "tree 'ttbar'", str(small), "Fix dataset.weight")
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -699,7 +700,20 @@ def test_what_is_not_a_root_file_is_named(tmp_path, content):
     assert says(str(caught.value), str(path), "cannot be read as a ROOT file", "copy it again")
 
 
-@pytest.mark.parametrize(("key", "value"), [("tree", "{smple}"), ("file", "{sampel}.root"), ("variation", "_{shift}")])
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("tree", "{smple}"),
+        ("file", "{sampel}.root"),
+        ("variation", "_{shift}"),
+        ("tree", "{sample"),
+        ("tree", "{}"),
+        ("tree", "{sample.__class__}"),
+        ("tree", "{sample[0]}"),
+        ("tree", "{sample:9999999999}"),
+        ("file", "{sample!r}.root"),
+    ],
+)
 def test_an_unknown_placeholder_is_an_error_that_names_the_key(small, key, value):
     path = small.parent if key == "file" else small
     assert says(answer(ntuples(path, fit=["jes"], **{key: value})), f"dataset.{key}", value)

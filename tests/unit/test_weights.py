@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import write
+from conftest import ntuples, small_trees, write
 
-from inferno_cli.errors import BranchNotFoundError, DatasetError
+from inferno_cli.errors import BranchNotFoundError, ConfigError, DatasetError
+from inferno_cli.events import load
 from inferno_cli.events.files import opened
 from inferno_cli.events.weights import Weight
 
@@ -20,8 +21,9 @@ def values(request, tmp_path):
     path = write(tmp_path / "events.root", {"t": BRANCHES}, rntuple=request.param)
 
     def evaluate(expression: str, nominal: str | None = None) -> np.ndarray:
+        of = None if nominal is None else Weight(nominal, "dataset.weight")
         with opened(path, "t") as tree:
-            return Weight(expression, "dataset.weight", nominal).values(tree, "tree 't'")
+            return Weight(expression, "dataset.weight", of).values(tree, "tree 't'")
 
     return evaluate
 
@@ -44,12 +46,23 @@ def test_an_expression_of_branches(values, expression, expected):
     np.testing.assert_array_equal(found, expected)
 
 
-def test_the_arithmetic_is_that_of_the_branches(tmp_path):
-    a, b = np.float32([0.1, 0.2]), np.float32([0.3, 0.7])
-    with opened(write(tmp_path / "events.root", {"t": {"a": a, "b": b}}), "t") as tree:
-        found = Weight("a * b", "dataset.weight").values(tree, "tree 't'")
-    np.testing.assert_array_equal(found, (a * b).astype(np.float64))
-    assert found[0] != np.float64(a[0]) * np.float64(b[0])
+@pytest.mark.parametrize("rntuple", [False, True], ids=["TTree", "RNTuple"])
+def test_the_arithmetic_is_in_double_precision_whatever_the_branches(tmp_path, rntuple):
+    table = {
+        "a": np.float32([0.1, 0.2, 0.3]),
+        "b": np.float32([0.3, 0.7, 0.9]),
+        "u": np.array([0, 1, 1], dtype=np.uint8),
+        "t": np.array([True, False, True]),
+        "n": np.array([100, -100, 127], dtype=np.int8),
+    }
+    with opened(write(tmp_path / "events.root", {"t": table}, rntuple=rntuple), "t") as tree:
+        for expression, expected in (
+            ("a * b", [np.float64(x) * np.float64(y) for x, y in zip(table["a"], table["b"], strict=True)]),
+            ("1 - 2 * u", [1, -1, -1]),
+            ("1 - 2 * t", [-1, 1, -1]),
+            ("n + n", [200, -200, 254]),
+        ):
+            assert Weight(expression, "dataset.weight").values(tree, "tree 't'").tolist() == expected
 
 
 @pytest.mark.parametrize(
@@ -59,7 +72,8 @@ def test_the_arithmetic_is_that_of_the_branches(tmp_path):
         ("weight", "weight * a", WEIGHT * A),
         ("b*weight", "a + 1", B * (A + 1)),
         ("weight * weight_up / my_weight", "a", A * 3 / 5),
-        ("(weight * 2).real", "a", 2 * A),
+        ("(weight * 2)", "a", 2 * A),
+        ("-weight ** 2 - weight", "a - 3", -((A - 3) ** 2) - (A - 3)),
         ("weight * b", "gen-weight", GEN * B),
         ("gen-weight", "a", GEN),
         ("get('weight') * b", "a", WEIGHT * B),
@@ -70,6 +84,13 @@ def test_the_arithmetic_is_that_of_the_branches(tmp_path):
 )
 def test_weight_is_the_nominal_expression_also_where_a_branch_has_that_name(values, expression, nominal, expected):
     np.testing.assert_allclose(values(expression, nominal), expected, rtol=1e-15)
+
+
+def test_a_name_with_a_dot_is_that_of_a_branch(tmp_path):
+    with opened(write(tmp_path / "events.root", {"t": {"jet.pt": A, "jet": B}}), "t") as tree:
+        assert Weight("2 * jet.pt", "dataset.weight").values(tree, "tree 't'").tolist() == [2, 4, 6]
+        with pytest.raises(BranchNotFoundError, match=r"branch 'jet.real' .* known: jet, jet.pt"):
+            Weight("2 * jet.real", "dataset.weight").values(tree, "tree 't'")
 
 
 def test_a_branch_below_another_is_found_by_its_own_name(tmp_path):
@@ -85,17 +106,35 @@ def test_a_branch_below_another_is_found_by_its_own_name(tmp_path):
         assert Weight(f"2 * get({name!r})", "dataset.weight").values(tree, "tree 't'").tolist() == [6, 8]
 
 
-@pytest.mark.parametrize("expression", ["c * a", "get('c')", "c", "exq(a)"])
+@pytest.mark.parametrize("expression", ["c * a", "get('c')", "c", "c.real * a", "a.real", "sqrt * a"])
 def test_a_missing_branch_is_named(values, expression):
-    name = "exq" if "exq" in expression else "c"
+    name = {"c.real * a": "c.real", "a.real": "a.real", "sqrt * a": "sqrt"}.get(expression, "c")
     with pytest.raises(BranchNotFoundError) as caught:
         values(expression)
     assert f"branch '{name}' in the expression {expression!r} is missing from tree 't'" in str(caught.value)
     assert str(caught.value).endswith("Fix dataset.weight")
 
 
-@pytest.mark.parametrize("expression", ["a *", "a; b", "(a, b)", "'text'", "weight(a)", "a[:2]"])
+def test_a_missing_branch_of_the_nominal_is_to_be_fixed_there(values):
+    with pytest.raises(BranchNotFoundError, match=r"branch 'c' in the expression 'c / a' .* Fix dataset\.weight"):
+        values("weight * b", "c / a")
+
+
+@pytest.mark.parametrize("expression", ["a *", "a; b", "(a, b)", "'text'", "weight(a)", "a[:2]", "exq(a)"])
 def test_what_gives_no_number_per_row_is_an_error(values, expression):
-    with pytest.raises(DatasetError, match=r"cannot be evaluated on tree 't': .*Fix dataset\.weight") as caught:
+    with pytest.raises(ConfigError, match=r"^dataset\.weight: the expression .* cannot be used: ") as caught:
         values(expression)
     assert repr(expression) in str(caught.value)
+
+
+def test_what_has_no_meaning_for_the_values_is_an_error(values):
+    with pytest.raises(DatasetError, match=r"'a & weight' cannot be evaluated on tree 't': & .*Fix dataset\.weight"):
+        values("a & weight")
+
+
+def test_a_value_that_is_not_finite_is_named_with_its_expression(tmp_path):
+    config = ntuples(write(tmp_path / "small.root", small_trees()), weight="w / (event - 17)")
+    with pytest.raises(
+        DatasetError, match=r"weight 'w / \(event - 17\)' of tree 'ttbar' .*: 1 of 240 .* in row 16: inf"
+    ):
+        load(config)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from inferno_cli.config.effects import require_consistent
-from inferno_cli.config.section import POI, Finite, Fraction, Names, Positive, Section, Seed
+from inferno_cli.config.section import POI, ExpressionText, Finite, Fraction, Names, Positive, Section, Seed
 from inferno_cli.config.systematics import (
     AnySystematic,
     ShapeSystematic,
@@ -120,7 +120,7 @@ class NtupleSample(Section):
 
     role: Literal["signal", "background", "data"]
     """mu scales the signal; data are the observed events."""
-    weight: str | None = None
+    weight: ExpressionText | None = None
     """Overrides the dataset's weight expression; data has none."""
     split_by: Names | None = None
     """Branches whose values must not be shared between splits, when they differ from the event id."""
@@ -151,7 +151,7 @@ class NtupleDataset(Section):
     """Branches that go into the network."""
     event_id: Names
     """Branches that identify an event; they pair the nominal with the shifted trees."""
-    weight: str
+    weight: ExpressionText
     """Event weight of simulated samples, an expression of branches."""
     luminosity_scale: Positive
     """Multiplies every weight."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -24,6 +24,17 @@ def _listed(value: Any) -> Any:
 
 Places = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 """Files or folders: one, several with commas between, or a list."""
+
+
+def parsable(text: str) -> str:
+    """Return an expression of branches; raise ConfigError if it is none."""
+    from inferno_cli.expressions import parse
+
+    return parse(text).text
+
+
+ExpressionText = Annotated[str, AfterValidator(parsable)]
+"""An expression of branches, see ``inferno_cli.expressions``."""
 
 POI = "mu"
 

@@ -4,9 +4,21 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from inferno_cli.config.section import Finite, Names, Positive, Section
+from inferno_cli.config.section import Finite, Names, Positive, Section, parsable
+
+MEMBER = "{member}"
+"""In the expressions of eigenvectors, the number of one."""
+
+
+def _parsable_for_member(text: str) -> str:
+    parsable(text.replace(MEMBER, "0"))
+    return text
+
+
+VariedWeight = Annotated[str, AfterValidator(_parsable_for_member)]
+"""An expression of branches, of ``weight``, and of the number of an eigenvector."""
 
 
 class Systematic(Section):
@@ -54,9 +66,9 @@ class WeightSystematic(MorphSystematic):
 
     kind: Literal["weight"]
     """Other weights."""
-    up: str
+    up: VariedWeight
     """Weight at +1, an expression of branches."""
-    down: str
+    down: VariedWeight
     """Weight at -1."""
     members: Annotated[int, Field(ge=2)] | None = None
     """Eigenvector pairs: {member} in ``up`` and ``down`` counts from 0."""
@@ -66,7 +78,7 @@ class WeightSystematic(MorphSystematic):
     @model_validator(mode="after")
     def _members(self) -> Self:
         for key in ("up", "down"):
-            if (self.members is not None) != ("{member}" in getattr(self, key)):
+            if (self.members is not None) != (MEMBER in getattr(self, key)):
                 raise ValueError(
                     f"{key} is {getattr(self, key)!r} and members is {self.members}: eigenvectors need {{member}} in "
                     "both expressions, and members for their number"

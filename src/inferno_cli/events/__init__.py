@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from inferno_cli.config import SyntheticDataset, TrainConfig
 from inferno_cli.events.description import ALL, Description, Histogram, SystematicEntry, describe
+from inferno_cli.events.membership import FILE as MEMBERSHIP_FILE
 from inferno_cli.events.sample import (
     DIRECTIONS,
     NOMINAL,
@@ -32,6 +33,7 @@ def load(config: TrainConfig) -> Events:
 __all__ = [
     "ALL",
     "DIRECTIONS",
+    "MEMBERSHIP_FILE",
     "NOMINAL",
     "Description",
     "Events",

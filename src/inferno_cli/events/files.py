@@ -13,9 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inferno_cli.errors import DatasetError, DatasetFileError, InfernoError
-
-EXACT_INTEGERS = 2.0**53
-"""Below this a float64 counts every integer."""
+from inferno_cli.expressions import EXACT_INTEGERS
 
 
 def find_files(text: str, pattern: str, path_key: str, pattern_key: str) -> list[Path]:

@@ -32,6 +32,15 @@ class EventIds:
     def __len__(self) -> int:
         return len(self._steps[-1][1])
 
+    def rows(self) -> NDArray[np.int64]:
+        """Return the rows in the order of their numbers, shape (n_rows, n_columns)."""
+        number = np.arange(len(self))
+        columns = []
+        for values, pairs in reversed(self._steps):
+            number, value = np.divmod(pairs[number], len(values)) if len(values) else (number, number)
+            columns.append(values[value])
+        return np.stack(columns[::-1], axis=1)
+
     def find(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the number of each row, shape (n_rows,); ``UNKNOWN`` for one that is not there."""
         if not len(self):

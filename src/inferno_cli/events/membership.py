@@ -1,23 +1,28 @@
-"""Which rows of ntuples a run trained on, and which its templates are made of."""
+"""Which rows of ntuples a run trained on, and which its templates are made of: written with the run."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inferno_cli.config import NtupleDataset, ShapeSystematic, TrainConfig
-from inferno_cli.errors import DatasetError, TreeNotFoundError
-from inferno_cli.events.files import file_checksum
-from inferno_cli.events.ids import UNKNOWN, EventIds
-from inferno_cli.events.ntuples import Reader
-from inferno_cli.events.sample import variations
+from inferno_cli.errors import OutputError, RunError
+from inferno_cli.events.ids import UNKNOWN as NOT_FOUND
+from inferno_cli.events.ids import EventIds
 
+FILE = "membership.npz"
+SCHEMA = "inferno_cli/membership/1"
 SPLITS = ("train", "validation", "template")
 """In the order of their numbers."""
+MIN_DISTINCT = 0.5
+"""Share of events that differ in their features: with fewer, such as of counts of jets alone, equal ones say little."""
+NOT_USED, UNKNOWN = -1, -2
+"""Of a row that the run used for nothing, and of one of which that cannot be told."""
 
 
 @dataclass(frozen=True)
@@ -29,99 +34,200 @@ class Place:
 
 
 @dataclass(frozen=True)
+class Division:
+    """The events of one sample.
+
+    Attributes:
+        events: Their ids.
+        split: The split of each, shape (n_events,).
+        prints: A fingerprint of the nominal features of each, shape (n_events,); None where they are not known, or do
+            not tell events apart.
+    """
+
+    events: EventIds
+    split: NDArray[np.int8]
+    prints: NDArray[np.uint32] | None
+
+    @classmethod
+    def of(cls, events: EventIds, parts: Sequence[NDArray[np.intp]], features: NDArray[np.float32] | None) -> Division:
+        """Gather a sample that was divided.
+
+        Args:
+            events: Ids of its events.
+            parts: The rows of each split.
+            features: Nominal features, shape (n_events, n_features).
+        """
+        split = np.full(len(events), NOT_USED, dtype=np.int8)
+        for number, rows in enumerate(parts):
+            split[rows] = number
+        prints = None if features is None else fingerprints(features)
+        if prints is not None and len(np.unique(prints)) < MIN_DISTINCT * len(prints):
+            prints = None
+        return cls(events, split, prints)
+
+
+@dataclass(frozen=True)
 class Membership:
     """The split of the rows of a dataset, by event id: an event is in the same split in every variation.
 
     Attributes:
-        places: By checksum of the file and name of the tree.
-        splits: For each sample its events, and the split of each.
+        checksum: Of everything that the run read.
+        files: The files that it read: their names, by SHA-256.
+        places: What stands in them, by SHA-256 of the file and name of the tree.
+        divisions: The events of each sample.
         by_row: The events have no ids: row i of the sample is event i.
     """
 
-    places: dict[tuple[str, str], Place]
-    splits: dict[str, tuple[EventIds, NDArray[np.int8]]]
+    checksum: str
+    files: Mapping[str, str]
+    places: Mapping[tuple[str, str], tuple[Place, ...]]
+    divisions: Mapping[str, Division]
     by_row: bool
 
-    def of_rows(self, checksum: str, tree: str, ids: NDArray[np.int64], first_row: int) -> NDArray[np.int8]:
-        """Return the split of some rows of a tree, shape (n_rows,): 0 train, 1 validation, 2 template, -1 none.
+    def with_places(self, places: Mapping[tuple[str, str], tuple[Place, ...]]) -> Membership:
+        """Return the same with more trees whose sample is known."""
+        return replace(self, places={**places, **self.places})
+
+    def of_rows(
+        self,
+        checksum: str,
+        tree: str,
+        ids: NDArray[np.int64],
+        features: NDArray[np.float32],
+        first_row: int,
+    ) -> NDArray[np.int8]:
+        """Return the split of some rows of a tree, shape (n_rows,): 0 train, 1 validation, 2 template.
+
+        A tree that the run knows is one of a sample, whose ids tell the events. In any other, an id that no event of
+        the run has says -1, not used. An id alone does not say more, as ids repeat between samples: an event is
+        recognised by its features as well, and is -2, unknown, where they are others.
 
         Args:
             checksum: SHA-256 of the file.
             tree: Name of the tree.
             ids: Event ids of the rows, shape (n_rows, n_branches).
+            features: Shape (n_rows, n_features).
             first_row: Number of the first of them in the tree.
         """
-        place = self.places.get((checksum, tree))
-        if place is None or place.sample not in self.splits:
-            return np.full(len(ids), UNKNOWN, dtype=np.int8)
-        events, split = self.splits[place.sample]
+        places = self.places.get((checksum, tree), ())
+        if len(places) != 1:  # two, of copies of one file or of two samples in one tree: no better than none
+            return self._of_any_sample(ids, features)
+        division = self.divisions.get(places[0].sample)
+        if division is None:
+            return np.full(len(ids), NOT_USED, dtype=np.int8)
         if self.by_row:
-            ids = (place.first_row + first_row + np.arange(len(ids)))[:, None]
-        number = events.find(ids)
-        return np.where(number == UNKNOWN, np.int8(UNKNOWN), split[number])
+            first = places[0].first_row + first_row
+            return division.split[first : first + len(ids)]
+        number = division.events.find(ids)
+        return np.where(number == NOT_FOUND, np.int8(NOT_USED), division.split[number])
 
-
-def configured_trees(dataset: NtupleDataset) -> dict[tuple[Path, str], Place]:
-    """Return the trees that a dataset's configuration names and its files hold: data and shifted trees as well."""
-    reader = Reader(dataset)
-    found: dict[tuple[Path, str], Place] = {}
-    for sample in dataset.samples:
-        shapes = [
-            item.source or name
-            for name, item in dataset.systematics.items()
-            if isinstance(item, ShapeSystematic) and sample in item.samples
-        ]
-        for variation in variations(shapes):
-            try:
-                places = reader.locate(sample, variation)
-            except TreeNotFoundError:  # of a sample or a systematic that the run left out; `membership` reads the rest
+    def _of_any_sample(self, ids: NDArray[np.int64], features: NDArray[np.float32]) -> NDArray[np.int8]:
+        if self.by_row:
+            return np.full(len(ids), UNKNOWN, dtype=np.int8)
+        prints = fingerprints(features)
+        split = np.full(len(ids), NOT_USED, dtype=np.int8)
+        same_id, unclear = np.zeros(len(ids), dtype=bool), np.zeros(len(ids), dtype=bool)
+        for division in self.divisions.values():
+            number = division.events.find(ids)
+            found = number != NOT_FOUND
+            same_id |= found
+            if division.prints is None:
                 continue
-            first_row = 0
-            for path, tree in places:
-                found[path, tree] = Place(sample, first_row)
-                first_row += 0 if dataset.event_id else reader.entries(path, tree)
-    return found
+            same = found & (division.prints[number] == prints)
+            unclear |= same & (split != NOT_USED) & (split != division.split[number])
+            split = np.where(same, division.split[number], split)
+        return np.where(unclear | (same_id & (split == NOT_USED)), np.int8(UNKNOWN), split)
+
+    def save(self, path: Path) -> None:
+        """Write the file in one step."""
+        about = {
+            "schema": SCHEMA,
+            "dataset_checksum": self.checksum,
+            "split": {name: number for number, name in enumerate(SPLITS)},
+            "by_row": self.by_row,
+            "files": dict(self.files),
+            "trees": [
+                [checksum, tree, place.sample, place.first_row]
+                for (checksum, tree), places in self.places.items()
+                for place in places
+            ],
+            "samples": list(self.divisions),
+        }
+        arrays: dict[str, NDArray[Any]] = {"about": np.array(json.dumps(about))}
+        for i, division in enumerate(self.divisions.values()):
+            arrays[f"split_{i}"] = division.split
+            if not self.by_row:
+                # Ascending: the steps from one to the next are small numbers, of which zip leaves little.
+                arrays[f"ids_{i}"] = np.diff(division.events.rows().T, prepend=0)
+            if division.prints is not None and not self.by_row:
+                arrays[f"prints_{i}"] = division.prints
+        partial = path.with_name(f"{path.name}.partial")
+        try:
+            with partial.open("wb") as stream:
+                np.savez_compressed(stream, allow_pickle=False, **arrays)
+            partial.replace(path)
+        except OSError as error:
+            raise OutputError(f"{path} cannot be written: {error}") from error
+
+    @classmethod
+    def load(cls, path: Path, dataset_checksum: str) -> Membership:
+        """Read the file of a run.
+
+        Args:
+            path: The file.
+            dataset_checksum: That of the record of the run.
+
+        Raises:
+            RunError: If the file is damaged, or of another run.
+        """
+        try:
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
+                about = json.loads(str(stored["about"]))
+                if about["schema"] != SCHEMA:
+                    raise ValueError(f"its schema is {about['schema']}, expected {SCHEMA}")
+                divisions = {}
+                for i, name in enumerate(about["samples"]):
+                    split = stored[f"split_{i}"].astype(np.int8)
+                    if about["by_row"]:
+                        divisions[name] = Division(EventIds(np.arange(len(split))[:, None]), split, None)
+                        continue
+                    ids = stored[f"ids_{i}"].astype(np.int64, copy=False)
+                    events = EventIds(np.cumsum(ids, axis=1, out=ids).T)
+                    prints = stored[f"prints_{i}"].astype(np.uint32) if f"prints_{i}" in stored else None
+                    if len(split) != len(events) or (prints is not None and len(prints) != len(events)):
+                        raise ValueError(f"sample {name!r} has {len(split)} splits of {len(events)} events")
+                    divisions[name] = Division(events, split, prints)
+            places: dict[tuple[str, str], tuple[Place, ...]] = {}
+            for checksum, tree, sample, first_row in about["trees"]:
+                places[checksum, tree] = (*places.get((checksum, tree), ()), Place(sample, first_row))
+            found = cls(about["dataset_checksum"], about["files"], places, divisions, about["by_row"])
+        except Exception as error:  # numpy, zipfile and zlib raise many kinds for a damaged file
+            raise RunError(
+                f"{path} cannot be read ({type(error).__name__}: {error}), which says what the run used each event "
+                "for. Copy the whole folder of the run again, or train again"
+            ) from error
+        if found.checksum != dataset_checksum:
+            raise RunError(
+                f"{path} is of a run on other events (checksum {found.checksum[:12]}..., the record of the run has "
+                f"{dataset_checksum[:12]}...). Copy the whole folder of the run again, or train again"
+            )
+        return found
 
 
-def membership(config: TrainConfig, dataset: NtupleDataset, checksum: str) -> Membership | None:
-    """Divide a dataset as a run did.
+def fingerprints(features: NDArray[np.float32]) -> NDArray[np.uint32]:
+    """Return a number for each row that is equal where the row is, shape (n_rows,).
+
+    Two rows that differ have the same one once in 2^32: that is for events of one id, not for all pairs of events.
 
     Args:
-        config: The configuration of the run.
-        dataset: Its dataset, or the same at another path.
-        checksum: Checksum of what the run read.
-
-    Returns:
-        None if the files are not those that the run read.
+        features: Shape (n_rows, n_features).
     """
-    # The splits depend on the ids of the trees alone: without features and weights this needs little memory.
-    shapes = [item for item in config.effects(config.nuisance.fit) if isinstance(item.definition, ShapeSystematic)]
-    reader = Reader(dataset.model_copy(update={"features": ()}))
-    splits = {}
-    for name in config.sample_names:
-        sample, parts = reader.divided(name, [item for item in shapes if item.sample == name], config.data_seed)
-        split = np.full(len(sample.group), UNKNOWN, dtype=np.int8)
-        for number, rows in enumerate(parts):
-            split[rows] = number
-        splits[name] = (reader.ids.pop(name), split)
-    reader.observed(config.data_seed)
-    if reader.checksum() != checksum:
-        return None
-    places = {(file_checksum(path), tree): place for (path, tree), place in configured_trees(dataset).items()}
-    return Membership(places, splits, by_row=not dataset.event_id)
-
-
-def find_membership(config: TrainConfig, files: Sequence[Path], where: str | None, checksum: str) -> Membership | None:
-    """Divide the dataset of a run, where the run found it or at ``where``, if ``files`` belong to it."""
-    assert isinstance(config.dataset, NtupleDataset)
-    wanted = {file_checksum(path) for path in files}
-    for path in dict.fromkeys((config.dataset.path, where or config.dataset.path)):
-        dataset = config.dataset.model_copy(update={"path": path})
-        try:
-            there = {file_checksum(file) for file, _ in configured_trees(dataset)}
-            found = membership(config, dataset, checksum) if there & wanted else None
-        except DatasetError:  # moved, or a part of it alone
-            continue
-        if found is not None:
-            return found
-    return None
+    number = np.zeros(len(features), dtype=np.uint64)
+    for column in features.T:
+        number ^= np.ascontiguousarray(column).view(np.uint32)
+        # The last step of splitmix64: every bit of the input changes half of those of the output.
+        number = (number + np.uint64(0x9E3779B97F4A7C15)) * np.uint64(0xBF58476D1CE4E5B9)
+        number ^= number >> np.uint64(29)
+        number *= np.uint64(0x94D049BB133111EB)
+        number ^= number >> np.uint64(32)
+    return number.astype(np.uint32)

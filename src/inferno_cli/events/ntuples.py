@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files as package_files
 from pathlib import Path
+from string import Formatter
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inferno_cli.config import Effect, NtupleDataset, ShapeSystematic, WeightSystematic
-from inferno_cli.errors import ConfigError, DatasetError, TreeNotFoundError, closest
+from inferno_cli.errors import ConfigError, DatasetError, DatasetFileError, TreeNotFoundError, closest
 from inferno_cli.events.files import file_checksum, find_files, id_columns, opened
 from inferno_cli.events.ids import UNKNOWN, EventIds
+from inferno_cli.events.membership import Division, Membership, Place
 from inferno_cli.events.sample import (
     DIRECTIONS,
     NOMINAL,
@@ -26,6 +28,7 @@ from inferno_cli.events.sample import (
     Variation,
     generator,
     split_rows,
+    variations,
 )
 from inferno_cli.events.shift import shifted
 from inferno_cli.events.trees import contents, is_tree, one_per_row
@@ -87,13 +90,17 @@ class Reader:
             return [_embedded()]
         return find_files(self.dataset.path, pattern, "dataset.path", "dataset.file")
 
-    def locate(self, sample: str, variation: Variation) -> list[tuple[Path, str]]:
-        """Return the (file, tree) pairs that hold one sample in one variation."""
+    def configured(self, sample: str, variation: Variation) -> tuple[list[Path], str]:
+        """Return the files that may hold one sample in one variation, and the name of its tree."""
         settings = self.dataset.samples[sample]
         suffix = _fill(self.dataset.variation, "variation", **variation._asdict()) if variation.systematic else ""
         names = {"sample": sample, "variation": suffix}
         tree = _fill(settings.tree or self.dataset.tree, "tree", **names)
-        files = self._candidates(_fill(settings.file or self.dataset.file, "file", **names))
+        return self._candidates(_fill(settings.file or self.dataset.file, "file", **names)), tree
+
+    def locate(self, sample: str, variation: Variation) -> list[tuple[Path, str]]:
+        """Return the (file, tree) pairs that hold one sample in one variation."""
+        files, tree = self.configured(sample, variation)
         fix = "Fix dataset.tree, dataset.variation or dataset.path"
         found: list[tuple[Path, str]] = []
         trees: set[str] = set()
@@ -196,7 +203,7 @@ class Reader:
                         text = item.up if direction == "up" else item.down
                         key = f"dataset.systematics.{effect.systematic}.{direction}"
                         text = text.replace("{member}", str(number))
-                        weights[variation] = Weight(text, key, weights[NOMINAL].expression)
+                        weights[variation] = Weight(text, key, weights[NOMINAL])
         nominal = self.read(name, NOMINAL, weights)
         shifts = {variation: self.read(name, tree, {variation: weights[NOMINAL]}) for variation, tree in trees.items()}
         for variation, shift in shifts.items():
@@ -336,11 +343,17 @@ class Reader:
 
 
 def _fill(pattern: str, key: str, **values: str) -> str:
+    allowed = ", ".join(f"{{{name}}}" for name in values)
+    error = ConfigError(f"dataset.{key} is {pattern!r}; the placeholders that it may hold are {allowed}")
     try:
-        return pattern.format(**values)
-    except (KeyError, IndexError, ValueError) as error:
-        allowed = ", ".join(f"{{{name}}}" for name in values)
-        raise ConfigError(f"dataset.{key} is {pattern!r}; the placeholders that it may hold are {allowed}") from error
+        parts = list(Formatter().parse(pattern))
+    except ValueError as broken:
+        raise error from broken
+    # Names alone: format() also takes attributes, {sample.__class__}, and widths of any size, {sample:999999999}.
+    for _, name, width, conversion in parts:
+        if name is not None and (name not in values or width or conversion):
+            raise error
+    return pattern.format(**values)
 
 
 def _require_everywhere(
@@ -375,6 +388,45 @@ def _require_finite(values: NDArray[Any], found: NDArray[Any], what: str) -> Non
         )
 
 
+def configured_trees(reader: Reader, only: Collection[Path] | None = None) -> dict[tuple[Path, str], tuple[Place, ...]]:
+    """Return the trees that a dataset's configuration names and its files hold: data and shifted trees as well.
+
+    Those of a sample or a systematic that a run leaves out may be missing.
+
+    Args:
+        reader: Of the dataset.
+        only: Look into these files alone; None: all.
+    """
+    dataset = reader.dataset
+    found: dict[tuple[Path, str], tuple[Place, ...]] = {}
+    for sample in dataset.samples:
+        shapes = [
+            item.source or name
+            for name, item in dataset.systematics.items()
+            if isinstance(item, ShapeSystematic) and sample in item.samples
+        ]
+        for variation in variations(shapes):
+            try:
+                files, tree = reader.configured(sample, variation)
+            except DatasetFileError:
+                continue
+            first_row = 0
+            for path in files:
+                if (only is None or path in only) and is_tree(contents(path).get(tree, "")):
+                    found[path, tree] = (*found.get((path, tree), ()), Place(sample, first_row))
+                    first_row += 0 if dataset.event_id else reader.entries(path, tree)
+    return found
+
+
+def in_files(places: Mapping[tuple[Path, str], tuple[Place, ...]]) -> dict[tuple[str, str], tuple[Place, ...]]:
+    """Return trees by the SHA-256 of their files, whatever the files are called."""
+    found: dict[tuple[str, str], tuple[Place, ...]] = {}
+    for (path, tree), items in places.items():
+        key = file_checksum(path), tree
+        found[key] = tuple(dict.fromkeys((*found.get(key, ()), *items)))
+    return found
+
+
 def read(dataset: NtupleDataset, samples: Sequence[str], effects: Sequence[Effect], seed: int) -> Events:
     """Read a dataset of ntuples and divide it into its three splits.
 
@@ -386,17 +438,28 @@ def read(dataset: NtupleDataset, samples: Sequence[str], effects: Sequence[Effec
     """
     reader = Reader(dataset)
     parts = []
+    divisions = {}
     for name in samples:
         sample, rows = reader.divided(name, [effect for effect in effects if effect.sample == name], seed)
         parts.append([sample.subset(part) for part in rows])
+        divisions[name] = Division.of(reader.ids.pop(name), rows, sample.features[0])
     train, validation, template = (tuple(part) for part in zip(*parts, strict=True))
+    observed = reader.observed(seed)
+    membership = Membership(
+        checksum=reader.checksum(),
+        files={file_checksum(path): path.name for path in sorted(reader.used)},
+        places=in_files(configured_trees(reader, reader.used)),
+        divisions=divisions,
+        by_row=not dataset.event_id,
+    )
     return Events(
         name=dataset.name,
         features=dataset.features,
         train=train,
         validation=validation,
         template=template,
-        observed=reader.observed(seed),
-        checksum=reader.checksum(),
+        observed=observed,
+        checksum=membership.checksum,
         label=reader.label(),
+        membership=membership,
     )

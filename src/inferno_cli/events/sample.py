@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inferno_cli.errors import DatasetError, TemplateError
+
+if TYPE_CHECKING:
+    from inferno_cli.events.membership import Membership
 
 FloatArray = NDArray[np.float64]
 Direction = Literal["up", "down"]
@@ -158,6 +161,7 @@ class Events:
         train, validation, template: The same samples in each, with the same yields.
         observed: Features of the observed events, shape (n_events, n_features), or None.
         checksum: SHA-256 of what was read or generated.
+        membership: Which rows of the files are in which split; None of generated events.
     """
 
     name: str
@@ -168,6 +172,7 @@ class Events:
     template: tuple[Sample, ...]
     observed: NDArray[np.float32] | None
     checksum: str
+    membership: Membership | None = None
 
 
 def sum_of_squares(group: NDArray[np.int64], weights: FloatArray) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +23,22 @@ def contents(path: Path) -> dict[str, str]:
     Raises:
         DatasetFileError: If the file cannot be read.
     """
-    import uproot
-
     try:
-        with uproot.open(path) as file:
-            return dict(file.classnames(cycle=False))
+        status = path.stat()
+        return _contents(path, status.st_size, status.st_mtime_ns)
     except Exception as error:  # uproot raises many kinds for a damaged file
         raise DatasetFileError(
             f"{path} cannot be read as a ROOT file ({type(error).__name__}: {first_line(error)}); it may be truncated: "
             "compare its size or checksum with the original and copy it again"
         ) from error
+
+
+@cache
+def _contents(path: Path, _size: int, _mtime: int) -> dict[str, str]:
+    import uproot
+
+    with uproot.open(path) as file:
+        return dict(file.classnames(cycle=False))
 
 
 def is_tree(kind: str) -> bool:
@@ -84,6 +91,14 @@ def one_per_row(tree: Any, name: str, where: str, fix: str, why: str = "", *, st
     return values
 
 
+class _BranchesAlone:
+    """Stands for the language of uproot's expressions, which is Python: names are branches, nothing is evaluated."""
+
+    def compute_expressions(self, _tree: Any, arrays: Any, chosen: Any, *_: Any) -> Columns:
+        """Return what was read, by name of the branch."""
+        return {name: arrays[context["branches"][-1].cache_key] for name, context in chosen}
+
+
 class Tree:
     """A tree that is read chunk by chunk."""
 
@@ -113,7 +128,8 @@ class Tree:
     def chunks(self, size: int) -> Iterator[Columns]:
         """Read the rows in order, ``size`` at a time."""
         with opened(self.path, self.name) as tree:
-            for part in tree.iterate(list(self.branches), step_size=size, library="np"):
+            parts = tree.iterate(list(self.branches), step_size=size, library="np", language=_BranchesAlone())
+            for part in parts:
                 yield {name: np.asarray(part[name]) for name in self.branches}
 
 

@@ -63,12 +63,17 @@ def run(config: PredictConfig, composed: Any) -> None:  # noqa: ARG001
         log.info(f"run: {finished.results.label}")
     jobs = _plan(config, finished)
     split = _membership(config, finished, jobs)
-    writer = Writer(finished.statistic(), split, _event_id(finished), config.keep, config.chunk)
+    writer = Writer(finished.statistic(), split, _otherwise(finished), _event_id(finished), config.keep, config.chunk)
     about = _about(finished, writer.statistic)
     rows = sum(tree.rows for job in jobs for tree in job.trees)
     with _whole([job.target for job in jobs]) as partial, _progress(rows) as advance:
         for job, path in zip(jobs, partial, strict=True):
             writer.write(job, path, about, advance)
+    if split is not None and writer.unknown:
+        log.info(
+            f"split: -2 for {writer.unknown} of {rows} rows, in files that the run has not read: they have the ids of "
+            "events that it used, and other features, or no ids"
+        )
     for job in jobs:
         sys.stdout.write(f"predictions: {job.target.absolute()}\n")
 
@@ -103,7 +108,8 @@ def _event_id(finished: FinishedRun) -> tuple[str, ...]:
 def _inputs(config: PredictConfig, finished: FinishedRun) -> dict[Path, list[str]]:
     """Return the trees to be read, by file."""
     from inferno_cli.events.files import find_files
-    from inferno_cli.events.membership import configured_trees
+    from inferno_cli.events.ntuples import EMBEDDED, Reader, configured_trees
+    from inferno_cli.events.recognition import needed_files
     from inferno_cli.events.trees import tree_names
 
     dataset = finished.config.dataset
@@ -116,9 +122,14 @@ def _inputs(config: PredictConfig, finished: FinishedRun) -> dict[Path, list[str
             "Name a ROOT file with its features: input=PATH"
         )
     try:
-        trees = configured_trees(dataset)
-    except DatasetFileError as error:
-        raise DatasetFileError(f"the run's dataset cannot be read: {error}; or name the files: input=PATH") from error
+        needed_files(finished.config)  # all that the run read must be there; the trees that it left out may be missing
+        trees = configured_trees(Reader(dataset))
+    except DatasetError as error:
+        absolute = dataset.path == EMBEDDED or Path(dataset.path).expanduser().is_absolute()
+        here = "" if absolute else f" (dataset.path={dataset.path} is relative, and the command runs in {Path.cwd()})"
+        raise DatasetFileError(
+            f"the run's dataset cannot be read: {error}; or name the files: input=PATH{here}"
+        ) from error
     found: dict[Path, list[str]] = {}
     for path, name in trees:
         if fnmatchcase(name, pattern):
@@ -130,30 +141,53 @@ def _inputs(config: PredictConfig, finished: FinishedRun) -> dict[Path, list[str
 
 
 def _membership(config: PredictConfig, finished: FinishedRun, jobs: Sequence[Job]) -> Membership | None:
-    """Find out which rows the run trained on; None where the input is not its dataset."""
-    from inferno_cli.events.membership import find_membership
+    """Find out which rows the run trained on; None where that is the same for all of them, see ``_otherwise``."""
+    from inferno_cli.events.recognition import find_membership, needed_files
 
-    found, dataset = None, finished.config.dataset
-    if isinstance(dataset, NtupleDataset):
-        files = [job.source for job in jobs]
-        found = find_membership(finished.config, files, config.input, finished.results.dataset_checksum)
-        if found is None and config.input is None:
+    run, checksum = finished.config, finished.results.dataset_checksum
+    if not isinstance(run.dataset, NtupleDataset):
+        log.info("split: -1 everywhere, the run is on generated events")
+        return None
+    trees = [(job.source, tree.name) for job in jobs for tree in job.trees]
+    found = find_membership(finished.folder, run, checksum, trees, config.input)
+    if config.input is None:
+        files = needed_files(run)
+        known = {} if found is None else found.files
+        other = [str(path.absolute()) for path, sha256 in files.items() if sha256 not in known]
+        gone = [name for sha256, name in known.items() if sha256 not in files.values()]
+        if other or gone:
+            lists = {"not as the run read it": other, "read by the run and missing": gone}
+            said = "; ".join(f"{what}: {_listed(names)}" for what, names in lists.items() if names)
             raise DatasetError(
-                f"the files of {dataset.path} have changed since the run (checksum "
-                f"{finished.results.dataset_checksum[:12]}...). Predict on them as on any others: input={dataset.path}"
+                f"the files of {run.dataset.path} have changed since the run (checksum {checksum[:12]}...; {said}). "
+                f"Put them back, or predict on them as they are with input={run.dataset.path}, where split is -2 for "
+                "an event that cannot be recognised"
             )
     if found is None:
-        log.info("split: -1 everywhere, the input is not the dataset of the run")
+        log.info(
+            "split: -2 everywhere; the run has not written down what it used each event for, and its dataset is not "
+            f"in {run.dataset.path} as it was"
+        )
     else:
-        log.info("split: 0 train, 1 validation, 2 template, -1 not in the training run")
+        log.info("split: 0 train, 1 validation, 2 template, -1 not used by the run, -2 unknown")
     return found
+
+
+def _listed(names: Sequence[str], most: int = 3) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def _otherwise(finished: FinishedRun) -> int:
+    """Return the split of every row where no event of the run is known."""
+    from inferno_cli.events.membership import NOT_USED, UNKNOWN
+
+    return UNKNOWN if isinstance(finished.config.dataset, NtupleDataset) else NOT_USED
 
 
 def _about(finished: FinishedRun, statistic: Statistic) -> str:
     """What the files say of themselves, as JSON."""
     from inferno_cli.cli.provenance import code_version
-    from inferno_cli.events.ids import UNKNOWN
-    from inferno_cli.events.membership import SPLITS
+    from inferno_cli.events.membership import NOT_USED, SPLITS, UNKNOWN
 
     return json.dumps(
         {
@@ -165,7 +199,8 @@ def _about(finished: FinishedRun, statistic: Statistic) -> str:
             "dataset_checksum": finished.results.dataset_checksum,
             "features": statistic.features,
             "groups": statistic.groups,
-            "split": {name: number for number, name in enumerate(SPLITS)} | {"not in the training run": UNKNOWN},
+            "split": {name: number for number, name in enumerate(SPLITS)}
+            | {"not in the training run": NOT_USED, "unknown": UNKNOWN},
             "code_version": code_version(),
         }
     )
@@ -179,11 +214,13 @@ class Writer:
         self,
         statistic: Statistic,
         split: Membership | None,
+        otherwise: int,
         event_id: tuple[str, ...],
         keep: tuple[str, ...],
         chunk: int,
     ) -> None:
         self.statistic, self.split, self.event_id, self.chunk = statistic, split, event_id, chunk
+        self.otherwise, self.unknown = otherwise, 0
         self.copied = tuple(dict.fromkeys((*event_id, *keep)))
         kind = statistic.module.model.kind
         n_outputs = len(statistic.final)
@@ -225,14 +262,16 @@ class Writer:
         import numpy as np
 
         from inferno_cli.events.files import id_columns
+        from inferno_cli.events.membership import UNKNOWN
         from inferno_cli.events.trees import as_features
 
         features = as_features(columns, self.statistic.features, first_row, tree.where)
         prediction = self.statistic.apply(features)
-        split = np.full(len(features), -1)
+        split = np.full(len(features), self.otherwise)
         if self.split is not None:
             ids = id_columns({name: columns[name] for name in self.event_id}, len(features), tree.where)
-            split = self.split.of_rows(checksum, tree.name, ids, first_row)
+            split = self.split.of_rows(checksum, tree.name, ids, features, first_row)
+            self.unknown += int((split == UNKNOWN).sum())
         made = {"split": split, "bin": prediction.bin, "network_bin": prediction.network_bin}
         made |= dict(zip(self.outputs, prediction.response.T, strict=True))
         return {name: columns[name] for name in self.copied} | {

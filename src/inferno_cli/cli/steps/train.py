@@ -164,6 +164,9 @@ def pipeline(
         events = events_package.load(config)
     if events.label:
         log.info(f"events: {events.label}")
+    if events.membership is not None:
+        events.membership.save(folder / events_package.MEMBERSHIP_FILE)
+        events = replace(events, membership=None)  # as large as the ids of all events
     origin: list[Path] = []
     if taken is not None:
         require_same_division(config, taken, events.checksum)
