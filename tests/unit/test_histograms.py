@@ -575,3 +575,14 @@ def test_a_varied_template_without_positive_yield_cannot_be_fitted(direction, to
 
 def test_good_templates_pass_the_check():
     assert grown().require_positive() is None
+
+
+def test_a_variation_that_takes_a_bin_below_zero_is_refused():
+    """A scale of 6 made templates of -364 events, in silence."""
+    templates = make_templates(
+        {"signal": [5.0, 40.0], "QCD": [100.0, 60.0]}, varied={("jes", "QCD"): ([210, 30], [-10, 90])}
+    )
+    with pytest.raises(
+        TemplateError, match=r"jes_down: bin 0 would have -5 events, nominal 105; .*systematics\.jes\.scale"
+    ):
+        templates.require_positive()

@@ -89,7 +89,8 @@ class Templates:
         """Check that the templates can be fitted.
 
         Raises:
-            TemplateError: If a bin has no expected events, or a varied template no positive yield.
+            TemplateError: If a bin has no expected events, a varied template no positive yield, or a variation takes
+                all samples of a bin together below 0.
         """
         for (sample, variation), histogram in self.histograms.items():
             total = float(histogram.values().sum())
@@ -97,10 +98,23 @@ class Templates:
                 raise TemplateError(
                     f"sample {sample!r}, {variation}: the template's yield is {total:g}, expected above 0"
                 )
-        for bin_number, total in enumerate(self.nominal.sum(axis=0)):
+        nominal = self.nominal.sum(axis=0)
+        for bin_number, total in enumerate(nominal):
             if not total > 0:
                 raise TemplateError(
                     f"bin {bin_number} expects {total:g} events; a fit needs more than 0. Raise binning.min_yield"
+                )
+        varied: dict[Variation, FloatArray] = {}
+        for (sample, variation), histogram in self.histograms.items():
+            if variation != NOMINAL:
+                change = histogram.values() - self.values(sample)
+                varied[variation] = varied.get(variation, nominal) + change
+        for variation, values in varied.items():
+            lowest = int(values.argmin())
+            if values[lowest] < 0:
+                raise TemplateError(
+                    f"{variation}: bin {lowest} would have {values[lowest]:.3g} events, nominal {nominal[lowest]:.3g}; "
+                    f"expected at least 0. Lower dataset.systematics.{variation.systematic}.scale, or check its events"
                 )
 
     def grouped(self, groups: Sequence[Sequence[int]]) -> Templates:
