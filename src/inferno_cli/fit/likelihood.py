@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
 
-FIRST_STEP, SECOND_STEP = 1e-4, 2e-2
+FIRST_STEP, SECOND_STEP = 1e-4, 5e-3
 """Steps of the derivatives, in units of the parameter, or of its value where that is above 1.
 
 The expectation is linear in every factor, and a polynomial or an exponential of every pull: its scale is 1.

@@ -260,14 +260,13 @@ class Fitter:
             jacobian = likelihood.jacobian(values)
             gradient = likelihood.gradient(values, jacobian)
             blocked = varied & (((values <= low) & (gradient > 0)) | ((values >= high) & (gradient < 0)))
+            free = varied & ~blocked
             # Second derivatives of the expectation change slowly, and are expensive: those of the first minimum do.
             hessian = likelihood.hessian(values, jacobian, self._curvature)
-            step = _step(hessian, gradient, varied & ~blocked, low - values, high - values)
+            step = _step(hessian, gradient, free, low - values, high - values)
             if step is None:
-                step = _step(
-                    likelihood.information(values, jacobian), gradient, varied & ~blocked, low - values, high - values
-                )
-            if step is None or not gradient @ step <= 0:
+                step = _step(likelihood.information(values, jacobian), gradient, free, low - values, high - values)
+            if step is None:
                 return values, blocked, np.inf
             distance = float(-gradient @ step)
             if abs(distance) <= CONVERGED:
@@ -409,35 +408,37 @@ class _Side:
 def _step(
     hessian: FloatArray, gradient: FloatArray, free: NDArray[np.bool_], low: FloatArray, high: FloatArray
 ) -> FloatArray | None:
-    """Return Newton's step within limits, shape (n_parameters,); None where the Hessian is not positive definite.
-
-    A parameter whose step would cross its limit goes to it, and the others to their minimum there.
+    """Return Newton's step, to the minimum of the parabola within limits, shape (n_parameters,).
 
     Args:
         hessian: Shape (n_parameters, n_parameters).
         gradient: Shape (n_parameters,).
         free: Which parameters move, shape (n_parameters,).
         low, high: The longest steps, shape (n_parameters,).
+
+    Returns:
+        None where the Hessian is not positive definite.
     """
+    from scipy.optimize import lsq_linear
+
     step = np.zeros(len(gradient))
-    moving = free.copy()
-    while moving.any():
-        block = hessian[np.ix_(moving, moving)]
-        diagonal = np.diag(block)
-        if not (diagonal > 0).all():
-            return None
-        scale = np.sqrt(diagonal)
-        try:
-            factor = np.linalg.cholesky(block / np.outer(scale, scale))
-        except np.linalg.LinAlgError:
-            return None
-        pushed = (gradient + hessian @ np.where(moving, 0, step))[moving] / scale
-        step[moving] = -np.linalg.solve(factor.T, np.linalg.solve(factor, pushed)) / scale
-        beyond = moving & ((step < low) | (step > high))
-        if not beyond.any():
-            break
-        step[beyond] = np.clip(step, low, high)[beyond]
-        moving &= ~beyond
+    if not free.any():
+        return step
+    block = hessian[np.ix_(free, free)]
+    diagonal = np.diag(block)
+    if not (diagonal > 0).all():
+        return None
+    scale = np.sqrt(diagonal)
+    try:
+        factor = np.linalg.cholesky(block / np.outer(scale, scale))
+    except np.linalg.LinAlgError:
+        return None
+    aim = -np.linalg.solve(factor, gradient[free] / scale)
+    limits = low[free] * scale, high[free] * scale
+    unlimited = np.linalg.solve(factor.T, aim)
+    if ((unlimited < limits[0]) | (unlimited > limits[1])).any():
+        unlimited = lsq_linear(factor.T, aim, limits, method="bvls").x
+    step[free] = unlimited / scale
     return step
 
 
