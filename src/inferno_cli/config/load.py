@@ -48,11 +48,30 @@ def resolve(schema: type[SectionT], composed: DictConfig) -> SectionT:
         if isinstance(error, MissingMandatoryValue):
             raise ConfigError(f"{key} is missing; set it with {key}=...") from error
         raise ConfigError(f"{key}: {str(error).splitlines()[0]}") from error
+    _require_distinct_keys(values, "")
     try:
         return schema.model_validate_json(json.dumps(values))
     except ValidationError as error:
         lines = [_describe(item, schema) for item in error.errors()]
         raise ConfigError("\n".join(dict.fromkeys(lines))) from error
+
+
+def _require_distinct_keys(values: Any, place: str) -> None:
+    """Check that no two keys are the same text: the number 1 and the text "1" would be one sample, and one lost."""
+    if isinstance(values, list):
+        for item in values:
+            _require_distinct_keys(item, place)
+    if not isinstance(values, dict):
+        return
+    seen: dict[str, Any] = {}
+    for key, item in values.items():
+        text = key if isinstance(key, str) else json.dumps(key, default=str)
+        if text in seen:
+            raise ConfigError(
+                f"{place or 'config'} has the keys {seen[text]!r} and {key!r}, which are one name; rename one"
+            )
+        seen[text] = key
+        _require_distinct_keys(item, f"{place}.{text}".removeprefix("."))
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

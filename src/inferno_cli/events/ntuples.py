@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from glob import escape
 from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Any
@@ -93,7 +94,9 @@ class Reader:
         suffix = _fill(self.dataset.variation, "variation", **variation._asdict()) if variation.systematic else ""
         names = {"sample": sample, "variation": suffix}
         tree = _fill(settings.tree or self.dataset.tree, "tree", **names)
-        files = self._candidates(_fill(settings.file or self.dataset.file, "file", **names))
+        # A "*" or "[" in a name is no pattern: "W*" must not read the files of "W+jets".
+        literal = {key: escape(name) for key, name in names.items()}
+        files = self._candidates(_fill(settings.file or self.dataset.file, "file", **literal))
         fix = "Fix dataset.tree, dataset.variation or dataset.path"
         found: list[tuple[Path, str]] = []
         trees: set[str] = set()
