@@ -115,7 +115,9 @@ def fitted(spec: dict[str, Any], data: str) -> FitResult:
 
 
 def record(fit: FitResult, **changes: Any) -> Results:
-    alone = Results.of_fit(fit, dataset="workspace", label="", checksum="", code_version="", workspace="", seconds=0.1)
+    alone = Results.of_fit(
+        fit, workspace(), dataset="workspace", label="", checksum="", code_version="", workspace="", seconds=0.1
+    )
     return alone.model_copy(update=changes)
 
 
@@ -433,7 +435,7 @@ def test_a_folder_that_cannot_be_written(fit: FitResult, tmp_path: Path) -> None
 
 def test_merged_rows() -> None:
     rows = {"QCD": QCD, "QCD@shape": BEND, "small": np.ones(5), "ttbar": SIGNAL, "odd@name": np.ones(5)}
-    stack = merged(rows, {"ttbar": "red", "QCD": "blue"})
+    stack = merged(rows, {"ttbar": "red", "QCD": "blue"}, {"QCD@shape": "QCD"})
     assert list(stack) == ["other", "QCD", "ttbar"]
     np.testing.assert_array_equal(stack["QCD"], QCD + BEND)
     np.testing.assert_array_equal(stack["other"], np.full(5, 2.0))
