@@ -7,7 +7,18 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from inferno_cli.config.effects import effects, require_consistent
-from inferno_cli.config.section import POI, REGION, Finite, Fraction, Names, Positive, Section, Seed, require_name
+from inferno_cli.config.section import (
+    POI,
+    REGION,
+    Finite,
+    Fraction,
+    Names,
+    Positive,
+    Section,
+    Seed,
+    require_group,
+    require_name,
+)
 from inferno_cli.config.systematics import (
     AnySystematic,
     ShapeSystematic,
@@ -197,14 +208,17 @@ def _require_known(systematics: dict[str, AnySystematic], samples: Names, featur
 
     for name in samples:
         if name in SUMS:
-            raise ValueError(f"samples: {name!r} is what several samples together are called; rename the sample")
+            raise ValueError(
+                f"samples: {name!r} means something else in tables and records (all samples, or the data); rename it"
+            )
     for name in features:
         require_name(name, "features")
     for name, systematic in systematics.items():
         require_name(name, "systematics")
-        for key in ("modifier_name", "group"):
-            if (text := getattr(systematic, key)) is not None:
-                require_name(text, f"systematics.{name}.{key}")
+        if systematic.modifier_name is not None:
+            require_name(systematic.modifier_name, f"systematics.{name}.modifier_name")
+        if systematic.group is not None:
+            require_group(systematic.group, f"systematics.{name}.group")
         for sample in systematic.samples:
             if sample not in samples:
                 raise ValueError(f"systematics.{name}.samples: unknown sample {sample!r}{closest(sample, samples)}")

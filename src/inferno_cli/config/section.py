@@ -53,6 +53,17 @@ def require_name(name: str, key: str) -> None:
         )
 
 
+def require_group(name: str, key: str) -> None:
+    """Check the name of a group of parameters.
+
+    Raises:
+        ValueError: As ``require_name``, and for the name of what no group has a part in.
+    """
+    require_name(name, key)
+    if name == "statistical":
+        raise ValueError(f"{key}: {name!r} is what is left of the error without all groups; rename the group")
+
+
 class Section(BaseModel):
     """A part of the configuration: frozen, strict, and closed to unknown keys."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -81,6 +82,13 @@ class Pictures(NamedTuple):
     png: Mapping[str, bytes]
 
 
+def _save(figure: Figure, place: Path | BytesIO, suffix: str) -> None:
+    """Save a figure; a letter that the font lacks is drawn as a box, which needs no warning for each figure."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure.savefig(place, format=suffix)
+
+
 def save_figures(figures: Iterable[tuple[str, Figure]], folder: Path, formats: Sequence[str] = ("png",)) -> Pictures:
     """Draw figures one at a time.
 
@@ -100,7 +108,7 @@ def save_figures(figures: Iterable[tuple[str, Figure]], folder: Path, formats: S
         for name, figure in figures:
             stem = _file_name(name, png)
             drawn = BytesIO()
-            figure.savefig(drawn, format="png")
+            _save(figure, drawn, "png")
             png[stem] = drawn.getvalue()
             for suffix in formats:
                 path = folder / f"{stem}.{suffix}"
@@ -109,7 +117,7 @@ def save_figures(figures: Iterable[tuple[str, Figure]], folder: Path, formats: S
                     if suffix == "png":
                         path.write_bytes(png[stem])
                     else:
-                        figure.savefig(path)
+                        _save(figure, path, suffix)
                 except OSError as error:
                     raise OutputError(
                         f"the plot {path} cannot be written: {error}. Choose another folder, or free space"

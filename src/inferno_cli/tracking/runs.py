@@ -36,6 +36,7 @@ _PARAMS_PER_CALL = 100
 _PARAM_LENGTH = 6000
 _TAG_LENGTH = 8000
 _NAME_LENGTH = 250
+_HEAD_LENGTH = 200
 
 
 class Run:
@@ -118,7 +119,12 @@ class _MlflowRun(Run):
 
     def _named(self, names: Iterable[str], taken: Iterable[str] = ()) -> dict[str, str]:
         """Return a key for each name; where that is another one, a tag of the run says of what."""
-        keys = distinct(names, _key, taken=taken, longest=_NAME_LENGTH)
+        # First what is in front of the last "/" or ".", so that all numbers of one parameter stay together.
+        heads = {name: name[: max(name.rfind("/"), name.rfind("."), 0)] for name in names}
+        safe_heads = distinct(heads.values(), _key, longest=_HEAD_LENGTH) | {"": ""}
+        texts = {name: safe_heads[head] + name[len(head) :] for name, head in heads.items()}
+        safe = distinct(texts.values(), _key, taken=taken, longest=_NAME_LENGTH)
+        keys = {name: safe[text] for name, text in texts.items()}
         if changed := {key: name for name, key in keys.items() if key != name}:
             self.renamed |= changed
             self.tags({NAMES: json.dumps(self.renamed, ensure_ascii=False)})

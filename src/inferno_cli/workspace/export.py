@@ -142,7 +142,7 @@ class _Exporter:
         self.samples = [sample for sample in config["Samples"] if not sample.get("Data", False)]
         self.has_staterror = not all(sample.get("DisableStaterror", False) for sample in self.samples)
 
-        self.parameters = self._parameter_names()
+        self.parameters = self._parameter_names(samples)
         self.scales = self._scale_names()
         self.names = self._process_names(samples)
         self.renamed = [("process", samples[name], text) for name, text in self.names.items() if samples[name] != text]
@@ -161,12 +161,16 @@ class _Exporter:
         self._add_variations()
 
     # ------------------------------------------------------------------------------------------------ names
-    def _parameter_names(self) -> dict[str, str]:
+    def _parameter_names(self, samples: Mapping[str, str]) -> dict[str, str]:
         """Names of the parameters but the POI; RooFit holds a constraint ``X_Pdf`` of each with its centre ``X_In``."""
+        processes = [datacard_name(samples[sample["Name"]], "proc") for sample in self.samples]
         parameters = dict.fromkeys(map(parameter_of, (*self.factors, *self.systematics)))
         del parameters[self.poi["Name"]]
         return distinct_with_parts(
-            parameters, lambda name: datacard_name(name, "theta"), lambda _, text: (text, f"{text}_In", f"{text}_Pdf")
+            parameters,
+            lambda name: datacard_name(name, "theta"),
+            lambda _, text: (text, f"{text}_In", f"{text}_Pdf"),
+            taken=(self.channel, *processes),
         )
 
     def _scale_names(self) -> dict[tuple[str, int], str]:
@@ -191,7 +195,8 @@ class _Exporter:
                 for parameter in varied:
                     yield from (f"{process}_{self.parameters[parameter]}{side}" for side in ("Up", "Down"))
 
-        found = distinct_with_parts(by_name, lambda name: datacard_name(name, "proc"), histograms, taken=(DATA,))
+        taken = (DATA, self.channel, *self.parameters.values(), *self.scales.values())
+        found = distinct_with_parts(by_name, lambda name: datacard_name(name, "proc"), histograms, taken=taken)
         return {sample["Name"]: found[name] for name, sample in by_name.items()}
 
     # ------------------------------------------------------------------------------------------- histograms

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from inferno_cli.config import FitConfig, Step
+from inferno_cli.errors import WorkspaceError
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +41,7 @@ def run(config: FitConfig, composed: Any) -> None:
     job, version = Job.current(), code_version()
     path = Path(config.workspace).expanduser()
     spec = read_workspace(path)
+    _require_text(spec, path)
     tracking.check(config.tracking)
     params = OmegaConf.to_container(composed, resolve=True)
     assert isinstance(params, dict)
@@ -87,6 +89,15 @@ def run(config: FitConfig, composed: Any) -> None:
     Status("finished").write(job.folder)
     report.show(results)
     sys.stdout.write(report.closing_line(results_path) + "\n")
+
+
+def _require_text(spec: dict[str, Any], path: Path) -> None:
+    """Refuse a name with half of a sign, such as "\\ud800": nothing can be written with it."""
+    try:
+        json.dumps(spec, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        found = error.object[max(error.start - 20, 0) : error.end + 20]
+        raise WorkspaceError(f"workspace {path} has a text that is no Unicode: {found!r}. Repair that name") from error
 
 
 def _label(workspace: Path) -> str:
