@@ -40,6 +40,10 @@ MIN_OVERLAP = 0.5
 """A shifted tree shares most events with the nominal; with less than this share the ids cannot be the same."""
 
 
+Places = tuple[tuple[Path, str], ...]
+"""Files and trees."""
+
+
 @dataclass(frozen=True)
 class Table:
     """Rows of one sample in one variation.
@@ -56,7 +60,7 @@ class Table:
     features: NDArray[np.float32]
     weights: dict[Variation, FloatArray]
     group: NDArray[np.int64]
-    places: tuple[tuple[Path, str], ...]
+    places: Places
 
 
 @cache
@@ -81,6 +85,8 @@ class Reader:
         """Of the samples that were read: the event of each row of a ``Sample``."""
         self.overlap: dict[tuple[str, Variation], float] = {}
         """Share of events that a sample and its shifted trees have in common, of the smaller of the two."""
+        self.claims: dict[tuple[Path, str], tuple[str, Variation, Places]] = {}
+        """Who reads a tree: the sample, its variation, and its nominal trees."""
 
     def _candidates(self, pattern: str) -> list[Path]:
         """Files that may hold a tree."""
@@ -201,10 +207,23 @@ class Reader:
                         text = text.replace("{member}", str(number))
                         weights[variation] = Weight(text, key, weights[NOMINAL].expression)
         nominal = self.read(name, NOMINAL, weights)
+        self._claim(name, NOMINAL, nominal.places, nominal.places)
         shifts = {variation: self.read(name, tree, {variation: weights[NOMINAL]}) for variation, tree in trees.items()}
         for variation, shift in shifts.items():
             _require_everywhere(name, variation, nominal.places, shift.places)
+            self._claim(name, variation, nominal.places, shift.places)
         return {NOMINAL: nominal, **shifts}
+
+    def _claim(self, sample: str, variation: Variation, nominal: Places, places: Places) -> None:
+        """Check that shifted trees are not those of another sample: "TT" + "_had_jes_up" is "TT_had" + "_jes_up"."""
+        for path, tree in places:
+            other, its_variation, its_nominal = self.claims.setdefault((path, tree), (sample, variation, nominal))
+            if other != sample and its_nominal != nominal and (variation, its_variation) != (NOMINAL, NOMINAL):
+                raise DatasetError(
+                    f"tree {tree!r} in {path} is that of sample {other!r}, {its_variation}, and of sample {sample!r}, "
+                    f"{variation}; expected a tree for each. Rename a sample or a systematic, or fix dataset.tree or "
+                    "dataset.variation"
+                )
 
     def sample(self, name: str, effects: Sequence[Effect]) -> Sample:
         """Read one simulated sample: nominal, and every variation of its systematics, aligned by event id."""
