@@ -300,6 +300,26 @@ def test_published_rows_do_not_depend_on_which_point_failed(tmp_path: Path) -> N
     assert sum(bool(row.source) for row in compared(tmp_path, reference=published("bins")).rows) == 12
 
 
+def test_columns_of_parameters_whose_names_meet_are_not_mixed(tmp_path: Path) -> None:
+    """The error of a parameter "s" is not sigma(s), and a_b with c not a with b_c."""
+    errors = {"s": 0.11, "mu_hard": 0.22, "a_b": 0.33, "c": 0.44, "a": 0.55, "b_c": 0.66, "t[0]": 0.77}
+    parameters = {name: {"bestfit": 0.0, "hesse": error, "minos": None} for name, error in errors.items()}
+    names = ("mu", *errors)
+    correlation = {a: {b: 1.0 if a == b else 0.1 for b in names} for a in names}
+    correlation["a_b"]["c"], correlation["a"]["b_c"] = 0.2, 0.3
+    values = record(0.4, sigma_s=16.0, vectors=["staterror_SR"])
+    values |= {"parameters": values["parameters"] | parameters, "correlation": correlation}
+    comparison = compared(put(tmp_path / "run", config("bce", 5, 1), values).parent)
+    (row,) = comparison.rows
+    assert row.values["sigma_s"].median == 16.0
+    assert row.values["sigma_mu_hard"].median == pytest.approx(0.3)
+    by_title = {item.title: row.values[item.name].median for item in comparison.others}
+    assert {name: by_title[f"sigma({name})"] for name in errors} == errors
+    assert (by_title["cor(a_b, c)"], by_title["cor(a, b_c)"]) == (0.2, 0.3)
+    (head, *_) = csv.reader(as_csv(comparison).splitlines())
+    assert len(set(head)) == len(head)
+
+
 def test_a_published_correlation_may_name_its_parameters_in_the_other_order(tmp_path: Path) -> None:
     put(tmp_path, config("bce", 8, 1), record(0.4))
     values = {"correlation_jes_mu": -0.3, "correlation_jes_taue": 0.1}

@@ -439,36 +439,59 @@ def test_a_parameter_called_r_is_not_the_signal_strength(tmp_path):
     assert (card.yields("QCD", theta_r=1.0) != card.yields("QCD")).any()
 
 
-COLLISIONS = {
-    "parameters": ({"a-b": (["QCD"], 1.1, 0.9), "a b": (["QCD"], 1.1, 0.9)}, "'a-b' and 'a b' are both 'a_b'"),
-    "a part of a free shape": ({"r_plus": (["QCD"], 1.1, 0.9)}, "'r_plus' and 'r_plus' are both 'r_plus'"),
+def name_in(text: str, what: str, name: str) -> str:
+    """What a process or parameter of the workspace is called in a datacard, as its head says."""
+    found = re.findall(rf"^# {what} (\S+) is {re.escape(repr(name))} in workspace\.json$", text, re.MULTILINE)
+    assert len(found) <= 1
+    return found[0] if found else name
+
+
+MEETING = {
+    "parameters": ("a-b", "a b"),
+    "a part of a free shape": ("r_plus", "r_minus"),
+    "case": ("Lumi", "lumi"),
+    "parts of constraints": ("x", "x_Pdf"),
+    "a sample": ("QCD", "extra-signal"),
+    "what Combine makes": ("prop_binSR_bin0", "w"),
 }
 
 
-@pytest.mark.parametrize(("normalisation", "message"), COLLISIONS.values(), ids=COLLISIONS)
-def test_two_parameters_of_one_name_are_an_error(tmp_path, normalisation, message):
-    workspace = write(tmp_path, measure(normalisation=normalisation, unconstrained=["r"]))
-    with pytest.raises(WorkspaceError, match=f"{message}.*export=false"):
-        export(workspace, tmp_path / "export")
-    assert not (tmp_path / "export").exists()
+@pytest.mark.parametrize("pair", MEETING.values(), ids=MEETING)
+def test_parameters_that_meet_have_names_of_their_own(tmp_path, pair):
+    first, second = pair
+    rates = {first: (["QCD"], 1.1, 0.9), second: (["2top"], 1.4, 0.6)}
+    card = Pair(tmp_path, measure(normalisation=rates, unconstrained=["r"])).card
+    for name, process, factor in ((first, "QCD", 1.1), (second, "2top", 1.4)):
+        parameter, column = name_in(card.text, "parameter", name), name_in(card.text, "process", process)
+        moved = card.yields(column, **{parameter: 1.0})
+        np.testing.assert_allclose(moved, factor * card.yields(column), rtol=1e-12)
+        others = [other for other in card.processes if other != column]
+        assert all((card.yields(other, **{parameter: 1.0}) == card.yields(other)).all() for other in others)
 
 
-def simple(names: tuple[str, ...], **changes) -> tuple[Measurement, Templates]:
-    nominal = {name: np.array([5.0, 7.0]) for name in names}
-    varied = {("jes", names[1]): (np.array([5.5, 7.0]), np.array([4.5, 7.0]))}
-    return make_measurement(names, **changes), make_templates(nominal, varied=varied)
+SAMPLES_MEETING = {
+    "signs": (("signal", "W+jets", "W jets"), "jes"),
+    "a variation": (("signal", "QCD", "QCD_jesUp"), "jes"),
+    "two names made of two": (("signal", "TT", "TT_had"), "had_jes"),
+    "the data": (("signal", "data_obs", "Data"), "jes"),
+}
 
 
-def test_two_samples_of_one_name_are_an_error(tmp_path):
-    measurement, templates = simple(("signal", "W+jets", "W jets"))
-    with pytest.raises(WorkspaceError, match=r"'W\+jets' and 'W jets' are both 'W_jets'"):
-        export(write(tmp_path, measurement, templates), tmp_path / "export")
-
-
-def test_a_sample_called_like_a_variation_is_an_error(tmp_path):
-    measurement, templates = simple(("signal", "QCD", "QCD_jesUp"), shapes={"jes": True})
-    with pytest.raises(WorkspaceError, match="two histograms are called 'SR/QCD_jesUp'"):
-        export(write(tmp_path, measurement, templates), tmp_path / "export")
+@pytest.mark.parametrize(("names", "shape"), SAMPLES_MEETING.values(), ids=SAMPLES_MEETING)
+def test_samples_that_meet_have_histograms_of_their_own(tmp_path, names, shape):
+    nominal = {name: np.array([5.0, 7.0]) * (i + 1) for i, name in enumerate(names)}
+    varied = {(shape, names[1]): ([10.5, 14], [9.0, 14]), ("jes", names[2]): ([15.0, 22], [15.0, 19])}
+    measurement = make_measurement(names, shapes={shape: True, "jes": True})
+    card = Pair(tmp_path, measurement, make_templates(nominal, varied=varied)).card
+    assert len(card.processes) == 3
+    for name, values in nominal.items():
+        column = name_in(card.text, "process", name)
+        np.testing.assert_allclose(card.histograms[column][0], values)
+        for (parameter, sample), (up, down) in varied.items():
+            if sample == name:
+                stem = f"{column}_{name_in(card.text, 'parameter', parameter)}"
+                np.testing.assert_allclose(card.histograms[f"{stem}Up"][0], up)
+                np.testing.assert_allclose(card.histograms[f"{stem}Down"][0], down)
 
 
 # -------------------------------------------------------------------------------------------- special templates

@@ -15,6 +15,8 @@ from scipy.stats import chi2, poisson
 
 from inferno_cli.errors import FitFailedError, WorkspaceError
 from inferno_cli.fit import FitResult, fit_workspace, read_workspace
+from inferno_cli.fit.minuit import Fitter
+from inferno_cli.fit.problem import numpy_backend, open_problem
 from inferno_cli.fit.workspace import require_valid
 
 PLAIN = compose(
@@ -147,9 +149,24 @@ def test_minos_that_ends_at_a_chosen_limit_is_a_note_with_the_side_that_is_good(
     spec["measurements"][0]["config"]["parameters"] = [{"name": "mu", "bounds": [[-5.0, 1.05]]}]
     result = fit(spec, stat_only=True)
     assert result.parameters["mu"].minos is None
-    assert any("MINOS of mu has the lower side is -" in note for note in result.notes), result.notes
-    assert any("no upper side: it ends at the limit 1.05" in note for note in result.notes)
+    assert any("MINOS of mu: the lower side is -" in note for note in result.notes), result.notes
+    assert any("no upper side, it ends at the limit 1.05" in note for note in result.notes)
     assert result.parameters["mu"].hesse > 0.5
+
+
+def test_a_side_that_minuit_does_not_find_is_that_of_the_profile():
+    with numpy_backend():
+        problem = open_problem(near_zero(61.0, 55.0), asimov=False, measurement=None, where="here")
+        fitter = Fitter(problem.with_bounds({"mu": (-5.0, 2.5)}), PLAIN)
+        best = fitter.fit(minos=("mu", "rate"))
+        for name, sides in best.minos.items():
+            index = best.labels.index(name)
+            for sign, length in zip((-1, 1), sides, strict=True):
+                assert fitter._crossing(best, index, sign, {}) == pytest.approx(length, rel=1e-3)
+        index = best.labels.index("mu")
+        narrow = Fitter(problem.with_bounds({"mu": (-5.0, best.values[index] + 0.3)}), PLAIN)
+        assert narrow._crossing(best, index, 1, {}) is None
+        assert narrow._crossing(best, index, -1, {}) == pytest.approx(best.minos["mu"][0], rel=1e-3)
 
 
 # ----------------------------------------------------------------------------------------- tiny, empty, constant

@@ -289,7 +289,7 @@ def test_a_signal_at_zero_is_legitimate_and_said():
     assert mu.minos is None
     assert result.breakdown is None
     text = "\n".join(result.notes)
-    assert "MINOS of mu_SIG has no lower side: it ends at the limit 0; the upper side is +" in text
+    assert "MINOS of mu_SIG: no lower side, it ends at the limit 0; the upper side is +" in text
     assert "mu_SIG is at its limit 0: its HESSE error means nothing" in text
     assert "no breakdown by groups" in text
     assert {name for name, estimate in result.parameters.items() if estimate.at_limit is not None} == {"mu_SIG"}
@@ -300,7 +300,7 @@ def test_minos_that_ends_at_zero_is_null_with_the_reason():
     mu = result.parameters["mu_SIG"]
     assert 0.05 < mu.bestfit < mu.hesse
     assert (mu.at_limit, mu.minos) == (None, None)
-    assert [note for note in result.notes if note.startswith("MINOS of mu_SIG has no lower side")]
+    assert [note for note in result.notes if note.startswith("MINOS of mu_SIG: no lower side")]
 
 
 def test_minos_from_a_best_fit_at_zero_has_an_upper_side():
@@ -310,7 +310,7 @@ def test_minos_from_a_best_fit_at_zero_has_an_upper_side():
     result = fit_workspace(spec, QUICK.model_copy(update={"minos": ("mu",), "stat_only": True}), where="here")
 
     assert result.parameters["mu"].at_limit == 0
-    (note,) = [note for note in result.notes if note.startswith("MINOS of mu has no lower side")]
+    (note,) = [note for note in result.notes if note.startswith("MINOS of mu: no lower side")]
     upper = float(note.rpartition("+")[2])
     # Where pyhf's profile likelihood, which the other tests compare with, is 1 above its minimum at 0.
     model = pyhf.Workspace(spec).model(modifier_settings=SETTINGS)

@@ -116,7 +116,8 @@ def test_it_needs_exact_densities() -> None:
 
 @pytest.mark.parametrize("experiment", ["benchmark1", "benchmark4"])
 def test_histograms_and_a_matrix_in_numpy_give_the_same(experiment: str, tmp_path: Path) -> None:
-    config = compose(f"+experiment={experiment}", "model=optimal", EVENTS, "likelihood.staterror=false")
+    bins = ("likelihood.staterror=false", "binning.merge_noise=false")
+    config = compose(f"+experiment={experiment}", "model=optimal", EVENTS, *bins)
     events = load(config)
     signal, background = events.template
     benchmark = Benchmark(experiment)

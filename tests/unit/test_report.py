@@ -118,7 +118,9 @@ def fitted(spec: dict[str, Any], data: str) -> FitResult:
 
 
 def record(fit: FitResult, **changes: Any) -> Results:
-    alone = Results.of_fit(fit, dataset="workspace", label="", checksum="", code_version="", workspace="", seconds=0.1)
+    alone = Results.of_fit(
+        fit, workspace(), dataset="workspace", label="", checksum="", code_version="", workspace="", seconds=0.1
+    )
     return alone.model_copy(update=changes)
 
 
@@ -340,6 +342,42 @@ def test_yields_file(fit: FitResult, tmp_path: Path) -> None:
     assert len([line for line in lines if line.startswith("| ")]) == 1 + 4 + 2
 
 
+ODD_CHANNELS = ("../../x", "a b", "a-b", "a/b", "A_b", "x" * 400, "[b]", "$a", "<i>|", "new\nline")
+
+
+def test_channels_of_any_name_have_plots_and_tables_of_their_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = workspace()
+    found = fitted(spec, "observed")
+    before, after = found.yields[0], found.yields[1]
+    entries = [
+        replace(x, channel=name, when=w) for w, x in (("pre-fit", before), ("post-fit", after)) for name in ODD_CHANNELS
+    ]
+    odd = replace(found, yields=tuple(entries))
+    results = record(odd)
+    folder = tmp_path / "run" / "plots"
+    paths = draw(results, folder=folder, formats=["png"], templates=None, workspace=spec, fit=odd)
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    assert len({path.name.casefold() for path in folder.iterdir()}) == len(paths)
+    assert sum(path.name.startswith(("prefit_", "postfit_")) for path in paths) == 2 * len(ODD_CHANNELS)
+    (table,) = write_yields(results, tmp_path / "run")
+    headings = [line for line in table.read_text().splitlines() if line.startswith("## ")]
+    assert len(headings) == len(ODD_CHANNELS)
+    assert {r"## &lt;i&gt;\|", r"## new\\nline"} <= set(headings)
+    show(results)
+    assert "staterror" in capsys.readouterr().out
+
+
+def test_another_parameter_has_the_name_that_mu_gets(fit: FitResult) -> None:
+    labels = [{"jes": "mu", "xsec": "mu (not the POI)", "mu": "k"}.get(name, name) for name in fit.labels]
+    renamed = dict(zip(labels, fit.parameters.values(), strict=True))
+    results = record(replace(fit, poi="k", labels=tuple(labels), parameters=renamed, scans={}))
+    assert len(results.parameters) == len(labels)
+    assert results.parameters["mu"].bestfit == renamed["k"].bestfit
+    assert results.parameters["mu (not the POI)"].bestfit == renamed["mu (not the POI)"].bestfit
+
+
 def test_no_yields_no_file(fit: FitResult, tmp_path: Path) -> None:
     assert write_yields(record(replace(fit, yields=())), tmp_path) == ()
     assert list(tmp_path.iterdir()) == []
@@ -435,7 +473,7 @@ def test_a_folder_that_cannot_be_written(fit: FitResult, tmp_path: Path) -> None
 
 def test_merged_rows() -> None:
     rows = {"QCD": QCD, "QCD@shape": BEND, "small": np.ones(5), "ttbar": SIGNAL, "odd@name": np.ones(5)}
-    stack = merged(rows, {"ttbar": "red", "QCD": "blue"})
+    stack = merged(rows, {"ttbar": "red", "QCD": "blue"}, {"QCD@shape": "QCD"})
     assert list(stack) == ["other", "QCD", "ttbar"]
     np.testing.assert_array_equal(stack["QCD"], QCD + BEND)
     np.testing.assert_array_equal(stack["other"], np.full(5, 2.0))

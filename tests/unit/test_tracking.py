@@ -114,6 +114,31 @@ def test_everything_lands(tracking: Tracking, client: Any, tmp_path: Path) -> No
     assert [item.path for item in client.list_artifacts(logged.run_id, "plots")] == ["plots/results.json"]
 
 
+def test_names_that_mlflow_does_not_take_are_logged_all_the_same(tracking: Tracking, client: Any) -> None:
+    names = ["pi+", "pi-", "pi*", "tau/", "x//y", "..", "../../x", "a[0]", "a(0)", "Jes", "jes", "é", "z" * 100]
+    params = {"dataset": {"systematics": {name: {"size": i, "kind": "normalisation"} for i, name in enumerate(names)}}}
+    metrics = {
+        f"{name}/{what}": i + 0.5 * (what == "hesse") for i, name in enumerate(names) for what in ("pull", "hesse")
+    }
+    other = tracking.model_copy(update={"experiment": "names"})
+    with log(other, params=params | {"model": {"kind": "bce"}}) as logged:
+        logged.epochs([{"loss": 2.0}, {"loss": 1.0}])
+        logged.metrics(metrics)
+    found = client.get_run(logged.run_id)
+    assert len(found.data.params) == 2 * len(names) + 1
+    assert len({key.casefold() for key in found.data.metrics}) == len(metrics) + 1
+    said = json.loads(found.data.tags["names"])
+    assert {said.get(key, key): value for key, value in found.data.metrics.items()} == metrics | {"loss": 1.0}
+    # All numbers of one parameter stay together, and a name that is fine is not touched.
+    (folder,) = {key.rpartition("/")[0] for key, name in said.items() if name in ("pi+/pull", "pi+/hesse")}
+    assert folder.startswith("pi__")
+    assert found.data.params["dataset.systematics.é.size"] == "11"
+    # Read back, the settings have their own names.
+    (run_of_it,) = stored_runs(other, "names")[1]
+    expected = {f"dataset.systematics.{name}.size": i for i, name in enumerate(names)}
+    assert expected.items() <= run_of_it.settings.items()
+
+
 def test_artifacts_lie_beside_the_store_whatever_the_working_directory(
     client: Any, tracking: Tracking, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,7 +7,7 @@ from inferno_cli.config.load import config_folder, flatten, resolve
 from inferno_cli.config.measurement import Measurement, Morph
 from inferno_cli.config.prepare import Branches, ObjectBranches, Preparation, PrepareConfig
 from inferno_cli.config.schema import Binning, Fit, Likelihood, Model, Nuisance, Report, Tracking, Trainer
-from inferno_cli.config.section import POI
+from inferno_cli.config.section import POI, REGION
 from inferno_cli.config.selection import Curve, JetCuts, ObjectCuts, Selection, Variations
 from inferno_cli.config.steps import (
     DataConfig,
@@ -32,6 +32,7 @@ from inferno_cli.config.systematics import (
 
 __all__ = [
     "POI",
+    "REGION",
     "AnySystematic",
     "Binning",
     "Branches",

@@ -6,8 +6,20 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from inferno_cli.config.effects import require_consistent
-from inferno_cli.config.section import POI, ExpressionText, Finite, Fraction, Names, Positive, Section, Seed
+from inferno_cli.config.effects import effects, require_consistent
+from inferno_cli.config.section import (
+    POI,
+    REGION,
+    ExpressionText,
+    Finite,
+    Fraction,
+    Names,
+    Positive,
+    Section,
+    Seed,
+    require_group,
+    require_name,
+)
 from inferno_cli.config.systematics import (
     AnySystematic,
     ShapeSystematic,
@@ -87,6 +99,7 @@ class SyntheticDataset(Section):
     @model_validator(mode="after")
     def _complete(self) -> Self:
         rate = self.nominal.rate
+        require_name(self.name, "name")
         for name, systematic in self.systematics.items():
             if isinstance(systematic, ShapeSystematic | WeightSystematic):
                 raise ValueError(f"systematics.{name}: the synthetic mixture has no trees or weight branches")
@@ -177,6 +190,9 @@ class NtupleDataset(Section):
                 raise ValueError(f"systematics.{name}: kind 'transform' belongs to the synthetic dataset")
             if isinstance(systematic, ShapeSystematic) and not self.event_id:
                 raise ValueError(f"systematics.{name}: pairing shifted events needs dataset.event_id")
+        require_name(self.name, "name")
+        for name in self.samples:
+            require_name(name, "samples")
         _require_known(self.systematics, self.sample_names, self.features)
         return self
 
@@ -188,12 +204,22 @@ class NtupleDataset(Section):
 
 
 def _require_known(systematics: dict[str, AnySystematic], samples: Names, features: Names) -> None:
-    """Check the samples, features and parameters that the systematics name."""
+    """Check the names of a dataset, and the samples, features and parameters that the systematics name."""
     from inferno_cli.errors import closest
 
+    for name in samples:
+        if name in SUMS:
+            raise ValueError(
+                f"samples: {name!r} means something else in tables and records (all samples, or the data); rename it"
+            )
+    for name in features:
+        require_name(name, "features")
     for name, systematic in systematics.items():
-        if POI in (name, systematic.modifier_name):
-            raise ValueError(f"systematics.{name}: {POI!r} is the parameter of interest")
+        require_name(name, "systematics")
+        if systematic.modifier_name is not None:
+            require_name(systematic.modifier_name, f"systematics.{name}.modifier_name")
+        if systematic.group is not None:
+            require_group(systematic.group, f"systematics.{name}.group")
         for sample in systematic.samples:
             if sample not in samples:
                 raise ValueError(f"systematics.{name}.samples: unknown sample {sample!r}{closest(sample, samples)}")
@@ -203,6 +229,33 @@ def _require_known(systematics: dict[str, AnySystematic], samples: Names, featur
                 f"{closest(systematic.feature, features)}"
             )
     require_consistent(systematics, samples)
+    _require_free(systematics, samples)
+
+
+def _require_free(systematics: dict[str, AnySystematic], samples: Names) -> None:
+    """Check that no parameter or sample has a name that means something else in the fit."""
+    staterror = f"staterror_{REGION}"
+    taken = {
+        POI: "is the parameter of interest",
+        "all": "stands for every parameter in the lists of fit",
+        staterror: "is the statistical error of the templates",
+    }
+    free_shapes: dict[str, str] = {}
+    for effect in effects(systematics, tuple(systematics), samples):
+        where = f"systematics.{effect.systematic}"
+        meaning = taken.get(staterror if effect.parameter.startswith(f"{staterror}[") else effect.parameter)
+        if meaning is not None:
+            raise ValueError(f"{where}: {effect.parameter!r} {meaning}; rename the parameter")
+        shape = f"{effect.sample}@{effect.parameter}"
+        meant = f"what the effect of {effect.parameter!r} on {effect.sample!r} is called where it has no constraint"
+        if shape in samples:
+            raise ValueError(f"samples: {shape!r} is {meant}; rename the sample")
+        if free_shapes.setdefault(shape, meant) != meant:
+            raise ValueError(f"{where}: {shape!r} is {meant}, and {free_shapes[shape]}; rename the systematic")
+
+
+SUMS = ("total", "all backgrounds", "observed")
+"""What tables and records call several samples together, or the data."""
 
 
 Dataset = SyntheticDataset | NtupleDataset

@@ -68,7 +68,8 @@ def require_consistent(systematics: Mapping[str, AnySystematic], samples: Names)
                 f"systematics.{other.systematic} and systematics.{effect.systematic} both make a parameter "
                 f"{effect.parameter!r}; rename one, or correlate them with modifier_name"
             )
-        for label in effect.members:
+        # The members of an envelope have labels of their own, and the envelope becomes the parameter.
+        for label in dict.fromkeys((effect.parameter, *effect.members)):
             double = touched.setdefault((label, effect.sample), effect.systematic)
             if double != effect.systematic:
                 raise ValueError(

@@ -48,11 +48,36 @@ def resolve(schema: type[SectionT], composed: DictConfig) -> SectionT:
         if isinstance(error, MissingMandatoryValue):
             raise ConfigError(f"{key} is missing; set it with {key}=...") from error
         raise ConfigError(f"{key}: {str(error).splitlines()[0]}") from error
+    _require_distinct_keys(values, "")
+    text = json.dumps(values, ensure_ascii=False)
     try:
-        return schema.model_validate_json(json.dumps(values))
+        return schema.model_validate_json(text.encode())
+    except UnicodeEncodeError as error:  # half of a sign, "\ud800", which YAML can hold
+        near = text[max(error.start - 20, 0) : error.end + 20]
+        raise ConfigError(
+            f"the configuration has a text that is no Unicode: {near!r}. Write it in another way"
+        ) from error
     except ValidationError as error:
         lines = [_describe(item, schema) for item in error.errors()]
         raise ConfigError("\n".join(dict.fromkeys(lines))) from error
+
+
+def _require_distinct_keys(values: Any, place: str) -> None:
+    """Check that no two keys are the same text: the number 1 and the text "1" would be one sample, and one lost."""
+    if isinstance(values, list):
+        for item in values:
+            _require_distinct_keys(item, place)
+    if not isinstance(values, dict):
+        return
+    seen: dict[str, Any] = {}
+    for key, item in values.items():
+        text = key if isinstance(key, str) else json.dumps(key, default=str)
+        if text in seen:
+            raise ConfigError(
+                f"{place or 'config'} has the keys {seen[text]!r} and {key!r}, which are one name; rename one"
+            )
+        seen[text] = key
+        _require_distinct_keys(item, f"{place}.{text}".removeprefix("."))
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -82,7 +107,7 @@ def _describe(item: Any, schema: type[BaseModel]) -> str:
         return f"{key}.kind is {item['ctx']['tag']!r}; expected one of {item['ctx']['expected_tags']}"
     if item["type"] == "value_error":
         # A check of a whole section names the key in it that is wrong.
-        glue = "." if re.match(r"[a-z_]+(\.\w+)*: ", message) else ": "
+        glue = "." if re.match(r"[a-z_]+(\.[^:]+)?: ", message) else ": "
         return f"{key}{glue}{message}" if key else message
     found = json.dumps(item["input"], default=str)
     if item["type"] in ("tuple_type", "list_type"):

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from inferno_cli.config.section import Finite, Names, Places, Positive, Section
+from inferno_cli.config.section import LONGEST_NAME, Finite, Names, Places, Positive, Section
 from inferno_cli.config.selection import Selection, Variations
 from inferno_cli.config.steps import Step
 
@@ -99,7 +99,7 @@ class PrepareConfig(Step):
 
     files: Annotated[Places, Field(min_length=1)]
     """Paths, a list or with commas between; * and ? stand for any characters."""
-    sample: Annotated[str, Field(pattern=r"^\w+$")]
+    sample: Annotated[str, Field(pattern=r"^\w+$", max_length=LONGEST_NAME)]
     """Name of the sample, and of its trees."""
     output: str
     """Folder of the ntuples."""

@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from inferno_cli.config.section import POI, Finite, Fraction, Names, NonNegative, Positive, Section
+from inferno_cli.config.section import POI, Finite, Fraction, Names, NonNegative, Positive, Section, require_group
 
 Progress = Literal["auto", "bar", "lines", "none"]
 """How far a long part is: "auto" is a bar on a terminal, and lines in a log."""
@@ -175,6 +175,8 @@ class Fit(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        for name in self.groups or {}:
+            require_group(name, "groups")
         if self.limit_bracket is not None and self.limit_bracket[0] >= self.limit_bracket[1]:
             raise ValueError("limit_bracket must rise")
         for name, (low, high) in (self.bounds or {}).items():

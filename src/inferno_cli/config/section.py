@@ -37,6 +37,42 @@ ExpressionText = Annotated[str, AfterValidator(parsable)]
 """An expression of branches, see ``inferno_cli.expressions``."""
 
 POI = "mu"
+REGION = "SR"
+"""The channel of a run."""
+
+
+LONGEST_NAME = 100
+"""Letters in the name of a sample, a systematic and the like."""
+
+
+def require_name(name: str, key: str) -> None:
+    """Check what the user calls something, before anything is written under that name.
+
+    Raises:
+        ValueError: If it is empty, has blanks at its ends or signs that cannot be shown, or is too long.
+    """
+    if not name.strip():
+        raise ValueError(f"{key}: {name!r} is no name; write one with letters")
+    if name != name.strip():
+        raise ValueError(f"{key}: the name {name!r} begins or ends with a blank; remove it")
+    if not name.isprintable():
+        signs = ", ".join(dict.fromkeys(repr(sign) for sign in name if not sign.isprintable()))
+        raise ValueError(f"{key}: the name {name!r} has signs that cannot be shown ({signs}); remove them")
+    if len(name) > LONGEST_NAME:
+        raise ValueError(
+            f"{key}: the name {name[:30]!r}... has {len(name)} letters, at most {LONGEST_NAME} are possible; shorten it"
+        )
+
+
+def require_group(name: str, key: str) -> None:
+    """Check the name of a group of parameters.
+
+    Raises:
+        ValueError: As ``require_name``, and for the name of what no group has a part in.
+    """
+    require_name(name, key)
+    if name == "statistical":
+        raise ValueError(f"{key}: {name!r} is what is left of the error without all groups; rename the group")
 
 
 class Section(BaseModel):

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from glob import escape
 from importlib.resources import files as package_files
 from pathlib import Path
 from string import Formatter
@@ -42,6 +43,10 @@ MIN_OVERLAP = 0.5
 """A shifted tree shares most events with the nominal; with less than this share the ids cannot be the same."""
 
 
+Places = tuple[tuple[Path, str], ...]
+"""Files and trees."""
+
+
 @dataclass(frozen=True)
 class Table:
     """Rows of one sample in one variation.
@@ -58,7 +63,7 @@ class Table:
     features: NDArray[np.float32]
     weights: dict[Variation, FloatArray]
     group: NDArray[np.int64]
-    places: tuple[tuple[Path, str], ...]
+    places: Places
 
 
 @cache
@@ -83,6 +88,8 @@ class Reader:
         """Of the samples that were read: the event of each row of a ``Sample``."""
         self.overlap: dict[tuple[str, Variation], float] = {}
         """Share of events that a sample and its shifted trees have in common, of the smaller of the two."""
+        self.claims: dict[tuple[Path, str], tuple[str, Variation, Places]] = {}
+        """Who reads a tree: the sample, its variation, and its nominal trees."""
 
     def _candidates(self, pattern: str) -> list[Path]:
         """Files that may hold a tree."""
@@ -96,7 +103,9 @@ class Reader:
         suffix = _fill(self.dataset.variation, "variation", **variation._asdict()) if variation.systematic else ""
         names = {"sample": sample, "variation": suffix}
         tree = _fill(settings.tree or self.dataset.tree, "tree", **names)
-        return self._candidates(_fill(settings.file or self.dataset.file, "file", **names)), tree
+        # A "*" or "[" in a name is no pattern: "W*" must not read the files of "W+jets".
+        literal = {key: escape(name) for key, name in names.items()}
+        return self._candidates(_fill(settings.file or self.dataset.file, "file", **literal)), tree
 
     def locate(self, sample: str, variation: Variation) -> list[tuple[Path, str]]:
         """Return the (file, tree) pairs that hold one sample in one variation."""
@@ -205,10 +214,23 @@ class Reader:
                         text = text.replace("{member}", str(number))
                         weights[variation] = Weight(text, key, weights[NOMINAL])
         nominal = self.read(name, NOMINAL, weights)
+        self._claim(name, NOMINAL, nominal.places, nominal.places)
         shifts = {variation: self.read(name, tree, {variation: weights[NOMINAL]}) for variation, tree in trees.items()}
         for variation, shift in shifts.items():
             _require_everywhere(name, variation, nominal.places, shift.places)
+            self._claim(name, variation, nominal.places, shift.places)
         return {NOMINAL: nominal, **shifts}
+
+    def _claim(self, sample: str, variation: Variation, nominal: Places, places: Places) -> None:
+        """Check that shifted trees are not those of another sample: "TT" + "_had_jes_up" is "TT_had" + "_jes_up"."""
+        for path, tree in places:
+            other, its_variation, its_nominal = self.claims.setdefault((path, tree), (sample, variation, nominal))
+            if other != sample and its_nominal != nominal and (variation, its_variation) != (NOMINAL, NOMINAL):
+                raise DatasetError(
+                    f"tree {tree!r} in {path} is that of sample {other!r}, {its_variation}, and of sample {sample!r}, "
+                    f"{variation}; expected a tree for each. Rename a sample or a systematic, or fix dataset.tree or "
+                    "dataset.variation"
+                )
 
     def sample(self, name: str, effects: Sequence[Effect]) -> Sample:
         """Read one simulated sample: nominal, and every variation of its systematics, aligned by event id."""

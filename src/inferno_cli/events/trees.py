@@ -47,14 +47,14 @@ def is_tree(kind: str) -> bool:
 
 
 def tree_names(path: Path, pattern: str = "*") -> list[str]:
-    """Return the names of the trees in a file that match a glob.
+    """Return the names of the trees in a file that match a glob, or are called so.
 
     Raises:
         DatasetFileError: If the file cannot be read.
         TreeNotFoundError: If no tree matches.
     """
     trees = [name for name, kind in contents(path).items() if is_tree(kind)]
-    found = [name for name in trees if fnmatchcase(name, pattern)]
+    found = [name for name in trees if name == pattern or fnmatchcase(name, pattern)]
     if not found:
         raise TreeNotFoundError(f"no tree in {path} matches {pattern!r}{closest(pattern, trees)}. Fix tree=NAME")
     return found

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -20,15 +20,16 @@ from numpy.typing import NDArray
 from inferno_cli.config import Fit
 from inferno_cli.errors import DeeperMinimumError, FitFailedError
 from inferno_cli.fit.likelihood import FloatArray, Likelihood
+from inferno_cli.fit.newton import newton
 from inferno_cli.fit.problem import Problem, nominal
 from inferno_cli.fit.progress import Tick, progress
 
+CLOSE = 1e-8
+"""Estimated distance to the minimum with which Newton's method needs no MIGRAD before it."""
 NOTHING_NEGATIVE = 1e-6
 """A lower limit between 0 and this is physical: a rate cannot be negative (pyhf's own is 0, or 1e-10 for gammas)."""
-CONVERGED, CLOSE = 1e-10, 1e-8
-"""Estimated distance to the minimum at which Newton's method stops, and with which it needs no MIGRAD before it."""
-STEPS, HALVINGS = 50, 20
-"""Most steps of Newton's method, and most halvings of one."""
+DEEPER = 0.01
+"""What is this much below the minimum (in -2 ln L) is another, deeper one."""
 MINOS_TOLERANCE = 0.1
 """That of MINOS, in units of ``fit.tolerance``: it ends within 0.5% of an error with MIGRAD's own."""
 SMALLEST_PIVOT = 1e-12
@@ -153,20 +154,23 @@ class Fitter:
         hesse = np.sqrt(np.diag(covariance))
         notes = [f"{name} is at its limit {limit:g}: its HESSE error means nothing" for name, limit in at_limit.items()]
         if at_limit:
-            hesse[blocked] = np.sqrt(np.diag(self._inverse(hessian, varied)))[blocked]
+            # Without events the likelihood is a straight line there: then the curvature is the expected one.
+            curved = hessian if not self._flat(hessian[np.ix_(varied, varied)], varied) else None
+            curved = self.likelihood.information(values, jacobian) if curved is None else curved
+            hesse[blocked] = np.sqrt(np.diag(self._inverse(curved, varied)))[blocked]
         notes += self._differences(values, covariance)
-        intervals: dict[str, tuple[float, float]] = {}
+        rise = self.likelihood.rise(values)
+        found = Minimum(problem.labels, values, rise, hesse, covariance, at_limit)
         if minos:
             self._settle(minuit, values, hesse)
+        intervals: dict[str, tuple[float, float]] = {}
         for name in minos:
-            found, note = self._minos(minuit, name, name in at_limit)
-            if found is not None:
-                intervals[name] = found
-            if note:
+            interval, note = self._minos(minuit, found, name, held)
+            if interval is not None:
+                intervals[name] = interval
+            else:
                 notes.append(note)
-        return Minimum(
-            problem.labels, values, self.likelihood.rise(values), hesse, covariance, at_limit, intervals, tuple(notes)
-        )
+        return replace(found, minos=intervals, notes=tuple(notes))
 
     def _minuit(self, best: Minimum | None, held: Mapping[int, float]) -> Any:
         """Return MINUIT at its start."""
@@ -246,40 +250,9 @@ class Fitter:
             )
 
     def _newton(self, values: FloatArray, varied: NDArray[np.bool_]) -> tuple[FloatArray, NDArray[np.bool_], float]:
-        """Go on from MIGRAD's minimum to where the gradient is rounding.
-
-        Returns:
-            The minimum, which parameters are held at their limits by it, and its estimated distance (EDM).
-        """
-        low, high = (np.array(side, dtype=float) for side in zip(*self.problem.bounds, strict=True))
-        likelihood, rise = self.likelihood, self.likelihood.rise(values)
         if self._curvature is None:
-            self._curvature = likelihood.curvature(values)
-        blocked, distance = np.zeros(len(values), dtype=bool), np.inf
-        for _ in range(STEPS):
-            jacobian = likelihood.jacobian(values)
-            gradient = likelihood.gradient(values, jacobian)
-            blocked = varied & (((values <= low) & (gradient > 0)) | ((values >= high) & (gradient < 0)))
-            free = varied & ~blocked
-            # Second derivatives of the expectation change slowly, and are expensive: those of the first minimum do.
-            hessian = likelihood.hessian(values, jacobian, self._curvature)
-            step = _step(hessian, gradient, free, low - values, high - values)
-            if step is None:
-                step = _step(likelihood.information(values, jacobian), gradient, free, low - values, high - values)
-            if step is None:
-                return values, blocked, np.inf
-            distance = float(-gradient @ step)
-            if abs(distance) <= CONVERGED:
-                break
-            for _ in range(HALVINGS):
-                found = likelihood.rise(values + step)
-                if found < rise:
-                    break
-                step /= 2
-            else:
-                break
-            values, rise = np.where(varied, np.clip(values + step, low, high), values), found
-        return values, blocked, distance
+            self._curvature = self.likelihood.curvature(values)
+        return newton(self.likelihood, self.problem.bounds, values, varied, self._curvature)
 
     # ------------------------------------------------------------------------------------------------- errors
     def _inverse(self, hessian: FloatArray, chosen: NDArray[np.bool_]) -> FloatArray:
@@ -346,32 +319,67 @@ class Fitter:
         minuit.strategy = 1
         minuit.migrad(ncall=self.settings.max_calls)
 
-    def _minos(self, minuit: Any, name: str, is_at_limit: bool) -> tuple[tuple[float, float] | None, str]:
+    def _minos(
+        self, minuit: Any, best: Minimum, name: str, held: Mapping[int, float]
+    ) -> tuple[tuple[float, float] | None, str]:
         """Run MINOS; return the interval, or None and a note with the side that is good.
 
+        A side that MINUIT does not find, where many events make a narrow, bent valley, is looked for with the profile.
+
         Raises:
-            DeeperMinimumError: If it finds a deeper minimum.
+            DeeperMinimumError: If there is a deeper minimum.
         """
-        try:
-            minuit.minos(name, ncall=self.settings.max_calls)
-        except RuntimeError as error:
-            return None, f"MINOS of {name} failed: {error}"
-        interval, parameter = minuit.merrors[name], minuit.params[name]
-        if interval.lower_new_min or interval.upper_new_min:
-            raise DeeperMinimumError(
-                f"MINOS of {name} on {self.problem.where} found a deeper minimum than the fit. Start nearer to it: "
-                "change the initial values in the workspace"
-            )
-        lower_ends = interval.at_lower_limit or (is_at_limit and parameter.value <= parameter.lower_limit)
+        index = best.labels.index(name)
+        value, limits = best.values[index], self.problem.bounds[index]
+        minuit.minos(name, ncall=self.settings.max_calls)
+        found = minuit.merrors[name]
+        if found.lower_new_min or found.upper_new_min:
+            raise self._deeper(f"MINOS of {name}")
         sides = []
-        for side, valid, ends, limit, value in (
-            ("lower", interval.lower_valid, lower_ends, parameter.lower_limit, interval.lower),
-            ("upper", interval.upper_valid, interval.at_upper_limit, parameter.upper_limit, interval.upper),
+        for side, sign, valid, at_limit, length in (
+            ("lower", -1, found.lower_valid, found.at_lower_limit, found.lower),
+            ("upper", 1, found.upper_valid, found.at_upper_limit, found.upper),
         ):
-            sides.append(_Side(side, valid and not ends, limit if ends else None, float(value)))
-        if all(side.is_good for side in sides):
-            return (sides[0].value, sides[1].value), ""
-        return None, f"MINOS of {name} has {'; '.join(side.said() for side in sides)}"
+            limit = limits[max(sign, 0)]
+            if value == limit:
+                sides.append(_Side(side, None, limit))
+            elif valid and not at_limit:
+                sides.append(_Side(side, float(length), limit))
+            else:
+                sides.append(_Side(side, self._crossing(best, index, sign, held), limit))
+        lower, upper = sides
+        if lower.length is not None and upper.length is not None:
+            return (lower.length, upper.length), ""
+        return None, f"MINOS of {name}: {lower.said()}; {upper.said()}"
+
+    def _crossing(self, best: Minimum, index: int, sign: int, held: Mapping[int, float]) -> float | None:
+        """Return how far on one side the profile of -2 ln L rises by 1; None where it ends at a limit before."""
+        from scipy.optimize import brentq
+
+        value, error = best.values[index], float(best.hesse[index])
+        limit = self.problem.bounds[index][max(sign, 0)]
+        what = f"the profile of {best.labels[index]}"
+        start = best
+
+        def above(length: float) -> float:
+            nonlocal start
+            start = self.minimum(what, {**held, index: float(value + sign * length)}, start)
+            if start.rise < best.rise - DEEPER:
+                raise self._deeper(what)
+            return start.rise - best.rise - 1
+
+        inner, outer, room = 0.0, error, abs(limit - value)
+        while above(min(outer, room)) < 0:
+            if outer >= room:
+                return None
+            inner, outer = outer, 1.5 * outer
+        return sign * float(brentq(above, inner, min(outer, room), xtol=1e-4 * error))
+
+    def _deeper(self, what: str) -> DeeperMinimumError:
+        return DeeperMinimumError(
+            f"{what} on {self.problem.where} found a deeper minimum than the fit. Start nearer to it: change the "
+            "initial values in the workspace"
+        )
 
     def _failure(self, minuit: Any, what: str, values: FloatArray, chosen: NDArray[np.bool_], distance: float) -> str:
         """Say why there is no minimum, and what to do."""
@@ -390,56 +398,16 @@ class Fitter:
 
 @dataclass(frozen=True)
 class _Side:
-    """One side of a MINOS interval, and the limit at which it ends."""
+    """One side of a MINOS interval: its length with its sign, or None where it ends at the limit."""
 
     name: str
-    is_good: bool
-    limit: float | None
-    value: float
+    length: float | None
+    limit: float
 
     def said(self) -> str:
-        if self.is_good:
-            return f"the {self.name} side is {self.value:+.4g}"
-        if self.limit is not None:
-            return f"no {self.name} side: it ends at the limit {self.limit:g}"
-        return f"no {self.name} side: MINUIT does not find where the likelihood has risen by 1"
-
-
-def _step(
-    hessian: FloatArray, gradient: FloatArray, free: NDArray[np.bool_], low: FloatArray, high: FloatArray
-) -> FloatArray | None:
-    """Return Newton's step, to the minimum of the parabola within limits, shape (n_parameters,).
-
-    Args:
-        hessian: Shape (n_parameters, n_parameters).
-        gradient: Shape (n_parameters,).
-        free: Which parameters move, shape (n_parameters,).
-        low, high: The longest steps, shape (n_parameters,).
-
-    Returns:
-        None where the Hessian is not positive definite.
-    """
-    from scipy.optimize import lsq_linear
-
-    step = np.zeros(len(gradient))
-    if not free.any():
-        return step
-    block = hessian[np.ix_(free, free)]
-    diagonal = np.diag(block)
-    if not (diagonal > 0).all():
-        return None
-    scale = np.sqrt(diagonal)
-    try:
-        factor = np.linalg.cholesky(block / np.outer(scale, scale))
-    except np.linalg.LinAlgError:
-        return None
-    aim = -np.linalg.solve(factor, gradient[free] / scale)
-    limits = low[free] * scale, high[free] * scale
-    unlimited = np.linalg.solve(factor.T, aim)
-    if ((unlimited < limits[0]) | (unlimited > limits[1])).any():
-        unlimited = lsq_linear(factor.T, aim, limits, method="bvls").x
-    step[free] = unlimited / scale
-    return step
+        if self.length is not None:
+            return f"the {self.name} side is {self.length:+.4g}"
+        return f"no {self.name} side, it ends at the limit {self.limit:g}"
 
 
 def _is_physical(problem: Problem, name: str, limit: float) -> bool:

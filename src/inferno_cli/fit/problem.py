@@ -117,8 +117,8 @@ class Problem:
         elif name == ALL:
             return free
         elif "*" in name:
-            # Only the star: "[0]" in a name is an index, not a set of characters.
-            pattern = name.replace("[", "[[]")
+            # Only the star: "[0]" in a name is an index, not a set of characters, and "?" is a character.
+            pattern = name.replace("[", "[[]").replace("?", "[?]")
             matching = [label for label in free if fnmatch.fnmatchcase(label, pattern)]
         else:
             matching = []

@@ -29,10 +29,11 @@ def progress(mode: Literal["auto", "bar", "lines", "none"], what: str, total: in
     """
     if mode == "bar" or (mode == "auto" and sys.stderr.isatty()):
         from rich.console import Console
+        from rich.markup import escape
         from rich.progress import Progress
 
         with Progress(console=Console(stderr=True, force_terminal=True), transient=True) as bar:
-            task = bar.add_task(what, total=total)
+            task = bar.add_task(escape(what), total=total)
             yield lambda: bar.advance(task)
         return
     done, said = 0, time.monotonic()

@@ -8,15 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inferno_cli.errors import DeeperMinimumError
-from inferno_cli.fit.minuit import Fitter, Minimum
+from inferno_cli.fit.minuit import DEEPER, Fitter, Minimum
 from inferno_cli.fit.result import Scan, Scan2D
 
 HALF_WIDTH = 2.5
 """Half width of a scan, in units of the HESSE error."""
 HALF_WIDTH_2D = 3.0
 """The same in two parameters: the 95% contour reaches 2.45."""
-DEEPER = 0.01
-"""A scanned point this much below the minimum (in twice the NLL) is another, deeper minimum."""
 
 
 def _range(fitter: Fitter, best: Minimum, index: int, half_width: float) -> tuple[float, float]:

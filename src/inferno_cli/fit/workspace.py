@@ -101,6 +101,11 @@ def require_valid(spec: Any, where: str) -> None:
     """
     import pyhf
 
+    try:
+        json.dumps(spec, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:  # half of a sign, such as "\ud800": nothing can be written with it
+        found = error.object[max(error.start - 20, 0) : error.end + 20]
+        raise WorkspaceError(f"workspace {where} has a text that is no Unicode: {found!r}. Repair that name") from error
     for problem in _not_finite(spec):
         raise WorkspaceError(f"workspace {where} is not valid: {problem}")
     try:

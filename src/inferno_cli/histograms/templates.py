@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,13 +15,16 @@ from numpy.typing import NDArray
 
 from inferno_cli.errors import TemplateError
 from inferno_cli.events import DIRECTIONS, NOMINAL, Sample, Variation
+from inferno_cli.names import distinct
 
 FloatArray = NDArray[np.float64]
 Bins = NDArray[np.intp]
 
 # Keys of the file that are no sample.
-_OBSERVED, _GROUPS, _SIGNAL = "_observed", "_groups", "_signal"
-_NOISE, _EVEN_NOISE = "_noise", "_even_noise"
+_OBSERVED, _GROUPS, _SIGNAL, _NAMES = "_observed", "_groups", "_signal", "_names"
+_NOISE, _EVEN_NOISE = "noise", "evennoise"
+LONGEST = 1000
+"""Bytes of a name in the file; ROOT sets no limit of its own."""
 
 
 def _histogram(bins: Bins, n_bins: int) -> hist.Hist:
@@ -155,49 +160,69 @@ class Templates:
         )
 
     def save(self, path: Path) -> None:
-        """Write a ROOT file: one TH1 per template, ``sample/variation``, and how the bins came about."""
+        """Write a ROOT file: one TH1 per template, ``sample/variation``, and how the bins came about.
+
+        A "/" or ":" in a name means something else to ROOT: the text ``_names`` says which key is which template.
+        """
         import uproot
 
+        contents = dict(self.histograms)
+        for kind, noises in ((_NOISE, self.noise), (_EVEN_NOISE, self.even_noise)):
+            for (systematic, sample), noise in noises.items():
+                contents[sample, Variation(systematic, kind)] = from_arrays(noise, np.zeros_like(noise))
+        folders = distinct(self.samples, _key, taken=(_OBSERVED, _GROUPS, _SIGNAL, _NAMES), longest=LONGEST, fold=str)
+        labels = distinct((str(variation) for _, variation in contents), _key, longest=LONGEST, fold=str)
+        names: dict[str, tuple[str, str, str]] = {}
         with uproot.recreate(path) as file:
-            for (sample, variation), histogram in self.histograms.items():
-                file[f"{sample}/{variation}"] = histogram
-            for suffix, noises in ((_NOISE, self.noise), (_EVEN_NOISE, self.even_noise)):
-                for (systematic, sample), noise in noises.items():
-                    file[f"{sample}/{systematic}{suffix}"] = from_arrays(noise, np.zeros_like(noise))
+            for (sample, variation), histogram in contents.items():
+                key = f"{folders[sample]}/{labels[str(variation)]}"
+                file[key], names[key] = histogram, (sample, *variation)
             if self.observed is not None:
                 file[f"{_OBSERVED}/nominal"] = self.observed
-            label = [";".join(",".join(map(str, group)) for group in self.groups)]
-            file[_GROUPS] = label[0]
+            file[_GROUPS] = ";".join(",".join(map(str, group)) for group in self.groups)
             file[_SIGNAL] = ",".join(self.signal)
+            file[_NAMES] = json.dumps({"samples": self.samples, "signal": self.signal, "templates": names})
 
     @classmethod
     def load(cls, path: Path) -> Templates:
-        """Read a file that ``save`` wrote."""
+        """Read a file that ``save`` wrote, also one without ``_names``, as it was written before."""
         import uproot
 
         histograms: dict[tuple[str, Variation], hist.Hist] = {}
-        noise: dict[tuple[str, str], FloatArray] = {}
-        even_noise: dict[tuple[str, str], FloatArray] = {}
+        noises: dict[str, dict[tuple[str, str], FloatArray]] = {_NOISE: {}, _EVEN_NOISE: {}}
         observed = None
         with uproot.open(path) as file:
             groups = tuple(tuple(int(i) for i in part.split(",")) for part in str(file[_GROUPS]).split(";"))
-            signal = tuple(str(file[_SIGNAL]).split(","))
+            names = json.loads(str(file[_NAMES])) if _NAMES in file else _names_in_keys(file)
             for key in file.keys(cycle=False, filter_classname="TH1*"):
-                sample, _, name = key.partition("/")
                 content = file[key]
                 histogram = from_arrays(content.values(), content.variances())
-                if sample == _OBSERVED:
+                if key == f"{_OBSERVED}/nominal":
                     observed = histogram
-                elif name == "nominal":
-                    histograms[sample, NOMINAL] = histogram
-                elif name.endswith(_EVEN_NOISE):
-                    even_noise[name.removesuffix(_EVEN_NOISE), sample] = content.values()
-                elif name.endswith(_NOISE):
-                    noise[name.removesuffix(_NOISE), sample] = content.values()
+                    continue
+                sample, *variation = names["templates"][key]
+                if variation[1] in noises:
+                    noises[variation[1]][variation[0], sample] = content.values()
                 else:
-                    histograms[sample, Variation(*name.rsplit("_", 1))] = histogram
-        samples = tuple(dict.fromkeys(sample for sample, _ in histograms))
-        return cls(samples, signal, histograms, noise, observed, groups, even_noise)
+                    histograms[sample, Variation(*variation)] = histogram
+        samples, signal = (tuple(names[key]) for key in ("samples", "signal"))
+        return cls(samples, signal, histograms, noises[_NOISE], observed, groups, noises[_EVEN_NOISE])
+
+
+def _key(name: str) -> str:
+    """Return a name that a key of a ROOT file can have: without the signs of a path and of a cycle."""
+    return "_" if name in (".", "..") else re.sub(r"[\x00-\x1f/\\:;]", "_", name)
+
+
+def _names_in_keys(file: Any) -> dict[str, Any]:
+    """Return what ``_names`` would say, from keys SAMPLE/SYSTEMATIC_DIRECTION."""
+    templates = {}
+    for key in file.keys(cycle=False, filter_classname="TH1*"):
+        sample, _, label = key.partition("/")
+        if sample != _OBSERVED:
+            templates[key] = (sample, *(NOMINAL if label == str(NOMINAL) else label.rsplit("_", 1)))
+    samples = dict.fromkeys(sample for sample, *_ in templates.values())
+    return {"samples": tuple(samples), "signal": str(file[_SIGNAL]).split(","), "templates": templates}
 
 
 def from_arrays(values: FloatArray, variances: FloatArray) -> hist.Hist:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from inferno_cli.errors import OutputError
+from inferno_cli.names import LONGEST, another, folded, printable
 from inferno_cli.report.results import Results
 from inferno_cli.report.table import title
 
@@ -34,14 +36,23 @@ STYLE = {
 }
 
 
+def plain(text: str) -> str:
+    """Return a text that matplotlib draws as it is: "$" begins no formula, and "_" hides nothing from a legend."""
+    text = printable(text).replace("$", r"\$")
+    return f" {text}" if text.startswith("_") else text
+
+
 def short(name: str) -> str:
-    """Return a name that fits beside a plot: a foreign workspace can have very long ones."""
-    return name if len(name) <= 26 else f"{name[:14]}…{name[-11:]}"
+    """Return a name that fits beside a plot, as ``plain``: a foreign workspace can have very long ones."""
+    return plain(name if len(name) <= 26 else f"{name[:14]}…{name[-11:]}")
 
 
-def _safe(name: str) -> str:
-    """Return a name that a file can have."""
-    return re.sub(r"[^\w.-]+", "_", name).strip("_")
+def _file_name(name: str, used: Iterable[str]) -> str:
+    """Return a name that a file can have, and that none of ``used`` has."""
+    safe = re.sub(r"[^\w.-]+", "_", name).strip("_")
+    if len(safe.encode()) <= LONGEST and folded(safe) not in map(folded, used):
+        return safe
+    return another(name, safe, used)
 
 
 def new_figure(results: Results, *, width: float = 6.4, height: float = 4.8) -> Figure:
@@ -54,7 +65,7 @@ def labelled_figure(label: str, said: str, *, width: float, height: float) -> Fi
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    lines = [(label, SIGNAL, "bold"), (said, MUTED, "normal")]
+    lines = [(plain(label), SIGNAL, "bold"), (plain(said), MUTED, "normal")]
     lines = [line for line in lines if line[0]]
     space = ConstrainedLayoutEngine(rect=(0, 0, 1, 1 - (0.09 + 0.18 * len(lines)) / height))
     figure = Figure(figsize=(width, height), layout=space)
@@ -71,6 +82,13 @@ class Pictures(NamedTuple):
     png: Mapping[str, bytes]
 
 
+def _save(figure: Figure, place: Path | BytesIO, suffix: str) -> None:
+    """Save a figure; a letter that the font lacks is drawn as a box, which needs no warning for each figure."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure.savefig(place, format=suffix)
+
+
 def save_figures(figures: Iterable[tuple[str, Figure]], folder: Path, formats: Sequence[str] = ("png",)) -> Pictures:
     """Draw figures one at a time.
 
@@ -84,12 +102,13 @@ def save_figures(figures: Iterable[tuple[str, Figure]], folder: Path, formats: S
     """
     import matplotlib.style
 
-    files, png = [], {}
+    files: list[Path] = []
+    png: dict[str, bytes] = {}
     with matplotlib.style.context(["default", STYLE]):
         for name, figure in figures:
-            stem = _safe(name)
+            stem = _file_name(name, png)
             drawn = BytesIO()
-            figure.savefig(drawn, format="png")
+            _save(figure, drawn, "png")
             png[stem] = drawn.getvalue()
             for suffix in formats:
                 path = folder / f"{stem}.{suffix}"
@@ -98,7 +117,7 @@ def save_figures(figures: Iterable[tuple[str, Figure]], folder: Path, formats: S
                     if suffix == "png":
                         path.write_bytes(png[stem])
                     else:
-                        figure.savefig(path)
+                        _save(figure, path, suffix)
                 except OSError as error:
                     raise OutputError(
                         f"the plot {path} cannot be written: {error}. Choose another folder, or free space"

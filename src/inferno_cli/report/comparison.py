@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 from inferno_cli.config import POI, Reference, ReferenceRow
+from inferno_cli.names import another
 from inferno_cli.report.points import MODEL, Job, Point, beside_the_model, group, place, short_names
 from inferno_cli.report.results import Results
 
@@ -175,8 +176,8 @@ class Comparison:
     @cached_property
     def nuisances(self) -> tuple[str, ...]:
         """Parameters of any run but mu and the entries of vectors."""
-        names = (name for point in self.points for result in point.results for name in result.parameters)
-        return tuple(dict.fromkeys(name for name in names if name != POI and not name.endswith("]")))
+        names = (name for point in self.points for result in point.results for name in result.scalars)
+        return tuple(dict.fromkeys(name for name in names if name != POI))
 
     @cached_property
     def quantities(self) -> tuple[Quantity, ...]:
@@ -188,21 +189,28 @@ class Comparison:
             *(Quantity(f"sigma_{name}", f"sigma({name})", _sigma(name)) for name in self.nuisances),
             *(Quantity(f"correlation_{a}_{b}", f"cor({a}, {b})", _correlation(a, b)) for a, b in pairs),
         ]
+        columns: dict[str, Quantity] = {}
+        for item in found:
+            # sigma of a parameter "s" is not sigma_s, and "a_b" with "c" not "a" with "b_c".
+            name = item.name if item.name not in columns else another(item.title, item.name, columns)
+            columns[name] = replace(item, name=name)
         everything = [result for point in self.points for result in point.results]
-        return tuple(item for item in found if any(item.read(result) is not None for result in everything))
+        return tuple(item for item in columns.values() if any(item.read(result) is not None for result in everything))
 
     @cached_property
     def main(self) -> tuple[Quantity, ...]:
         """Columns of the main table, those with published numbers first."""
         published = {name for row in self.rows if row.source for name in row.values}
         published |= {"bound_s"} if "sigma_s" in published else set()  # the bound on it
-        found = [item for item in self.quantities if item in QUANTITIES]
+        main = {item.name for item in QUANTITIES}
+        found = [item for item in self.quantities if item.name in main]
         return tuple(sorted(found, key=lambda item: item.name not in published))
 
     @cached_property
     def others(self) -> tuple[Quantity, ...]:
         """Columns of the table of nuisance parameters."""
-        return tuple(item for item in self.quantities if item not in QUANTITIES)
+        main = {item.name for item in QUANTITIES}
+        return tuple(item for item in self.quantities if item.name not in main)
 
     @cached_property
     def rows(self) -> tuple[Row, ...]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inferno_cli.config import POI
-from inferno_cli.report.canvas import MUTED, SIGNAL, labelled_figure
+from inferno_cli.report.canvas import MUTED, SIGNAL, labelled_figure, plain
 from inferno_cli.report.comparison import Comparison, Row
 from inferno_cli.report.comparison_tables import NAMES, number, value_text
 from inferno_cli.report.points import MODEL, Point, place
@@ -50,7 +50,8 @@ def _name(comparison: Comparison, point: Point) -> str:
 
 
 def _place_name(comparison: Comparison, point: Point) -> str:
-    return ", ".join(f"{comparison.names[key]} {value_text(point.at[key])}" for key in comparison.keys if key != MODEL)
+    texts = (f"{comparison.names[key]} {value_text(point.at[key])}" for key in comparison.keys if key != MODEL)
+    return plain(", ".join(texts))
 
 
 def _figure(comparison: Comparison, *, width: float = 6.4, height: float = 4.8, said: str = "") -> Figure:
@@ -102,10 +103,10 @@ def _against(comparison: Comparison, quantity: str, key: str, lines: Sequence[Se
         axes.plot(x, y, "o-", color=colour, label=name)
         axes.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
     _bound(axes, quantity, {float(row.at[key]): row for rows in lines for row in rows if "bound_s" in row.values})
-    axes.set_xlabel(key)
+    axes.set_xlabel(plain(key))
     axes.set_ylabel(WIDTHS[quantity])
     held = {k: v for k, v in lines[0][0].at.items() if k not in (key, MODEL)}
-    axes.set_title(", ".join(f"{comparison.names[k]} {value_text(v)}" for k, v in held.items()), fontsize=9)
+    axes.set_title(plain(", ".join(f"{comparison.names[k]} {value_text(v)}" for k, v in held.items())), fontsize=9)
     _legend_below(figure)
     return figure
 
@@ -133,10 +134,10 @@ def _matrices(comparison: Comparison, quantity: str, keys: Sequence[str]) -> Ite
             spot = (columns.index(x), lines.index(y))
             dark = (values[spot[::-1]] - np.nanmin(values)) > 0.6 * (np.nanmax(values) - np.nanmin(values))
             axes.text(*spot, "\n".join(texts), ha="center", va="center", size=8, color="white" if dark else "black")
-        axes.set_xticks(range(len(columns)), columns, rotation=20, ha="right", rotation_mode="anchor")
-        axes.set_yticks(range(len(lines)), lines)
-        axes.set_xlabel(comparison.names[across])
-        axes.set_ylabel(comparison.names[down])
+        axes.set_xticks(range(len(columns)), list(map(plain, columns)), rotation=20, ha="right", rotation_mode="anchor")
+        axes.set_yticks(range(len(lines)), list(map(plain, lines)))
+        axes.set_xlabel(plain(comparison.names[across]))
+        axes.set_ylabel(plain(comparison.names[down]))
         below = ", below: published" if any(row.source for found in cells.values() for row in found) else ""
         axes.set_title(f"{NAMES.get(model, model)}{below}", fontsize=9)
         figure.colorbar(image, ax=axes, label=WIDTHS[quantity])
@@ -153,7 +154,7 @@ def _by_name(comparison: Comparison, quantity: str) -> Figure:
         if (entry := row.values.get(quantity)) is None:
             continue
         here = place(row.at)
-        texts = [f"{comparison.names[k]} {value_text(v)}" for k, v in row.at.items() if k != MODEL]
+        texts = [plain(f"{comparison.names[k]} {value_text(v)}") for k, v in row.at.items() if k != MODEL]
         titles[here] = "\n".join(texts)
         offset = (kinds.index((row.model, row.label)) - (len(kinds) - 1) / 2) * 0.7 / len(kinds)
         errors = [[entry.median - entry.low], [entry.high - entry.median]]

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from inferno_cli.config import POI
 from inferno_cli.report.comparison import SPREAD, Comparison, Quantity, Row, Statistic
+from inferno_cli.report.page import markdown
 from inferno_cli.report.points import MODEL
 from inferno_cli.report.table import MODEL_NAMES
 from inferno_cli.report.terminal import WIDTH_OF_A_WIDE_ONE, new_table, show_title, terminal
@@ -152,18 +153,18 @@ def as_csv(comparison: Comparison) -> str:
 
 def as_markdown(comparison: Comparison) -> str:
     """Return the main table and that of the nuisance parameters as Markdown."""
-    lines = [f"# {comparison.title}", ""]
+    lines = [f"# {markdown(comparison.title)}", ""]
     for columns in (comparison.main, comparison.others):
         if not columns:
             continue
-        lines += [f"**{comparison.label}**", ""] if comparison.label else []
-        titles = headings(comparison, columns)
+        lines += [f"**{markdown(comparison.label)}**", ""] if comparison.label else []
+        titles = list(map(markdown, headings(comparison, columns)))
         lines += ["| " + " | ".join(titles) + " |", "|" + "---|" * len(comparison.keys)]
         lines[-1] += "--:|" * (len(titles) - len(comparison.keys))
         for _, texts in cells(comparison, columns):
-            lines.append("| " + " | ".join(text.replace("|", "\\|") for text in texts) + " |")
+            lines.append("| " + " | ".join(map(markdown, texts)) + " |")
         lines.append("")
-    lines += [f"- {line}" for line in remarks(comparison)]
+    lines += [f"- {markdown(line)}" for line in remarks(comparison)]
     return "\n".join(lines) + "\n"
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from inferno_cli.events import Description, Histogram
-from inferno_cli.report.canvas import labelled_figure
+from inferno_cli.report.canvas import labelled_figure, short
 from inferno_cli.report.data_tables import title
 from inferno_cli.report.stacks import (
     colours_of,
@@ -56,5 +56,5 @@ def _control(description: Description, histogram: Histogram, colours: Mapping[st
     finish_ratio(lower, deviations)
     lower.set_xlim(edges[0], edges[-1])
     lower.set_ylabel("MC stat." if data is None else "data / pred.")
-    lower.set_xlabel(f"{histogram.feature} (first and last bin: all beyond)")
+    lower.set_xlabel(f"{short(histogram.feature)} (first and last bin: all beyond)")
     return figure

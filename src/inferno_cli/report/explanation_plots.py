@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inferno_cli.histograms import TOTAL, BinMap
-from inferno_cli.report.canvas import ACCENT, SIGNAL, labelled_figure, save_figures, short
+from inferno_cli.report.canvas import ACCENT, SIGNAL, labelled_figure, plain, save_figures, short
 from inferno_cli.report.explanation import Explanation, ResponseRecord
-from inferno_cli.report.stacks import OTHER, OTHER_COLOUR, SAMPLE_COLOURS
+from inferno_cli.report.stacks import OTHER_COLOUR, SAMPLE_COLOURS, other_than
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -138,10 +138,11 @@ def _composition(explanation: Explanation, signal: Sequence[str]) -> Figure:
     base = np.zeros(len(total))
     stacked: dict[str, Array] = {}
     for name in reversed(order):
-        shown = name if name in colours else OTHER
+        shown = name if name in colours else other_than(colours)
         stacked[shown] = stacked.get(shown, 0.0) + 100 * values[name] / total
     for name, share in stacked.items():
-        lower.stairs(base + share, edges, baseline=base, fill=True, color=colours.get(name, OTHER_COLOUR), label=name)
+        colour, label = colours.get(name, OTHER_COLOUR), short(name)
+        lower.stairs(base + share, edges, baseline=base, fill=True, color=colour, label=label)
         base = base + share
     lower.set_ylim(0, 100)
     lower.set_ylabel("share (%)")
@@ -200,10 +201,10 @@ def _response(explanation: Explanation, rows: Sequence[ResponseRecord]) -> Figur
             axes.stairs(_column(values), edges, baseline=None, color=colour, linewidth=1.4, label=label)
             axes.errorbar(bins + shift, _column(values), _column(errors), fmt="none", color=colour, linewidth=1.2)
         axes.axhline(0, color="black", linewidth=0.8)
-        axes.set_title(item.sample, size=9, weight="bold", pad=3)
+        axes.set_title(short(item.sample), size=9, weight="bold", pad=3)
         axes.set_ylabel("%")
     panels[0].set_title(
-        f"{rows[0].parameter}: change of the yield at one standard deviation; {rows[0].sample}",
+        f"{short(rows[0].parameter)}: change of the yield at one standard deviation; {rows[0].sample}",
         size=9,
         weight="bold",
         pad=3,
@@ -234,9 +235,9 @@ def _slices(explanation: Explanation, slices: Sequence[Slice]) -> Figure:
             levels = SHARES
             lines = axes.contour(item.x, item.y, 100 * item.signal_share.T, levels, colors="white", linewidths=0.9)
             axes.clabel(lines, fmt="%g%%", fontsize=7)
-        axes.set_title(item.title, size=9)
-        axes.set_xlabel(item.features[0])
-    panels[0].set_ylabel(item.features[1])
+        axes.set_title(plain(item.title), size=9)
+        axes.set_xlabel(short(item.features[0]))
+    panels[0].set_ylabel(short(item.features[1]))
     _bar(figure, image, panels, n_bins, "bin, as fitted")
     return figure
 
@@ -260,8 +261,8 @@ def _map(explanation: Explanation, item: BinMap) -> Figure:
     figure.colorbar(image, ax=right, label="mean bin")
     for axes in (left, right):
         axes.set_facecolor("#f2f2f2")
-        axes.set_xlabel(item.features[0])
-    left.set_ylabel(item.features[1])
+        axes.set_xlabel(short(item.features[0]))
+    left.set_ylabel(short(item.features[1]))
     return figure
 
 

@@ -6,6 +6,7 @@ from inferno_cli.config import POI
 from inferno_cli.report.comparison import Comparison
 from inferno_cli.report.comparison_page import PAGE
 from inferno_cli.report.comparison_tables import cells, foremost, headings
+from inferno_cli.report.page import markdown
 from inferno_cli.report.results import Results
 from inferno_cli.report.table import decimals, significance_text, title
 
@@ -25,7 +26,7 @@ def headline(results: Results) -> str:
     if results.stat_only is not None:
         errors.append(f"±{results.stat_only.mu.hesse:.{digits}f} (statistical alone)")
     # MLflow folds a description after some three lines; what must be said with every number comes before.
-    what = f"{title(results)}. **{results.label}**" if results.label else title(results)
+    what = markdown(title(results)) + (f". **{markdown(results.label)}**" if results.label else "")
     lines = [f"**mu = {mu.bestfit:z.{digits}f}**, {', '.join(errors)}", what]
     if results.significance is not None:
         lines.append(f"significance: {significance_text(results.significance, results.data)}")
@@ -39,12 +40,13 @@ def comparison_headline(comparison: Comparison) -> str:
     """Return the foremost columns of the table of a comparison."""
     columns = foremost(comparison)
     titles, rows = headings(comparison, columns), [texts for _, texts in cells(comparison, columns)]
-    lines = ["| " + " | ".join(row) + " |" for row in (titles, ["---"] * len(titles), *rows)]
-    parts = [comparison.title, "\n".join(lines[: MAX_ROWS + 2])]
+    shown = (list(map(markdown, titles)), ["---"] * len(titles), *(list(map(markdown, row)) for row in rows))
+    lines = ["| " + " | ".join(row) + " |" for row in shown]
+    parts = [markdown(comparison.title), "\n".join(lines[: MAX_ROWS + 2])]
     if len(rows) > MAX_ROWS:
         parts.append(f"... and {len(rows) - MAX_ROWS} more")
     if comparison.label:
-        parts.insert(1, f"**{comparison.label}**")
+        parts.insert(1, f"**{markdown(comparison.label)}**")
     if comparison.missing:
         parts.append(f"**{len(comparison.missing)} runs did not finish**")
     return "\n\n".join([*parts, f"Figures and every column: artifact `compare/{PAGE}`"])

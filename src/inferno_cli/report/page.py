@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import base64
 import html
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
+
+from inferno_cli.names import printable
 
 CSS = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 76rem; margin: 2rem auto; padding: 0 1rem; }
@@ -48,6 +51,11 @@ def as_page(title: str, label: str, parts: Iterable[str]) -> str:
         f"<h1>{html.escape(title)}</h1>{banner}",
     ]
     return "\n".join([*head, *parts, "</body></html>"]) + "\n"
+
+
+def markdown(text: str) -> str:
+    """Return a text that Markdown, also in a table, shows as it is: the signs that mean something else are escaped."""
+    return re.sub(r"([\\`*|])", r"\\\1", html.escape(printable(text), quote=False))
 
 
 def as_table(headings: Sequence[str], lines: Iterable[Line], *, label: str, places: int = 1) -> str:

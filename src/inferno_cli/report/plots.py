@@ -14,7 +14,7 @@ from inferno_cli.report.canvas import ACCENT, MUTED, SIGNAL, new_figure, save_fi
 from inferno_cli.report.pulls import draw_pulls, draw_ranking
 from inferno_cli.report.results import Results, TrainingRecord
 from inferno_cli.report.scans import draw_limit, draw_scan, draw_scan_2d
-from inferno_cli.report.stacks import draw_data_mc, draw_templates, sample_colours
+from inferno_cli.report.stacks import draw_data_mc, draw_templates, free_shapes, sample_colours
 from inferno_cli.report.table import by_correlation
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def draw(
 def _figures(
     results: Results, templates: Templates | None, workspace: Mapping[str, Any] | None, fit: FitResult
 ) -> Iterator[tuple[str, Figure]]:
-    colours = sample_colours(templates, workspace, fit.poi)
+    colours, parents = sample_colours(templates, workspace, fit.poi), free_shapes(workspace)
     if results.trained_in is None and results.training is not None and results.training.loss:
         yield "training", _training(results, results.training)
     if templates is not None:
@@ -69,8 +69,8 @@ def _figures(
     for channel in fit.yields:
         stem = channel.when.replace("-", "")
         stem = stem if len(fit.yields) == 2 else f"{stem}_{channel.channel}"
-        yield stem, draw_data_mc(results, channel, colours)
-    pulled = [name for name, entry in results.parameters.items() if entry.pull is not None and not name.endswith("]")]
+        yield stem, draw_data_mc(results, channel, colours, parents)
+    pulled = [name for name in results.scalars if results.parameters[name].pull is not None]
     if pulled:
         yield "pulls", draw_pulls(results, by_correlation(results, pulled, MAX_PARAMETERS))
     names = _correlated(results)
@@ -119,7 +119,7 @@ def _correlated(results: Results) -> list[str]:
     """Return the fitted parameters, without the entries of vectors (the gammas) where there are many."""
     names = [name for name in results.correlation if results.parameters[name].hesse > 0]
     if len(names) > ANNOTATED:
-        names = [name for name in names if not name.endswith("]")]
+        names = [name for name in names if not results.is_entry(name)]
     return sorted(by_correlation(results, names, MAX_PARAMETERS), key=lambda name: name != "mu")
 
 

@@ -68,7 +68,7 @@ def draw_ranking(results: Results) -> Figure:
     reach = 1.1 * max(abs(side or 0.0) for impact in ranked for side in (*impact.prefit, *impact.postfit))
     axes.set_xlim(-(reach or 1.0), reach or 1.0)
     axes.tick_params(axis="y", length=0)
-    axes.set_xlabel(r"impact on $\mu$" if results.poi == "mu" else f"impact on {results.poi}")
+    axes.set_xlabel(r"impact on $\mu$" if results.poi == "mu" else f"impact on {short(results.poi)}")
     total = len(results.ranking)
     title = f"the largest {len(ranked)} of {total}" if len(ranked) < total else None
     figure.legend(handles=handles, loc="outside lower center", ncols=4, title=title)

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from inferno_cli.config import POI
 from inferno_cli.fit.result import Estimate, FitResult
+from inferno_cli.names import another
 
 
 class Record(BaseModel):
     """A part of the record."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+def put(values: dict[str, float | None], name: str, value: float | None) -> None:
+    """Add a number whose name has one of the user's in it: it does not replace another number of the same name."""
+    values[name if name not in values else another(name, name, values)] = value
 
 
 class ParameterRecord(Record):
@@ -128,8 +135,8 @@ class BreakdownRecord(Record):
         """Return the numbers to log."""
         values: dict[str, float | None] = {"error/statistical": self.statistical}
         for group in self.groups:
-            values[f"error/{group.name}"] = group.impact
-            values[f"error_cumulative/{group.name}"] = group.cumulative
+            put(values, f"error/{group.name}", group.impact)
+            put(values, f"error_cumulative/{group.name}", group.cumulative)
         return values
 
 
@@ -156,14 +163,23 @@ class LimitRecord(Record):
         return {"limit/observed": self.observed, "limit/expected": self.expected[2], "limit/a_priori": median}
 
 
-def fit_records(fit: FitResult) -> dict[str, Any]:
-    """Return the part of the record that comes from the fit."""
+VECTORS = ("staterror", "shapesys", "shapefactor")
+"""Types of modifiers that have a parameter for each bin."""
+
+
+def fit_records(fit: FitResult, workspace: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the part of the record that comes from the fit of a pyhf workspace."""
 
     def record(estimate: Estimate) -> ParameterRecord:
         return ParameterRecord.model_validate(vars(estimate))
 
     # The measured parameter is called mu in the record, whatever a foreign workspace calls it.
-    names = {name: "mu (not the POI)" if name == POI else name for name in fit.labels} | {fit.poi: POI}
+    names = {name: name for name in fit.labels} | {fit.poi: POI}
+    if fit.poi != POI and POI in fit.labels:
+        other = f"{POI} (not the POI)"
+        names[POI] = other if other not in names else another(POI, other, names)
+    samples = [sample for channel in workspace["channels"] for sample in channel["samples"]]
+    modifiers = [modifier for sample in samples for modifier in sample["modifiers"]]
     scans = {names[name]: ScanRecord.model_validate(vars(scan)) for name, scan in fit.scans.items()}
     groups = [
         {**vars(group), "parameters": tuple(names[name] for name in group.parameters)}
@@ -172,6 +188,7 @@ def fit_records(fit: FitResult) -> dict[str, Any]:
     return {
         "data": fit.data,
         "poi": fit.poi,
+        "vectors": tuple(dict.fromkeys(item["name"] for item in modifiers if item["type"] in VECTORS)),
         "parameters": {names[name]: record(estimate) for name, estimate in fit.parameters.items()},
         "correlation": {
             names[a]: {names[b]: fit.correlation[i][j] for j, b in enumerate(fit.labels)}

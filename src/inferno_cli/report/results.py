@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from pydantic import Field
@@ -25,6 +26,7 @@ from inferno_cli.report.records import (
     StatOnlyRecord,
     YieldsRecord,
     fit_records,
+    put,
 )
 
 SCHEMA: Literal["inferno_cli/results/1"] = "inferno_cli/results/1"
@@ -110,6 +112,8 @@ class Results(Record):
     data: Literal["asimov", "observed"]
     poi: str
     parameters: dict[str, ParameterRecord]
+    vectors: tuple[str, ...] | None = None
+    """Parameters with one entry for each bin, NAME[BIN]; null in an older record, where every "[...]" is one."""
     correlation: dict[str, dict[str, float]]
     stat_only: StatOnlyRecord | None
     significance: SignificanceRecord | None
@@ -148,6 +152,7 @@ class Results(Record):
     def of_fit(
         cls,
         fit: FitResult,
+        spec: Mapping[str, Any],
         *,
         dataset: str,
         label: str,
@@ -173,7 +178,7 @@ class Results(Record):
         return cls.model_validate(
             {
                 **absent,
-                **fit_records(fit),
+                **fit_records(fit, spec),
                 "dataset": dataset,
                 "label": label,
                 "dataset_checksum": checksum,
@@ -183,25 +188,22 @@ class Results(Record):
             }
         )
 
+    def is_entry(self, name: str) -> bool:
+        """Tell whether a parameter is one entry of a vector, "staterror_SR[0]", and not one that is called so."""
+        vector, bracket, _ = name.rpartition("[")
+        return name.endswith("]") and bool(bracket) and (self.vectors is None or vector in self.vectors)
+
+    @property
+    def scalars(self) -> tuple[str, ...]:
+        """Names of the parameters that are no entries of vectors."""
+        return tuple(name for name in self.parameters if not self.is_entry(name))
+
     def metrics(self) -> dict[str, float]:
         """Return the numbers that are logged for comparison across runs, by name."""
         values: dict[str, float | None] = {
             "sigma_s": self.sigma_s,
             "cramer_rao_bound_s": self.cramer_rao_bound_s,
         }
-        for name, parameter in self.parameters.items():
-            if "[" in name:  # one of a vector: the staterror parameters
-                continue
-            values[f"{name}/bestfit"] = parameter.bestfit
-            values[f"{name}/hesse"] = parameter.hesse if parameter.at_limit is None else None
-            values[f"{name}/pull"], values[f"{name}/constraint"] = parameter.pull, parameter.constraint
-            if parameter.minos is not None:
-                down, up = parameter.minos
-                values |= {
-                    f"{name}/minos_down": down,
-                    f"{name}/minos_up": up,
-                    f"{name}/minos_width": up - down,
-                }
         if self.stat_only is not None:
             values["stat_only/mu/hesse"] = self.stat_only.mu.hesse
         if self.significance is not None:
@@ -212,13 +214,24 @@ class Results(Record):
             values["goodness_of_fit/p_value"] = self.goodness_of_fit.p_value
         if self.limit is not None:
             values |= self.limit.metrics()
-        if self.breakdown is not None:
-            values |= self.breakdown.metrics()
         if self.poi_variance is not None:
             for key, variance in self.poi_variance.model_dump().items():
                 values[f"sigma_mu/{key}"] = None if variance is None else math.sqrt(variance)
         for name, seconds in self.timing.items():
             values[f"seconds/{name}"] = seconds
+        if self.breakdown is not None:
+            values |= self.breakdown.metrics()
+        for name in self.scalars:
+            parameter = self.parameters[name]
+            put(values, f"{name}/bestfit", parameter.bestfit)
+            put(values, f"{name}/hesse", parameter.hesse if parameter.at_limit is None else None)
+            put(values, f"{name}/pull", parameter.pull)
+            put(values, f"{name}/constraint", parameter.constraint)
+            if parameter.minos is not None:
+                down, up = parameter.minos
+                put(values, f"{name}/minos_down", down)
+                put(values, f"{name}/minos_up", up)
+                put(values, f"{name}/minos_width", up - down)
         return {name: value for name, value in values.items() if value is not None}
 
     def save(self, path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from inferno_cli.config import POI
-from inferno_cli.report.canvas import ACCENT, MUTED, SIGNAL, new_figure
+from inferno_cli.report.canvas import ACCENT, MUTED, SIGNAL, new_figure, short
 from inferno_cli.report.records import LimitRecord, Scan2DRecord, ScanRecord
 from inferno_cli.report.results import Results
 
@@ -21,8 +21,8 @@ CONTOURS = {2.30: "68%", 5.99: "95%"}
 def _label(results: Results, name: str) -> str:
     """Return what an axis of the parameter says."""
     if name != POI:
-        return name
-    return r"$\mu$" if results.poi == POI else results.poi
+        return short(name)
+    return r"$\mu$" if results.poi == POI else short(results.poi)
 
 
 def draw_scan(results: Results, name: str, scan: ScanRecord) -> Figure:

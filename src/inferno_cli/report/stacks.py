@@ -30,6 +30,7 @@ def sample_colours(templates: Templates | None, workspace: Mapping[str, Any] | N
     """Return one colour per sample, signal first; beyond the palette the small ones share "other"."""
     yields: dict[str, float] = {}
     signal: set[str] = set()
+    shapes = free_shapes(workspace)
     if workspace is not None:
         for sample in (sample for channel in workspace["channels"] for sample in channel["samples"]):
             name = sample["name"]
@@ -39,42 +40,60 @@ def sample_colours(templates: Templates | None, workspace: Mapping[str, Any] | N
     elif templates is not None:
         yields = dict(zip(templates.samples, templates.nominal.sum(axis=1), strict=True))
         signal = set(templates.signal)
-    return colours_of(yields, signal)
+    return colours_of({name: total for name, total in yields.items() if name not in shapes}, signal)
 
 
 def colours_of(yields: Mapping[str, float], signal: Set[str]) -> dict[str, str]:
     """Return one colour per sample, signal first, the largest backgrounds next in the order of ``yields``."""
-    names = [name for name in yields if _parent(name, yields) == name]
-    largest = sorted(names, key=lambda name: (name not in signal, -yields[name]))[: len(SAMPLE_COLOURS)]
-    kept = sorted((name for name in names if name in largest), key=lambda name: name not in signal)
+    largest = sorted(yields, key=lambda name: (name not in signal, -yields[name]))[: len(SAMPLE_COLOURS)]
+    kept = sorted((name for name in yields if name in largest), key=lambda name: name not in signal)
     # Without a known signal nothing is red.
     palette = SAMPLE_COLOURS if signal else SAMPLE_COLOURS[1:] + SAMPLE_COLOURS[:1]
     return dict(zip(kept, palette, strict=False))
 
 
-def _parent(name: str, known: Mapping[str, Any]) -> str:
-    """Return the sample that a row of the workspace belongs to.
+def free_shapes(workspace: Mapping[str, Any] | None) -> dict[str, str]:
+    """Return the samples of a workspace that are the free shape of another one, and which that is.
 
-    A free shape is an extra sample "background@r": (up - down) / 2 scaled by a NormFactor, maybe negative.
+    Such a sample, "background@r", holds (up - down) / 2, maybe negative, and is scaled by a NormFactor r. A sample
+    with an "@" in its name and no such NormFactor is a sample.
     """
-    parent = name.partition("@")[0]
-    return parent if parent in known else name
+    found = {}
+    for channel in () if workspace is None else workspace["channels"]:
+        names = {sample["name"] for sample in channel["samples"]}
+        for sample in channel["samples"]:
+            for factor in (item["name"] for item in sample["modifiers"] if item["type"] == "normfactor"):
+                parent = sample["name"].removesuffix(f"@{factor}")
+                if parent != sample["name"] and parent in names:
+                    found[sample["name"]] = parent
+    return found
 
 
-def merged(rows: Mapping[str, FloatArray], colours: Mapping[str, str]) -> dict[str, FloatArray]:
+def other_than(colours: Mapping[str, str]) -> str:
+    """Return what the samples without a colour are called together; one of the others may be called "other"."""
+    name = OTHER
+    while name in colours:
+        name = f"({name})"
+    return name
+
+
+def merged(
+    rows: Mapping[str, FloatArray], colours: Mapping[str, str], parents: Mapping[str, str] | None = None
+) -> dict[str, FloatArray]:
     """Add "background@r" to "background", and samples without a colour to "other".
 
     Args:
         rows: Yields by sample of the workspace, shape (B,) each.
         colours: Samples that are drawn by themselves, signal first.
+        parents: Samples that are added to another one (``free_shapes``).
 
     Returns:
         Yields from the bottom of the stack to its top: backgrounds by rising yield, then the signal.
     """
     total: dict[str, FloatArray] = {}
     for name, values in rows.items():
-        parent = _parent(name, rows)
-        shown = parent if parent in colours else OTHER
+        parent = (parents or {}).get(name, name)
+        shown = parent if parent in colours else other_than(colours)
         total[shown] = total.get(shown, np.zeros(len(values))) + values
     signal = next(iter(colours), None)
     return dict(sorted(total.items(), key=lambda item: (item[0] == signal, item[1].sum())))
@@ -153,18 +172,18 @@ def finish_ratio(axes: Axes, deviations: Sequence[FloatArray]) -> None:
     axes.axhline(1, color="black", linewidth=0.8)
 
 
-def draw_data_mc(results: Results, channel: Yields, colours: Mapping[str, str]) -> Figure:
-    """Draw data against the stacked prediction of one channel, and their ratio."""
+def draw_data_mc(results: Results, channel: Yields, colours: Mapping[str, str], parents: Mapping[str, str]) -> Figure:
+    """Draw data against the stacked prediction of one channel, and their ratio; ``parents``: see ``merged``."""
     figure = new_figure(results, height=5.8)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-    stack = merged({name: np.asarray(values) for name, values in channel.samples.items()}, colours)
+    stack = merged({name: np.asarray(values) for name, values in channel.samples.items()}, colours, parents)
     band, data = np.asarray(channel.total_error), np.asarray(channel.data)
     total, bins = draw_stack(upper, stack, band, colours), np.arange(len(data))
     asimov = results.data == "asimov"
     face, label = ("white", "Asimov data") if asimov else ("black", "observed data")
     marker = {"fmt": "o", "color": "black", "markersize": 4.5, "markerfacecolor": face}
     upper.errorbar(bins, data, yerr=np.sqrt(data), label=label, **marker)
-    upper.set_title(f"{channel.when}, {channel.channel}")
+    upper.set_title(f"{channel.when}, {short(channel.channel)}")
     finish_stack(upper, stack, float(max((data + np.sqrt(data)).max(), (total + band).max())))
     ratio, error, relative = (relative_to(part, total) for part in (data, np.sqrt(data), band))
     draw_band(lower, np.ones(len(total)), np.nan_to_num(relative))
@@ -212,7 +231,7 @@ def draw_templates(results: Results, templates: Templates, colours: Mapping[str,
                 panel.stairs(side, edges, baseline=None, color=lines[systematic], ls=dashes, lw=1.4)
                 deviations.append(side - 1)
         finish_ratio(panel, deviations)
-        panel.set_title(sample, size=9, color=colours.get(sample, "black"), weight="bold", pad=3)
+        panel.set_title(short(sample), size=9, color=colours.get(sample, "black"), weight="bold", pad=3)
         panel.set_ylabel("varied / nom.", size=9)
     if lines:
         handles = [Line2D([], [], color=colour, label=short(name)) for name, colour in lines.items()]

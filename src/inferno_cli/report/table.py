@@ -10,6 +10,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from inferno_cli.names import printable
 from inferno_cli.report.records import ImpactRecord, LimitRecord, ParameterRecord, SignificanceRecord
 from inferno_cli.report.results import Results
 from inferno_cli.report.yields import YIELDS_FILE, channels
@@ -61,7 +62,7 @@ def summary(results: Results, *, plus_minus: str = "±") -> RenderableType:
         grid.add_column(overflow="fold")
         grid.add_column(overflow="fold")
         for name, value in facts:
-            grid.add_row(Text(name), Text(value))
+            grid.add_row(Text(printable(name)), Text(printable(value)))
         parts += [Text(), grid]
     return Group(*parts)
 
@@ -93,13 +94,13 @@ def _parameters(results: Results, plus_minus: str) -> Table:
         minos = "" if estimate.minos is None else "  ".join(f"{side:+z.{digits}f}" for side in estimate.minos)
         cells = (name, f"{estimate.bestfit:z.{digits}f}", hesse, minos)
         # Text, not str: rich would read "[...]" in a name as markup.
-        table.add_row(*(Text(cell) for cell in cells), style=style)
+        table.add_row(*(Text(printable(cell)) for cell in cells), style=style)
 
     poi = results.parameters["mu"]
     add("mu" if results.poi == "mu" else f"mu ({results.poi})", poi, "bold")
     if results.stat_only is not None:
         add("mu, stat. only", results.stat_only.mu)
-    scalars = [name for name in results.parameters if name != "mu" and not name.endswith("]")]
+    scalars = [name for name in results.scalars if name != "mu"]
     shown = by_correlation(results, scalars, MAX_NUISANCES)
     for name in shown:
         add(name, results.parameters[name])
@@ -109,7 +110,7 @@ def _parameters(results: Results, plus_minus: str) -> Table:
         errors = [entry.hesse for entry in entries]
         values = [entry.bestfit for entry in entries]
         table.add_row(
-            Text(f"{name} ({len(entries)} bins)"),
+            Text(printable(f"{name} ({len(entries)} bins)")),
             Text(_range(values, 3)),
             Text(plus_minus + _range(errors, 3)),
         )
@@ -120,7 +121,7 @@ def _vectors(results: Results) -> dict[str, list[ParameterRecord]]:
     """Group "staterror_SR[0]", "staterror_SR[1]", ... and the like; constant entries are left out."""
     groups: dict[str, list[ParameterRecord]] = {}
     for name, entry in results.parameters.items():
-        if name.endswith("]") and entry.hesse > 0:
+        if results.is_entry(name) and entry.hesse > 0:
             base = "staterror" if name.startswith("staterror") else name.rpartition("[")[0]
             groups.setdefault(base, []).append(entry)
     return groups
@@ -129,7 +130,7 @@ def _vectors(results: Results) -> dict[str, list[ParameterRecord]]:
 def _not_trained(results: Results) -> list[str]:
     """Nuisance parameters of the fit that the training knew nothing of."""
     known = () if results.training is None else ("mu", *results.training.nuisance)
-    return [name for name in results.parameters if name not in known and not name.endswith("]")]
+    return [name for name in results.scalars if name not in known]
 
 
 def significance_text(found: SignificanceRecord, data: str) -> str:

@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from inferno_cli.names import printable
+
 WIDTH_OF_A_LOG, WIDTH_OF_A_WIDE_ONE = 140, 220
 
 
@@ -28,5 +30,6 @@ def new_table(headings: Iterable[str], places: int = 1) -> Table:
     """Return an empty table, whose first ``places`` columns hold names and the others numbers."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for i, heading in enumerate(headings):
-        table.add_column(heading, justify="left" if i < places else "right", overflow="fold")
+        # Text, not str: rich would read "[...]" in a name as markup.
+        table.add_column(Text(printable(heading)), justify="left" if i < places else "right", overflow="fold")
     return table

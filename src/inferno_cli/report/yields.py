@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from inferno_cli.errors import OutputError
+from inferno_cli.report.page import markdown
 from inferno_cli.report.records import YieldsRecord
 from inferno_cli.report.results import Results
 
@@ -39,13 +40,18 @@ def write_yields(results: Results, folder: Path) -> tuple[Path, ...]:
     """
     if not results.yields:
         return ()
-    lines = [f"**{results.label}**", ""] if results.label else []
+    lines = [f"**{markdown(results.label)}**", ""] if results.label else []
     data = "Asimov data" if results.data == "asimov" else "observed data"
     for channel, pair in channels(results).items():
-        lines += [f"## {channel}", "", "| sample | pre-fit | error | post-fit | error |", "|---|--:|--:|--:|--:|"]
+        lines += [
+            f"## {markdown(channel)}",
+            "",
+            "| sample | pre-fit | error | post-fit | error |",
+            "|---|--:|--:|--:|--:|",
+        ]
         for name, numbers in rows(pair):
             cells = [f"{value:z.2f}" for number in numbers for value in number]
-            lines.append("| " + " | ".join((name.replace("|", "\\|"), *cells)) + " |")
+            lines.append("| " + " | ".join((markdown(name), *cells)) + " |")
         lines += [f"| {data} | {sum(pair[0].data):.2f} | | | |", ""]
     path = folder / YIELDS_FILE
     try:

@@ -11,17 +11,18 @@ import logging
 import math
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inferno_cli.config import flatten
 from inferno_cli.errors import TrackingError
+from inferno_cli.names import distinct
 from inferno_cli.tracking.afterwards import DESCRIPTION, remember
 from inferno_cli.tracking.store import Store, absolute_uri, check, connect, experiment_id, shown
-from inferno_cli.tracking.stored import PARENT
+from inferno_cli.tracking.stored import NAMES, PARENT
 from inferno_cli.tracking.sweep import end_parent, parent_run
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ _PARAMS_PER_CALL = 100
 _PARAM_LENGTH = 6000
 _TAG_LENGTH = 8000
 _NAME_LENGTH = 250
+_HEAD_LENGTH = 200
 
 
 class Run:
@@ -66,13 +68,19 @@ class Run:
 class _MlflowRun(Run):
     store: Store
     run_id: str
+    keys: dict[str, str] = field(default_factory=dict)
+    """What the metrics are called in the store, by name."""
+    renamed: dict[str, str] = field(default_factory=dict)
+    """Names of the parameters and metrics that are called otherwise in the store."""
 
     def epochs(self, history: Sequence[Mapping[str, float]]) -> None:
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
+        new = dict.fromkeys(name for values in history for name in values if name not in self.keys)
+        self.keys |= self._named(new, self.keys.values())
         entries = [
-            Metric(_key(name), float(value), now, step)
+            Metric(self.keys[name], float(value), now, step)
             for step, values in enumerate(history)
             for name, value in values.items()
             if math.isfinite(value)
@@ -102,10 +110,25 @@ class _MlflowRun(Run):
     def params(self, values: Mapping[str, Any]) -> None:
         from mlflow.entities import Param
 
-        entries = [Param(_key(name), _text(value)) for name, value in flatten(values)]
+        pairs = dict(flatten(values))
+        keys = self._named(pairs)
+        entries = [Param(keys[name], _text(value)) for name, value in pairs.items()]
         with self.store.calls("log parameters"):
             for start in range(0, len(entries), _PARAMS_PER_CALL):
                 self.store.client.log_batch(self.run_id, params=entries[start : start + _PARAMS_PER_CALL])
+
+    def _named(self, names: Iterable[str], taken: Iterable[str] = ()) -> dict[str, str]:
+        """Return a key for each name; where that is another one, a tag of the run says of what."""
+        # First what is in front of the last "/" or ".", so that all numbers of one parameter stay together.
+        heads = {name: name[: max(name.rfind("/"), name.rfind("."), 0)] for name in names}
+        safe_heads = distinct(heads.values(), _key, longest=_HEAD_LENGTH) | {"": ""}
+        texts = {name: safe_heads[head] + name[len(head) :] for name, head in heads.items()}
+        safe = distinct(texts.values(), _key, taken=taken, longest=_NAME_LENGTH)
+        keys = {name: safe[text] for name, text in texts.items()}
+        if changed := {key: name for name, key in keys.items() if key != name}:
+            self.renamed |= changed
+            self.tags({NAMES: json.dumps(self.renamed, ensure_ascii=False)})
+        return keys
 
     def fail(self, error: BaseException, status: str) -> None:
         try:
@@ -170,5 +193,6 @@ def _text(value: Any) -> str:
 
 
 def _key(name: str) -> str:
-    # A user's sample may be called anything; MLflow refuses other characters.
-    return re.sub(r"[^\w.\-/: ]", "_", name)[:_NAME_LENGTH]
+    """Return a key that MLflow takes: no other signs, and no path that means another one."""
+    parts = re.sub(r"[^\w.\-/: ]", "_", name).split("/")
+    return "/".join({"": "_", ".": "_", "..": "__"}.get(part, part) for part in parts)

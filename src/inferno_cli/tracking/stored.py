@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _PAGE = 1000
 PARENT = "mlflow.parentRunId"
 """The tag by which MLflow nests a run under another."""
+NAMES = "names"
+"""The tag with the names of the parameters and metrics whose key is another one, as JSON, by key."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,9 @@ def download(store: Store, run_id: str, files: Iterable[str], folder: Path) -> N
 
 
 def _of(run: Entity) -> StoredRun:
-    settings = {key: _value(text) for key, text in run.data.params.items()}
+    names = _value(run.data.tags.get(NAMES, "{}"))
+    names = names if isinstance(names, dict) else {}  # MLflow cuts off a tag that is too long
+    settings = {names.get(key, key): _value(text) for key, text in run.data.params.items()}
     return StoredRun(
         run_id=str(run.info.run_id),
         name=str(run.info.run_name or run.info.run_id),

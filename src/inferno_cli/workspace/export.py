@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from inferno_cli.errors import WorkspaceError
+from inferno_cli.names import another, distinct_with_parts, printable
 from inferno_cli.workspace.build import Workspace
 
 if TYPE_CHECKING:
@@ -42,8 +43,12 @@ Config = dict[str, Any]
 
 SHAPES, DATACARD, CONFIG = "shapes.root", "datacard.txt", "cabinetry.yaml"
 DATA = "data_obs"
-# What text2workspace.py puts into the same RooFit workspace under a fixed name.
-TAKEN = frozenset({"r", "MH", "ONE", "ZERO", "CMS_channel", "CMS_th1x", "nuisancePdf", "w", DATA})
+# What text2workspace.py puts into the same RooFit workspace under a fixed name, and how its parameters of
+# autoMCStats begin.
+TAKEN = frozenset({"r", "MH", "ONE", "ZERO", "CMS_channel", "CMS_th1x", "nuisancePdf", "model_s", "model_b", "w", DATA})
+MC_STATISTICS = "prop_bin"
+SIDES = (("plus", 1), ("minus", -1))
+"""Parts of a free shape, and the sign of the factor of each."""
 
 HEAD = """\
 # Made by inferno_cli{label}. From this folder:
@@ -86,12 +91,12 @@ def export(workspace: Workspace, folder: Path, label: str = "") -> tuple[Path, .
         label: What the head of the datacard says about the events, or empty.
 
     Raises:
-        WorkspaceError: If two names are the same once they are fit for Combine.
+        WorkspaceError: If a parameter acts on a sample in two ways.
     """
     import uproot
     import yaml
 
-    exporter = _Exporter(yaml.safe_load(workspace.config.read_text(encoding="utf-8")))
+    exporter = _Exporter(yaml.safe_load(workspace.config.read_text(encoding="utf-8")), workspace.samples)
     datacard = exporter.datacard("observed events" if workspace.observed else "Asimov data", label)
     folder.mkdir(parents=True, exist_ok=True)
     paths = tuple(folder / name for name in (SHAPES, DATACARD, CONFIG))
@@ -108,33 +113,22 @@ def parameter_of(modifier: Config) -> str:
     return str(modifier.get("ModifierName", modifier["Name"]))
 
 
-def datacard_names(names: Iterable[str], prefix: str) -> dict[str, str]:
-    """Names that RooFit takes, letters, digits and ``_``, by the names here.
+def datacard_name(name: str, prefix: str) -> str:
+    """Return a name that RooFit takes: letters, digits and ``_``.
 
     A name that begins with a digit, or that Combine gives to something else (a nuisance parameter ``r``), gets the
     prefix, as Combine itself puts "theta" in front of a digit.
-
-    Raises:
-        WorkspaceError: If two are the same.
     """
-    found: dict[str, str] = {}
-    for name in names:
-        safe = re.sub(r"\W", "_", name, flags=re.ASCII)
-        if safe in TAKEN or not safe[:1].isalpha():
-            safe = f"{prefix}_{safe}"
-        if safe in found:
-            raise WorkspaceError(
-                f"{found[safe]!r} and {name!r} are both {safe!r} in a Combine datacard; rename one of them in "
-                "dataset.samples or dataset.systematics, or set export=false"
-            )
-        found[safe] = name
-    return {name: safe for safe, name in found.items()}
+    safe = re.sub(r"\W", "_", name, flags=re.ASCII)
+    if safe in TAKEN or safe.startswith(MC_STATISTICS) or not safe[:1].isalpha():
+        safe = f"{prefix}_{safe}"
+    return safe
 
 
 class _Exporter:
     """One cabinetry configuration with its histograms, in Combine's words."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, samples: Mapping[str, str]) -> None:
         from cabinetry.configuration import sample_contains_modifier
 
         self.acts_on = sample_contains_modifier
@@ -144,15 +138,15 @@ class _Exporter:
         self.systematics: list[Config] = config["Systematics"]
         self.poi: Config = next(factor for factor in self.factors if factor["Name"] == config["General"]["POI"])
         self.linear = [factor for factor in self.factors if factor["Nominal"] == 0]
-        self.channel = datacard_names([self.region["Name"]], "bin")[self.region["Name"]]
-
-        parameters = dict.fromkeys(map(parameter_of, (*self.factors, *self.systematics)))
-        del parameters[self.poi["Name"]]
-        signed = [f"{factor['Name']}_{side}" for factor in self.linear for side in ("plus", "minus")]
-        self.parameters = datacard_names([*parameters, *signed], "theta")
+        self.channel = datacard_name(self.region["Name"], "bin")
         self.samples = [sample for sample in config["Samples"] if not sample.get("Data", False)]
         self.has_staterror = not all(sample.get("DisableStaterror", False) for sample in self.samples)
-        self.names = datacard_names([sample["Name"] for sample in self.samples], "proc")
+
+        self.parameters = self._parameter_names(samples)
+        self.scales = self._scale_names()
+        self.names = self._process_names(samples)
+        self.renamed = [("process", samples[name], text) for name, text in self.names.items() if samples[name] != text]
+        self.renamed += [("parameter", name, text) for name, text in self.parameters.items() if name != text]
 
         self.histograms: dict[str, Histogram] = {}
         (data,) = (sample for sample in config["Samples"] if sample.get("Data", False))
@@ -166,6 +160,45 @@ class _Exporter:
         ]
         self._add_variations()
 
+    # ------------------------------------------------------------------------------------------------ names
+    def _parameter_names(self, samples: Mapping[str, str]) -> dict[str, str]:
+        """Names of the parameters but the POI; RooFit holds a constraint ``X_Pdf`` of each with its centre ``X_In``."""
+        processes = [datacard_name(samples[sample["Name"]], "proc") for sample in self.samples]
+        parameters = dict.fromkeys(map(parameter_of, (*self.factors, *self.systematics)))
+        del parameters[self.poi["Name"]]
+        return distinct_with_parts(
+            parameters,
+            lambda name: datacard_name(name, "theta"),
+            lambda _, text: (text, f"{text}_In", f"{text}_Pdf"),
+            taken=(self.channel, *processes),
+        )
+
+    def _scale_names(self) -> dict[tuple[str, int], str]:
+        """Names of what scales the positive and the negative part of a free shape, by parameter and sign."""
+        found: dict[tuple[str, int], str] = {}
+        for factor in self.linear:
+            for side, sign in SIDES:
+                text = f"{self.parameters[factor['Name']]}_{side}"
+                used = (*self.parameters.values(), *found.values())
+                found[factor["Name"], sign] = text if text not in used else another(text, text, used)
+        return found
+
+    def _process_names(self, samples: Mapping[str, str]) -> dict[str, str]:
+        """Names of the samples, with which PROCESS_SYSTEMATICUp is one histogram, by those in the configuration."""
+        by_name = {samples[sample["Name"]]: sample for sample in self.samples}
+
+        def histograms(name: str, text: str) -> Iterator[str]:
+            sides = [side for side, _ in SIDES] if any(self.acts_on(by_name[name], x) for x in self.linear) else []
+            varied = {parameter_of(x) for x in self.systematics if self.acts_on(by_name[name], x)}
+            for process in (text, *(f"{text}_{side}" for side in sides)):
+                yield process
+                for parameter in varied:
+                    yield from (f"{process}_{self.parameters[parameter]}{side}" for side in ("Up", "Down"))
+
+        taken = (DATA, self.channel, *self.parameters.values(), *self.scales.values())
+        found = distinct_with_parts(by_name, lambda name: datacard_name(name, "proc"), histograms, taken=taken)
+        return {sample["Name"]: found[name] for name, sample in by_name.items()}
+
     # ------------------------------------------------------------------------------------------- histograms
     def _load(self, sample: Config, systematic: Config | None = None, direction: str | None = None) -> Histogram:
         from cabinetry.histo import Histogram
@@ -175,11 +208,7 @@ class _Exporter:
 
     def _add(self, name: str, histogram: Histogram) -> None:
         key = f"{self.channel}/{name}"
-        if key in self.histograms:
-            raise WorkspaceError(
-                f"two histograms are called {key!r} in {SHAPES}, where PROCESS_SYSTEMATICUp is a variation; rename a "
-                "sample or a systematic, or set export=false"
-            )
+        assert key not in self.histograms, key
         self.histograms[key] = histogram
 
     def _processes(self, sample: Config) -> list[Process]:
@@ -193,7 +222,7 @@ class _Exporter:
         if not any(self.acts_on(sample, factor) for factor in self.linear):
             return [Process(name, sample, signal)]
         found = []
-        for side, sign in (("plus", 1), ("minus", -1)):
+        for side, sign in SIDES:
             part = (sign * nominal.yields).clip(min=0)
             if part.any():  # Combine refuses an empty process
                 self._add(f"{name}_{side}", nominal.from_arrays(nominal.bins, part, np.zeros_like(part)))
@@ -245,8 +274,10 @@ class _Exporter:
     def datacard(self, data: str, label: str) -> str:
         """Return the text of the datacard; ``data`` says what is in ``data_obs``."""
         low, high = self.poi["Bounds"]
-        said = f": {label}" if label else ""
+        said = f": {printable(label)}" if label else ""
         head = HEAD.format(low=low, high=high, poi=self.poi["Name"], data=data, label=said)
+        for what, name, text in self.renamed:
+            head += f"# {what} {text} is {name!r} in workspace.json\n"
         if negative := self._truncated():
             text = f"Combine sets bins below 0 to 0, here in {', '.join(negative)}"
             log.warning(f"export: {text}")
@@ -304,8 +335,8 @@ class _Exporter:
                 if not self.acts_on(process.sample, factor):
                     continue
                 if linear:
-                    side, formula = ("plus", "(@0)") if process.sign > 0 else ("minus", "(-@0)")
-                    scale = [self.parameters[f"{factor['Name']}_{side}"], formula, name]
+                    formula = "(@0)" if process.sign > 0 else "(-@0)"
+                    scale = [self.scales[factor["Name"], process.sign], formula, name]
                 else:
                     scale = [name, _number(factor["Nominal"]), bounds]
                 rows.append([scale[0], "rateParam", self.channel, process.name, *scale[1:]])

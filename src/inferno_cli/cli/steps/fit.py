@@ -57,6 +57,7 @@ def run(config: FitConfig, composed: Any) -> None:
         fit = fit_workspace(spec, config.fit, measurement=config.measurement, where=str(path))
         results = report.Results.of_fit(
             fit,
+            spec,
             dataset=path.stem,
             label=label,
             checksum=hashlib.sha256(path.read_bytes()).hexdigest(),

@@ -132,7 +132,7 @@ def _inputs(config: PredictConfig, finished: FinishedRun) -> dict[Path, list[str
         ) from error
     found: dict[Path, list[str]] = {}
     for path, name in trees:
-        if fnmatchcase(name, pattern):
+        if name == pattern or fnmatchcase(name, pattern):
             found.setdefault(path, []).append(name)
     if not found:
         known = ", ".join(sorted({name for _, name in trees}))
@@ -305,6 +305,7 @@ def _whole(targets: Sequence[Path]) -> Iterator[list[Path]]:
 def _progress(rows: int) -> Iterator[Advance]:
     """Show how far the work is: a bar on a terminal, in a log a line for each tree and each tenth of all rows."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import Progress
 
     done = told = 0
@@ -323,6 +324,6 @@ def _progress(rows: int) -> Iterator[Advance]:
         task = bar.add_task("predict", total=rows)
 
         def advance(tree: Tree, new: int, row: int) -> None:  # noqa: ARG001
-            bar.update(task, description=tree.name, advance=new)
+            bar.update(task, description=escape(tree.name), advance=new)
 
         yield advance

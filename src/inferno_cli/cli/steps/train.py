@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from inferno_cli.fit import FitResult
     from inferno_cli.report import Results
     from inferno_cli.training import Summary, Training
+    from inferno_cli.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
@@ -210,7 +211,7 @@ def pipeline(
     if config.export:
         with clock.part("export", "export: ROOT histograms, Combine datacard, cabinetry configuration"):
             exported = workspace.export(built, folder / "export", events.label)
-    record = _record(config, events, trained, summary, fit, version, built.path, clock.seconds, taken)
+    record = _record(config, events, trained, summary, fit, version, built, clock.seconds, taken)
     plots: tuple[Path, ...] = ()
     if config.report.plots:
         with clock.part("report", "report: plots"):
@@ -259,7 +260,7 @@ def _record(
     summary: Summary,
     fit: FitResult,
     version: str,
-    workspace: Path,
+    workspace: Workspace,
     seconds: dict[str, float],
     taken: FinishedRun | None,
 ) -> Results:
@@ -308,11 +309,12 @@ def _record(
         else taken.results.training,
         dataset_checksum=events.checksum,
         code_version=version,
-        workspace=str(workspace),
+        workspace=str(workspace.path),
         timing=dict(seconds),
         **{"sigma_s": None, "cramer_rao_bound_s": None, **synthetic},
         **report.fit_records(
-            replace(fit, notes=(*fit.notes, *_template_notes(config, summary), *_closed_form_notes(fit, summary)))
+            replace(fit, notes=(*fit.notes, *_template_notes(config, summary), *_closed_form_notes(fit, summary))),
+            workspace.spec,
         ),
     )
 

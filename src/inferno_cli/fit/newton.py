@@ -1,0 +1,100 @@
+"""Newton's method on the likelihood, within limits: from near a minimum to where the gradient is rounding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inferno_cli.fit.likelihood import FloatArray, Likelihood
+
+CONVERGED = 1e-10
+"""Estimated distance to the minimum (EDM) at which it stops."""
+STEPS, HALVINGS = 50, 20
+"""Most steps, and most halvings of one."""
+
+
+def newton(
+    likelihood: Likelihood,
+    bounds: Sequence[tuple[float, float]],
+    values: FloatArray,
+    varied: NDArray[np.bool_],
+    curvature: FloatArray,
+) -> tuple[FloatArray, NDArray[np.bool_], float]:
+    """Minimise -2 ln L.
+
+    Args:
+        likelihood: Of the data.
+        bounds: Limits of every parameter.
+        values: Start, shape (n_parameters,).
+        varied: Which parameters move, shape (n_parameters,).
+        curvature: ``Likelihood.curvature`` of a point nearby: it changes slowly, and is expensive.
+
+    Returns:
+        The minimum, which parameters it holds at their limits, and its EDM; infinite where no step leads on.
+    """
+    low, high = (np.array(side, dtype=float) for side in zip(*bounds, strict=True))
+    rise = likelihood.rise(values)
+    blocked, distance = np.zeros(len(values), dtype=bool), np.inf
+    for _ in range(STEPS):
+        jacobian = likelihood.jacobian(values)
+        gradient = likelihood.gradient(values, jacobian)
+        blocked = varied & (((values <= low) & (gradient > 0)) | ((values >= high) & (gradient < 0)))
+        free = varied & ~blocked
+        # Second derivatives of the expectation change slowly, and are expensive: those of the first minimum do.
+        hessian = likelihood.hessian(values, jacobian, curvature)
+        step = newton_step(hessian, gradient, free, low - values, high - values)
+        if step is None:
+            step = newton_step(likelihood.information(values, jacobian), gradient, free, low - values, high - values)
+        if step is None:
+            return values, blocked, np.inf
+        distance = float(-gradient @ step)
+        if abs(distance) <= CONVERGED:
+            break
+        for _ in range(HALVINGS):
+            found = likelihood.rise(values + step)
+            if found < rise:
+                break
+            step /= 2
+        else:
+            break
+        values, rise = np.where(varied, np.clip(values + step, low, high), values), found
+    return values, blocked, distance
+
+
+def newton_step(
+    hessian: FloatArray, gradient: FloatArray, free: NDArray[np.bool_], low: FloatArray, high: FloatArray
+) -> FloatArray | None:
+    """Return Newton's step, to the minimum of the parabola within limits, shape (n_parameters,).
+
+    Args:
+        hessian: Shape (n_parameters, n_parameters).
+        gradient: Shape (n_parameters,).
+        free: Which parameters move, shape (n_parameters,).
+        low, high: The longest steps, shape (n_parameters,).
+
+    Returns:
+        None where the Hessian is not positive definite.
+    """
+    from scipy.optimize import lsq_linear
+
+    step = np.zeros(len(gradient))
+    if not free.any():
+        return step
+    block = hessian[np.ix_(free, free)]
+    diagonal = np.diag(block)
+    if not (diagonal > 0).all():
+        return None
+    scale = np.sqrt(diagonal)
+    try:
+        factor = np.linalg.cholesky(block / np.outer(scale, scale))
+    except np.linalg.LinAlgError:
+        return None
+    aim = -np.linalg.solve(factor, gradient[free] / scale)
+    limits = low[free] * scale, high[free] * scale
+    unlimited = np.linalg.solve(factor.T, aim)
+    if ((unlimited < limits[0]) | (unlimited > limits[1])).any():
+        unlimited = lsq_linear(factor.T, aim, limits, method="bvls").x
+    step[free] = unlimited / scale
+    return step
