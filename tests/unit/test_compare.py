@@ -352,6 +352,7 @@ def test_the_two_tables_of_the_thesis_are_told_apart_by_their_learning_rate() ->
     }
     rows = [row for row in published("constraint_widths").rows if row.label.startswith("fig.")]
     assert len(rows) == 20
+    assert published("constraint_widths").source.startswith("B. Dal Sasso, thesis, 2022")
     for row in rows:
         rate = {"fig. 2.3": "1e-5", "fig. 2.5": "1e-4"}[row.label]
         assert f"figure {row.label[-3:]} (learning rate {rate})" in row.source
