@@ -24,7 +24,9 @@ MODELS = {"BCE": ["model=bce"], "INFERNO": ["model=inferno"]}
 EXPERIMENTS: dict[str, tuple[list[str], dict[str, list[str]]]] = {
     name: ([f"+experiment={name}"], MODELS) for name in ("synthetic", *(f"benchmark{i}" for i in range(5)), "top11004")
 }
-# Fitted with every systematic of the measurement, trained with some.
+# BCE with the hidden units of INFERNO; the reproduction, and so "top11004", has [20, 20] for BCE.
+EXPERIMENTS["top11004 equal"] = (["+experiment=top11004", "model.hidden=[100,100]"], MODELS)
+# Fitted with all systematics of the dataset, trained with some.
 EXPERIMENTS["top11004 all"] = (
     ["+experiment=top11004", "nuisance=all"],
     {

@@ -3,8 +3,8 @@
     python scripts/optimal_spread.py            # benchmarks 0 to 4, 100 samples of a million events; some minutes
 
 Prints, for each benchmark, sigma(s) of all samples together, and the standard deviation over single samples: with
-shifted templates of the same events, as in this package, and of other events for every template, as in the published
-code. Independent of the package's likelihood: histograms and a matrix in numpy.
+shifted templates of the same events, as in this package and the published code, and of other events for every
+template. Independent of the package's likelihood: histograms and a matrix in numpy.
 """
 
 from __future__ import annotations

@@ -198,14 +198,14 @@ SELECTION = {
 }
 VARIATIONS = {
     "run": ["jes", "jer", "taue"],
-    # CMS 2011, all sources together with those of flavour and pile-up
+    # Larger than CMS in 2011; see the README
     "jes": {"x": [20.0, 30.0, 50.0, 100.0, 200.0], "y": [0.060, 0.046, 0.035, 0.026, 0.020]},
     "jes_eta_slope": 0.005,
     "jer": {"x": [0.0, 1.1, 1.7, 2.3, 5.0], "y": [0.06, 0.06, 0.10, 0.15, 0.25]},
     "taue": 0.03,
 }
 YIELDS = {"TTJets_signal": 313.61, "TTJets_bkg": 120.69, "WZJets": 57.32, "STJets": 27.19, "QCD": 2421.65}
-"""Published expected events after the factor 0.9 (arXiv:2301.10358 and its code), see reference/top11004.yaml."""
+"""Published expected events after the factor 0.9 (arXiv:2301.10358 and its code), as docs/open_data.md has them."""
 YIELD_FACTOR = 0.9
 CROSS_SECTION_ERROR = {"TTJets_signal": 0.061, "TTJets_bkg": 0.061, "WZJets": 0.048, "STJets": 0.067}
 QCD_FACTOR = 4.0

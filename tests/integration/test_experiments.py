@@ -44,7 +44,7 @@ def test_experiment_runs(experiment: str, runs: Runs) -> None:
     assert mu.minos is not None
     assert mu.minos[0] < 0 < mu.minos[1]
     assert results.poi_variance is not None
-    assert mu.hesse == pytest.approx(math.sqrt(results.poi_variance.templates), rel=0.005)
+    assert mu.hesse == pytest.approx(math.sqrt(results.poi_variance.templates), rel=1e-4)
     names = {name for name in results.parameters if not name.startswith("staterror")}
     assert names == {"mu", *compose(f"+experiment={experiment}").nuisance.fit}
     if experiment in BOUNDS:

@@ -197,6 +197,31 @@ def test_scale_and_repeats_are_what_they_say(tmp_path: Path, pipeline: Pipeline)
     assert {config.nuisance.fit for config in pipeline.configs} == {()}
 
 
+@pytest.mark.parametrize(
+    ("study", "repeats", "epochs"),
+    [
+        ("constraint_widths", 10, 100),  # thesis, figure 2.3
+        ("initialisation", 5, 100),  # figure 2.6
+        ("signal_yield", 5, 130),  # figures 2.7 and 2.8
+        ("benchmarks", 100, 200),  # arXiv:1806.04743, section 5 and table 1
+    ],
+)
+def test_the_full_size_is_the_published_one(study: str, repeats: int, epochs: int) -> None:
+    full = yaml.safe_load((config_folder() / "study" / f"{study}.yaml").read_text(encoding="utf-8"))["study"]["full"]
+    assert (full["repeats"], full["epochs"], full["train"]) == (repeats, epochs, 200_000)
+    templates = full["template"]
+    assert (templates["inferno"] if isinstance(templates, dict) else templates) == 1_000_000
+
+
+@pytest.mark.parametrize("scale", ["quick", "full"])
+def test_there_are_networks_for_every_repeat_of_the_studies_that_take_them(scale: str) -> None:
+    def repeats(study: str) -> int:
+        text = (config_folder() / "study" / f"{study}.yaml").read_text(encoding="utf-8")
+        return int(yaml.safe_load(text)["study"][scale]["repeats"])
+
+    assert repeats("cross_training") == repeats("benchmarks") >= repeats("range_of_validity")
+
+
 SMALL = ("+study=bins", "study.repeats=2", "model.bins=5,8", "model=inferno")
 
 

@@ -361,6 +361,37 @@ def test_published_numbers_are_those_of_the_papers() -> None:
     assert row.values["sigma_jes"] == 0.72
 
 
+def test_the_two_tables_of_the_thesis_are_told_apart_by_their_learning_rate() -> None:
+    """Its figure 2.5 prints var(s), and var(r) and var(lambda) in units of the constraints; here are their roots."""
+    variances = {
+        (0.2, 0.5): [(354.37, 0.40, 0.59), (273.94, 0.28, 0.17)],
+        (0.5, 0.5): [(402.72, 0.11, 0.71), (295.00, 0.05, 0.22)],
+        (1.0, 0.5): [(412.20, 0.03, 0.71), (276.97, 0.01, 0.15)],
+        (0.2, 0.8): [(395.04, 0.44, 0.48), (280.64, 0.35, 0.08)],
+        (0.2, 1.4): [(434.88, 0.44, 0.26), (275.85, 0.26, 0.02)],
+    }
+    rows = [row for row in published("constraint_widths").rows if row.label.startswith("fig.")]
+    assert len(rows) == 20
+    assert published("constraint_widths").source.startswith("B. Dal Sasso, thesis, 2022")
+    for row in rows:
+        rate = {"fig. 2.3": "1e-5", "fig. 2.5": "1e-4"}[row.label]
+        assert f"figure {row.label[-3:]} (learning rate {rate})" in row.source
+        if row.label == "fig. 2.5":
+            widths = tuple(row.at[f"dataset.systematics.{name}.width"] for name in ("r", "lambda"))
+            s, r, rate_x2 = variances[widths][row.model == "inferno"]
+            found = [row.values[name] for name in ("sigma_s", "sigma_r", "sigma_lambda")]
+            assert found == [round(s**0.5, 2), round(r**0.5, 3), round(rate_x2**0.5, 3)]
+
+
+@pytest.mark.parametrize("study", ["downsampling", "bins", "temperature"])
+def test_what_the_thesis_does_otherwise_is_said_with_its_numbers(study: str) -> None:
+    reference = published(study)
+
+    assert reference.source.startswith("B. Dal Sasso, thesis, 2022, section 4.4.")
+    assert "four features" in reference.note
+    assert "whether the statistical error of the templates is in them is not stated" in reference.note
+
+
 # --------------------------------------------------------------------------------------- tables and the page
 def test_of_a_yield_the_relative_error_is_shown(tmp_path: Path) -> None:
     """sigma(s) / s of the fitted yield: 0.5 on s = 1.25 * 50."""

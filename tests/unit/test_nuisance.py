@@ -10,7 +10,7 @@ import pytest
 import torch
 from conftest import compose, make_measurement, make_templates, ntuples, rows, small_trees, write
 
-from inferno_cli.config import Effect, Measurement, Morph
+from inferno_cli.config import Effect, Measurement, Morph, config_folder
 from inferno_cli.errors import ConfigError, InfernoError
 from inferno_cli.events import NOMINAL, Sample, Variation, load
 from inferno_cli.histograms import envelope, enveloped, fill, morphed, scaled
@@ -307,12 +307,25 @@ def test_the_groups_of_the_systematics_are_those_of_the_fit():
 
 def test_every_systematic_of_the_measurement_is_in_its_preset():
     config = compose("dataset=top11004", "nuisance=all")
-    reference = {"jes", "jer", "taue", "btag", "trigger", "pdf", "lumi", "mistag", "tau_trigger", "tau_id"}
+    reference = {"jes", "jer", "taue", "btag", "trigger", "pdf", "lumi", "tau_trigger", "tau_id"}
     reference |= {"ttmass", "ttq2", "ttparton", "xsec_tt", "xsec_wz", "xsec_st", "QCD_norm"}
     assert set(config.parameters(config.nuisance.fit)) == reference
     factors = Measurement.from_config(config, config.nuisance.fit).normalisation
     assert factors["tau_id"] == dict.fromkeys(SIMULATION, (1.06, 0.94))
-    assert factors["mistag"] == {"QCD": (1.05, 0.95)}
+    # Table 4.1 of the thesis has the cross-section of the other top pairs; that of the signal is what is measured.
+    assert factors["xsec_tt"] == {"TTJets_bkg": pytest.approx((1.061, 0.939))}
+    # What no histogram can tell from mu: 2% luminosity, 5 and 6% tau, 3, 2 and 3% of the modelling of top pairs.
+    rates = [samples["TTJets_signal"][0] - 1 for samples in factors.values() if "TTJets_signal" in samples]
+    assert sum(rate**2 for rate in rates) ** 0.5 == pytest.approx(0.0933, abs=1e-4)
+
+
+@pytest.mark.parametrize("preset", sorted(path.stem for path in (config_folder() / "nuisance").glob("*.yaml")))
+def test_no_yield_of_a_preset_is_that_of_a_free_one(preset):
+    """Both would scale the same samples, and nothing in the data could tell them apart."""
+    config = compose(f"dataset={'synthetic' if preset.startswith('r_') else 'top11004'}", f"nuisance={preset}")
+    scaled = [config.dataset.systematics[name] for name in config.nuisance.fit]
+    free = [set(item.samples) for item in scaled if item.kind == "free"]
+    assert [item for item in scaled if item.kind == "normalisation" and set(item.samples) in free] == []
 
 
 def test_a_sample_refuses_a_variation_of_another_length(small):

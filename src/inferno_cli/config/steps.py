@@ -33,7 +33,7 @@ class Study(Section):
     quick: dict[str, float | str | dict[str, float]]
     """Numbers of the small size, which the study's file uses."""
     full: dict[str, float | str | dict[str, float]]
-    """Numbers of the published size, which the study's file uses."""
+    """Numbers of the large size, which the study's file uses: the published ones where they are stated."""
 
 
 class TrainConfig(Step):
