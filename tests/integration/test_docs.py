@@ -160,7 +160,8 @@ def full(record: Results) -> Results:
         observed_cls=(0.05,),
         expected_cls=((0.05,),),
     )
-    significance = {"expected": 2.0, "observed": 2.0, "expected_p_value": 0.02, "observed_p_value": 0.02}
+    p_values = {"expected_p_value": 0.02, "observed_p_value": 0.02, "a_priori_p_value": 0.02}
+    significance = {"expected": 2.0, "observed": 2.0, "a_priori": 2.0, **p_values}
     goodness = GoodnessRecord(p_value=0.5, degrees_of_freedom=3)
     whole = record.model_copy(update={"limit": limit, "goodness_of_fit": goodness})
     return Results.model_validate(

@@ -18,7 +18,7 @@ import yaml
 from conftest import write
 
 from inferno_cli.cli.finished import FinishedRun
-from inferno_cli.events import NOMINAL
+from inferno_cli.events import NOMINAL, Variation
 from inferno_cli.histograms import Templates
 from integration.conftest import FIT_ONLY_MU, LABEL, QUICK, Outcome, Runs, inferno, own_analysis, succeed, table, trees
 
@@ -73,15 +73,20 @@ def weights(tree: str) -> np.ndarray:
 def test_the_templates_of_the_run_come_out_again(model: str, top: Callable[[str], tuple[Path, Path]]) -> None:
     """The formula of the README: bin the template split, and keep the yield of each variation."""
     run, path = top(model)
-    templates = Templates.load(run / "templates.root")
-    luminosity = FinishedRun.load(str(run)).config.dataset.downsample_factor
+    templates, finished = Templates.load(run / "templates.root"), FinishedRun.load(str(run))
+    luminosity, shapes = finished.config.dataset.downsample_factor, finished.results.parts
     assert len(templates.histograms) == 13
+    found = {}
     for sample, variation in templates.histograms:
         tree = sample if variation == NOMINAL else f"{sample}_{variation}"
         row, weight = arrays(path, tree), luminosity * weights(tree)
         chosen = row["split"] == 2
         binned = np.bincount(row["bin"][chosen], weight[chosen], templates.n_bins)
-        template = binned * weight.sum() / weight[chosen].sum()
+        found[sample, variation] = binned * weight.sum() / weight[chosen].sum()
+    for (sample, variation), template in found.items():
+        if variation != NOMINAL and sample in shapes[variation.systematic].symmetrised:
+            up, down = (found[sample, Variation(variation.systematic, side)] for side in ("up", "down"))
+            template = found[sample, NOMINAL] + (1 if variation.direction == "up" else -1) * (up - down) / 2
         np.testing.assert_allclose(template, templates.values(sample, variation), rtol=1e-12)
 
 

@@ -157,7 +157,7 @@ def test_minos_that_ends_at_a_chosen_limit_is_a_note_with_the_side_that_is_good(
 def test_a_side_that_minuit_does_not_find_is_that_of_the_profile():
     with numpy_backend():
         problem = open_problem(near_zero(61.0, 55.0), asimov=False, measurement=None, where="here")
-        fitter = Fitter(problem.with_bounds({"mu": (-5.0, 2.5)}), PLAIN)
+        fitter = Fitter(problem.with_bounds({"mu": (-5.0, 10.0)}), PLAIN)
         best = fitter.fit(minos=("mu", "rate"))
         for name, sides in best.minos.items():
             index = best.labels.index(name)

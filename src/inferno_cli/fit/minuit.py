@@ -148,7 +148,7 @@ class Fitter:
             if not _is_physical(problem, name, limit):
                 raise FitFailedError(
                     f"{name} is at its limit {limit:g} in the fit on {problem.where}: the limit was measured, not "
-                    f"{name}. Widen it: 'fit.bounds={{{name}: [LOW, HIGH]}}'"
+                    f"{name}. Widen the bounds of {name}: 'fit.bounds={{{name}: [LOW, HIGH]}}'"
                 )
         covariance = self._inverse(hessian, varied & ~blocked)
         hesse = np.sqrt(np.diag(covariance))
@@ -391,8 +391,8 @@ class Fitter:
         if fmin.has_reached_call_limit:
             parts.append("the call limit was reached")
         return (
-            f"{what} on {self.problem.where} did not converge: {'; '.join(parts)}. Raise fit.max_calls, or check the "
-            "templates"
+            f"MINUIT: {what} on {self.problem.where} did not converge: {'; '.join(parts)}. Raise fit.max_calls, or "
+            "check the templates"
         )
 
 
