@@ -90,6 +90,39 @@ def test_the_likelihood_is_pyhfs_where_the_sum_of_its_terms_has_no_digits_left()
     assert result.parameters["mu"].hesse == pytest.approx(math.sqrt(1.0002e8) / 1e7, rel=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("modifier", "bounds"),
+    [
+        ({"name": "g", "type": "staterror", "data": [1e-12, 1e-9]}, [0.0, 10.0]),
+        (None, [0.0, 1e308]),
+        (None, [0.0, 1e6]),
+    ],
+)
+def test_parameters_of_any_size_converge(modifier, bounds):
+    """MINUIT's own steps lose their digits there."""
+    expected = fit(near_zero(57.0, 48.0), minos=("mu",)).parameters["mu"]
+    spec = near_zero(57.0, 48.0)
+    spec["measurements"][0]["config"]["parameters"] = [{"name": "mu", "inits": [1.0], "bounds": [bounds]}]
+    if modifier is not None:
+        spec["channels"][0]["samples"][1]["modifiers"].append(modifier)
+    found = fit(spec, minos=("mu",)).parameters["mu"]
+    assert found.bestfit == pytest.approx(expected.bestfit, abs=1e-5)
+    assert found.hesse == pytest.approx(expected.hesse, rel=1e-5)
+    assert found.minos == pytest.approx(expected.minos, rel=5e-3)
+
+
+def test_a_fit_hundreds_of_standard_deviations_away_converges():
+    """By hand, without the rate: q0 = 2 (b - n + n ln(n / b)) summed over the bins."""
+    spec = workspace(sample("signal", [1e5, 1e5], normfactor()), sample("b", [1e5, 2e5]), data=[2.1e5, 3e5])
+    events, background = np.array([2.1e5, 3e5]), np.array([1e5, 2e5])
+    best = fit(spec, significance=True)
+    signal = best.parameters["mu"].bestfit * 1e5
+    free = 2 * (background + signal - events + events * np.log(events / (background + signal))).sum()
+    held = 2 * (background - events + events * np.log(events / background)).sum()
+    assert best.significance.observed == pytest.approx(math.sqrt(held - free), rel=1e-6)
+    assert best.significance.observed > 300
+
+
 # ------------------------------------------------------------------------------------------------ errors: limits
 def near_zero(*data: float) -> dict[str, Any]:
     """pyhf's default bounds of mu are [0, 10]."""
@@ -282,6 +315,25 @@ def test_the_limit_of_a_deficit_is_that_of_cls():
     assert limit.expected[2] == pytest.approx(brentq(lambda mu: cls(mu, 100.0) - 0.05, 0.01, 10), abs=1e-3)
 
 
+def test_a_limit_is_that_of_the_lower_branch_of_the_profile():
+    """The rate has two minima from mu = 0.5 on, and the one without signal is on the branch that rises."""
+    spec = near_zero(56.0, 49.0)
+    spec["channels"][0]["samples"][1]["modifiers"] = [normsys("rate", 1.1, 1e-9)]
+    result = fit(spec, limit=True)
+    model, data = model_of(spec)
+    poi = model.config.poi_index
+
+    def profile(mu: float) -> float:
+        starts = [[mu, rate] if poi == 0 else [rate, mu] for rate in (-1.0, 0.0, 1.0)]
+        return min(
+            float(pyhf.infer.mle.fixed_poi_fit(mu, data, model, start, return_fitted_val=True)[1]) for start in starts
+        )
+
+    # Without that q is above 5 at the limit that was found, and CLs far below 5%.
+    assert profile(result.limit.observed) - result.twice_nll == pytest.approx(3.3, abs=0.4)
+    assert result.limit.observed == pytest.approx(4.8, abs=0.4)
+
+
 def test_impossible_data_are_named():
     spec = workspace(sample("signal", [5.0, 0.0], normfactor()), sample("b", [9.0, 0.0]), data=[12.0, 3.0])
     with pytest.raises(WorkspaceError, match="bin 1 of channel 'SR' has 3 observed events, and no sample expects any"):
@@ -334,6 +386,14 @@ def _set(*path: Any, value: Any):
 RATE = ("channels", 0, "samples", 1, "modifiers", 0)
 
 
+def _lumi(**parameter: Any):
+    def change(spec: dict[str, Any]) -> None:
+        spec["channels"][0]["samples"][1]["modifiers"] = [{"name": "lumi", "type": "lumi", "data": None}]
+        spec["measurements"][0]["config"]["parameters"] = [{"name": "lumi", **parameter}]
+
+    return change
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -362,6 +422,9 @@ RATE = ("channels", 0, "samples", 1, "modifiers", 0)
             "staterror 'g': data has -1, expected uncertainties of at least 0",
         ),
         (_set(*RATE, value={"name": "lumi", "type": "lumi", "data": None}), "measurement 'm' has no auxdata for lumi"),
+        (_lumi(auxdata=[1.0], sigmas=[0.02]), "measurement 'm' has no inits for lumi"),
+        (_lumi(auxdata=[1.0], sigmas=[0.0], inits=[1.0], bounds=[[0.9, 1.1]]), r"sigmas of lumi are \[0.0\]"),
+        (_set("channels", 0, "samples", value=[]), r"\[\] should be non-empty.*Path: channels\[0\].samples"),
         (
             _set(
                 "measurements", 0, "config", "parameters", value=[{"name": "mu", "inits": [20.0], "bounds": [[0, 10]]}]

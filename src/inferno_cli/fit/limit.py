@@ -7,6 +7,7 @@ fitted to the data.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -143,8 +144,10 @@ class _Hypotheses:
         if value not in self._logarithms:
             poi = self.fitter.problem.poi
             what = f"the fit with {self.fitter.problem.poi_name} = {value:.4g}"
-            self._start = self.fitter.minimum(what, {poi: value}, self._start)
-            self._asimov_start = self.asimov.minimum(what, {poi: value}, self._asimov_start)
+            # Where the profile has two branches, one from its start may stay on the higher one: also from the best fit.
+            starts, asimov_starts = (self._start, self.best), (self._asimov_start, self.asimov_best)
+            self._start = _lowest(self.fitter.minimum(what, {poi: value}, start) for start in starts)
+            self._asimov_start = _lowest(self.asimov.minimum(what, {poi: value}, start) for start in asimov_starts)
             q = max(self._start.rise - self.best.rise, 0.0) if value >= self.best.values[poi] else 0.0
             q_asimov = max(self._asimov_start.rise - self.asimov_best.rise, 0.0)
             root = math.sqrt(q_asimov)
@@ -154,6 +157,10 @@ class _Hypotheses:
             self._logarithms[value] = found
             self.tested[value] = math.exp(found[0]), tuple(math.exp(x) for x in found[1:])
         return self._logarithms[value]
+
+
+def _lowest(found: Iterable[Minimum]) -> Minimum:
+    return min(found, key=lambda minimum: minimum.rise)
 
 
 def _limits(fitter: Fitter, best: Minimum, scale: float | None = None) -> _Found:

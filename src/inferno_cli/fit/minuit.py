@@ -23,6 +23,7 @@ from inferno_cli.fit.likelihood import FloatArray, Likelihood
 from inferno_cli.fit.newton import newton
 from inferno_cli.fit.problem import Problem, nominal
 from inferno_cli.fit.progress import Tick, progress
+from inferno_cli.fit.scaled import ScaledMinuit
 
 CLOSE = 1e-8
 """Estimated distance to the minimum with which Newton's method needs no MIGRAD before it."""
@@ -36,6 +37,8 @@ SMALLEST_PIVOT = 1e-12
 """Smallest eigenvalue of the Hessian with unit diagonal: below this it is the rounding of a flat direction."""
 CHECK_STEP = 2e-3
 """Of the check of an error, in units of it. Where parameters are correlated, many events make a narrow, bent valley."""
+SMALLEST_MOVE = 1e-13
+"""Of a parameter, relative to it, that the check of an error makes: smaller ones are lost in the rounding."""
 HESSE_CHECK = 0.02
 """Relative difference of an error and the rise of the likelihood along it that is refused."""
 
@@ -140,7 +143,7 @@ class Fitter:
                 held[index] = float(best.values[index])
         minuit = self._minuit(best, held)
         values, blocked = self._minimise(minuit, "the fit", is_near=best is not None)
-        varied = ~np.array(minuit.fixed)
+        varied = ~minuit.fixed
         jacobian = self.likelihood.jacobian(values)
         hessian = self.likelihood.hessian(values, jacobian)
         at_limit = {problem.labels[i]: float(values[i]) for i in np.flatnonzero(blocked)}
@@ -172,10 +175,8 @@ class Fitter:
                 notes.append(note)
         return replace(found, minos=intervals, notes=tuple(notes))
 
-    def _minuit(self, best: Minimum | None, held: Mapping[int, float]) -> Any:
+    def _minuit(self, best: Minimum | None, held: Mapping[int, float]) -> ScaledMinuit:
         """Return MINUIT at its start."""
-        from iminuit import Minuit
-
         problem = self.problem
         start = np.array(problem.model.config.suggested_init() if best is None else best.values, dtype=float)
         fixed = np.array(problem.fixed)
@@ -183,16 +184,8 @@ class Fitter:
         limits = list(problem.bounds)
         for index, value in held.items():
             start[index], fixed[index], limits[index] = value, True, (-np.inf, np.inf)
-        minuit = Minuit(self._counted, start, name=problem.labels)
-        minuit.limits = limits
-        minuit.fixed = fixed
-        minuit.errors = np.where(steps > 0, steps, 0.1)
-        minuit.errordef, minuit.print_level = 1, 0
-        minuit.tol = self.settings.tolerance
-        return minuit
-
-    def _counted(self, theta: FloatArray) -> float:
-        return self.likelihood.rise(theta)
+        steps = np.where(steps > 0, steps, 0.1)
+        return ScaledMinuit(self.likelihood.rise, start, steps, limits, fixed, problem.labels)
 
     def _first_steps(self) -> FloatArray:
         """Return the errors of the parameters at the reference with all others held, 0 where they move nothing."""
@@ -200,7 +193,7 @@ class Fitter:
         diagonal = np.diag(self.likelihood.information(reference, self.likelihood.jacobian(reference)))
         return np.asarray(np.divide(1, np.sqrt(diagonal), out=np.zeros_like(diagonal), where=diagonal > 0))
 
-    def _minimise(self, minuit: Any, what: str, is_near: bool) -> tuple[FloatArray, NDArray[np.bool_]]:
+    def _minimise(self, minuit: ScaledMinuit, what: str, is_near: bool) -> tuple[FloatArray, NDArray[np.bool_]]:
         """Run MIGRAD and Newton's method; return the minimum, and which parameters are held at their limits.
 
         Args:
@@ -210,30 +203,32 @@ class Fitter:
         """
         if self._tick is not None:
             self._tick()
-        varied = ~np.array(minuit.fixed)
+        varied, start = ~minuit.fixed, minuit.values
         if not varied.any():
-            return np.array(minuit.values), np.zeros(len(varied), dtype=bool)
+            return start, np.zeros(len(varied), dtype=bool)
         if is_near:
-            values, blocked, distance = self._newton(np.array(minuit.values), varied)
+            values, blocked, distance = self._newton(start, varied)
             if distance <= CLOSE:
                 self._require_rates(values, what)
                 return values, blocked
-        start, steps = list(minuit.values), list(minuit.errors)
+        inner, max_calls = minuit.minuit, self.settings.max_calls
+        inner.tol = self.settings.tolerance
         # MIGRAD that fails is repeated, first from where it ended, then from its start behind a simplex with the first
         # steps: where the curvature at the start is nearly 0, its own steps may end far away, where it goes nowhere.
         for strategy in (1, 0, 1):
-            minuit.strategy = strategy
-            if strategy == 1 and minuit.fmin is not None:
-                minuit.values, minuit.errors = start, steps
-                minuit.simplex(ncall=self.settings.max_calls)
-            if minuit.migrad(ncall=self.settings.max_calls).valid:
+            if strategy == 1 and inner.fmin is not None:
+                minuit.start_from(start)
+                inner.simplex(ncall=max_calls)
+            if minuit.migrad(max_calls, strategy):
                 break
-        values, blocked, distance = self._newton(np.array(minuit.values), varied)
-        if not minuit.valid:
-            minuit.values = values
-            minuit.migrad(ncall=self.settings.max_calls)
-        if not (minuit.valid and distance <= minuit.fmin.edm_goal):
-            raise FitFailedError(self._failure(minuit, what, values, varied & ~blocked, distance))
+        values, blocked, distance = self._newton(minuit.values, varied)
+        # Hundreds of standard deviations away MINUIT's numerical derivatives are rounding; Newton's are not.
+        if not distance <= CLOSE or inner.fmin.has_reached_call_limit:
+            if not inner.valid:
+                minuit.start_from(values)
+                minuit.migrad(max_calls, strategy=1)
+            if not (inner.valid and distance <= inner.fmin.edm_goal):
+                raise FitFailedError(self._failure(inner.fmin, what, values, varied & ~blocked, distance))
         self._require_rates(values, what)
         return values, blocked
 
@@ -275,6 +270,8 @@ class Fitter:
     def _flat(self, block: FloatArray, chosen: NDArray[np.bool_]) -> str:
         """Say which parameters have no effect, or cannot be told apart; "" where the Hessian is positive definite."""
         names = [self.problem.labels[index] for index in np.flatnonzero(chosen)]
+        if not names:
+            return ""
         diagonal = np.diag(block)
         if not np.isfinite(block).all():
             return "the second derivatives of the likelihood are not finite. Check the templates"
@@ -298,8 +295,10 @@ class Fitter:
         """
         here = self.likelihood.rise(values)
         notes = []
-        for index in np.flatnonzero(np.diag(covariance) > 0):
-            error = np.sqrt(covariance[index, index])
+        # A gamma that is known to 1e-13 cannot be moved by a part of that.
+        errors = np.sqrt(np.diag(covariance))
+        for index in np.flatnonzero(CHECK_STEP * errors > SMALLEST_MOVE * np.abs(values)):
+            error = errors[index]
             move = CHECK_STEP * covariance[index] / error
             both = self.likelihood.rise(values + move) + self.likelihood.rise(values - move) - 2 * here
             ratio = both / (2 * CHECK_STEP**2)
@@ -311,16 +310,14 @@ class Fitter:
                 )
         return notes
 
-    def _settle(self, minuit: Any, values: FloatArray, hesse: FloatArray) -> None:
+    def _settle(self, minuit: ScaledMinuit, values: FloatArray, hesse: FloatArray) -> None:
         """Bring MINUIT to the minimum, which MINOS starts from."""
-        minuit.values = values
-        minuit.errors = np.where(hesse > 0, hesse, minuit.errors)
-        minuit.tol = MINOS_TOLERANCE * self.settings.tolerance
-        minuit.strategy = 1
-        minuit.migrad(ncall=self.settings.max_calls)
+        minuit.start_from(values, np.where(hesse > 0, hesse, 0.1))
+        minuit.minuit.tol = MINOS_TOLERANCE * self.settings.tolerance
+        minuit.migrad(self.settings.max_calls, strategy=1)
 
     def _minos(
-        self, minuit: Any, best: Minimum, name: str, held: Mapping[int, float]
+        self, minuit: ScaledMinuit, best: Minimum, name: str, held: Mapping[int, float]
     ) -> tuple[tuple[float, float] | None, str]:
         """Run MINOS; return the interval, or None and a note with the side that is good.
 
@@ -331,22 +328,19 @@ class Fitter:
         """
         index = best.labels.index(name)
         value, limits = best.values[index], self.problem.bounds[index]
-        minuit.minos(name, ncall=self.settings.max_calls)
-        found = minuit.merrors[name]
-        if found.lower_new_min or found.upper_new_min:
+        found = minuit.minos(name, self.settings.max_calls)
+        if any(side.has_new_minimum for side in found):
             raise self._deeper(f"MINOS of {name}")
         sides = []
-        for side, sign, valid, at_limit, length in (
-            ("lower", -1, found.lower_valid, found.at_lower_limit, found.lower),
-            ("upper", 1, found.upper_valid, found.at_upper_limit, found.upper),
-        ):
+        for which, sign, side in zip(("lower", "upper"), (-1, 1), found, strict=True):
             limit = limits[max(sign, 0)]
             if value == limit:
-                sides.append(_Side(side, None, limit))
-            elif valid and not at_limit:
-                sides.append(_Side(side, float(length), limit))
+                length = None
+            elif side.is_valid and not side.is_at_limit:
+                length = side.length
             else:
-                sides.append(_Side(side, self._crossing(best, index, sign, held), limit))
+                length = self._crossing(best, index, sign, held)
+            sides.append(_Side(which, length, limit))
         lower, upper = sides
         if lower.length is not None and upper.length is not None:
             return (lower.length, upper.length), ""
@@ -381,12 +375,11 @@ class Fitter:
             "initial values in the workspace"
         )
 
-    def _failure(self, minuit: Any, what: str, values: FloatArray, chosen: NDArray[np.bool_], distance: float) -> str:
+    def _failure(self, fmin: Any, what: str, values: FloatArray, chosen: NDArray[np.bool_], distance: float) -> str:
         """Say why there is no minimum, and what to do."""
         information = self.likelihood.information(values, self.likelihood.jacobian(values))
         if flat := self._flat(information[np.ix_(chosen, chosen)], chosen):
             return f"{what} on {self.problem.where} has no minimum: {flat}"
-        fmin = minuit.fmin
         parts = [f"EDM {max(distance, fmin.edm):.2g} (goal {fmin.edm_goal:.2g})", f"{fmin.nfcn} calls"]
         if fmin.has_reached_call_limit:
             parts.append("the call limit was reached")

@@ -163,7 +163,10 @@ def nominal(problem: Problem) -> NDArray[np.float64]:
 
 @contextmanager
 def numpy_backend() -> Iterator[None]:
-    """Calculate with pyhf's NumPy backend, in silence; the caller's is put back."""
+    """Calculate with pyhf's NumPy backend, in silence; the caller's is put back.
+
+    NumPy's warnings are silent too: far from the minimum numbers overflow, and every result is checked for it.
+    """
     import pyhf
 
     backend, optimizer = pyhf.get_backend()
@@ -173,7 +176,8 @@ def numpy_backend() -> Iterator[None]:
     for logger in loggers:
         logger.setLevel(logging.CRITICAL)
     try:
-        yield
+        with np.errstate(all="ignore"):
+            yield
     finally:
         pyhf.set_backend(backend, optimizer)
         for logger, level in zip(loggers, levels, strict=True):

@@ -111,7 +111,9 @@ def require_valid(spec: Any, where: str) -> None:
     try:
         pyhf.Workspace(spec)
     except Exception as error:  # jsonschema's and pyhf's errors have no common base
-        raise WorkspaceError(f"workspace {where} is not valid: {str(error).splitlines()[0]}") from error
+        said = [line.strip() for line in str(error).splitlines() if line.strip()]
+        places = [line for line in said[1:] if line.startswith("Path:")]
+        raise WorkspaceError(f"workspace {where} is not valid: {'; '.join(said[:1] + places)}") from error
     for problem in _problems(spec):
         raise WorkspaceError(f"workspace {where} is not valid: {problem}")
 
@@ -206,7 +208,7 @@ def _measurement_problems(measurement: Spec, has_lumi: bool) -> Iterator[str]:
     by_name = {parameter["name"]: parameter for parameter in parameters}
     if has_lumi:
         lumi = by_name.get("lumi", {})
-        for key in ("auxdata", "sigmas"):
+        for key in ("auxdata", "sigmas", "inits", "bounds"):
             if not lumi.get(key):
                 yield f"{where} has no {key} for lumi, which a modifier of type lumi needs. Add them to its parameters"
         if min(lumi.get("sigmas") or [1.0]) <= 0:

@@ -1,0 +1,85 @@
+"""MINUIT in units of the first steps: it converges whatever the sizes of the parameters are.
+
+A gamma of 1e15 events moves by 1e-8, a limit may be 1e308 away. MINUIT's own steps and its sine that maps a parameter
+into its limits lose their digits there; in units of the errors every parameter is of the size 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inferno_cli.fit.likelihood import FloatArray
+
+FAR = 1e4
+"""Limits that are more first steps away than this are none for MINUIT."""
+
+
+class Side(NamedTuple):
+    """One side of a MINOS interval: its length with its sign, and what MINUIT says of it."""
+
+    length: float
+    is_valid: bool
+    is_at_limit: bool
+    has_new_minimum: bool
+
+
+class ScaledMinuit:
+    """MINUIT, with the parameters of its caller outside and steps from the start inside.
+
+    Attributes:
+        minuit: iminuit's, for its state.
+        fixed: Which parameters are held, shape (n_parameters,).
+    """
+
+    def __init__(
+        self,
+        function: Callable[[FloatArray], float],
+        start: FloatArray,
+        steps: FloatArray,
+        limits: Sequence[tuple[float, float]],
+        fixed: NDArray[np.bool_],
+        names: Sequence[str],
+    ) -> None:
+        from iminuit import Minuit
+
+        self._origin, self._steps = start, steps
+        self.fixed = fixed
+
+        def scaled(moves: FloatArray) -> float:
+            return function(self._origin + self._steps * moves)
+
+        self.minuit: Any = Minuit(scaled, np.zeros(len(start)), name=tuple(names))
+        near = (np.array(limits, dtype=float) - start[:, None]) / steps[:, None]
+        self.minuit.limits = np.where(np.abs(near) > FAR, np.copysign(np.inf, near), near)
+        self.minuit.fixed = fixed
+        self.minuit.errors = 1.0
+        self.minuit.errordef, self.minuit.print_level = 1, 0
+
+    @property
+    def values(self) -> FloatArray:
+        """The parameters, shape (n_parameters,)."""
+        return np.asarray(self._origin + self._steps * np.array(self.minuit.values))
+
+    def start_from(self, values: FloatArray, steps: FloatArray | None = None) -> None:
+        """Go to a point, with the first steps or with others."""
+        self.minuit.values = (values - self._origin) / self._steps
+        self.minuit.errors = 1.0 if steps is None else steps / self._steps
+
+    def migrad(self, max_calls: int, strategy: int) -> bool:
+        """Minimise; return whether MINUIT calls the minimum valid."""
+        self.minuit.strategy = strategy
+        return bool(self.minuit.migrad(ncall=max_calls).valid)
+
+    def minos(self, name: str, max_calls: int) -> tuple[Side, Side]:
+        """Return the lower and the upper side of the interval of one parameter."""
+        self.minuit.minos(name, ncall=max_calls)
+        found = self.minuit.merrors[name]
+        step = float(self._steps[self.minuit.parameters.index(name)])
+        return (
+            Side(step * found.lower, found.lower_valid, found.at_lower_limit, found.lower_new_min),
+            Side(step * found.upper, found.upper_valid, found.at_upper_limit, found.upper_new_min),
+        )
