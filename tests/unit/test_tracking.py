@@ -308,7 +308,7 @@ def test_a_server_that_answers(status: int, alive: bool, caplog: pytest.LogCaptu
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.send_response(status if self.path == "/health" else 500)
+            self.send_response(status if self.path.startswith("/api/2.0/mlflow/") else 200)
             self.end_headers()
 
         def log_message(self, *_: Any) -> None:
@@ -426,14 +426,17 @@ def test_ui_ends_its_server_on_ctrl_c(tmp_path: Path) -> None:
     server = (
         "import pathlib, signal, time\n"
         "def end(*_): pathlib.Path('interrupted').touch(); raise SystemExit\n"
-        "signal.signal(signal.SIGINT, end); pathlib.Path('started').touch(); time.sleep(60)"
+        "signal.signal(signal.SIGTERM, end); pathlib.Path('started').touch(); time.sleep(60)"
     )
-    code = f"import sys; from inferno_cli.cli.steps import ui; ui._serve([sys.executable, '-c', {server!r}])"
+    code = (
+        "import sys; from inferno_cli.cli.signals import listening; from inferno_cli.cli.steps import ui\n"
+        f"with listening(): ui._serve([sys.executable, '-c', {server!r}])"
+    )
     process = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path)
     deadline = time.monotonic() + 20
     while not (tmp_path / "started").exists():
         assert time.monotonic() < deadline
         time.sleep(0.05)
     process.terminate()
-    assert process.wait(timeout=20) == 0
+    assert process.wait(timeout=20) == 143
     assert (tmp_path / "interrupted").exists()

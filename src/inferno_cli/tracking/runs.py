@@ -10,7 +10,6 @@ import json
 import logging
 import math
 import re
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inferno_cli.config import flatten
-from inferno_cli.errors import TrackingError
+from inferno_cli.errors import Stopped, TrackingError
 from inferno_cli.tracking.afterwards import DESCRIPTION, remember
 from inferno_cli.tracking.store import Store, absolute_uri, check, connect, experiment_id, shown
 from inferno_cli.tracking.stored import PARENT
@@ -66,13 +65,14 @@ class Run:
 class _MlflowRun(Run):
     store: Store
     run_id: str
+    start_time: int = 0
 
     def epochs(self, history: Sequence[Mapping[str, float]]) -> None:
         from mlflow.entities import Metric
 
-        now = int(time.time() * 1000)
+        # One time for all: numbers that are logged once more are the same entries, of which the store keeps one.
         entries = [
-            Metric(_key(name), float(value), now, step)
+            Metric(_key(name), float(value), self.start_time, step)
             for step, values in enumerate(history)
             for name, value in values.items()
             if math.isfinite(value)
@@ -124,8 +124,9 @@ def run(
     params: Mapping[str, Any],
     tags: Mapping[str, str],
     sweep_folder: Path | None,
+    resume: str | None = None,
 ) -> Iterator[Run]:
-    """Log what happens within as one run. An exception ends it as FAILED (Ctrl-C: KILLED) and goes on.
+    """Log what happens within as one run. An exception ends it as FAILED (a signal: as KILLED) and goes on.
 
     Args:
         tracking: Where to log; the run is called ``tracking.run_name`` when that is set.
@@ -133,6 +134,7 @@ def run(
         params: The whole configuration, nested; logged under dotted keys.
         tags: Tags of the run.
         sweep_folder: Folder of the multirun that this run is a point of, under whose parent run it is nested.
+        resume: Id of the run to go on with, in place of a new one.
 
     Raises:
         TrackingError: If the store cannot be reached or written.
@@ -146,21 +148,27 @@ def run(
     parent = None if sweep_folder is None else parent_run(store, experiment, sweep_folder)
     nesting = {} if parent is None else {PARENT: parent}
     with store.calls("start a run"):
-        created = store.client.create_run(
-            experiment, run_name=(tracking.run_name or name)[:_NAME_LENGTH], tags={**tags, **nesting}
-        )
-    logged = _MlflowRun(store, created.info.run_id)
+        if resume is None:
+            begun = store.client.create_run(
+                experiment, run_name=(tracking.run_name or name)[:_NAME_LENGTH], tags={**tags, **nesting}
+            )
+        else:
+            begun = store.client.get_run(resume)
+            store.client.update_run(resume, status="RUNNING")
+    logged = _MlflowRun(store, begun.info.run_id, begun.info.start_time)
     log.info("tracking: run %s in %s", logged.run_id, shown(store.uri))
     try:
         logged.params(params)
         yield logged
     except BaseException as error:
-        status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
+        status = "KILLED" if isinstance(error, KeyboardInterrupt | Stopped) else "FAILED"
         logged.fail(error, status)
         if sweep_folder is not None:
             end_parent(sweep_folder, status)
         raise
     with store.calls("end the run"):
+        if "error" in begun.data.tags:
+            store.client.delete_tag(logged.run_id, "error")
         store.client.set_terminated(logged.run_id, "FINISHED")
 
 

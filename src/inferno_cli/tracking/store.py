@@ -5,12 +5,13 @@ from __future__ import annotations
 import http.client
 import os
 import socket
+import sqlite3
 import ssl
 import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,9 +26,17 @@ if TYPE_CHECKING:
 
 _SQLITE = "sqlite:///"
 _SQLITE_HEADER = b"SQLite format 3\0"
+# What every server has, and does the work of one: a page of its own may answer where nothing else does.
+_QUESTION = "/api/2.0/mlflow/experiments/search?max_results=1"
 # Seconds to connect, and again to answer. A host may have two addresses (IPv6 and IPv4): 9 s in all.
 _TIMEOUT = 3.0
 LOCK_TIMEOUT = 120.0
+# Of MLflow's client, unless somebody has set others: with its own it tries for minutes.
+_PATIENCE = {
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+}
 _REMEDY = "Choose another store with tracking.uri=..., or log nothing with tracking=none."
 
 
@@ -72,6 +81,27 @@ def check(tracking: Tracking) -> None:
         raise TrackingError(f"MLflow store {file} is no SQLite file. {_REMEDY}")
     if set("%?") & set(str(file)):
         raise TrackingError(f"MLflow store {file}: a sqlite URI cannot hold '%' or '?'. {_REMEDY}")
+    if header:
+        _require_unlocked(file)
+
+
+def _require_unlocked(file: Path) -> None:
+    try:
+        with closing(sqlite3.connect(file, timeout=_TIMEOUT, isolation_level=None)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("ROLLBACK")
+    except sqlite3.Error as error:
+        raise TrackingError(f"MLflow store {file} cannot be written: {_said(error)}. {_REMEDY}") from error
+
+
+def _said(error: Exception) -> str:
+    """Return the first line of an error; that of a lock says who may hold it, and not what SQLAlchemy was doing."""
+    if "database is locked" in str(error):
+        return (
+            "it is locked: another program (a stopped one, a backup, a database browser) holds a transaction open. "
+            "End it, or wait"
+        )
+    return str(error).strip().split("\n", 1)[0].rstrip(".") or type(error).__name__
 
 
 def connect(uri: str) -> Store:
@@ -85,6 +115,8 @@ def connect(uri: str) -> Store:
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    for name, value in _PATIENCE.items():
+        os.environ.setdefault(name, value)
     from filelock import FileLock
     from mlflow import MlflowClient
 
@@ -146,8 +178,7 @@ def _calls(uri: str, what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # those of requests, sqlalchemy, alembic and the file system come through
-        found = str(error).strip().split("\n", 1)[0].rstrip(".") or type(error).__name__
-        raise TrackingError(f"MLflow store {shown(uri)}: cannot {what}: {found}. {_REMEDY}") from error
+        raise TrackingError(f"MLflow store {shown(uri)}: cannot {what}: {_said(error)}. {_REMEDY}") from error
 
 
 def _reach(uri: str) -> None:
@@ -155,7 +186,7 @@ def _reach(uri: str) -> None:
     parts = urlsplit(uri)
     try:
         if parts.scheme in ("http", "https"):
-            _request(shown(uri).rstrip("/") + "/health")
+            _request(shown(uri).rstrip("/") + _QUESTION)
         elif parts.hostname and parts.port:
             socket.create_connection((parts.hostname, parts.port), timeout=_TIMEOUT).close()
     except (OSError, http.client.HTTPException, ValueError) as error:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from inferno_cli.config import ExplainConfig, NtupleDataset, SyntheticDataset
 from inferno_cli.errors import DatasetError, OutputError, RunError
+from inferno_cli.files import user_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,7 +53,7 @@ def run(config: ExplainConfig, composed: Any) -> None:  # noqa: ARG001
     from inferno_cli.training import Explainer
 
     finished = FinishedRun.load(config.run)
-    folder = finished.folder / "explain" if config.output is None else Path(config.output).expanduser()
+    folder = finished.folder / "explain" if config.output is None else user_path(config.output)
     statistic = finished.statistic()
     events = _events(finished)
     explainer = Explainer(finished.config, statistic, events.template)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from inferno_cli.config import NtupleDataset, PredictConfig
 from inferno_cli.errors import ConfigError, DatasetError, DatasetFileError, InfernoError, OutputError, TreeNotFoundError
+from inferno_cli.files import user_path
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -81,7 +82,7 @@ def _plan(config: PredictConfig, finished: FinishedRun) -> list[Job]:
     needed = dict.fromkeys(config.keep, "keep")
     needed |= dict.fromkeys(_event_id(finished), "dataset.event_id of the run")
     needed |= dict.fromkeys(finished.config.dataset.features, "a feature of the network")
-    folder = finished.folder / "predictions" if config.output is None else Path(config.output).expanduser()
+    folder = finished.folder / "predictions" if config.output is None else user_path(config.output)
     jobs: list[Job] = []
     for source, names in _inputs(config, finished).items():
         target = folder / source.name

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from inferno_cli.config import PrepareConfig, Step
+from inferno_cli.files import user_path
 
 if TYPE_CHECKING:
     from inferno_cli.prepare import Prepared
@@ -37,7 +38,7 @@ def run(config: PrepareConfig, composed: Any) -> None:  # noqa: ARG001
     from inferno_cli.prepare import expand, prepare
 
     files = expand(config.files)
-    folder = Path(config.output).expanduser()
+    folder = user_path(config.output)
     folder.mkdir(parents=True, exist_ok=True)
     log.info(f"prepare: sample {config.sample}, {len(files)} files, {config.workers} at a time")
     start = time.perf_counter()

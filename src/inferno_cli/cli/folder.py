@@ -1,0 +1,96 @@
+"""The folder of a run: one run owns it while it works, and a finished run in it stays until somebody overwrites it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from inferno_cli.cli.status import KEPT, RECORD, Status
+from inferno_cli.errors import OutputError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+LOCK = ".lock"
+HYDRA, OVERRIDES_FILE = ".hydra", "overrides.yaml"
+OTHER = "Choose another folder (hydra.run.dir=FOLDER, in a sweep hydra.sweep.dir=FOLDER)"
+
+
+@contextmanager
+def owned(folder: Path) -> Iterator[None]:
+    """Own a folder; the operating system ends that also for a process that is killed.
+
+    Raises:
+        OutputError: If another run owns it, or it vanished.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise OutputError(f"another run is writing to {folder}. Wait for it. {OTHER}") from None
+    try:
+        yield
+    except OSError as error:
+        if (folder / LOCK).exists():
+            raise
+        raise OutputError(
+            f"the folder {folder} was deleted or moved while the run wrote to it ({error}). Run again"
+        ) from error
+    finally:
+        lock.release()
+
+
+def holds_finished(folder: Path) -> bool:
+    """Whether a run has finished in a folder; one of an earlier version left no status."""
+    said = Status.read(folder)
+    return (folder / RECORD[0]).exists() if said is None else said.state == "finished"
+
+
+def begin(folder: Path, composed: DictConfig, point: str, *, overwrite: bool) -> bool:
+    """Begin a run in a folder that is owned.
+
+    Args:
+        folder: The folder.
+        composed: The configuration, for the record.
+        point: Digest of what is going to be run.
+        overwrite: Whether a finished run may be replaced.
+
+    Returns:
+        Whether there is something to run: not where this very point has finished.
+
+    Raises:
+        OutputError: If another point has finished there.
+    """
+    if holds_finished(folder) and not overwrite:
+        said = Status.read(folder)
+        if said is not None and said.point == point:
+            return False
+        raise OutputError(
+            f"{folder} holds a finished run, of another configuration or version of the code. {OTHER}, or set "
+            "overwrite=true"
+        )
+    Status("running", point).write(folder)
+    for name in KEPT:  # of a run before, beside which the new files would look whole
+        (folder / name).unlink(missing_ok=True)
+    keep_configuration(folder, composed)
+    return True
+
+
+def keep_configuration(folder: Path, composed: DictConfig) -> None:
+    """Write what Hydra would: its own files would be there before anybody knows whether the folder may be used."""
+    from hydra.core.hydra_config import HydraConfig
+    from omegaconf import OmegaConf
+
+    hydra: Any = HydraConfig.instance().cfg
+    task = hydra.hydra.overrides.task
+    for name, values in {"config.yaml": composed, "hydra.yaml": hydra, OVERRIDES_FILE: task}.items():
+        path = folder / HYDRA / name
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(OmegaConf.to_yaml(values), encoding="utf-8")
+        except OSError as error:
+            raise OutputError(f"{path} cannot be written: {error}. {OTHER}") from error
