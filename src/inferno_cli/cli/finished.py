@@ -90,13 +90,13 @@ class FinishedRun:
         from omegaconf import OmegaConf
 
         folder, results = open_record(place, key)
+        if results.training is None or results.bins is None:
+            raise RunError(f"{folder} is a fit without a network. Fix {key}=FOLDER: that of a run of `inferno train`")
         try:
             read_yaml(folder / CONFIG_FILE)
             config = resolve(TrainConfig, OmegaConf.load(folder / CONFIG_FILE))  # type: ignore[arg-type]
         except (ConfigError, ValueError) as error:
             raise _unreadable(folder, error) from error
-        if results.training is None or results.bins is None:
-            raise RunError(f"{folder} is a fit without a network. Fix {key}=FOLDER: that of a run of `inferno train`")
         return cls(folder, config, results)
 
     def statistic(self) -> Statistic:

@@ -19,8 +19,12 @@ OTHER = "Choose another folder (hydra.run.dir=FOLDER, in a sweep hydra.sweep.dir
 
 
 @contextmanager
-def owned(folder: Path) -> Iterator[None]:
+def owned(folder: Path, remedy: str = OTHER) -> Iterator[None]:
     """Own a folder; the operating system ends that also for a process that is killed.
+
+    Args:
+        folder: The folder.
+        remedy: What to do where another program owns it.
 
     Raises:
         OutputError: If another run owns it, or it vanished.
@@ -31,7 +35,7 @@ def owned(folder: Path) -> Iterator[None]:
     try:
         lock.acquire()
     except Timeout:
-        raise OutputError(f"another run is writing to {folder}. Wait for it. {OTHER}") from None
+        raise OutputError(f"another run is writing to {folder}. Wait for it. {remedy}") from None
     try:
         yield
     except OSError as error:

@@ -265,6 +265,7 @@ def _end_sweep(stop: Stopped) -> None:
             alive = True
     if not alive:
         end_parent(sweep, "KILLED")
+    stop.note = stop.note or f"what has finished stays in {sweep}"
 
 
 def _say_progress(job: Any, study: str | None) -> None:

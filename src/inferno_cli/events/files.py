@@ -53,6 +53,8 @@ def opened(path: Path, tree: str) -> Iterator[Any]:
             yield file[tree]
     except InfernoError:
         raise
+    except MemoryError:
+        raise
     except Exception as error:  # uproot raises many kinds for a damaged file
         raise DatasetFileError(
             f"tree {tree!r} in {path} cannot be read ({type(error).__name__}: {first_line(error)}); the file may be "

@@ -244,23 +244,24 @@ class Writer:
 @contextmanager
 def _whole(targets: Sequence[Path]) -> Iterator[list[Path]]:
     """Give names to write to; the files get their own when all of them are whole, and are not there before."""
+    from inferno_cli.cli.folder import owned
+
+    folder = targets[0].parent  # that of all
     partial = [target.with_name(target.name + ".partial") for target in targets]
     try:
-        for target in targets:
-            target.parent.mkdir(parents=True, exist_ok=True)
-        yield partial
-        for path, target in zip(partial, targets, strict=True):
-            path.replace(target)
+        folder.mkdir(parents=True, exist_ok=True)
+        with owned(folder, "Choose another folder: output=..."):
+            try:
+                yield partial
+                for path, target in zip(partial, targets, strict=True):
+                    path.replace(target)
+            finally:
+                for path in partial:
+                    path.unlink(missing_ok=True)
     except InfernoError:
         raise
     except OSError as error:
-        raise OutputError(
-            f"{targets[0].parent} cannot be written: {error}. Choose another folder: output=..."
-        ) from error
-    finally:
-        for path in partial:
-            if path.exists():
-                path.unlink()
+        raise OutputError(f"{folder} cannot be written: {error}. Choose another folder: output=...") from error
 
 
 @contextmanager

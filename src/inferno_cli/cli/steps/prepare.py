@@ -28,15 +28,20 @@ def schema() -> type[Step]:
     return PrepareConfig
 
 
-def run(config: PrepareConfig, composed: Any) -> None:  # noqa: ARG001
+def run(config: PrepareConfig, composed: Any) -> None:
     """Prepare one sample.
 
     Args:
         config: The validated configuration.
-        composed: The same as Hydra composed it.
+        composed: The same as Hydra composed it, for the record.
     """
+    from inferno_cli.cli.folder import begin
+    from inferno_cli.cli.provenance import Job
+    from inferno_cli.cli.status import finish
     from inferno_cli.prepare import expand, prepare
 
+    own = Job.current().folder
+    begin(own, composed, "", overwrite=True)  # it holds no results
     files = expand(config.files)
     folder = user_path(config.output)
     folder.mkdir(parents=True, exist_ok=True)
@@ -53,6 +58,7 @@ def run(config: PrepareConfig, composed: Any) -> None:  # noqa: ARG001
             size=config.chunk,
             finished=finished,
         )
+    finish(own, "")
     for line in summary(made, config.sample, time.perf_counter() - start):
         log.info(line)
     sys.stdout.write(f"ntuples: {made.path}\n")
