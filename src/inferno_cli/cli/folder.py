@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from inferno_cli.cli.status import KEPT, RECORD, Status
+from inferno_cli.cli.status import KEPT, Status
 from inferno_cli.errors import OutputError
 
 if TYPE_CHECKING:
@@ -41,8 +41,10 @@ def owned(folder: Path, remedy: str = OTHER) -> Iterator[None]:
     except OSError as error:
         if (folder / LOCK).exists():
             raise
+        why = "" if isinstance(error, OutputError) else f" ({error})"
         raise OutputError(
-            f"the folder {folder} was deleted or moved while the run wrote to it ({error}). Run again"
+            f"the folder {folder} was deleted or moved while the run wrote to it{why}; what is there is not whole. Run "
+            "again"
         ) from error
     finally:
         lock.release()
@@ -51,7 +53,9 @@ def owned(folder: Path, remedy: str = OTHER) -> Iterator[None]:
 def holds_finished(folder: Path) -> bool:
     """Whether a run has finished in a folder; one of an earlier version left no status."""
     said = Status.read(folder)
-    return (folder / RECORD[0]).exists() if said is None else said.state == "finished"
+    if said is None:
+        return (folder / "results.json").exists() and (folder / "config.yaml").exists()
+    return said.state == "finished"
 
 
 def begin(folder: Path, composed: DictConfig, point: str, *, overwrite: bool) -> bool:

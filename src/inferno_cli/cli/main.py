@@ -213,7 +213,8 @@ def _in_folder(job: Any, composed: Any, work: Callable[[], Any]) -> Any:
     folder = Path(job.runtime.output_dir)
 
     def record(state: Literal["failed", "stopped"], text: str) -> None:
-        if holds_finished(folder):  # what is finished stays, also the run before of a configuration that is refused
+        # What is finished stays, also the run before of a configuration that is refused; what is gone stays gone.
+        if holds_finished(folder) or not folder.is_dir():
             return
         said = Status.read(folder)
         with suppress(OSError):  # the error that is being told is the one to see

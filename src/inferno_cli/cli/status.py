@@ -86,8 +86,7 @@ def finish(folder: Path, point: str) -> None:
     said = Status.read(folder)
     if said is None or said.state != "running" or said.point != point:
         raise OutputError(
-            f"the folder {folder} was deleted, moved or used by another program while the run wrote to it; what is "
-            "there now is not whole. Run again"
+            f"{folder / FILE} was deleted or changed by another program while the run wrote to the folder. Run again"
         )
     try:
         checksums = {name: sha256(folder / name) for name in KEPT if (folder / name).is_file()}

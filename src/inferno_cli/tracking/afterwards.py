@@ -40,8 +40,8 @@ def read_run(record: Path) -> dict[str, str]:
     return found
 
 
-def logged_as(folder: Path, uri: str) -> tuple[str, str] | None:
-    """Return the id and the status of the run that a folder has in a store; None where it has none there.
+def logged_as(folder: Path, uri: str, experiment: str | None) -> tuple[str, str] | None:
+    """Return the id and the status of the run that a folder has in an experiment; None where it has none there.
 
     Raises:
         TrackingError: If the store cannot be reached.
@@ -57,11 +57,13 @@ def logged_as(folder: Path, uri: str) -> tuple[str, str] | None:
     with store.calls("look for the run"):
         try:
             info = store.client.get_run(found["run_id"]).info
+            name = store.client.get_experiment(info.experiment_id).name
         except MlflowException as error:
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise
             return None
-    return (found["run_id"], str(info.status)) if info.lifecycle_stage == "active" else None
+    is_there = info.lifecycle_stage == "active" and name == experiment
+    return (found["run_id"], str(info.status)) if is_there else None
 
 
 def end_run(folder: Path, status: str) -> None:

@@ -108,9 +108,10 @@ class _MlflowRun(Run):
                 self.store.client.log_batch(self.run_id, params=entries[start : start + _PARAMS_PER_CALL])
 
     def fail(self, error: BaseException, status: str) -> None:
+        said = f"{type(error).__name__}: {error}".removesuffix(": ")[:_TAG_LENGTH]
         try:
-            self.tags({"error": f"{type(error).__name__}: {error}".removesuffix(": ")})
             with self.store.calls("end the run"):
+                self.store.client.set_tag(self.run_id, "error", said)
                 self.store.client.set_terminated(self.run_id, status)
         except TrackingError as lost:  # the error that ended the run is the one to see
             log.warning("%s", lost)

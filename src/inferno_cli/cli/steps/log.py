@@ -45,7 +45,7 @@ def run(config: LogConfig, composed: Any) -> None:  # noqa: ARG001
     chosen = _tracking(config, params, folder)
     tracking.check(chosen)
     uri = tracking.absolute_uri(chosen)
-    before = tracking.logged_as(folder, uri)
+    before = tracking.logged_as(folder, uri, chosen.experiment)
     if before is not None and before[1] == "FINISHED":
         log.info(f"tracking: the run in {folder} is logged already, as {before[0]} in {tracking.shown(uri)}")
         return

@@ -11,7 +11,7 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from inferno_cli.errors import TrackingError
+from inferno_cli.errors import Stopped, TrackingError
 
 if TYPE_CHECKING:
     from inferno_cli.config import Step, UiConfig
@@ -92,7 +92,9 @@ def _serve(command: list[str]) -> None:
     process = subprocess.Popen(command, env=environment, start_new_session=True)
     try:
         code = process.wait()
-    except BaseException:
+    except BaseException as end:
+        if isinstance(end, Stopped):
+            end.note = "the server has ended"
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
         try:
