@@ -37,6 +37,7 @@ class OptunaSweeper(Sweeper):
     def sweep(self, arguments: list[str]) -> Any:
         """Run the trials that are left, and say which is the best."""
         from inferno_cli.cli import search
+        from inferno_cli.cli.messages import quoted
         from inferno_cli.report.trials import overrides
 
         assert self.config is not None
@@ -56,7 +57,7 @@ class OptunaSweeper(Sweeper):
             while (left := self.n_trials - search.asked(study)) > 0:
                 trials = [search.ask(study, space, self.seed, folder) for _ in range(min(left, self.parallel))]
                 # The folder may be named after what is searched: every trial goes into that of the search.
-                place = f"hydra.sweep.dir={search.quoted(str(folder))}"
+                place = f"hydra.sweep.dir={quoted(str(folder))}"
                 jobs = [[*fixed, *overrides(trial.params), place] for trial in trials]
                 ended = self.launcher.launch(jobs, initial_job_idx=trials[0].number)
                 for trial, job in zip(trials, ended, strict=True):

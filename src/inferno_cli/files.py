@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T", dict[Any, Any], list[Any])
 
-LARGEST = 64 * 2**20
-"""Bytes of a text file; the workspaces of the LHC experiments that are published have less than half of it."""
+LARGEST = 50 * 2**20
+"""Bytes of a text file. A larger workspace is not validated within a minute, nor fitted within a day."""
 MOST_VALUES = 200_000
 """Values of a YAML file when its aliases are unfolded."""
 
@@ -69,11 +70,13 @@ def file_checksum(path: Path) -> str:
 
 # ------------------------------------------------------------------------------------------------ read with care
 def user_path(text: str) -> Path:
-    """Return the path that a user means, with "~" as the home folder; a name that begins with "~" may be no user's."""
+    """Return the path that a user means: "~" is the home folder, but for a name here that begins with it."""
+    path = Path(text)
     try:
-        return Path(text).expanduser()
+        home = path.expanduser()
     except RuntimeError:  # there is no such user
-        return Path(text)
+        return path
+    return path if os.path.exists(path) and not os.path.exists(home) else home  # noqa: PTH110 (of any length)
 
 
 def read_text(path: Path, largest: int = LARGEST) -> str:

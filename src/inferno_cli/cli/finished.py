@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from inferno_cli.cli.messages import LEAST_FOR_TORCH, require_memory
 from inferno_cli.cli.status import Status, verify
 from inferno_cli.config import TrainConfig, resolve
 from inferno_cli.errors import ConfigError, RunError
@@ -105,6 +106,7 @@ class FinishedRun:
         Raises:
             RunError: If the checkpoint is missing, damaged, or not of this run.
         """
+        require_memory(LEAST_FOR_TORCH)
         from inferno_cli.training import Statistic
 
         bins, training = self.results.bins, self.results.training

@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 from inferno_cli import __version__
 from inferno_cli.cli import steps
-from inferno_cli.cli.messages import careful, first_line, known, translated, unresolved
+from inferno_cli.cli.messages import careful, first_line, known, require_memory, translated, unresolved
 from inferno_cli.cli.signals import listening
 from inferno_cli.errors import ConfigError, InfernoError, OutputError, Stopped, closest
 
@@ -124,6 +124,7 @@ def _run(name: str, arguments: list[str]) -> None:
 
     from inferno_cli.config import FolderStep, config_folder, resolve
 
+    require_memory()
     step = importlib.import_module(f"inferno_cli.cli.steps.{name}")
     has_folder = issubclass(step.schema(), FolderStep)
 

@@ -99,12 +99,6 @@ def _distribution(item: Any) -> BaseDistribution:
     return CategoricalDistribution([str(x) for x in item.sweep_iterator(transformer=Transformer.encode)])
 
 
-def quoted(text: str) -> str:
-    """Return a text as a value of Hydra's grammar."""
-    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"
-
-
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
     """Hold the folder of a search; two would run the same trials.

@@ -50,11 +50,12 @@ def run(config: ExplainConfig, composed: Any) -> None:  # noqa: ARG001
     from inferno_cli import report
     from inferno_cli.cli.finished import FinishedRun
     from inferno_cli.tracking import log_to_run
-    from inferno_cli.training import Explainer
 
     finished = FinishedRun.load(config.run)
     folder = finished.folder / "explain" if config.output is None else user_path(config.output)
     statistic = finished.statistic()
+    from inferno_cli.training import Explainer  # after it is known that there is memory for torch
+
     events = _events(finished)
     explainer = Explainer(finished.config, statistic, events.template)
     bins, templates = explainer.bins(), _templates(finished, explainer)

@@ -69,10 +69,11 @@ def run(config: TrainConfig, composed: Any) -> float | None:
     from inferno_cli.cli import folder, search, status, trained
     from inferno_cli.cli.finished import CONFIG_FILE
     from inferno_cli.cli.folder import HYDRA, OVERRIDES_FILE
-    from inferno_cli.cli.messages import argument
+    from inferno_cli.cli.messages import LEAST_FOR_TORCH, argument, require_memory
     from inferno_cli.cli.provenance import Job, code_version
     from inferno_cli.cli.tracked import log_results, result_stays
 
+    require_memory(LEAST_FOR_TORCH)
     job, version = Job.current(), code_version()
     params = OmegaConf.to_container(composed, resolve=True)
     assert isinstance(params, dict)
