@@ -9,6 +9,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from errno import EINVAL
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,6 +24,9 @@ T = TypeVar("T", dict[Any, Any], list[Any])
 
 LARGEST = 50 * 2**20
 """Bytes of a text file. A larger workspace is not validated within a minute, nor fitted within a day."""
+YAML = "tag:yaml.org,2002:"
+PLAIN = ("map", "seq", "str", "int", "float", "bool", "null", "timestamp", "merge", "value")
+"""Tags of what a configuration is made of."""
 MOST_VALUES = 200_000
 """Values of a YAML file when its aliases are unfolded."""
 
@@ -52,7 +56,13 @@ def together(folder: Path) -> Iterator[Path]:
 
 
 def sha256(path: Path) -> str:
-    """SHA-256 of a file's content."""
+    """SHA-256 of a file's content.
+
+    Raises:
+        OSError: If it is no file, or cannot be read.
+    """
+    if path.exists() and not path.is_file():  # to read a pipe takes for ever
+        raise OSError(EINVAL, "not a regular file", str(path))
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
@@ -191,7 +201,7 @@ def _check(top: Node | None, path: Path, kind: type[Any]) -> None:
     """
     import yaml
 
-    if top is None or (isinstance(top, yaml.ScalarNode) and top.tag.endswith(":null")):
+    if top is None or (isinstance(top, yaml.ScalarNode) and top.tag == f"{YAML}null"):
         return
     if not isinstance(top, yaml.MappingNode if kind is dict else yaml.SequenceNode):
         found = {"MappingNode": "mapping", "SequenceNode": "list"}.get(type(top).__name__, "text")
@@ -204,8 +214,9 @@ def _check(top: Node | None, path: Path, kind: type[Any]) -> None:
         if n_values > MOST_VALUES:
             raise FileError(f"{path}: its aliases (& and *) stand for more than {MOST_VALUES} values. Write fewer")
         where = f"{path}, line {node.start_mark.line + 1}"
-        if not node.tag.startswith("tag:yaml.org,2002:") or ":python/" in node.tag:
-            raise FileError(f"{where}: the tag {node.tag.removeprefix('tag:yaml.org,2002:')} is refused; write a value")
+        tag = node.tag.removeprefix(YAML)
+        if not node.tag.startswith(YAML) or tag not in PLAIN:
+            raise FileError(f"{where}: the tag {tag} is refused; write a plain value")
         if isinstance(node, yaml.MappingNode):
             seen = set()
             for key, value in node.value:

@@ -191,7 +191,10 @@ def _job(folder: Path) -> tuple[Job, list[str], str]:
         verify(folder, RECORD)
     except RunError as error:
         raise ComparisonError(f"{error}, or leave it out: runs=...") from error
-    return Job(str(folder), settings, _results(path)), overrides, study
+    results = _results(path)
+    if results.model is not None and MODEL not in settings:
+        raise ComparisonError(f"{folder / CONFIG_FILE} is not that of the run. Copy the folder of the run again")
+    return Job(str(folder), settings, results), overrides, study
 
 
 def _results(path: Path) -> Results:

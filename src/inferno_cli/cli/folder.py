@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from inferno_cli.cli.status import KEPT, Status
+from inferno_cli.cli.status import FILE, KEPT, Status
 from inferno_cli.errors import OutputError
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ def begin(folder: Path, composed: DictConfig, point: str, *, overwrite: bool) ->
     if holds_finished(folder) and not overwrite:
         said = Status.read(folder)
         if said is not None and said.point == point:
+            (folder / FILE).touch()  # a sweep that comes by once more counts it
             return False
         raise OutputError(
             f"{folder} holds a finished run, of another configuration or version of the code. {OTHER}, or set "

@@ -137,7 +137,7 @@ def _run(name: str, arguments: list[str]) -> None:
         if job.job.chdir:  # relative paths are of the folder in which the command was given
             os.chdir(job.runtime.cwd)
         _quiet()
-        if "BasicLauncher" not in job.launcher.get("_target_", "BasicLauncher"):
+        if "BasicLauncher" not in (job.launcher or {}).get("_target_", "BasicLauncher"):
             # Points side by side: more threads than CPUs are far slower than one each. torch is not imported yet.
             os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"))
 
@@ -276,8 +276,10 @@ def _say_progress(job: Any, study: str | None) -> None:
 
     from inferno_cli.cli.status import progress
 
-    if job.mode == RunMode.MULTIRUN:
-        whole = None if study is None else Path(study)
+    if job.mode != RunMode.MULTIRUN:
+        return
+    whole = None if study is None else Path(study)
+    with suppress(InfernoError):  # of a file of the sweep; whoever needs it says so
         logging.getLogger("inferno_cli").info(progress(Path(job.sweep.dir), whole))
 
 
@@ -285,7 +287,7 @@ def _require_multirun(hydra: Any) -> None:
     """Refuse a list of points (+sweep=...) without -m: Hydra would run the first configuration alone."""
     from hydra.types import RunMode
 
-    if hydra.mode == RunMode.RUN and hydra.sweeper.get("params"):
+    if hydra.mode == RunMode.RUN and (hydra.sweeper or {}).get("params"):
         raise ConfigError(f"a sweep over {', '.join(hydra.sweeper.params)} needs -m: inferno train -m ...")
 
 

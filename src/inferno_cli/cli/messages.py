@@ -131,9 +131,13 @@ def translated(error: Exception, step: str) -> ConfigError:
         causes.append(cause)
     text = "\n".join(str(item) for item in causes)
     first = first_line(error)
+    if first.endswith("raised while composing config:"):
+        first = " ".join(line.strip() for line in str(error).strip().splitlines()[:2])
     if "is not in struct" in text and "Could not override" in first:
         key = first.split("'")[1]
         known, section = _keys(step), key.rpartition(".")[0]
+        if key in known:
+            return ConfigError(f"{key} cannot be set: {section or 'its section'} has another value")
         beside = [name for name in known if name.rpartition(".")[0] == section]
         return ConfigError(
             f"unknown key {key}{closest(key, known, listed=beside)}. `inferno {step} --cfg job` prints the keys"

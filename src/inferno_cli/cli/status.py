@@ -105,18 +105,17 @@ def verify(folder: Path, names: Sequence[str] = KEPT) -> None:
         return
     for name in names:
         path = folder / name
-        if name in said.checksums and path.exists() and _checksum(path) != said.checksums[name]:
+        if name not in said.checksums or not path.exists():
+            continue
+        try:
+            found = sha256(path)
+        except OSError as error:
+            raise RunError(f"{path} cannot be read: {error.strerror}. Copy the folder of the run again") from error
+        if found != said.checksums[name]:
             raise RunError(
                 f"{path} has changed since the run finished (its SHA-256 is not that in {FILE}). Copy the folder of "
                 "the run again, or run it again"
             )
-
-
-def _checksum(path: Path) -> str:
-    try:
-        return sha256(path) if path.is_file() else "no file"
-    except OSError as error:
-        raise RunError(f"{path} cannot be read: {error.strerror}. Copy the folder of the run again") from error
 
 
 def point(params: Mapping[str, Any]) -> str:

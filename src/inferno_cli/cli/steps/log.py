@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from inferno_cli.errors import ConfigError, RunError
+from inferno_cli.errors import ConfigError, FileError, RunError
 
 if TYPE_CHECKING:
     from inferno_cli.config import LogConfig, Tracking
@@ -41,7 +41,10 @@ def run(config: LogConfig, composed: Any) -> None:  # noqa: ARG001
     from inferno_cli.files import read_yaml
 
     folder, results = open_record(config.run, "run")
-    params = {str(key): value for key, value in read_yaml(folder / CONFIG_FILE).items()}
+    try:
+        params = {str(key): value for key, value in read_yaml(folder / CONFIG_FILE).items()}
+    except FileError as error:
+        raise RunError(f"{error}. Copy the folder of the run again") from error
     chosen = _tracking(config, params, folder)
     tracking.check(chosen)
     uri = tracking.absolute_uri(chosen)
