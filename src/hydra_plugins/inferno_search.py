@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.plugins import Plugins
-from hydra.core.utils import JobReturn, JobStatus
+from hydra.core.utils import JobReturn
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
@@ -61,17 +61,9 @@ class OptunaSweeper(Sweeper):
                 jobs = [[*fixed, *overrides(trial.params), place] for trial in trials]
                 ended = self.launcher.launch(jobs, initial_job_idx=trials[0].number)
                 for trial, job in zip(trials, ended, strict=True):
-                    search.tell(study, trial, *_outcome(job))
+                    search.tell(study, trial, *search.outcome(job, folder / str(trial.number)))
                 returns += ended
             search.conclude(folder, search.trials(study), optuna.__version__)
         for job in returns:
             _ = job.return_value  # raises the error of a trial that failed
         return returns
-
-
-def _outcome(job: JobReturn) -> tuple[float | None, str]:
-    """Return what a job found, or why it failed."""
-    if job.status == JobStatus.FAILED:
-        error = job._return_value
-        return None, f"{type(error).__name__}: {error}"
-    return (None if job.return_value is None else float(job.return_value)), ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
@@ -69,6 +70,14 @@ def listening() -> Iterator[None]:
             signal.signal(number, handler)
         if replaced:
             sys.unraisablehook = listener.otherwise
+            atexit.unregister(_deaf)
+            atexit.register(_deaf)
+
+
+def _deaf() -> None:
+    """While Python shuts down, which takes a second with torch: the work is done, and its exit code is decided."""
+    for number in NUMBERS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _pass_on(number: int) -> None:
