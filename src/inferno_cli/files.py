@@ -179,8 +179,9 @@ def yaml_of(path: Path) -> Iterator[str]:
         mark, found = error.problem_mark, str(error.problem or error.context)
         if mark is None:
             raise FileError(f"{path}: {found}") from error
-        line = (text.splitlines() or [""])[min(mark.line, text.count("\n"))]
-        hint = "; indent with blanks, not with tabs" if "\t" in line else ""
+        lines = text.splitlines()
+        has_tab = mark.line < len(lines) and "\t" in lines[mark.line]
+        hint = "; indent with blanks, not with tabs" if has_tab else ""
         raise FileError(f"{path}, line {mark.line + 1}: {found}{hint}") from error
     except yaml.YAMLError as error:  # a character that YAML does not allow
         raise FileError(f"{path}: {' '.join(str(error).split())}") from error

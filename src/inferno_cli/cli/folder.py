@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 LOCK = ".lock"
 HYDRA, OVERRIDES_FILE = ".hydra", "overrides.yaml"
+MADE = ("plots", "export", "histograms", "cabinetry.yaml", "yields.md", "mlflow_run.json")
+"""What a run makes besides the files that others read."""
 OTHER = "Choose another folder (hydra.run.dir=FOLDER, in a sweep hydra.sweep.dir=FOLDER)"
 
 
@@ -82,11 +85,24 @@ def begin(folder: Path, composed: DictConfig, point: str, *, overwrite: bool) ->
             f"{folder} holds a finished run, of another configuration or version of the code. {OTHER}, or set "
             "overwrite=true"
         )
+    if Status.read(folder) is not None:
+        _clear(folder)
     Status("running", point).write(folder)
-    for name in KEPT:  # of a run before, beside which the new files would look whole
-        (folder / name).unlink(missing_ok=True)
     keep_configuration(folder, composed)
     return True
+
+
+def _clear(folder: Path) -> None:
+    """Remove what a run before has made: beside the new files it would look like theirs."""
+    for name in (*KEPT, *MADE):
+        path = folder / name
+        try:
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            raise OutputError(f"{path}, of a run before, cannot be removed: {error}. {OTHER}") from error
 
 
 def keep_configuration(folder: Path, composed: DictConfig) -> None:

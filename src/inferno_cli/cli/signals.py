@@ -40,7 +40,9 @@ class Listener:
         """Raise once more what came up where Python cannot raise: in a destructor, say."""
         if isinstance(unraisable.exc_value, Stopped):
             self.heard = None
-            os.kill(os.getpid(), unraisable.exc_value.number)
+            again = threading.Timer(0.05, os.kill, (os.getpid(), unraisable.exc_value.number))
+            again.daemon = True
+            again.start()
         else:
             self.otherwise(unraisable)
 

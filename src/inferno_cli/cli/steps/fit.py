@@ -16,7 +16,7 @@ from typing import Any
 
 from inferno_cli.code import code_digest
 from inferno_cli.config import FitConfig, Step
-from inferno_cli.errors import FileError, WorkspaceError
+from inferno_cli.errors import FileError, OutputError, WorkspaceError
 from inferno_cli.files import read_json, sha256, user_path
 
 log = logging.getLogger(__name__)
@@ -54,6 +54,11 @@ def run(config: FitConfig, composed: Any) -> None:
     checksum = sha256(path)
     point = _point(params, checksum)
     results_path = job.folder / report.RESULTS_FILE
+    spec = read_workspace(path)
+    if path.absolute().parent.samefile(job.folder):
+        raise OutputError(f"the workspace {path} is in {job.folder} itself. {folder.OTHER}")
+    if config.overwrite:  # before anything is removed
+        tracking.check(config.tracking)
     if not folder.begin(job.folder, composed, point, overwrite=config.overwrite):
         status.verify(job.folder)
         log.info("this workspace was fitted here before, with the same settings; overwrite=true fits it again")
@@ -62,7 +67,6 @@ def run(config: FitConfig, composed: Any) -> None:
         return
     config_path = job.folder / CONFIG_FILE
     config_path.write_text(OmegaConf.to_yaml(composed, resolve=True), encoding="utf-8")
-    spec = read_workspace(path)
     tracking.check(config.tracking)
     results: report.Results | None = None
     try:

@@ -81,8 +81,12 @@ def run(config: TrainConfig, composed: Any) -> float | None:
     taken = None
     if config.trained_in is not None:
         taken = trained.find(config)
+        if taken.folder.samefile(job.folder):
+            raise OutputError(f"the network of trained_in is in {job.folder} itself. {folder.OTHER}")
         settings["trained_in"] = trained.checksum(taken)  # the network makes the point, not where it is
     point = status.point(settings)
+    if config.overwrite:  # before anything is removed
+        tracking.check(config.tracking)
     if (before := _before(config, composed, job, point)) is not None:
         log.info(f"this point was finished before; it is not run again ({argument('reuse', before)})")
         sys.stdout.write(_closing_line(before))
