@@ -109,7 +109,9 @@ def run(config: FitConfig, composed: Any) -> None:
             tables = report.write_yields(results, job.folder)
             results.save(results_path)
             status.finish(job.folder, point)  # whatever becomes of the tracking
-            log_results(logged, results, {"": [results_path, config_path, path, *tables], "plots": plots})
+            overrides = job.folder / folder.HYDRA / folder.OVERRIDES_FILE
+            files = [results_path, config_path, overrides, path, *tables]
+            log_results(logged, results, {"": files, "plots": plots})
     finally:
         if results is not None and folder.holds_finished(job.folder):
             report.show(results)
