@@ -192,7 +192,7 @@ def _job(folder: Path) -> tuple[Job, list[str], str]:
     except RunError as error:
         raise ComparisonError(f"{error}, or leave it out: runs=...") from error
     results = _results(path)
-    if results.model is not None and MODEL not in settings:
+    if results.model is not None and not {MODEL, "workspace"} & settings.keys():
         raise ComparisonError(f"{folder / CONFIG_FILE} is not that of the run. Copy the folder of the run again")
     return Job(str(folder), settings, results), overrides, study
 
@@ -244,6 +244,7 @@ def planned(sweep: Path) -> list[tuple[str, ...]]:
     from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
     from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.core.plugins import Plugins
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
@@ -258,6 +259,7 @@ def planned(sweep: Path) -> list[tuple[str, ...]]:
         params = OmegaConf.to_container(sweeper.get("params") or OmegaConf.create(), resolve=True)
         assert isinstance(params, dict)
         texts = [f"{key!s}={value!s}" for key, value in params.items()] + list(config.hydra.overrides.task)
+        Plugins.instance()  # which registers the kinds of sources
         search_path = ConfigSearchPathImpl()
         for source in OmegaConf.select(config, "hydra.runtime.config_sources") or ():  # where glob(...) looks
             if source.schema != "structured":

@@ -151,7 +151,8 @@ def translated(error: Exception, step: str) -> ConfigError:
         wanted = first.partition("Could not find '")[2].rstrip("'").rsplit("/", 1)[-1]
         return ConfigError(f"{first}{closest(wanted, options)}")
     if first.startswith("Ambiguous value"):
-        return ConfigError(f"{first}: add -m to sweep over the values, or write a list as 'key=[a,b]'")
+        more = "write a list as 'key=[a,b]', or quote a name with a comma: \"key='a,b'\""
+        return ConfigError(f"{first}: add -m to sweep over the values, {more}")
     if first.startswith("LexerNoViableAltException"):
         return ConfigError(f"cannot read {first.partition(': ')[2]!r}; {QUOTE}")
     if first.startswith(("mismatched input", "token recognition", "no viable", "extraneous input")):
