@@ -12,7 +12,7 @@ import inferno_cli
 SOURCE = Path(inferno_cli.__file__).parent
 FILES = sorted(SOURCE.rglob("*.py"))
 
-# Design, section 4; inferno_cli.errors, inferno_cli.code and the top-level package are open to all.
+# Design, section 4; inferno_cli.errors, inferno_cli.files, inferno_cli.code and the top-level package are open to all.
 ALLOWED = {
     "config": set(),
     "events": {"config"},
@@ -25,11 +25,24 @@ ALLOWED = {
     "report": {"config", "events", "histograms", "fit"},
     "tracking": {"config"},
 }
-OPEN = {"code", "errors"}
+OPEN = {"code", "errors", "files"}
 EVERYTHING = {"cli", "__main__"}
 
 HEAVY = {"torch", "lightning", "cabinetry", "pyhf", "mlflow", "matplotlib", "iminuit"}
-LIGHT = {"cli", "config", "events", "fit", "report", "tracking", "workspace", "code", "errors", "__init__", "__main__"}
+LIGHT = {
+    "cli",
+    "config",
+    "events",
+    "fit",
+    "report",
+    "tracking",
+    "workspace",
+    "code",
+    "errors",
+    "files",
+    "__init__",
+    "__main__",
+}
 
 
 def package(path: Path) -> str:
