@@ -26,7 +26,7 @@ FAST = (*SYNTHETIC, "model=optimal")
 
 
 @pytest.fixture(autouse=True)
-def _alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def _alone(monkeypatch: pytest.MonkeyPatch, heard: None) -> None:
     """Signals to this process are not passed on to others that the tests have started."""
     monkeypatch.setattr(signals, "_pass_on", lambda number: None)
 

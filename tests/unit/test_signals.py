@@ -22,7 +22,7 @@ CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 
 
 @pytest.fixture(autouse=True)
-def _alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _alone(monkeypatch: pytest.MonkeyPatch, heard: None) -> Iterator[None]:
     """The other processes of the tests are not told; and everything must be as before."""
     monkeypatch.setattr(signals, "_pass_on", lambda number: None)
     before = {number: signal.getsignal(number) for number in signals.NUMBERS}, sys.unraisablehook

@@ -251,22 +251,23 @@ def _end_sweep(stop: Stopped) -> None:
     from inferno_cli.tracking import SweepCallback, end_run
     from inferno_cli.tracking.sweep import end_parent
 
-    sweep = SweepCallback.folder
+    sweep, SweepCallback.folder = SweepCallback.folder, None
     if sweep is None:
         return
     alive = False
-    for folder in (path.parent for path in sweep.glob(f"*/{FILE}")):
-        said = Status.read(folder)
-        if said is None or said.state != "running":
-            continue
-        try:
-            with owned(folder):
-                replace(said, state="stopped", error=str(stop)).write(folder)
-                end_run(folder, "KILLED")
-        except OutputError:  # a job of a batch system goes on
-            alive = True
-    if not alive:
-        end_parent(sweep, "KILLED")
+    with suppress(InfernoError, OSError):  # the signal is what is told
+        for folder in (path.parent for path in sweep.glob(f"*/{FILE}")):
+            said = Status.read(folder)
+            if said is None or said.state != "running":
+                continue
+            try:
+                with owned(folder):
+                    replace(said, state="stopped", error=str(stop)).write(folder)
+                    end_run(folder, "KILLED")
+            except OutputError:  # a job of a batch system goes on
+                alive = True
+        if not alive:
+            end_parent(sweep, "KILLED")
     stop.note = stop.note or f"what has finished stays in {sweep}"
 
 
