@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping, Sequence
+import signal
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 import hist
 import numpy as np
+import pytest
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -85,6 +87,21 @@ def ntuples(path: Path, *, fit: Sequence[str] = (), seed: int = 1, **dataset: An
     return changed(
         compose("dataset=top11004", "nuisance=none"), dataset=defaults | dataset, nuisance=nuisance, seed=seed
     )
+
+
+# -------------------------------------------------------------------------------------------------- signals
+@pytest.fixture
+def heard() -> Iterator[None]:
+    """Let signals end this process and those that it starts, also where the tests run in the background of a shell."""
+    handlers = {
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGTERM: signal.SIG_DFL,
+        signal.SIGHUP: signal.SIG_DFL,
+    }
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 # ----------------------------------------------------------------------------------------------- ROOT files

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.plugins import Plugins
-from hydra.core.utils import JobReturn, JobStatus
+from hydra.core.utils import JobReturn
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
@@ -38,6 +38,7 @@ class OptunaSweeper(Sweeper):
     def sweep(self, arguments: list[str]) -> Any:
         """Run the trials that are left, and say which is the best."""
         from inferno_cli.cli import search
+        from inferno_cli.cli.messages import quoted
         from inferno_cli.report.trials import overrides
 
         assert self.config is not None
@@ -57,21 +58,13 @@ class OptunaSweeper(Sweeper):
             while (left := self.n_trials - search.asked(study)) > 0:
                 trials = [search.ask(study, space, self.seed, folder) for _ in range(min(left, self.parallel))]
                 # The folder may be named after what is searched: every trial goes into that of the search.
-                place = f"hydra.sweep.dir={search.quoted(str(folder))}"
+                place = f"hydra.sweep.dir={quoted(str(folder))}"
                 jobs = [[*fixed, *overrides(trial.params), place] for trial in trials]
                 ended = self.launcher.launch(jobs, initial_job_idx=trials[0].number)
                 for trial, job in zip(trials, ended, strict=True):
-                    search.tell(study, trial, *_outcome(job))
+                    search.tell(study, trial, *search.outcome(job, folder / str(trial.number)))
                 returns += ended
             search.conclude(folder, search.trials(study), optuna.__version__)
         for job in returns:
             _ = job.return_value  # raises the error of a trial that failed
         return returns
-
-
-def _outcome(job: JobReturn) -> tuple[float | None, str]:
-    """Return what a job found, or why it failed."""
-    if job.status == JobStatus.FAILED:
-        error = job._return_value
-        return None, f"{type(error).__name__}: {error}"
-    return (None if job.return_value is None else float(job.return_value)), ""

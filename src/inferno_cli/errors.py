@@ -6,6 +6,7 @@ The command line prints the message without a traceback and exits with 2.
 from __future__ import annotations
 
 import difflib
+import signal
 from collections.abc import Iterable
 
 
@@ -70,7 +71,37 @@ class TrackingError(InfernoError, ConnectionError):
 
 
 class OutputError(InfernoError, OSError):
-    """The output folder cannot be written."""
+    """The output folder cannot be written, is in use, or holds a finished run."""
+
+
+class FileError(InfernoError, ValueError):
+    """A text file is none: a pipe, a folder, too large, not UTF-8, or not the JSON or YAML that it should be."""
+
+
+class MemoryLimitError(InfernoError, MemoryError):
+    """The memory that the process may have is not enough."""
+
+
+class Stopped(SystemExit):
+    """A signal asks the program to end.
+
+    Not an error that code may handle (Lightning ends its training in silence for a KeyboardInterrupt), and not a
+    traceback where nobody handles it: Python itself exits with ``code``.
+
+    Attributes:
+        number: Number of the signal.
+        note: What became of the work.
+    """
+
+    def __init__(self, number: int, note: str = "") -> None:
+        super().__init__(128 + number)
+        self.number, self.note = number, note
+
+    def __reduce__(self) -> tuple[type[Stopped], tuple[int, str]]:
+        return Stopped, (self.number, self.note)
+
+    def __str__(self) -> str:
+        return signal.Signals(self.number).name
 
 
 def closest(name: str, candidates: Iterable[str], listed: Iterable[str] | None = None) -> str:

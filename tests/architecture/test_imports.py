@@ -12,7 +12,7 @@ import inferno_cli
 SOURCE = Path(inferno_cli.__file__).parent
 FILES = sorted(SOURCE.rglob("*.py"))
 
-# Design, section 4; inferno_cli.errors, .code, .expressions, .names and the top-level package are open to all.
+# Design, section 4; inferno_cli.errors, .code, .expressions, .files, .names and the top-level package are open to all.
 ALLOWED = {
     "config": set(),
     "events": {"config"},
@@ -25,7 +25,7 @@ ALLOWED = {
     "report": {"config", "events", "histograms", "fit"},
     "tracking": {"config"},
 }
-OPEN = {"code", "errors", "expressions", "names"}
+OPEN = {"code", "errors", "expressions", "files", "names"}
 EVERYTHING = {"cli", "__main__"}
 
 HEAVY = {"torch", "lightning", "cabinetry", "pyhf", "mlflow", "matplotlib", "iminuit"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import sys
 import time
@@ -100,6 +101,137 @@ def test_a_sweep_file_without_the_flag_is_refused(tmp_path: Path) -> None:
     refuse(*SYNTHETIC, "+sweep=bins", output=tmp_path, error="ConfigError", says=("sweep", "-m"))
 
 
+# ------------------------------------------------------------------------------------------ broken configuration files
+BOMB = "a: &a [x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{name}: &{name} [{', '.join([f'*{before}'] * 8)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)
+)
+FILES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "tab": ("model:\n\tbins: 3\n", ("mine.yaml, line 3", "indent with blanks")),
+    "tab in a list": ("model: {bins: 3,\n\ttemperature: 1}\n", ("mine.yaml, line 3", "indent with blanks")),
+    "duplicate": ("seed: 1\nseed: 2\n", ("mine.yaml, line 3", "'seed' is there twice")),
+    "null key": ("model:\n  ~: 3\n", ("mine.yaml, line 3", "takes for null")),
+    "interpolation": ("seed: ${seed\n", ("mine.yaml, line 2", "'${seed' is no interpolation")),
+    "unknown": ("seed: ${nothing.there}\n", ("seed", "'nothing.there' not found")),
+    "circle": ("seed: ${seed}\n", ("seed", "Recursive")),
+    "bomb": (BOMB, ("mine.yaml", "aliases")),
+    "python": ("seed: !!python/object/apply:os.system ['touch pwned']\n", ("mine.yaml, line 2", "python/object/apply")),
+    "bytes": ("seed: !!binary aGVsbG8=\n", ("mine.yaml, line 2", "binary")),
+    "list": ("- a\n", ("mine.yaml has a list at its top",)),
+    "text": ("hello\n", ("mine.yaml has a text at its top",)),
+    "deep": ("seed: " + "[" * 100_000, ("mine.yaml", "nesting")),
+    "defaults": ("defaults: foo\n", ("experiment/mine", "must be a list")),
+    "section": ("model: [1]\n", ("experiment/mine", "Cannot merge DictConfig with ListConfig")),
+    "number": ("model: 3\n", ("model.learning_rate cannot be set: model has another value",)),
+    "hydra": ("hydra: 3\n", ("experiment/mine", "ValidationError")),
+}
+
+
+@pytest.mark.parametrize("kind", list(FILES))
+def test_a_configuration_file_is_broken(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    text, says = FILES[kind]
+    (tmp_path / "conf" / "experiment").mkdir(parents=True)
+    (tmp_path / "conf" / "experiment" / "mine.yaml").write_text(f"# @package _global_\n{text}")
+    start = time.perf_counter()
+    mine = ("--config-dir", "conf", "+experiment=mine")
+    refuse("train", *mine, *QUICK, output=tmp_path / "out", error="ConfigError", says=says)
+    assert time.perf_counter() - start < 5
+    assert not (tmp_path / "pwned").exists()
+
+
+def test_a_configuration_file_in_another_encoding(tmp_path: Path) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_bytes(b"# caf\xe9\n")
+    mine = ("--config-dir", str(tmp_path), "+experiment=mine")
+    says = ("mine.yaml is not UTF-8 (byte 0xe9 at 5)",)
+    refuse("train", *mine, *QUICK, output=tmp_path / "out", error="ConfigError", says=says)
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "\ufeffseed: 3\n", "seed: 3\r\n"])
+def test_a_configuration_file_that_is_odd_and_good(text: str, tmp_path: Path) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text(text, encoding="utf-8", newline="")
+    succeed("train", "--config-dir", str(tmp_path), "+experiment=mine", "--cfg", "job")
+
+
+# ------------------------------------------------------------------------------------------------ signs in a place
+SIGNS = ("e=3", "c,d", "josé", "h#1", "don't", "til~", "br[1]", "{x}", 'dq"x', "semi;x", "日本")
+
+
+@pytest.mark.parametrize("name", SIGNS)
+def test_a_place_with_signs_is_quoted(name: str, runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from inferno_cli.cli.messages import quoted
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).mkdir()
+    workspace = tmp_path / name / "w.json"
+    workspace.write_text(Path(runs("synthetic", "bce").results.workspace).read_text())
+    plain = inferno(*FIT, f"workspace={name}/w.json")
+    assert plain.code == 2
+    assert len(plain.err.splitlines()) == 1
+    assert "quote" in plain.err
+
+    fast = ("fit.scan_points=null", "fit.minos=[]", "fit.significance=false", "fit.stat_only=false")
+    place = tmp_path / name / "out"
+    found = succeed(*FIT, *fast, f"workspace={quoted(f'{name}/w.json')}", f"hydra.run.dir={quoted(str(place))}")
+    assert found.path == place / "results.json"
+    succeed("compare", f"runs=[{quoted(str(place))}]", "track=false", f"output={tmp_path}/compared")
+
+
+def test_a_name_that_looks_like_a_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "2024").mkdir()
+    assert inferno("predict", "run=2024").err == (
+        "ConfigError: run is 2024, which is no text; quote a name that looks like it: \"run='2024'\"\n"
+    )
+    assert inferno("predict", "run='2024'").err.startswith("RunError: 2024 has no results.json")
+
+
+# ------------------------------------------------------------------------------------------- the working directory
+def test_relative_places_are_of_the_folder_of_the_command(
+    runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With hydra.job.chdir=true, in every step and key."""
+    monkeypatch.chdir(tmp_path)
+    point = ("+experiment=synthetic", *QUICK, *FEW_EVENTS, *FIT_ONLY_MU, "model=optimal", "export=false")
+    chdir = "hydra.job.chdir=true"
+    succeed("train", *point, chdir, "hydra.run.dir=a", "tracking=mlflow", "output_dir=out")
+    assert (tmp_path / "out" / "mlflow.db").is_file()
+    succeed("train", *point, chdir, "hydra.run.dir=b", "trained_in=a")
+    assert "was finished before" in succeed("train", *point, chdir, "hydra.run.dir=c", "reuse=.").out
+    succeed("train", "-m", *point, chdir, "seed=1,2", "hydra.sweep.dir=sweep")
+    succeed("fit", "tracking=none", "report.plots=false", "workspace=a/workspace.json", chdir, "hydra.run.dir=d")
+    succeed("explain", "run=a", "output=explained", "report.plots=false", chdir)
+    succeed("compare", "runs=sweep", "output=compared", chdir)
+    succeed("log", "run=b", "tracking.uri=sqlite:///out/mlflow.db", chdir)
+    mine = own_analysis(tmp_path / "mine")
+    data = ("--config-dir", str(mine), "+experiment=mine", "dataset.path=mine/mine.root", "report.plots=false")
+    succeed("data", *data, chdir, "hydra.run.dir=e")
+    found = {path.name for path in tmp_path.iterdir()}
+    assert found == {"a", "b", "c", "d", "e", "out", "sweep", "explained", "compared", "mine"}
+    assert list(tmp_path.rglob("mlflow.db")) == [tmp_path / "out" / "mlflow.db"]
+
+
+# ------------------------------------------------------------------------------------- mistakes of the program
+def test_a_mistake_of_the_program_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from inferno_cli.cli.steps import train
+
+    def broken(*_: object) -> None:
+        raise KeyError("gone")
+
+    monkeypatch.setattr(train, "pipeline", broken)
+    place = f"hydra.run.dir={tmp_path}"
+    outcome = inferno(*SYNTHETIC, place)
+    assert outcome.code == 1
+    assert outcome.err == (
+        "KeyError: 'gone'. This is a mistake in inferno_cli: --debug shows the traceback for a report\n"
+    )
+    assert "Traceback" in (tmp_path / "main.log").read_text()
+    assert json.loads((tmp_path / "status.json").read_text())["error"] == "KeyError: 'gone'"
+    with pytest.raises(KeyError):
+        inferno(*SYNTHETIC, place, "--debug")
+
+
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:
     from inferno_cli.errors import ConfigError
 
@@ -117,11 +249,57 @@ def test_workspace_is_missing(tmp_path: Path) -> None:
     refuse(*FIT, f"workspace={path}", output=tmp_path, error="WorkspaceError", says=(str(path), "Fix workspace=PATH"))
 
 
-@pytest.mark.parametrize(("text", "says"), [("{", "is not JSON"), ('{"channels": []}', "is not valid")])
+WORKSPACES = {
+    "{": "is not JSON",
+    "": "is not JSON",
+    '{"channels": []}': "is not valid",
+    '{"channels": [NaN]}': "it holds NaN",
+    '{"channels": [1e999]}': "it holds 1e999",
+    "[" * 100_000: "is nested too deeply",
+    '{"a":' * 100_000: "is nested too deeply",
+}
+
+
+@pytest.mark.parametrize(("text", "says"), WORKSPACES.items(), ids=range(len(WORKSPACES)))
 def test_workspace_is_no_workspace(text: str, says: str, tmp_path: Path) -> None:
     path = tmp_path / "broken.json"
     path.write_text(text)
     refuse(*FIT, f"workspace={path}", output=tmp_path / "out", error="WorkspaceError", says=(str(path), says))
+
+
+def test_workspace_is_no_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with (tmp_path / "large.json").open("wb") as file:
+        file.truncate(100_000_000)
+    for place, says in {
+        tmp_path: "is a folder",
+        tmp_path / "pipe": "is a pipe or a device",
+        Path("/dev/zero"): "is a pipe or a device",
+        tmp_path / "large.json": "has 95 MB; expected at most 50 MB",
+        tmp_path / ("x" * 300): "File name too long",
+    }.items():
+        says = (str(place), says, "Fix workspace=PATH")
+        refuse(*FIT, f"workspace={place}", output=tmp_path / "out", error="WorkspaceError", says=says)
+
+
+@pytest.mark.parametrize("place", ["pipe", "/dev/zero"])
+def test_a_run_and_a_dataset_that_are_no_files(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    for step, key in (
+        ("predict", "run"),
+        ("explain", "run"),
+        ("compare", "runs"),
+        ("log", "run"),
+        ("prepare", "files"),
+    ):
+        outcome = inferno(step, f"{key}={place}", *(["sample=a"] if step == "prepare" else []))
+        assert outcome.code == 2
+        assert len(outcome.err.splitlines()) == 1
+        assert place in outcome.err
+    for key in ("dataset.path", "trained_in"):
+        outcome = inferno("train", "+experiment=top11004", *QUICK, f"{key}={place}")
+        assert (outcome.code, len(outcome.err.splitlines()), place in outcome.err) == (2, 1, True)
 
 
 def test_workspace_has_no_such_parameter_or_measurement(runs: Runs, tmp_path: Path) -> None:

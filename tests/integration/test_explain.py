@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import yaml
 
+from inferno_cli.cli.status import Status
 from inferno_cli.events import NOMINAL
 from inferno_cli.histograms import Templates
 from inferno_cli.report import Explanation
@@ -102,7 +103,7 @@ def test_what_is_not_a_run_with_a_network_is_refused(runs: Runs, tmp_path: Path)
     workspace = runs("synthetic", "bce").results.workspace
     place = f"hydra.run.dir={tmp_path}/fit"
     succeed("fit", f"workspace={workspace}", "tracking=none", "report.plots=false", "fit.scan_points=null", place)
-    refuse(tmp_path / "fit", "RunError", "inferno train")
+    refuse(tmp_path / "fit", "RunError", "is a fit without a network", "inferno train")
 
 
 def test_the_output_cannot_be_written(runs: Runs, tmp_path: Path) -> None:
@@ -120,6 +121,7 @@ def test_the_output_cannot_be_written(runs: Runs, tmp_path: Path) -> None:
 def test_other_events_and_other_bins_are_refused(runs: Runs, tmp_path: Path) -> None:
     copy = tmp_path / "run"
     shutil.copytree(runs("synthetic", "bce").path.parent, copy)
+    Status("finished").write(copy)  # of an earlier version: without checksums
     settings = yaml.safe_load((copy / "config.yaml").read_text())
     (copy / "config.yaml").write_text(yaml.safe_dump({**settings, "seed": 9}))
     refuse(copy, "DatasetError", "are not those of the run", "train again")

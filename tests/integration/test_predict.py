@@ -18,6 +18,7 @@ import yaml
 from conftest import write
 
 from inferno_cli.cli.finished import FinishedRun
+from inferno_cli.cli.status import Status
 from inferno_cli.events import NOMINAL, Variation
 from inferno_cli.histograms import Templates
 from integration.conftest import FIT_ONLY_MU, LABEL, QUICK, Outcome, Runs, inferno, own_analysis, succeed, table, trees
@@ -263,6 +264,7 @@ def test_a_moved_dataset_is_still_the_dataset(own: Path, tmp_path: Path) -> None
     expected = predict(own, f"output={tmp_path}/expected")
     run, data = tmp_path / "run", tmp_path / "data.root"
     shutil.copytree(own, run, ignore=shutil.ignore_patterns("predictions"))
+    Status("finished").write(run)  # of an earlier version: without checksums
     shutil.copy(own.parent / "mine.root", data)
     _change(run / "config.yaml", lambda config: config["dataset"].update(path=str(tmp_path / "gone.root")))
     refuse(run, error="DatasetFileError", says=("gone.root", "input=PATH"))
@@ -357,17 +359,37 @@ def test_run_is_no_finished_run(own: Path, runs: Runs, tmp_path: Path) -> None:
     refuse(tmp_path, error="RunError", says=("has no results.json", "did not finish"))
     workspace = runs("top11004", "bce").results.workspace
     fit = succeed("fit", f"workspace={workspace}", "tracking=none", "report.plots=false", f"output_dir={tmp_path}")
-    refuse(fit.path.parent, error="RunError", says=("has no config.yaml", "train"))
-    (fit.path.parent / "config.yaml").write_text((own / "config.yaml").read_text())
     refuse(fit.path.parent, error="RunError", says=("is a fit without a network",))
+    (fit.path.parent / "config.yaml").unlink()
+    refuse(fit.path.parent, error="RunError", says=("has no config.yaml", "train"))
 
 
 @pytest.fixture
 def broken(own: Path, tmp_path: Path) -> Path:
-    """A copy of a run, to be broken."""
+    """A copy of a run, to be broken; of an earlier version, without checksums that would say so at once."""
     run = tmp_path / "run"
     shutil.copytree(own, run, ignore=shutil.ignore_patterns("predictions"))
+    Status("finished").write(run)
     return run
+
+
+@pytest.mark.parametrize(
+    "name", ["results.json", "config.yaml", "checkpoints/best.ckpt", "templates.root", "workspace.json", "model.onnx"]
+)
+@pytest.mark.parametrize("step", ["predict", "explain"])
+def test_a_file_that_is_not_the_runs_own_is_refused(step: str, name: str, own: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(own, run, ignore=shutil.ignore_patterns("predictions"))
+    content = bytearray((run / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (run / name).write_bytes(content)
+
+    outcome = inferno(step, f"run={run}", f"output={tmp_path}/out")
+
+    assert outcome.code == 2
+    assert outcome.err.startswith(f"RunError: {run / name} has changed since the run finished")
+    assert len(outcome.err.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_record_is_damaged(broken: Path) -> None:
@@ -471,7 +493,7 @@ def test_value_is_not_finite_and_earlier_predictions_stay(own: Path, tmp_path: P
     arguments = (f"input={tmp_path}", f"output={output}", "overwrite=true", "chunk=100")
     says = ("branch 'y'", "tree 'other'", "b.root", "row 900", "nan", "repair")
     refuse(own, *arguments, error="DatasetError", says=says)
-    assert [path.name for path in output.iterdir()] == ["a.root"]
+    assert [path.name for path in output.glob("[!.]*")] == ["a.root"]
     assert (output / "a.root").read_bytes() == before
 
 

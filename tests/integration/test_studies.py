@@ -154,7 +154,14 @@ def test_a_network_that_was_trained_again_makes_another_point(tmp_path: Path, pi
     start(tmp_path, *crossed)
     (checkpoint,) = (tmp_path / "studies" / "benchmarks-quick").rglob("best.ckpt")
     checkpoint.write_text("another")
+    damaged = start(tmp_path, *crossed)
+    assert damaged.code == 2
+    assert f"RunError: {checkpoint} has changed since the run finished" in damaged.err
+    assert len(pipeline.configs) == 2
 
+    point = statuses(checkpoint.parents[2])[0][1].point
+    Status("running", point).write(checkpoint.parents[1])
+    status.finish(checkpoint.parents[1], point)
     start(tmp_path, *crossed)
 
     assert len(pipeline.configs) == 3
@@ -242,7 +249,7 @@ def test_a_study_that_was_stopped_goes_on_and_gives_the_same_table(tmp_path: Pat
     stopped = {job["error"] for job in missing}
     assert sum(point["repeats"] for point in points) == 2
     assert sorted(Path(job["folder"]).name for job in missing) == ["2", "3"]
-    assert any(text.startswith("stopped: KeyboardInterrupt") for text in stopped)
+    assert any(text == "stopped: SIGINT" for text in stopped)
     assert any(text.startswith("not started: ") and "+study=bins" in text for text in stopped)
 
     pipeline.before = lambda config: None
@@ -298,8 +305,12 @@ def test_a_failing_point_is_recorded_with_its_error_and_the_others_go_on(tmp_pat
             raise FitFailedError("MINUIT did not converge") if config.seed else ZeroDivisionError("by zero")
 
     pipeline.before = fail
-    with pytest.raises(ZeroDivisionError):  # a mistake of the program: with its traceback, exit code 1
-        start(tmp_path, *SMALL)
+    outcome = start(tmp_path, *SMALL)
+    assert outcome.code == 1  # a mistake of the program is no user's error
+    assert outcome.err.splitlines()[-1].startswith("ZeroDivisionError: by zero. This is a mistake in inferno_cli: ")
+    assert "Traceback" not in outcome.err
+    (logged,) = [text for path in tmp_path.rglob("main.log") if "Traceback" in (text := path.read_text())]
+    assert "ZeroDivisionError: by zero" in logged
 
     assert len(pipeline.configs) == 2
     found = [(said.state, said.error) for _, said in statuses(tmp_path)]

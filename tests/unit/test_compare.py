@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 
 from inferno_cli.cli.collect import collect, planned, settings_of
 from inferno_cli.cli.finished import FinishedRun
-from inferno_cli.cli.status import Status
+from inferno_cli.cli.status import Status, finish
 from inferno_cli.config import Reference, config_folder, resolve
 from inferno_cli.errors import ComparisonError, RunError
 from inferno_cli.report import RESULTS_FILE, Comparison, Results, show_comparison, write_comparison
@@ -24,7 +24,7 @@ from inferno_cli.report.comparison import Statistic
 from inferno_cli.report.comparison_plots import figures
 from inferno_cli.report.comparison_tables import as_csv, as_json, as_markdown, remarks
 from inferno_cli.report.comparison_tables import number as number_text
-from inferno_cli.report.points import short_names
+from inferno_cli.report.points import MODEL, short_names
 
 NONE = Reference(name="none")
 
@@ -618,3 +618,107 @@ def test_two_names_are_a_matrix_with_the_published_numbers_below(tmp_path: Path)
     drawn = {text.get_position(): text.get_text() for text in axes["sigma_s_inferno"].texts}
     assert drawn == {(0, 0): "15.00", (1, 0): "16.00", (0, 1): "17.00\n15.71", (1, 1): "18.00"}
     assert (axes["sigma_s_inferno"].get_xlabel(), axes["sigma_s_inferno"].get_ylabel()) == ("experiment", "trained_for")
+
+
+# --------------------------------------------------------------------------------------------------- fits alone
+def fits(folder: Path, key: str, *values: Any, **changes: Any) -> Path:
+    """A sweep of `inferno fit`, over one key."""
+    for number, value in enumerate(values):
+        fit = record(0.3 + 0.1 * number, model=None, seed=None, label="", dataset="w", bins=None, training=None)
+        fit |= {"poi_variance": None, **{name: x[number] for name, x in changes.items()}}
+        settings = {"workspace": "w.json", "output_dir": f"/x/{number}", key: value}
+        put(folder / str(number), settings, fit, f"{key}={value}")
+    return folder
+
+
+def test_a_sweep_of_fits_is_a_table_of_fits(tmp_path: Path) -> None:
+    found = compared(fits(tmp_path, "measurement", "a", "b"))
+    assert [dict(point.at) for point in found.points] == [{"measurement": "a"}, {"measurement": "b"}]
+    assert [row.values["width"].median for row in found.rows] == pytest.approx([0.3, 0.4])
+    page = write_comparison(found, tmp_path / "out")[-1]
+    assert page.name == "compare.html"
+    assert {path.suffix for path in page.parent.iterdir()} == {".csv", ".md", ".json", ".html", ".png"}
+
+
+@pytest.mark.parametrize("values", [(0.1, 0.01), (5, 6, 7), ([], ["mu"]), (True, False), (None, "a"), (1,)])
+def test_fits_may_differ_in_anything(values: tuple[Any, ...], tmp_path: Path) -> None:
+    found = compared(fits(tmp_path, "measurement", *values))
+    assert len(found.points) == len(values)
+    show_comparison(found)
+    write_comparison(found, tmp_path / "out")
+
+
+def test_fits_of_several_workspaces_are_compared(tmp_path: Path) -> None:
+    names, sums = ("one", "two"), ("aa" * 32, "bb" * 32)
+    found = compared(fits(tmp_path, "workspace", "one.json", "two.json", dataset=names, dataset_checksum=sums))
+    assert found.title.startswith("one, two: 2 points")
+    assert [dict(point.at) for point in found.points] == [{"workspace": "one.json"}, {"workspace": "two.json"}]
+    with pytest.raises(ComparisonError, match="different versions of the data"):
+        compared(fits(tmp_path / "changed", "measurement", "a", "b", dataset_checksum=sums))
+
+
+def test_fits_beside_runs_are_left_out(sweep: Path) -> None:
+    fits(sweep / "fits", "measurement", "a")
+    assert all(MODEL in point.at for point in compared(sweep).points)
+
+
+# ------------------------------------------------------------------------------------------- damaged records
+@pytest.mark.parametrize("text", ["[1e999]", "{", "[" * 100_000])
+def test_a_record_that_is_no_record_is_one_message(text: str, sweep: Path) -> None:
+    (sweep / "0" / RESULTS_FILE).write_text(text)
+    with pytest.raises(ComparisonError, match=rf"{sweep}/0/results\.json .*leave it out"):
+        compared(sweep)
+
+
+def test_a_record_with_nan_is_not_compared(sweep: Path) -> None:
+    path = sweep / "0" / RESULTS_FILE
+    text = path.read_text()
+    assert '"bestfit": 1.0' in text
+    path.write_text(text.replace('"bestfit": 1.0', '"bestfit": NaN', 1))
+    with pytest.raises(ComparisonError, match="it holds NaN, which is no finite number"):
+        compared(sweep)
+
+
+@pytest.mark.parametrize("name", [RESULTS_FILE, "config.yaml", ".hydra/overrides.yaml"])
+def test_a_record_that_has_changed_is_not_compared(name: str, sweep: Path) -> None:
+    folder = sweep / "0"
+    Status("running", "a").write(folder)
+    finish(folder, "a")
+    assert len(compared(sweep).points) == 4
+    with (folder / name).open("a") as file:
+        file.write("\n")
+    with pytest.raises(ComparisonError, match=rf"{folder / name} has changed since the run finished"):
+        compared(sweep)
+
+
+@pytest.mark.parametrize("text", ["", "model: 3\n", "seed: 1\n"])
+def test_a_configuration_of_something_else_is_not_compared(text: str, sweep: Path) -> None:
+    (sweep / "0" / "config.yaml").write_text(text)
+    with pytest.raises(ComparisonError, match=rf"{sweep}/0(/config\.yaml is not that of the run| has no config\.yaml)"):
+        compared(sweep)
+
+
+def test_a_comparison_that_is_stopped_leaves_the_one_before(sweep: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from inferno_cli.report import comparison_page
+
+    before = {path: path.read_bytes() for path in write_comparison(compared(sweep), sweep / "out")}
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(comparison_page, "as_html", stop)
+    with pytest.raises(KeyboardInterrupt):
+        write_comparison(compared(sweep / "0"), sweep / "out")
+    assert {path: path.read_bytes() for path in (sweep / "out").iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("sweep_over", "expected"),
+    [("model=glob(*)", ["bce", "inferno", "optimal"]), ("model=glob([b*,o*])", ["bce", "optimal"])],
+)
+def test_the_jobs_of_a_glob_are_known(sweep_over: str, expected: list[str], tmp_path: Path) -> None:
+    sweeper = {"_target_": "hydra._internal.core_plugins.basic_sweeper.BasicSweeper", "params": None}
+    sources = [{"path": str(config_folder()), "schema": "file", "provider": "main"}]
+    multirun = {"sweeper": sweeper, "overrides": {"task": [sweep_over]}, "runtime": {"config_sources": sources}}
+    (tmp_path / "multirun.yaml").write_text(yaml.safe_dump({"hydra": multirun}))
+    assert planned(tmp_path) == [(f"model={name}",) for name in expected]

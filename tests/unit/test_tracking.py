@@ -5,22 +5,24 @@ from __future__ import annotations
 import json
 import math
 import os
+import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from contextlib import closing, contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from inferno_cli.config import Tracking, UiConfig
-from inferno_cli.errors import TrackingError
+from inferno_cli.errors import Stopped, TrackingError
 from inferno_cli.tracking import Run, SweepCallback, check, log_to_run, run, shown, stored_runs
 from inferno_cli.tracking.afterwards import remember
 
@@ -204,12 +206,14 @@ def test_jobs_are_nested_under_one_parent(tracking: Tracking, client: Any, tmp_p
     assert (parent.info.status, parent.info.run_name) == ("FINISHED", "model=bce,inferno seed=1")
 
 
-@pytest.mark.parametrize(("error", "status"), [(ValueError, "FAILED"), (KeyboardInterrupt, "KILLED")])
+@pytest.mark.parametrize(
+    ("error", "status"), [(ValueError, "FAILED"), (KeyboardInterrupt, "KILLED"), (Stopped, "KILLED")]
+)
 def test_a_failing_job_ends_the_parent(
     error: type[BaseException], status: str, tracking: Tracking, client: Any, tmp_path: Path
 ) -> None:
     with pytest.raises(error), log(tracking, sweep=tmp_path) as logged:
-        raise error
+        raise error(signal.SIGTERM)
     with log(tracking, sweep=tmp_path):
         pass
     SweepCallback().on_multirun_end(hydra_config(tmp_path))
@@ -333,7 +337,7 @@ def test_a_server_that_answers(status: int, alive: bool, caplog: pytest.LogCaptu
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.send_response(status if self.path == "/health" else 500)
+            self.send_response(status if self.path.startswith("/api/2.0/mlflow/") else 200)
             self.end_headers()
 
         def log_message(self, *_: Any) -> None:
@@ -353,6 +357,113 @@ def test_a_server_that_answers(status: int, alive: bool, caplog: pytest.LogCaptu
                     check(served)
         finally:
             server.shutdown()
+
+
+def test_a_server_that_hangs_later_is_found_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its first answers are good, and what is to be written is never answered."""
+    from inferno_cli.tracking import store
+
+    for name in store._PATIENCE:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setitem(store._PATIENCE, "MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    there = {"experiment_id": "1", "name": "x", "artifact_location": "mlflow-artifacts:/1", "lifecycle_stage": "active"}
+    done = Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps({"experiment": there}).encode())
+
+        def do_POST(self) -> None:
+            done.wait(30)
+
+        def log_message(self, *_: Any) -> None:
+            """Keep the output of the tests clean."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.serve_forever).start()
+        served = Tracking(backend="mlflow", uri=f"http://127.0.0.1:{server.server_port}", experiment="x")
+        start = time.monotonic()
+        try:
+            with pytest.raises(TrackingError, match=r"cannot start a run: .*timed out"), log(served):
+                pytest.fail("the run must not start")
+            assert time.monotonic() - start < 8
+        finally:
+            done.set()
+            server.shutdown()
+
+
+def test_settings_of_the_user_are_kept(monkeypatch: pytest.MonkeyPatch, tracking: Tracking, client: Any) -> None:
+    from inferno_cli.tracking import store
+
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "77")
+    store.connect(str(tracking.uri))
+    assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "77"
+    assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "1"
+
+
+@pytest.mark.parametrize("how", ["IMMEDIATE", "EXCLUSIVE"])
+def test_a_store_that_is_locked_is_said(
+    how: str, tracking: Tracking, client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from inferno_cli.tracking import store
+
+    monkeypatch.setattr(store, "_LOCKED", 0.2)
+    says = r"is locked: another program \(a stopped one, a backup, a database browser\)"
+    file = store.sqlite_file(str(tracking.uri))
+    assert file is not None
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute(f"BEGIN {how}")
+        with pytest.raises(TrackingError, match=says):
+            check(tracking)
+        other.execute("ROLLBACK")
+
+        def work() -> None:
+            with log(tracking) as logged:
+                other.execute(f"BEGIN {how}")
+                logged.metrics({"a": 1.0})
+
+        with pytest.raises(TrackingError, match=says):
+            work()
+        other.execute("ROLLBACK")
+    check(tracking)
+
+
+def test_a_store_that_is_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(TrackingError, match="pipe is no file"):
+        check(Tracking(backend="mlflow", uri=f"sqlite:///{tmp_path}/pipe", experiment="x"))
+
+
+def test_what_is_logged_twice_is_there_once(tracking: Tracking, client: Any) -> None:
+    """As by `inferno log` after a store that failed half-way."""
+    begun = []
+
+    def work() -> None:
+        with log(tracking, params={"seed": 1}) as first:
+            begun.append(first)
+            first.epochs([{"loss": 2.0}, {"loss": 1.0}])
+            raise TrackingError("gone")
+
+    with pytest.raises(TrackingError):
+        work()
+    (first,) = begun
+    assert client.get_run(first.run_id).data.tags["error"] == "TrackingError: gone"
+    with log(tracking, params={"seed": 1}, resume=first.run_id) as again:
+        again.epochs([{"loss": 2.0}, {"loss": 1.0}])
+        again.metrics({"mu": 1.0})
+    found = client.get_run(first.run_id)
+    assert again.run_id == first.run_id
+    assert (found.info.status, "error" in found.data.tags) == ("FINISHED", False)
+    assert [(x.step, x.value) for x in client.get_metric_history(first.run_id, "loss")] == [(0, 2.0), (1, 1.0)]
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"uri": 1, "run_id": "a"}', "[" * 100_000])
+def test_a_folder_that_names_no_run(text: str, tmp_path: Path) -> None:
+    (tmp_path / "mlflow_run.json").write_text(text)
+    with pytest.raises(TrackingError, match="Delete that file to log nothing"):
+        log_to_run(tmp_path, [], "explain")
 
 
 def test_a_store_that_cannot_be_written(tmp_path: Path) -> None:
@@ -446,19 +557,37 @@ def test_ui_names_a_port_in_use(tracking: Tracking, client: Any) -> None:
         ui.run(ui_config(tracking, port), None)
 
 
+@pytest.mark.parametrize("host", ["0.0.0.0", "127.0.0.1"])
+def test_ui_says_that_nobody_is_asked_for_a_password(
+    host: str, tracking: Tracking, client: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from inferno_cli.cli.steps import ui
+
+    monkeypatch.setattr(ui, "_serve", lambda command: None)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    caplog.set_level("INFO")
+    ui.run(UiConfig(output_dir="outputs", tracking=tracking, host=host, port=port), None)
+    assert ("nobody is asked for a password" in caplog.text) == (host == "0.0.0.0")
+
+
 def test_ui_ends_its_server_on_ctrl_c(tmp_path: Path) -> None:
     """The server is replaced by a process that says when it was interrupted."""
     server = (
         "import pathlib, signal, time\n"
         "def end(*_): pathlib.Path('interrupted').touch(); raise SystemExit\n"
-        "signal.signal(signal.SIGINT, end); pathlib.Path('started').touch(); time.sleep(60)"
+        "signal.signal(signal.SIGTERM, end); pathlib.Path('started').touch(); time.sleep(60)"
     )
-    code = f"import sys; from inferno_cli.cli.steps import ui; ui._serve([sys.executable, '-c', {server!r}])"
+    code = (
+        "import sys; from inferno_cli.cli.signals import listening; from inferno_cli.cli.steps import ui\n"
+        f"with listening(): ui._serve([sys.executable, '-c', {server!r}])"
+    )
     process = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path)
     deadline = time.monotonic() + 20
     while not (tmp_path / "started").exists():
         assert time.monotonic() < deadline
         time.sleep(0.05)
     process.terminate()
-    assert process.wait(timeout=20) == 0
+    assert process.wait(timeout=20) == 143
     assert (tmp_path / "interrupted").exists()

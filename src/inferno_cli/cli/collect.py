@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import itertools
-import json
 import os
 import re
 import tempfile
@@ -14,9 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inferno_cli.cli.finished import CONFIG_FILE
-from inferno_cli.cli.status import Status
+from inferno_cli.cli.folder import HYDRA, OVERRIDES_FILE
+from inferno_cli.cli.messages import first_line
+from inferno_cli.cli.provenance import MULTIRUN
+from inferno_cli.cli.status import RECORD, Status, verify
 from inferno_cli.config import flatten
-from inferno_cli.errors import ComparisonError
+from inferno_cli.errors import ComparisonError, FileError, RunError
+from inferno_cli.files import read_json, read_yaml, user_path
 from inferno_cli.report import RESULTS_FILE, Results
 from inferno_cli.report.points import EXPERIMENT, MODEL, SEED, Job
 from inferno_cli.report.results import SCHEMA
@@ -24,7 +27,6 @@ from inferno_cli.report.results import SCHEMA
 if TYPE_CHECKING:
     from inferno_cli.config import Tracking
 
-HYDRA, MULTIRUN, OVERRIDES_FILE = ".hydra", "multirun.yaml", "overrides.yaml"
 MLFLOW = "mlflow:"
 """In front of the name of an experiment."""
 
@@ -103,8 +105,9 @@ def _in_folders(places: Sequence[str]) -> Collected:
     folders: list[Path] = []
     inside: list[Path] = []
     for given in places:
-        pattern = str(Path(given).expanduser().absolute())
-        found = [Path(text) for text in sorted(glob.glob(pattern), key=_natural)]  # noqa: PTH207 (absolute patterns)
+        pattern = str(user_path(given).absolute())
+        texts = [pattern] if os.path.exists(pattern) else glob.glob(pattern)  # noqa: PTH110, PTH207 (absolute, long)
+        found = [Path(text) for text in sorted(texts, key=_natural)]
         tops = [path.parent if path.name == RESULTS_FILE else path for path in found if path.exists()]
         tops = [path for path in tops if path.is_dir()]
         runs = [run for top in tops for run in _runs(top)]
@@ -112,13 +115,15 @@ def _in_folders(places: Sequence[str]) -> Collected:
             problem = "is not there" if not tops else "holds no run (a folder with results.json or config.yaml)"
             raise ComparisonError(
                 f"runs: {given!r} {problem}. Name the folder of a run, a sweep or a study: runs=FOLDER"
+                + ("; a name with a comma in a list and in quotes: \"runs=['a,b']\"" if len(places) > 1 else "")
             )
         folders += runs
         inside += [top for top in tops if top not in runs]
     read = {folder: _job(folder) for folder in folders}
-    if any(MODEL in job.settings for job, _, _ in read.values()):
-        # `inferno fit` and `inferno prepare` leave their folders beside those of the runs.
-        read = {folder: item for folder, item in read.items() if not item[0].settings or MODEL in item[0].settings}
+    # Beside those of runs, or else of fits, the folders of other steps are left out.
+    of = next((key for key in (MODEL, "workspace") if any(key in job.settings for job, _, _ in read.values())), None)
+    if of is not None:
+        read = {folder: item for folder, item in read.items() if not item[0].settings or of in item[0].settings}
     folders, jobs = list(read), [job for job, _, _ in read.values()]
     overrides = [frozenset(own) for _, own, _ in read.values()]
     studies = [study for _, _, study in read.values()]
@@ -149,11 +154,11 @@ def settings_of(folder: Path) -> tuple[dict[str, Any], list[str]]:
     settings: dict[str, Any] = {}
     overrides: list[str] = []
     if (folder / CONFIG_FILE).is_file():
-        settings = dict(flatten(_yaml(folder / CONFIG_FILE) or {}))
+        settings = dict(flatten(_yaml(folder / CONFIG_FILE)))
     elif (folder / HYDRA / "config.yaml").is_file():  # it failed before anything was run
-        settings = dict(flatten(_resolved(_yaml(folder / HYDRA / "config.yaml") or {})))
+        settings = dict(flatten(_resolved(_yaml(folder / HYDRA / "config.yaml"))))
     if (folder / HYDRA / OVERRIDES_FILE).is_file():
-        overrides = list(_yaml(folder / HYDRA / OVERRIDES_FILE) or [])
+        overrides = [str(text) for text in _yaml(folder / HYDRA / OVERRIDES_FILE, list)]
     for text in overrides:
         key, _, value = text.lstrip("+").partition("=")
         if key == EXPERIMENT:
@@ -169,7 +174,8 @@ def _job(folder: Path) -> tuple[Job, list[str], str]:
     status = Status.read(folder)
     if status is not None and status.state == "reused":
         before = Path(os.path.normpath(folder / status.of))
-        if (before / RESULTS_FILE).is_file():
+        there = Status.read(before)
+        if (before / RESULTS_FILE).is_file() and (there is None or there.state != "reused"):
             job, _, study = _job(before)
             return job, overrides, study
         return Job(str(folder), settings, None, f"was finished in {before}, which is not there"), overrides, study
@@ -181,15 +187,22 @@ def _job(folder: Path) -> tuple[Job, list[str], str]:
         return Job(str(folder), settings, None, error), overrides, study
     if not settings:
         raise ComparisonError(f"{folder} has no {CONFIG_FILE}: what was run there is not known. Copy the whole folder")
-    return Job(str(folder), settings, _results(path)), overrides, study
+    try:
+        verify(folder, RECORD)
+    except RunError as error:
+        raise ComparisonError(f"{error}, or leave it out: runs=...") from error
+    results = _results(path)
+    if results.model is not None and not {MODEL, "workspace"} & settings.keys():
+        raise ComparisonError(f"{folder / CONFIG_FILE} is not that of the run. Copy the folder of the run again")
+    return Job(str(folder), settings, results), overrides, study
 
 
 def _results(path: Path) -> Results:
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = read_json(path)
         schema = values.get("schema") if isinstance(values, dict) else None
-    except (OSError, ValueError) as error:
-        raise ComparisonError(f"{path} cannot be read: {error}. Run that point again, or leave it out") from error
+    except FileError as error:
+        raise ComparisonError(f"{error}. Run that point again, or leave it out: runs=...") from error
     if schema != SCHEMA:
         raise ComparisonError(
             f"{path} has schema {schema!r}; this version of inferno_cli compares {SCHEMA!r}. Run that point again, or "
@@ -227,21 +240,35 @@ def _like(job: Job, own: frozenset[str], overrides: Sequence[frozenset[str]], kn
 
 def planned(sweep: Path) -> list[tuple[str, ...]]:
     """Return the overrides of every job of a multirun by Hydra's basic sweeper; nothing of another sweeper."""
+    from hydra._internal.config_loader_impl import ConfigLoaderImpl
+    from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
     from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.core.plugins import Plugins
+    from hydra.errors import HydraException
     from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
 
     if not (sweep / MULTIRUN).is_file():
         return []
-    config = OmegaConf.load(sweep / MULTIRUN)
-    sweeper = config.hydra.sweeper
-    if not str(sweeper.get("_target_", "")).endswith("BasicSweeper"):
-        return []
-    params = OmegaConf.to_container(sweeper.get("params") or OmegaConf.create(), resolve=True)
-    assert isinstance(params, dict)
-    texts = [f"{key!s}={value!s}" for key, value in params.items()] + list(config.hydra.overrides.task)
-    batches = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(texts), None)
-    return [tuple(job) for job in itertools.chain.from_iterable(batches)]
+    try:
+        config = OmegaConf.create(_yaml(sweep / MULTIRUN))
+        sweeper = config.hydra.sweeper
+        if not str(sweeper.get("_target_", "")).endswith("BasicSweeper"):
+            return []
+        params = OmegaConf.to_container(sweeper.get("params") or OmegaConf.create(), resolve=True)
+        assert isinstance(params, dict)
+        texts = [f"{key!s}={value!s}" for key, value in params.items()] + list(config.hydra.overrides.task)
+        Plugins.instance()  # which registers the kinds of sources
+        search_path = ConfigSearchPathImpl()
+        for source in OmegaConf.select(config, "hydra.runtime.config_sources") or ():  # where glob(...) looks
+            if source.schema != "structured":
+                search_path.append(source.provider, f"{source.schema}://{source.path}")
+        parser = OverridesParser.create(config_loader=ConfigLoaderImpl(search_path))
+        batches = BasicSweeper.split_arguments(parser.parse_overrides(texts), None)
+        return [tuple(job) for job in itertools.chain.from_iterable(batches)]
+    except (HydraException, OmegaConfBaseException, AttributeError, TypeError) as error:  # somebody's own file
+        raise ComparisonError(f"{sweep / MULTIRUN} is no sweep of Hydra's: {first_line(error)}") from error
 
 
 def trials(sweep: Path) -> int:
@@ -251,15 +278,11 @@ def trials(sweep: Path) -> int:
     return len(planned(sweep)) or int(_yaml(sweep / MULTIRUN)["hydra"]["sweeper"].get("n_trials") or 0)
 
 
-def _yaml(path: Path) -> Any:
-    import yaml
-
+def _yaml(path: Path, top: type[Any] = dict) -> Any:
     try:
-        # libyaml's parser is ten times as fast, where it is there.
-        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=loader)
-    except (OSError, yaml.YAMLError) as error:
-        raise ComparisonError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
+        return read_yaml(path, top)
+    except FileError as error:
+        raise ComparisonError(f"{error}. Copy the folder of the run again, or leave it out: runs=...") from error
 
 
 def _resolved(values: Any) -> Any:

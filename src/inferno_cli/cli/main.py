@@ -11,18 +11,21 @@ import importlib
 import logging
 import os
 import pkgutil
-import re
+import signal
 import sys
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn, get_args
+from typing import Any, Literal
 
 from inferno_cli import __version__
 from inferno_cli.cli import steps
-from inferno_cli.errors import ConfigError, InfernoError, closest
+from inferno_cli.cli.messages import careful, first_line, known, require_memory, translated, unresolved
+from inferno_cli.cli.signals import listening
+from inferno_cli.errors import ConfigError, InfernoError, OutputError, Stopped, closest
 
-FAILURE, BROKEN_PIPE = 2, 141
+MISTAKE, FAILURE, BROKEN_PIPE = 1, 2, 141
 
 
 def step_help() -> dict[str, str]:
@@ -47,7 +50,6 @@ def usage() -> str:
             *lines,
             "",
             "examples:",
-            "  inferno data +experiment=top11004",
             "  inferno train +experiment=top11004",
             "  inferno train -m +experiment=top11004 model=bce,inferno model.bins=5,10",
             "  inferno fit workspace=outputs/.../workspace.json fit=data",
@@ -64,8 +66,9 @@ def main() -> None:
     """Entry point of the console script and of ``python -m inferno_cli``."""
     logging.raiseExceptions = False  # a log that nobody reads any more is no reason for a traceback
     try:
-        _main()
-        sys.stdout.flush()
+        with listening():
+            _main()
+            sys.stdout.flush()
     except BrokenPipeError:  # of `| head`; Python would complain once more when it flushes at its end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(BROKEN_PIPE)
@@ -89,103 +92,183 @@ def _main() -> None:
     try:
         if name not in step_help():
             raise ConfigError(f"unknown step {name!r}{closest(name, step_help())}. `inferno --help` lists them")
-        _run(name, rest, debug)
+        _run(name, rest)
     except BrokenPipeError:
         raise
-    except (InfernoError, OSError) as error:
+    except Stopped as stop:
+        sys.stderr.write(f"stopped by {stop}: {stop.note or 'what was not finished is not kept'}\n")
+        raise
+    except Exception as error:
         if debug:
             raise
-        _fail(error)
-    except KeyboardInterrupt:
-        sys.stderr.write("stopped by the user; the run is not recorded as finished\n")
-        sys.exit(130)
+        error = known(error)
+        sys.stderr.write(_message(error) + "\n")
+        sys.exit(FAILURE if isinstance(error, InfernoError) else MISTAKE)
 
 
 def _message(error: Exception) -> str:
-    if isinstance(error, OSError) and not isinstance(error, InfernoError):
-        return f"OutputError: {error}. Free the place, or choose another folder with output_dir=..."
-    return f"{type(error).__name__}: {error}"
+    if isinstance(error, InfernoError):
+        return f"{type(error).__name__}: {error}"
+    return (
+        f"{type(error).__name__}: {first_line(error)}. This is a mistake in inferno_cli: --debug shows the traceback "
+        "for a report"
+    )
 
 
-def _fail(error: Exception) -> NoReturn:
-    sys.stderr.write(_message(error) + "\n")
-    sys.exit(FAILURE)
-
-
-def _run(name: str, arguments: list[str], debug: bool) -> None:
+def _run(name: str, arguments: list[str]) -> None:
     """Hand a step to Hydra, with errors raised to us instead of printed by it."""
     import hydra
     from hydra.core.hydra_config import HydraConfig
     from hydra.errors import HydraException
-    from hydra.types import RunMode
     from omegaconf.errors import OmegaConfBaseException
 
-    from inferno_cli.config import config_folder, resolve
+    from inferno_cli.config import FolderStep, config_folder, resolve
 
+    require_memory()
     step = importlib.import_module(f"inferno_cli.cli.steps.{name}")
+    has_folder = issubclass(step.schema(), FolderStep)
 
     composing = True
 
     def task(composed: Any) -> Any:
         nonlocal composing
         composing = False
-        _quiet()
         job = HydraConfig.get()
-        if "BasicLauncher" not in job.launcher.get("_target_", "BasicLauncher"):
+        if job.job.chdir:  # relative paths are of the folder in which the command was given
+            os.chdir(job.runtime.cwd)
+        _quiet()
+        if "BasicLauncher" not in (job.launcher or {}).get("_target_", "BasicLauncher"):
             # Points side by side: more threads than CPUs are far slower than one each. torch is not imported yet.
             os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"))
-        try:
+
+        def work() -> Any:
             _require_multirun(job)
             return step.run(resolve(step.schema(), composed), composed)
-        except BrokenPipeError:
-            raise
-        except (InfernoError, OSError) as error:
-            _record(job, error)
-            if debug:
-                raise
-            if job.mode == RunMode.RUN:
-                _fail(error)
-            # The other points of a sweep go on; Hydra raises the first error again at the end.
-            sys.stderr.write(f"job {job.job.num} ({job.job.override_dirname}): {_message(error)}\n")
-            raise
-        except BaseException as error:  # not one of ours: recorded, and shown with its traceback at the end
-            _record(job, error)
-            if job.mode == RunMode.MULTIRUN and isinstance(error, Exception):
-                sys.stderr.write(f"job {job.job.num} ({job.job.override_dirname}): {_message(error)}\n")
-            raise
-        finally:
-            _say_progress(job, composed.get("reuse"))
+
+        # The listener is there already, but in a process of joblib or submitit.
+        with listening(), _told(job, composed):
+            return _in_folder(job, composed, work) if has_folder else work()
 
     # Hydra's parser takes flags only before the first override.
     flags, overrides = _flags_first(arguments)
     os.environ["HYDRA_FULL_ERROR"] = "1"
     sys.argv = [sys.argv[0], *flags, *overrides]
     try:
-        hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=name)(task)()
+        with careful():
+            hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=name)(task)()
+    except _Ended as ended:
+        raise ended.error from ended.__cause__
+    except KeyboardInterrupt:  # not by a signal: of a library, or from another process
+        _end_sweep(stop := Stopped(signal.SIGINT))
+        raise stop from None
+    except Stopped as stop:
+        _end_sweep(stop)
+        raise
     except HydraException as error:
-        raise _translated(error, name) from error
+        raise translated(error, name) from error
     except OmegaConfBaseException as error:
-        raise ConfigError(_unresolved(str(error).splitlines()[0])) from error
-    except (ValueError, RuntimeError) as error:
+        raise unresolved(error) from error
+    except Exception as error:
         # Hydra's own, such as for dataset=null, or a launcher's; one from a job in another process was recorded there.
-        if composing and not isinstance(error, InfernoError) and not getattr(error, "recorded", False):
-            raise ConfigError(f"{' '.join(overrides)}: {str(error).splitlines()[0]}") from error
+        if composing and not isinstance(known(error), InfernoError) and not getattr(error, "recorded", False):
+            raise ConfigError(f"{' '.join(overrides)}: {first_line(error)}") from error
         raise
 
 
-def _record(job: Any, error: BaseException) -> None:
-    """Leave in the folder of a job why it failed: nobody finds it in the output of a long sweep."""
+class _Ended(BaseException):
+    """The error of a single run on its way through Hydra, which would say something of its own to an exception."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+@contextmanager
+def _told(job: Any, composed: Any) -> Iterator[None]:
+    """Say what ended a job: in a sweep at once, as the other points go on; Hydra raises the first again at the end."""
+    from hydra.types import RunMode
+
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        found = known(error, composed)
+        found.recorded = True  # type: ignore[attr-defined]
+        if job.mode == RunMode.RUN:
+            raise _Ended(found) from error
+        sys.stderr.write(f"job {job.job.num} ({job.job.override_dirname}): {_message(found)}\n")
+        if found is not error:
+            raise found from error
+        raise
+
+
+def _in_folder(job: Any, composed: Any, work: Callable[[], Any]) -> Any:
+    """Do the work of a step that has a folder of its own, and leave there how it ended.
+
+    Nobody would find it in the output of a long sweep.
+    """
+    from inferno_cli.cli.folder import holds_finished, keep_configuration, owned
     from inferno_cli.cli.status import Status
 
-    error.recorded = True  # type: ignore[attr-defined]
     folder = Path(job.runtime.output_dir)
-    if job.output_subdir is None:  # a step without a folder of its own
+
+    def record(state: Literal["failed", "stopped"], text: str) -> None:
+        # What is finished stays, also the run before of a configuration that is refused; what is gone stays gone.
+        if holds_finished(folder) or not folder.is_dir():
+            return
+        said = Status.read(folder)
+        with suppress(OSError):  # the error that is being told is the one to see
+            if said is None:
+                keep_configuration(folder, composed)
+            replace(said or Status("running"), state=state, error=text).write(folder)
+
+    with owned(folder):
+        try:
+            return work()
+        except (KeyboardInterrupt, Stopped) as error:
+            stop = error if isinstance(error, Stopped) else Stopped(signal.SIGINT)
+            whole = holds_finished(folder)
+            stop.note = stop.note or f"the run in {folder} {'had' if whole else 'is not'} finished"
+            record("stopped", str(stop))
+            raise stop from None
+        except BrokenPipeError:
+            raise
+        except Exception as error:
+            found = known(error, composed)
+            if not isinstance(found, InfernoError):  # the log keeps what the terminal does not show
+                logging.getLogger().error("%s", _message(found), exc_info=error)
+            record("failed", f"{type(found).__name__}: {str(found).strip()}")
+            raise
+        finally:
+            _say_progress(job, composed.get("reuse"))
+
+
+def _end_sweep(stop: Stopped) -> None:
+    """Leave no job of a multirun "running" that was killed with its process, nor the parent run."""
+    from inferno_cli.cli.folder import owned
+    from inferno_cli.cli.status import FILE, Status
+    from inferno_cli.tracking import SweepCallback, end_run
+    from inferno_cli.tracking.sweep import end_parent
+
+    sweep, SweepCallback.folder = SweepCallback.folder, None
+    if sweep is None:
         return
-    said = Status.read(folder) or Status("running")
-    state: Any = "stopped" if isinstance(error, KeyboardInterrupt) else "failed"
-    text = _message(error) if isinstance(error, Exception) else type(error).__name__
-    with suppress(OSError):  # the error that is being told is the one to see
-        replace(said, state=state, error=text.strip()).write(folder)
+    alive = False
+    with suppress(InfernoError, OSError):  # the signal is what is told
+        for folder in (path.parent for path in sweep.glob(f"*/{FILE}")):
+            said = Status.read(folder)
+            if said is None or said.state != "running":
+                continue
+            try:
+                with owned(folder):
+                    replace(said, state="stopped", error=str(stop)).write(folder)
+                    end_run(folder, "KILLED")
+            except OutputError:  # a job of a batch system goes on
+                alive = True
+        if not alive:
+            end_parent(sweep, "KILLED")
+    stop.note = stop.note or f"what has finished stays in {sweep}"
 
 
 def _say_progress(job: Any, study: str | None) -> None:
@@ -194,8 +277,10 @@ def _say_progress(job: Any, study: str | None) -> None:
 
     from inferno_cli.cli.status import progress
 
-    if job.mode == RunMode.MULTIRUN and job.output_subdir is not None:
-        whole = None if study is None else Path(study)
+    if job.mode != RunMode.MULTIRUN:
+        return
+    whole = None if study is None else Path(study)
+    with suppress(InfernoError):  # of a file of the sweep; whoever needs it says so
         logging.getLogger("inferno_cli").info(progress(Path(job.sweep.dir), whole))
 
 
@@ -203,7 +288,7 @@ def _require_multirun(hydra: Any) -> None:
     """Refuse a list of points (+sweep=...) without -m: Hydra would run the first configuration alone."""
     from hydra.types import RunMode
 
-    if hydra.mode == RunMode.RUN and hydra.sweeper.get("params"):
+    if hydra.mode == RunMode.RUN and (hydra.sweeper or {}).get("params"):
         raise ConfigError(f"a sweep over {', '.join(hydra.sweeper.params)} needs -m: inferno train -m ...")
 
 
@@ -221,68 +306,6 @@ def _flags_first(arguments: list[str]) -> tuple[list[str], list[str]]:
         else:
             overrides.append(argument)
     return flags, overrides
-
-
-def _translated(error: Exception, step: str) -> ConfigError:
-    """Say what Hydra means in one message, without its advice to add the unknown key by force."""
-    causes = [error]
-    while (cause := causes[-1].__cause__) is not None and isinstance(cause, Exception):
-        causes.append(cause)
-    text = "\n".join(str(item) for item in causes)
-    first = str(error).strip().splitlines()[0].strip()
-    if "is not in struct" in text and "Could not override" in first:
-        key = first.split("'")[1]
-        known, section = _keys(step), key.rpartition(".")[0]
-        beside = [name for name in known if name.rpartition(".")[0] == section]
-        return ConfigError(
-            f"unknown key {key}{closest(key, known, listed=beside)}. `inferno {step} --cfg job` prints the keys"
-        )
-    for launcher, extra in (("joblib", "parallel"), ("submitit_local", "batch"), ("submitit_slurm", "batch")):
-        if f"Could not find 'hydra/launcher/{launcher}'" in text:
-            needed = f"pip install 'inferno-cli[{extra}]'"
-            return ConfigError(f"hydra/launcher={launcher} needs a plugin of Hydra's: {needed}")
-    options = [line.strip() for line in str(error).splitlines() if line.startswith("\t") and "=" not in line]
-    if "Could not find" in first and options:
-        wanted = first.partition("Could not find '")[2].rstrip("'").rsplit("/", 1)[-1]
-        return ConfigError(f"{first}{closest(wanted, options)}")
-    if first.startswith("Ambiguous value"):
-        return ConfigError(f"{first}: add -m to sweep over the values, or write a list as 'key=[a,b]'")
-    if first.startswith(("mismatched input", "token recognition", "no viable", "extraneous input")):
-        return ConfigError(f"{first}; quote a value that holds brackets, braces or other signs: \"key='a[b]'\"")
-    if first.startswith("Error parsing override"):
-        return ConfigError(f"{first}; write key=value, and quote lists: 'key=[a,b]'")
-    return ConfigError(first)
-
-
-def _unresolved(text: str) -> str:
-    """Say which choice of ``study.scale`` is none; the numbers of a study are looked up by that name."""
-    from inferno_cli.config import Study
-
-    found = re.search(r"Interpolation key 'study\.([^.']*)\.", text)
-    choices = get_args(Study.model_fields["scale"].annotation)
-    if found is None or found[1] in choices:
-        return text
-    return f"study.scale is {found[1]!r}; expected {' or '.join(map(repr, choices))}"
-
-
-def _keys(step: str) -> list[str]:
-    """Every key of a step's default configuration, dotted."""
-    from hydra import compose, initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
-    from omegaconf import OmegaConf
-
-    from inferno_cli.config import config_folder
-
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        values = OmegaConf.to_container(compose(step))
-
-    def flatten(node: Any, prefix: str) -> list[str]:
-        if not isinstance(node, dict):
-            return []
-        return [key for k, v in node.items() for key in (f"{prefix}{k}", *flatten(v, f"{prefix}{k}."))]
-
-    return flatten(values, "")
 
 
 def _quiet() -> None:

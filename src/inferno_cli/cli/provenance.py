@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from inferno_cli import __version__
+from inferno_cli.files import read_yaml
+
+MULTIRUN = "multirun.yaml"
+"""In the folder of a multirun: what Hydra's sweepers were asked for."""
 
 
 def code_version() -> str:
@@ -46,18 +50,38 @@ class Job:
     def current(cls) -> Job:
         """Return the job that Hydra is running."""
         from hydra.core.hydra_config import HydraConfig
-        from hydra.core.override_parser.overrides_parser import OverridesParser
         from hydra.types import RunMode
-        from omegaconf import OmegaConf
 
         hydra = HydraConfig.get()
+        folder = Path(hydra.runtime.output_dir)
         if hydra.mode != RunMode.MULTIRUN:
-            return cls(Path(hydra.runtime.output_dir), str(hydra.job.config_name), None)
+            return cls(folder, str(hydra.job.config_name), None)
         sweep = Path(hydra.sweep.dir).absolute()
-        parse = OverridesParser.create().parse_override
-        given = [parse(text) for text in OmegaConf.load(sweep / "multirun.yaml").hydra.overrides.task]
-        # By key: Hydra writes a value in its own way (False, no blanks).
-        shared = {override.key_or_group for override in given if not override.is_sweep_override()}
-        task = list(hydra.overrides.task)
-        own = [text for text in task if parse(text).key_or_group not in shared] or task
-        return cls(Path(hydra.runtime.output_dir), ",".join(text.lstrip("+") for text in own), sweep)
+        return cls(folder, _own(sweep, list(hydra.overrides.task)), sweep)
+
+    @classmethod
+    def of(cls, folder: Path) -> Job:
+        """Return the job that ran in a folder."""
+        from inferno_cli.cli.folder import HYDRA, OVERRIDES_FILE
+
+        sweep, overrides = folder.absolute().parent, folder / HYDRA / OVERRIDES_FILE
+        if not (sweep / MULTIRUN).is_file() or not overrides.is_file():
+            return cls(folder, folder.absolute().name, None)
+        return cls(folder, _own(sweep, [str(text) for text in read_yaml(overrides, list)]), sweep)
+
+
+def _own(sweep: Path, task: list[str]) -> str:
+    """Return the overrides of a job that not all jobs of its sweep have.
+
+    Args:
+        sweep: Folder of the sweep.
+        task: Overrides of the job.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    parse = OverridesParser.create().parse_override
+    given = [parse(text) for text in read_yaml(sweep / MULTIRUN)["hydra"]["overrides"]["task"]]
+    # By key: Hydra writes a value in its own way (False, no blanks).
+    shared = {override.key_or_group for override in given if not override.is_sweep_override()}
+    own = [text for text in task if parse(text).key_or_group not in shared] or task
+    return ",".join(text.lstrip("+") for text in own)

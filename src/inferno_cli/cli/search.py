@@ -17,6 +17,7 @@ from inferno_cli.errors import ConfigError
 
 if TYPE_CHECKING:
     import optuna
+    from hydra.core.utils import JobReturn
     from optuna import Study
     from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial
@@ -103,12 +104,6 @@ def _distribution(item: Any) -> BaseDistribution:
         values = range(sweep.start, sweep.stop, sweep.step)
         return IntDistribution(min(values), max(values), step=abs(sweep.step))
     return CategoricalDistribution([str(x) for x in item.sweep_iterator(transformer=Transformer.encode)])
-
-
-def quoted(text: str) -> str:
-    """Return a text as a value of Hydra's grammar."""
-    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"
 
 
 @contextmanager
@@ -221,9 +216,23 @@ def ask(study: Study, searched: dict[str, BaseDistribution], seed: int, folder: 
     study.sampler = TPESampler(n_startup_trials=STARTUP, seed=sampler_seed)
     trial = study.ask(searched)
     trial.set_user_attr(DRAW, draw)
-    # What another search left there is not how this trial ended.
-    (folder / str(trial.number) / FILE).unlink(missing_ok=True)
+    if (folder / str(trial.number) / FILE).exists():  # what another search left is not how this trial ended
+        Status("running").write(folder / str(trial.number))
     return trial
+
+
+def outcome(job: JobReturn, folder: Path) -> tuple[float | None, str]:
+    """Return what a job found, or why it failed; a result in its folder counts also where it could not be logged."""
+    from hydra.core.utils import JobStatus
+
+    if job.status != JobStatus.FAILED:
+        return (None if job.return_value is None else float(job.return_value)), ""
+    said = Status.read(folder)
+    results = _recorded(folder) if said is not None and said.state == "finished" else None
+    if results is not None:
+        return objective(results), ""
+    error = job._return_value
+    return None, f"{type(error).__name__}: {error}"
 
 
 def tell(study: Study, trial: optuna.trial.Trial, value: float | None, error: str = "") -> None:

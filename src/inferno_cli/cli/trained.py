@@ -11,6 +11,7 @@ from inferno_cli.cli.finished import CONFIG_FILE, FinishedRun
 from inferno_cli.cli.status import FILE, Status
 from inferno_cli.config import NtupleDataset, ShapeSystematic, TrainConfig
 from inferno_cli.errors import RunError
+from inferno_cli.files import file_checksum, user_path
 from inferno_cli.report import RESULTS_FILE, TrainedInRecord
 from inferno_cli.report.points import EXPERIMENT, MODEL, SEED, identity
 
@@ -29,7 +30,7 @@ def find(config: TrainConfig) -> FinishedRun:
         RunError: If there is none, or they differ in more.
     """
     place = str(config.trained_in)
-    folder = Path(place).expanduser()
+    folder = user_path(place)
     if folder.name == RESULTS_FILE or (folder / RESULTS_FILE).is_file():
         if config.trained_for is not None:
             raise RunError(f"trained_for={config.trained_for} chooses among several runs; trained_in={place} is one")
@@ -78,7 +79,6 @@ def checksum(run: FinishedRun) -> str:
     Raises:
         RunError: If it is missing.
     """
-    from inferno_cli.events.files import file_checksum
     from inferno_cli.training import CHECKPOINT
 
     path = run.folder / CHECKPOINT

@@ -110,6 +110,8 @@ def _describe(item: Any, schema: type[BaseModel]) -> str:
         glue = "." if re.match(r"[a-z_]+(\.[^:]+)?: ", message) else ": "
         return f"{key}{glue}{message}" if key else message
     found = json.dumps(item["input"], default=str)
+    if item["type"] == "string_type" and isinstance(item["input"], int | float):
+        return f"{key} is {found}, which is no text; quote a name that looks like it: \"{key}='{found}'\""
     if item["type"] in ("tuple_type", "list_type"):
         return f"{key} is {found}; expected a list: '{key}=[...]'"
     return f"{key} is {found}; {message[:1].lower()}{message[1:]}"

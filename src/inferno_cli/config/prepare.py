@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from inferno_cli.config.section import LONGEST_NAME, Finite, Names, Places, Positive, Section
 from inferno_cli.config.selection import Selection, Variations
-from inferno_cli.config.steps import Step
+from inferno_cli.config.steps import FolderStep
 
 
 class ObjectBranches(Section):
@@ -94,7 +94,7 @@ class Preparation(Section):
         return self
 
 
-class PrepareConfig(Step):
+class PrepareConfig(FolderStep):
     """``inferno prepare``: from NanoAOD to the ntuples of one sample."""
 
     files: Annotated[Places, Field(min_length=1)]

@@ -21,6 +21,10 @@ class Step(Section):
     tracking: Tracking
 
 
+class FolderStep(Step):
+    """What the configuration of a step has that works in a folder of its own."""
+
+
 class Study(Section):
     """A sweep with repeats, in one of two sizes (see conf/study)."""
 
@@ -36,9 +40,11 @@ class Study(Section):
     """Numbers of the large size, which the study's file uses: the published ones where they are stated."""
 
 
-class TrainConfig(Step):
+class TrainConfig(FolderStep):
     """``inferno train``: from events to results."""
 
+    overwrite: bool = False
+    """Replace the finished run that is in the folder."""
     study: Study | None = None
     reuse: str | None = None
     """Folder in which this point is looked for: it is not run again when it finished there."""
@@ -182,9 +188,11 @@ class DataConfig(TrainConfig):
         return self.effects(tuple(self.dataset.systematics) if self.systematics is None else self.systematics)
 
 
-class FitConfig(Step):
+class FitConfig(FolderStep):
     """``inferno fit``: a pyhf workspace by itself."""
 
+    overwrite: bool = False
+    """Replace the finished fit that is in the folder."""
     workspace: str
     """File of the workspace (JSON)."""
     measurement: str | None
@@ -234,6 +242,27 @@ class ExplainConfig(Section):
     report: Report
     track: bool
     """Log everything to the MLflow run of the run, where there is one."""
+
+
+class LogTracking(Section):
+    """Where a finished run is logged; null: as the run was configured."""
+
+    uri: str | None
+    """A sqlite file or a tracking server."""
+    experiment: str | None
+    """The experiment in the store."""
+    run_name: str | None
+    """Name of the run."""
+    log_checkpoint: bool | None
+    """Copy the checkpoint to the store."""
+
+
+class LogConfig(Section):
+    """``inferno log``: log a finished run whose tracking failed, or that was not to be logged."""
+
+    run: str
+    """Folder of the run."""
+    tracking: LogTracking
 
 
 class UiConfig(Step):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,8 @@ from numpy.typing import NDArray
 
 from inferno_cli.errors import DatasetError, DatasetFileError, InfernoError
 from inferno_cli.expressions import EXACT_INTEGERS
+from inferno_cli.files import file_checksum as file_checksum
+from inferno_cli.files import user_path
 
 
 def find_files(text: str, pattern: str, path_key: str, pattern_key: str) -> list[Path]:
@@ -25,7 +25,7 @@ def find_files(text: str, pattern: str, path_key: str, pattern_key: str) -> list
         path_key: The configuration key of ``text``, for the message.
         pattern_key: That of ``pattern``.
     """
-    root = Path(text).expanduser()
+    root = user_path(text)
     if root.is_file():
         return [root]
     if root.is_dir():
@@ -41,18 +41,6 @@ def find_files(text: str, pattern: str, path_key: str, pattern_key: str) -> list
     return found
 
 
-@cache
-def _sha256(path: Path, _size: int, _mtime: int) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def file_checksum(path: Path) -> str:
-    """SHA-256 of a file's content."""
-    status = path.stat()
-    return _sha256(path, status.st_size, status.st_mtime_ns)
-
-
 @contextmanager
 def opened(path: Path, tree: str) -> Iterator[Any]:
     """Open a tree; whatever goes wrong while it is read is the file's fault, unless it is ours already."""
@@ -62,6 +50,8 @@ def opened(path: Path, tree: str) -> Iterator[Any]:
         with uproot.open(path) as file:
             yield file[tree]
     except InfernoError:
+        raise
+    except MemoryError:
         raise
     except Exception as error:  # uproot raises many kinds for a damaged file
         raise DatasetFileError(

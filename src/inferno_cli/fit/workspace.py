@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from inferno_cli.errors import WorkspaceError, closest
+from inferno_cli.errors import FileError, WorkspaceError, closest
+from inferno_cli.files import read_json, user_path
 
 Spec = dict[str, Any]
 
@@ -33,20 +34,19 @@ def read_workspace(path: Path, *, patch: str | None = None, patchset: str | None
             f"{keys}=FILE{more}"
         )
     if patchset is not None:
-        spec = _from_patchset(spec, Path(patchset).expanduser(), patch)
+        spec = _from_patchset(spec, user_path(patchset), patch)
     elif patch is not None:
-        spec = _patched(spec, Path(patch).expanduser())
+        spec = _patched(spec, user_path(patch))
     require_valid(spec, str(path))
     return dict(spec)
 
 
 def _read_json(path: Path, key: str) -> Any:
+    """Read a file with care: it may be anybody's."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise WorkspaceError(f"{key} {path} cannot be read: {error.strerror}. Fix {key}=PATH") from error
-    except ValueError as error:
-        raise WorkspaceError(f"{key} {path} is not JSON: {error}") from error
+        return read_json(path)
+    except FileError as error:
+        raise WorkspaceError(f"{key} {error}. Fix {key}=PATH") from error
 
 
 def _patched(spec: Any, path: Path) -> Any:

@@ -39,6 +39,8 @@ def opened(path: Path, settings: Preparation) -> Iterator[Any]:
 
     try:
         file = uproot.open(path)
+    except MemoryError:
+        raise
     except Exception as error:  # uproot raises many kinds for a damaged file
         raise DatasetFileError(
             f"{path} cannot be read as a ROOT file ({type(error).__name__}); it may be truncated: compare its size or "

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from glob import glob
@@ -20,7 +23,8 @@ from numpy.typing import NDArray
 
 from inferno_cli.code import code_digest
 from inferno_cli.config import Preparation
-from inferno_cli.errors import DatasetFileError
+from inferno_cli.errors import DatasetFileError, MemoryLimitError, Stopped
+from inferno_cli.files import user_path
 from inferno_cli.prepare.features import features
 from inferno_cli.prepare.nanoaod import chunks
 from inferno_cli.prepare.selection import CutFlow, select
@@ -55,10 +59,13 @@ def expand(patterns: Sequence[str]) -> tuple[Path, ...]:
     """
     found: dict[Path, None] = {}
     for pattern in patterns:
-        text = str(Path(pattern).expanduser())
+        text = str(user_path(pattern))
         paths = [Path(text)] if Path(text).is_file() else [Path(item) for item in sorted(glob(text, recursive=True))]  # noqa: PTH207
+        paths = [path for path in paths if path.is_file()]  # a pipe would be read for ever
         if not paths:
-            raise DatasetFileError(f"no file matches {pattern!r}. Fix files=[PATH,...]: ROOT files or globs")
+            raise DatasetFileError(
+                f"no file matches {pattern!r}. Fix files=[PATH,...]: ROOT files or globs, a bracket in a name as [[]"
+            )
         found |= dict.fromkeys(paths)
     return tuple(found)
 
@@ -176,15 +183,41 @@ def _in_parallel(
             yield path
         return
     # Not forked: uproot's threads would not survive it.
-    with ProcessPoolExecutor(min(workers, len(files)), mp_context=get_context("spawn")) as pool:
-        waiting = {pool.submit(process_file, path, parts[path], settings, norm, size): path for path in files}
+    spawn = get_context("spawn")
+    with ProcessPoolExecutor(min(workers, len(files)), mp_context=spawn, initializer=_end_quietly) as pool:
+        waiting = {pool.submit(_in_worker, path, parts[path], settings, norm, size): path for path in files}
         try:
             for future in as_completed(waiting):
                 future.result()
                 yield waiting[future]
+        except BrokenProcessPool as error:
+            raise MemoryLimitError(
+                f"a worker was killed, probably for its memory, in one of {len(files)} files. What is finished is "
+                "kept: repeat the command with fewer workers=... or a smaller chunk=..."
+            ) from error
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+
+
+def _end_quietly() -> None:
+    """In a worker: take the signals that end the program as the program does."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
+
+
+def _stop(number: int, frame: object) -> None:  # noqa: ARG001
+    for other in (signal.SIGINT, signal.SIGTERM):  # the same once more, by the terminal and by the program
+        signal.signal(other, signal.SIG_IGN)
+    raise Stopped(number)
+
+
+def _in_worker(path: Path, part: Path, settings: Preparation, norm: float, size: int) -> None:
+    """Process a file; a worker that is stopped must not take the next one."""
+    try:
+        process_file(path, part, settings, norm, size)
+    except Stopped as stop:  # what was half written is removed
+        os._exit(128 + stop.number)
 
 
 def _merge(output: Path, sample: str, parts: Sequence[Path]) -> tuple[dict[str, int], CutFlow]:

@@ -150,7 +150,8 @@ class Comparison:
     def title(self) -> str:
         """What is compared."""
         runs = sum(len(point.jobs) for point in self.points)
-        return f"{self.first.dataset}: {len(self.points)} points, {runs} runs; {SPREAD}"
+        datasets = dict.fromkeys(result.dataset for point in self.points for result in point.results)
+        return f"{', '.join(datasets)}: {len(self.points)} points, {runs} runs; {SPREAD}"
 
     @property
     def keys(self) -> tuple[str, ...]:

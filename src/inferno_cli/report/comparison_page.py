@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import html
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from inferno_cli.errors import OutputError
+from inferno_cli.errors import FileError, OutputError
+from inferno_cli.files import read_json, together
 from inferno_cli.report.canvas import save_figures
 from inferno_cli.report.comparison import Comparison
 from inferno_cli.report.comparison_plots import figures
@@ -26,30 +26,27 @@ def write_comparison(comparison: Comparison, folder: Path) -> tuple[Path, ...]:
     Raises:
         OutputError: If one cannot be written.
     """
-    written = []
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         before = _figures_of(folder / RECORD)
-        pictures = save_figures(figures(comparison), folder)
-        names = [path.name for path in pictures.files]
-        texts = {"compare.csv": as_csv(comparison), "compare.md": as_markdown(comparison)}
-        for name, text in {**texts, RECORD: as_json(comparison, names)}.items():
-            (folder / name).write_text(text, encoding="utf-8")
-            written.append(folder / name)
+        with together(folder) as scratch:
+            pictures = save_figures(figures(comparison), scratch)
+            names = [path.name for path in pictures.files]
+            texts = {"compare.csv": as_csv(comparison), "compare.md": as_markdown(comparison)}
+            texts |= {RECORD: as_json(comparison, names), PAGE: as_html(comparison, pictures.png)}
+            for name, text in texts.items():
+                (scratch / name).write_text(text, encoding="utf-8")
         for name in before - set(names):  # of a comparison of other runs, beside which they would look like this one's
             (folder / name).unlink(missing_ok=True)
-        page = folder / PAGE
-        page.write_text(as_html(comparison, pictures.png), encoding="utf-8")
     except OSError as error:
         raise OutputError(f"the comparison cannot be written to {folder}: {error}. Choose output=FOLDER") from error
-    return (*written, *pictures.files, page)
+    return tuple(folder / name for name in (*[name for name in texts if name != PAGE], *names, PAGE))
 
 
 def _figures_of(record: Path) -> set[str]:
     """Return the names of the figures of an earlier comparison in the same folder."""
     try:
-        return {Path(name).name for name in json.loads(record.read_text(encoding="utf-8"))["figures"]}
-    except (OSError, ValueError, KeyError, TypeError):  # none, or somebody else's
+        return {Path(name).name for name in read_json(record)["figures"]}
+    except (FileError, KeyError, TypeError):  # none, or somebody else's
         return set()
 
 

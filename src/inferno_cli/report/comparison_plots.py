@@ -324,6 +324,8 @@ def _legend_below(figure: Figure) -> None:
     """Draw one legend for all panels, below them."""
     entries = [axes.get_legend_handles_labels() for axes in figure.axes]
     unique = {label: handle for handles, labels in entries for handle, label in zip(handles, labels, strict=True)}
+    if not unique:  # fits alone have no models
+        return
     # A letter is about 0.08 inches wide, and the line before it 0.5.
     columns = int(figure.get_figwidth() / (0.08 * max(map(len, unique)) + 0.5))
     figure.legend(unique.values(), unique.keys(), loc="outside lower center", ncols=min(max(columns, 1), 4))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from inferno_cli.errors import OutputError
 from inferno_cli.events import Description
+from inferno_cli.files import write_whole
 from inferno_cli.report.canvas import save_figures
 from inferno_cli.report.data_plots import control_plots
 from inferno_cli.report.data_tables import as_json, tables, title
@@ -31,9 +32,7 @@ def write_data(description: Description, folder: Path, *, plots: bool, formats: 
         texts = {page: as_html(description, pictures.png), record: as_json(description)}
         folder.mkdir(parents=True, exist_ok=True)
         for path, text in texts.items():
-            partial = path.with_name(path.name + ".partial")
-            partial.write_text(text, encoding="utf-8")
-            partial.replace(path)
+            write_whole(path, text)
     except OSError as error:
         raise OutputError(
             f"the description cannot be written to {folder}: {error}. Choose output_dir=FOLDER"

@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import Field
 from rich.text import Text
 
+from inferno_cli.files import write_whole
 from inferno_cli.histograms import TOTAL, Response, Templates
 from inferno_cli.report.records import Record
 from inferno_cli.report.results import finite
@@ -111,9 +112,7 @@ class Explanation(Record):
 
     def save(self, path: Path) -> None:
         """Write the file in one step: it is whole, or not there."""
-        partial = path.with_name(path.name + ".partial")
-        partial.write_text(self.model_dump_json(indent=1, by_alias=True) + "\n", encoding="utf-8")
-        partial.replace(path)
+        write_whole(path, self.model_dump_json(indent=1, by_alias=True) + "\n")
 
 
 def by_importance(records: Sequence[ImportanceRecord]) -> tuple[ImportanceRecord, ...]:

@@ -15,7 +15,7 @@ MODEL, EXPERIMENT, SEED = "model.kind", "experiment", "seed"
 # the same; other data are an error.
 UNIMPORTANT = (
     *("output_dir", "tracking", "report", "export", "study", "reuse", "dataset.path"),
-    *("trainer.progress", "fit.progress"),
+    *("trainer.progress", "fit.progress", "overwrite"),
 )
 
 
@@ -187,7 +187,9 @@ def _same_data(jobs: Sequence[Job]) -> None:
     checksums: dict[str, Job] = {}
     for job in jobs:
         assert job.results is not None
-        for what in ("dataset", "label"):
+        # Of fits alone, the workspace may be what is swept.
+        workspace = job.settings.get("workspace") if MODEL not in job.settings else None
+        for what in ("dataset", "label") if workspace is None else ("label",):
             one, two = getattr(first.results, what), getattr(job.results, what)
             if one != two:
                 raise ComparisonError(
@@ -202,7 +204,7 @@ def _same_data(jobs: Sequence[Job]) -> None:
         drawn[SEED] = job.settings.get(SEED) if own is None else own
         drawn |= {k: job.settings.get(f"dataset.{k}") for k in ("downsample_factor", "signal_mean")}
         drawn |= {k: v for k, v in job.settings.items() if k.startswith(("dataset.yields", "dataset.nominal"))}
-        same = checksums.setdefault(_text(drawn) if generated else "", job)
+        same = checksums.setdefault(_text(drawn) if generated else _text(workspace), job)
         assert same.results is not None
         if same.results.dataset_checksum != job.results.dataset_checksum:
             raise ComparisonError(

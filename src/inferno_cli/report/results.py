@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from pydantic import Field
 
+from inferno_cli.files import read_json, write_whole
 from inferno_cli.fit.result import FitResult
 from inferno_cli.histograms import Templates, effective_events
 from inferno_cli.report.records import (
@@ -236,14 +236,17 @@ class Results(Record):
 
     def save(self, path: Path) -> None:
         """Write the file in one step: it is whole, or not there."""
-        partial = path.with_name(path.name + ".partial")
-        partial.write_text(self.model_dump_json(indent=2, by_alias=True) + "\n", encoding="utf-8")
-        partial.replace(path)
+        write_whole(path, self.model_dump_json(indent=2, by_alias=True) + "\n")
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read a record."""
-        return cls.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        """Read a record.
+
+        Raises:
+            FileError: If it is no JSON, or holds what is no number.
+            ValueError: If it is of another version.
+        """
+        return cls.model_validate(read_json(path))
 
 
 def finite(value: float) -> float | None:

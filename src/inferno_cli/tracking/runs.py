@@ -10,7 +10,6 @@ import json
 import logging
 import math
 import re
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inferno_cli.config import flatten
-from inferno_cli.errors import TrackingError
+from inferno_cli.errors import Stopped, TrackingError
 from inferno_cli.names import distinct
 from inferno_cli.tracking.afterwards import DESCRIPTION, remember
 from inferno_cli.tracking.store import Store, absolute_uri, check, connect, experiment_id, shown
@@ -68,6 +67,7 @@ class Run:
 class _MlflowRun(Run):
     store: Store
     run_id: str
+    start_time: int = 0
     keys: dict[str, str] = field(default_factory=dict)
     """What the metrics are called in the store, by name."""
     renamed: dict[str, str] = field(default_factory=dict)
@@ -76,11 +76,11 @@ class _MlflowRun(Run):
     def epochs(self, history: Sequence[Mapping[str, float]]) -> None:
         from mlflow.entities import Metric
 
-        now = int(time.time() * 1000)
         new = dict.fromkeys(name for values in history for name in values if name not in self.keys)
         self.keys |= self._named(new, self.keys.values())
+        # One time for all: numbers that are logged once more are the same entries, of which the store keeps one.
         entries = [
-            Metric(self.keys[name], float(value), now, step)
+            Metric(self.keys[name], float(value), self.start_time, step)
             for step, values in enumerate(history)
             for name, value in values.items()
             if math.isfinite(value)
@@ -131,9 +131,10 @@ class _MlflowRun(Run):
         return keys
 
     def fail(self, error: BaseException, status: str) -> None:
+        said = f"{type(error).__name__}: {error}".removesuffix(": ")[:_TAG_LENGTH]
         try:
-            self.tags({"error": f"{type(error).__name__}: {error}".removesuffix(": ")})
             with self.store.calls("end the run"):
+                self.store.client.set_tag(self.run_id, "error", said)
                 self.store.client.set_terminated(self.run_id, status)
         except TrackingError as lost:  # the error that ended the run is the one to see
             log.warning("%s", lost)
@@ -147,8 +148,9 @@ def run(
     params: Mapping[str, Any],
     tags: Mapping[str, str],
     sweep_folder: Path | None,
+    resume: str | None = None,
 ) -> Iterator[Run]:
-    """Log what happens within as one run. An exception ends it as FAILED (Ctrl-C: KILLED) and goes on.
+    """Log what happens within as one run. An exception ends it as FAILED (a signal: as KILLED) and goes on.
 
     Args:
         tracking: Where to log; the run is called ``tracking.run_name`` when that is set.
@@ -156,6 +158,7 @@ def run(
         params: The whole configuration, nested; logged under dotted keys.
         tags: Tags of the run.
         sweep_folder: Folder of the multirun that this run is a point of, under whose parent run it is nested.
+        resume: Id of the run to go on with, in place of a new one.
 
     Raises:
         TrackingError: If the store cannot be reached or written.
@@ -169,21 +172,27 @@ def run(
     parent = None if sweep_folder is None else parent_run(store, experiment, sweep_folder)
     nesting = {} if parent is None else {PARENT: parent}
     with store.calls("start a run"):
-        created = store.client.create_run(
-            experiment, run_name=(tracking.run_name or name)[:_NAME_LENGTH], tags={**tags, **nesting}
-        )
-    logged = _MlflowRun(store, created.info.run_id)
+        if resume is None:
+            begun = store.client.create_run(
+                experiment, run_name=(tracking.run_name or name)[:_NAME_LENGTH], tags={**tags, **nesting}
+            )
+        else:
+            begun = store.client.get_run(resume)
+            store.client.update_run(resume, status="RUNNING")
+    logged = _MlflowRun(store, begun.info.run_id, begun.info.start_time)
     log.info("tracking: run %s in %s", logged.run_id, shown(store.uri))
     try:
         logged.params(params)
         yield logged
     except BaseException as error:
-        status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
+        status = "KILLED" if isinstance(error, KeyboardInterrupt | Stopped) else "FAILED"
         logged.fail(error, status)
         if sweep_folder is not None:
             end_parent(sweep_folder, status)
         raise
     with store.calls("end the run"):
+        if "error" in begun.data.tags:
+            store.client.delete_tag(logged.run_id, "error")
         store.client.set_terminated(logged.run_id, "FINISHED")
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import http.client
+import logging
 import os
 import socket
+import sqlite3
 import ssl
 import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,9 +27,18 @@ if TYPE_CHECKING:
 
 _SQLITE = "sqlite:///"
 _SQLITE_HEADER = b"SQLite format 3\0"
+# What every server has, and does the work of one: a page of its own may answer where nothing else does.
+_QUESTION = "/api/2.0/mlflow/experiments/search?max_results=1"
 # Seconds to connect, and again to answer. A host may have two addresses (IPv6 and IPv4): 9 s in all.
 _TIMEOUT = 3.0
 LOCK_TIMEOUT = 120.0
+_LOCKED = 8.0
+# Of MLflow's client, unless somebody has set others: with its own it tries for minutes.
+_PATIENCE = {
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "4",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+}
 _REMEDY = "Choose another store with tracking.uri=..., or log nothing with tracking=none."
 
 
@@ -61,9 +72,13 @@ def check(tracking: Tracking) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=file.parent):
             pass
+        if file.exists() and not file.is_file():  # to read a pipe takes for ever
+            raise TrackingError(f"MLflow store {file} is no file. {_REMEDY}")
         if file.exists():
             with file.open("r+b") as existing:
                 header = existing.read(len(_SQLITE_HEADER))
+    except TrackingError:
+        raise
     except OSError as error:
         found = f"{error.strerror}: {error.filename}"
         raise TrackingError(f"MLflow store {file} cannot be written: {found}. {_REMEDY}") from error
@@ -72,6 +87,33 @@ def check(tracking: Tracking) -> None:
         raise TrackingError(f"MLflow store {file} is no SQLite file. {_REMEDY}")
     if set("%?") & set(str(file)):
         raise TrackingError(f"MLflow store {file}: a sqlite URI cannot hold '%' or '?'. {_REMEDY}")
+    if header:
+        _require_unlocked(file)
+
+
+def _require_unlocked(file: Path) -> None:
+    """Raise TrackingError where another program keeps a transaction open: MLflow would try for 20 s, at every call."""
+    from filelock import Timeout
+
+    try:
+        with (
+            _creation(file),  # which takes longer than any other transaction of MLflow's
+            closing(sqlite3.connect(file, timeout=_LOCKED, isolation_level=None)) as connection,
+        ):
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("ROLLBACK")
+    except (sqlite3.Error, Timeout) as error:
+        raise TrackingError(f"MLflow store {file} cannot be written: {_said(error)}. {_REMEDY}") from error
+
+
+def _said(error: Exception) -> str:
+    """Return the first line of an error; that of a lock says who may hold it, and not what SQLAlchemy was doing."""
+    if "database is locked" in str(error):
+        return (
+            "it is locked: another program (a stopped one, a backup, a database browser) holds a transaction open. "
+            "End it, or wait"
+        )
+    return str(error).strip().split("\n", 1)[0].rstrip(".") or type(error).__name__
 
 
 def connect(uri: str) -> Store:
@@ -85,14 +127,21 @@ def connect(uri: str) -> Store:
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-    from filelock import FileLock
+    for name, value in _PATIENCE.items():
+        os.environ.setdefault(name, value)
     from mlflow import MlflowClient
 
-    file = sqlite_file(uri)
-    # Two processes that create the same store race in its migrations, and one of them dies.
-    lock = nullcontext() if file is None else FileLock(f"{file}.lock", timeout=LOCK_TIMEOUT)
-    with _calls(uri, "open it"), lock:
+    # What goes wrong is said by us; this logs tracebacks.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+    with _calls(uri, "open it"), _creation(sqlite_file(uri)):
         return Store(uri, MlflowClient(tracking_uri=uri))
+
+
+def _creation(file: Path | None) -> AbstractContextManager[object]:
+    """Hold a sqlite store: two processes that create the same one race in its migrations, and one of them dies."""
+    from filelock import FileLock
+
+    return nullcontext() if file is None else FileLock(f"{file}.lock", timeout=LOCK_TIMEOUT)
 
 
 def require_there(uri: str, remedy: str) -> None:
@@ -145,21 +194,28 @@ def _calls(uri: str, what: str) -> Iterator[None]:
     _reach(uri)  # of a server that has died since; MLflow's client would retry for minutes
     try:
         yield
+    except TrackingError:
+        raise
     except Exception as error:  # those of requests, sqlalchemy, alembic and the file system come through
-        found = str(error).strip().split("\n", 1)[0].rstrip(".") or type(error).__name__
-        raise TrackingError(f"MLflow store {shown(uri)}: cannot {what}: {found}. {_REMEDY}") from error
+        raise TrackingError(f"MLflow store {shown(uri)}: cannot {what}: {_said(error)}. {_REMEDY}") from error
 
 
 def _reach(uri: str) -> None:
-    """Raise TrackingError unless the server of a store answers; a store without a server is left alone."""
+    """Raise TrackingError unless the server of a store answers, and a sqlite store can be written."""
+    if (file := sqlite_file(uri)) is not None:
+        if file.is_file():
+            _require_unlocked(file)
+        return
     parts = urlsplit(uri)
     try:
         if parts.scheme in ("http", "https"):
-            _request(shown(uri).rstrip("/") + "/health")
+            _request(shown(uri).rstrip("/") + _QUESTION)
         elif parts.hostname and parts.port:
             socket.create_connection((parts.hostname, parts.port), timeout=_TIMEOUT).close()
     except (OSError, http.client.HTTPException, ValueError) as error:
         found = getattr(error, "reason", None) or error
+        if isinstance(error, urllib.error.HTTPError):
+            found = f"HTTP {error.code} {found}"
         raise TrackingError(
             f"MLflow server {shown(uri)} does not answer: {found}. Start it, or c{_REMEDY[1:]}"
         ) from error

@@ -12,15 +12,18 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from hydra.core.utils import JobStatus
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
+from omegaconf.errors import OmegaConfBaseException
 
-from inferno_cli.errors import TrackingError
-from inferno_cli.tracking.afterwards import log_files
+from inferno_cli.errors import FileError, TrackingError
+from inferno_cli.files import read_yaml, write_whole
+from inferno_cli.tracking.afterwards import log_files, read_run
 from inferno_cli.tracking.store import LOCK_TIMEOUT, Store, connect
 
 if TYPE_CHECKING:
@@ -37,7 +40,18 @@ _NOT_NAMED = ("output_dir=", "tracking", "report", "export=", "reuse=", "hydra",
 
 
 class SweepCallback(Callback):
-    """Ends the parent run of a multirun; does nothing in a single run."""
+    """Ends the parent run of a multirun; does nothing in a single run.
+
+    Attributes:
+        folder: Of the multirun that this process has begun, for what has to be ended when it is stopped.
+    """
+
+    folder: ClassVar[Path | None] = None
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """Keep the folder."""
+        with suppress(OmegaConfBaseException):  # said where the jobs need it
+            SweepCallback.folder = Path(config.hydra.sweep.dir).absolute()
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
         """End the parent as FAILED after a job that failed, which may have had no run of its own yet."""
@@ -48,6 +62,7 @@ class SweepCallback(Callback):
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """End the parent as FINISHED, unless a job has ended it otherwise."""
         end_parent(Path(config.hydra.sweep.dir), "FINISHED")
+        SweepCallback.folder = None
 
 
 def parent_run(store: Store, experiment: str, folder: Path) -> str | None:
@@ -63,10 +78,15 @@ def parent_run(store: Store, experiment: str, folder: Path) -> str | None:
                 parent = store.client.create_run(experiment, run_name=_name(folder)).info.run_id
                 if (folder / _FAILED).exists():
                     store.client.set_terminated(parent, "FAILED")
-            (folder / _PARENT).write_text(json.dumps({**place, "run_id": parent}), encoding="utf-8")
-        found = json.loads((folder / _PARENT).read_text(encoding="utf-8"))
+            write_whole(folder / _PARENT, json.dumps({**place, "run_id": parent}))
+        found = read_run(folder / _PARENT)
     run_id = found.pop("run_id")
     return str(run_id) if found == place else None
+
+
+def has_parent(folder: Path) -> bool:
+    """Whether the multirun in ``folder`` has a parent run."""
+    return (folder / _PARENT).is_file()
 
 
 def end_parent(folder: Path, status: str) -> None:
@@ -74,13 +94,13 @@ def end_parent(folder: Path, status: str) -> None:
 
     A failure is kept in the folder for a parent that a later job may create.
     """
-    if status == "FINISHED" and not (folder / _PARENT).exists():
+    if status != "FAILED" and not (folder / _PARENT).exists():
         return
     with _lock(folder):
         if not (folder / _PARENT).exists():
             (folder / _FAILED).touch()
             return
-        found = json.loads((folder / _PARENT).read_text(encoding="utf-8"))
+        found = read_run(folder / _PARENT)
     try:
         store = connect(found["uri"])
         with store.calls("end the parent run"):
@@ -110,11 +130,9 @@ def _lock(folder: Path) -> FileLock:
 
 def _name(folder: Path) -> str:
     """Return the overrides of the sweep that say what it measures; Hydra's sweepers save them before the first job."""
-    import yaml
-
     try:
-        saved = yaml.safe_load((folder / "multirun.yaml").read_text(encoding="utf-8"))
+        saved = read_yaml(folder / "multirun.yaml")
         said = [text for text in saved["hydra"]["overrides"]["task"] if not text.lstrip("+").startswith(_NOT_NAMED)]
         return " ".join(said)[:_NAME_LENGTH] or folder.name
-    except (OSError, KeyError, TypeError, yaml.YAMLError):
+    except (FileError, KeyError, TypeError):
         return folder.name

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inferno_cli.errors import ConfigError
+from inferno_cli.files import user_path
 
 if TYPE_CHECKING:
     from inferno_cli.config import CompareConfig, Reference
@@ -42,7 +43,7 @@ def run(config: CompareConfig, composed: Any) -> None:  # noqa: ARG001
     comparison = report.Comparison.of(found.jobs, _reference(config.reference, found.study))
     folder = (Path(config.output_dir) if found.folder is None else found.folder) / "compare"
     if config.output is not None:
-        folder = Path(config.output).expanduser()
+        folder = user_path(config.output)
     files = report.write_comparison(comparison, folder)
     # Of runs of several sweeps none is the parent, unless a study was started again.
     tracked = config.track and config.tracking.backend != "none" and (len(found.sweeps) == 1 or found.study)

@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 from inferno_cli.config import DataConfig, Step
+from inferno_cli.errors import OutputError
 
 log = logging.getLogger(__name__)
 
@@ -16,19 +17,21 @@ def schema() -> type[Step]:
     return DataConfig
 
 
-def run(config: DataConfig, composed: Any) -> None:  # noqa: ARG001
+def run(config: DataConfig, composed: Any) -> None:
     """Describe the dataset that `inferno train` would read.
 
     Args:
         config: The validated configuration.
-        composed: The same as Hydra composed it.
+        composed: The same as Hydra composed it, for the record.
     """
     from inferno_cli import events, report
+    from inferno_cli.cli.folder import OTHER, begin
     from inferno_cli.cli.provenance import Job
-    from inferno_cli.cli.status import Status
+    from inferno_cli.cli.status import finish
 
     folder = Job.current().folder
-    Status("running").write(folder)
+    if not begin(folder, composed, "", overwrite=config.overwrite):
+        raise OutputError(f"{folder} holds a description of a dataset. {OTHER}, or set overwrite=true")
     log.info(f"events: {config.dataset.name}")
     description = events.describe(
         events.load_whole(config),
@@ -39,6 +42,6 @@ def run(config: DataConfig, composed: Any) -> None:  # noqa: ARG001
     )
     log.info("report: tables" + (" and plots" if config.report.plots else ""))
     page, *_ = report.write_data(description, folder, plots=config.report.plots, formats=config.report.formats)
-    Status("finished").write(folder)
+    finish(folder, "")
     report.show_data(description)
     sys.stdout.write(f"results: {page}\n")

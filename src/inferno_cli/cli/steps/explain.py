@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from inferno_cli.config import ExplainConfig, NtupleDataset, SyntheticDataset
 from inferno_cli.errors import DatasetError, OutputError, RunError
+from inferno_cli.files import together, user_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,11 +50,12 @@ def run(config: ExplainConfig, composed: Any) -> None:  # noqa: ARG001
     from inferno_cli import report
     from inferno_cli.cli.finished import FinishedRun
     from inferno_cli.tracking import log_to_run
-    from inferno_cli.training import Explainer
 
     finished = FinishedRun.load(config.run)
-    folder = finished.folder / "explain" if config.output is None else Path(config.output).expanduser()
+    folder = finished.folder / "explain" if config.output is None else user_path(config.output)
     statistic = finished.statistic()
+    from inferno_cli.training import Explainer  # after it is known that there is memory for torch
+
     events = _events(finished)
     explainer = Explainer(finished.config, statistic, events.template)
     bins, templates = explainer.bins(), _templates(finished, explainer)
@@ -66,16 +68,20 @@ def run(config: ExplainConfig, composed: Any) -> None:  # noqa: ARG001
     path = folder / report.EXPLANATION_FILE
     plots: tuple[Path, ...] = ()
     try:
-        if config.report.plots:
-            signal = [sample.name for sample in events.template if sample.is_signal]
-            plots = report.draw_explanation(
-                explanation, maps, slices, signal=signal, folder=folder, formats=config.report.formats
-            )
-        explanation.save(path)
+        with together(folder) as scratch:
+            if config.report.plots:
+                signal = [sample.name for sample in events.template if sample.is_signal]
+                plots = report.draw_explanation(
+                    explanation, maps, slices, signal=signal, folder=scratch, formats=config.report.formats
+                )
+            explanation.save(scratch / path.name)
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error}. Choose another folder: output=...") from error
     report.show_explanation(explanation)
-    if config.track and (uri := log_to_run(finished.folder, [path, *plots], "explain")) is not None:
+    if (
+        config.track
+        and (uri := log_to_run(finished.folder, [path, *(folder / plot.name for plot in plots)], "explain")) is not None
+    ):
         log.info("tracking: logged to the run in %s", uri)
     sys.stdout.write(report.closing_line(path) + "\n")
 

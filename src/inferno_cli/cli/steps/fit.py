@@ -10,10 +10,14 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from inferno_cli.code import code_digest
 from inferno_cli.config import FitConfig, Step
+from inferno_cli.errors import FileError, OutputError
+from inferno_cli.files import read_json, sha256, user_path
 
 log = logging.getLogger(__name__)
 
@@ -33,60 +37,89 @@ def run(config: FitConfig, composed: Any) -> None:
     from omegaconf import OmegaConf
 
     from inferno_cli import report, tracking
+    from inferno_cli.cli import folder, status
+    from inferno_cli.cli.finished import CONFIG_FILE
     from inferno_cli.cli.provenance import Job, code_version
-    from inferno_cli.cli.status import Status
+    from inferno_cli.cli.tracked import log_results, result_stays
     from inferno_cli.fit import fit_workspace, read_workspace
 
     job, version = Job.current(), code_version()
-    path = Path(config.workspace).expanduser()
+    path = user_path(config.workspace)
     spec = read_workspace(path, patch=config.patch, patchset=config.patchset)
-    tracking.check(config.tracking)
     params = OmegaConf.to_container(composed, resolve=True)
     assert isinstance(params, dict)
-    with tracking.run(
-        config.tracking,
-        name=f"fit {path.stem}" if job.sweep is None else job.name,
-        params={str(key): value for key, value in params.items()},
-        tags={"code_version": version},
-        sweep_folder=job.sweep,
-    ) as logged:
-        log.info(f"fit: {path}")
-        if label := _label(path):
-            log.info(f"fit: {label}")
-        start = time.perf_counter()
-        fit = fit_workspace(spec, config.fit, measurement=config.measurement, where=str(path))
-        results = report.Results.of_fit(
-            fit,
-            spec,
-            dataset=path.stem,
-            label=label,
-            checksum=hashlib.sha256(path.read_bytes()).hexdigest(),
-            code_version=version,
-            workspace=str(path.absolute()),
-            seconds=round(time.perf_counter() - start, 3),
-        )
-        plots: tuple[Path, ...] = ()
-        if config.report.plots:
-            log.info("report: plots")
-            plots = report.draw(
-                results,
-                folder=job.folder / "plots",
-                formats=config.report.formats,
-                templates=None,
-                workspace=spec,
-                fit=fit,
+    checksum = sha256(path)
+    point = _point(params, spec)
+    results_path = job.folder / report.RESULTS_FILE
+    if path.absolute().parent.samefile(job.folder):
+        raise OutputError(f"the workspace {path} is in {job.folder} itself. {folder.OTHER}")
+    if config.overwrite:  # before anything is removed
+        tracking.check(config.tracking)
+    if not folder.begin(job.folder, composed, point, overwrite=config.overwrite):
+        status.verify(job.folder)
+        log.info("this workspace was fitted here before, with the same settings; overwrite=true fits it again")
+        report.show(report.Results.load(results_path))
+        sys.stdout.write(report.closing_line(results_path) + "\n")
+        return
+    config_path = job.folder / CONFIG_FILE
+    config_path.write_text(OmegaConf.to_yaml(composed, resolve=True), encoding="utf-8")
+    tracking.check(config.tracking)
+    results: report.Results | None = None
+    try:
+        with (
+            result_stays(job.folder),
+            tracking.run(
+                config.tracking,
+                name=f"fit {path.stem}" if job.sweep is None else job.name,
+                params={str(key): value for key, value in params.items()},
+                tags={"code_version": version},
+                sweep_folder=job.sweep,
+            ) as logged,
+        ):
+            logged.remember(job.folder)
+            log.info(f"fit: {path}")
+            if label := _label(path):
+                log.info(f"fit: {label}")
+            start = time.perf_counter()
+            fit = fit_workspace(spec, config.fit, measurement=config.measurement, where=str(path))
+            results = report.Results.of_fit(
+                fit,
+                spec,
+                dataset=path.stem,
+                label=label,
+                checksum=checksum,
+                code_version=version,
+                workspace=str(path.absolute()),
+                seconds=round(time.perf_counter() - start, 3),
             )
-        tables = report.write_yields(results, job.folder)
-        results_path = job.folder / report.RESULTS_FILE
-        results.save(results_path)
-        logged.tags({"dataset_checksum": results.dataset_checksum, "label": label or "none"})
-        logged.metrics(results.metrics())
-        logged.describe(report.headline(results))
-        logged.artifacts([results_path, path, *tables])
-        logged.artifacts(plots, "plots")
-    Status("finished").write(job.folder)
-    report.show(results)
-    sys.stdout.write(report.closing_line(results_path) + "\n")
+            plots: tuple[Path, ...] = ()
+            if config.report.plots:
+                log.info("report: plots")
+                plots = report.draw(
+                    results,
+                    folder=job.folder / "plots",
+                    formats=config.report.formats,
+                    templates=None,
+                    workspace=spec,
+                    fit=fit,
+                )
+            tables = report.write_yields(results, job.folder)
+            results.save(results_path)
+            status.finish(job.folder, point)  # whatever becomes of the tracking
+            overrides = job.folder / folder.HYDRA / folder.OVERRIDES_FILE
+            files = [results_path, config_path, overrides, path, *tables]
+            log_results(logged, results, {"": files, "plots": plots})
+    finally:
+        if results is not None and folder.holds_finished(job.folder):
+            report.show(results)
+            sys.stdout.write(report.closing_line(results_path) + "\n")
+
+
+def _point(params: Mapping[Any, Any], spec: Mapping[str, Any]) -> str:
+    """Return the digest of what decides the files of a fit: not where they go, nor where the workspace is."""
+    decides = {key: value for key, value in params.items() if key not in ("workspace", "output_dir", "overwrite")}
+    text = json.dumps([decides, spec, code_digest()], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
 def _label(workspace: Path) -> str:
@@ -97,8 +130,8 @@ def _label(workspace: Path) -> str:
     from inferno_cli.report import RESULTS_FILE
 
     try:
-        record = json.loads((workspace.parent / RESULTS_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # whatever else has that name
+        record = read_json(workspace.parent / RESULTS_FILE)
+    except FileError:  # whatever else has that name
         return ""
     if not isinstance(record, dict) or Path(str(record.get("workspace"))).name != workspace.name:
         return ""

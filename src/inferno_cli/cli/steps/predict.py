@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from inferno_cli.config import NtupleDataset, PredictConfig
 from inferno_cli.errors import ConfigError, DatasetError, DatasetFileError, InfernoError, OutputError, TreeNotFoundError
+from inferno_cli.files import user_path
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -86,7 +87,7 @@ def _plan(config: PredictConfig, finished: FinishedRun) -> list[Job]:
     needed = dict.fromkeys(config.keep, "keep")
     needed |= dict.fromkeys(_event_id(finished), "dataset.event_id of the run")
     needed |= dict.fromkeys(finished.config.dataset.features, "a feature of the network")
-    folder = finished.folder / "predictions" if config.output is None else Path(config.output).expanduser()
+    folder = finished.folder / "predictions" if config.output is None else user_path(config.output)
     jobs: list[Job] = []
     for source, names in _inputs(config, finished).items():
         target = folder / source.name
@@ -282,23 +283,24 @@ class Writer:
 @contextmanager
 def _whole(targets: Sequence[Path]) -> Iterator[list[Path]]:
     """Give names to write to; the files get their own when all of them are whole, and are not there before."""
+    from inferno_cli.cli.folder import owned
+
+    folder = targets[0].parent  # that of all
     partial = [target.with_name(target.name + ".partial") for target in targets]
     try:
-        for target in targets:
-            target.parent.mkdir(parents=True, exist_ok=True)
-        yield partial
-        for path, target in zip(partial, targets, strict=True):
-            path.replace(target)
+        folder.mkdir(parents=True, exist_ok=True)
+        with owned(folder, "Choose another folder: output=..."):
+            try:
+                yield partial
+                for path, target in zip(partial, targets, strict=True):
+                    path.replace(target)
+            finally:
+                for path in partial:
+                    path.unlink(missing_ok=True)
     except InfernoError:
         raise
     except OSError as error:
-        raise OutputError(
-            f"{targets[0].parent} cannot be written: {error}. Choose another folder: output=..."
-        ) from error
-    finally:
-        for path in partial:
-            if path.exists():
-                path.unlink()
+        raise OutputError(f"{folder} cannot be written: {error}. Choose another folder: output=...") from error
 
 
 @contextmanager

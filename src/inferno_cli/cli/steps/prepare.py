@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from inferno_cli.config import PrepareConfig, Step
+from inferno_cli.files import user_path
 
 if TYPE_CHECKING:
     from inferno_cli.prepare import Prepared
@@ -27,17 +28,22 @@ def schema() -> type[Step]:
     return PrepareConfig
 
 
-def run(config: PrepareConfig, composed: Any) -> None:  # noqa: ARG001
+def run(config: PrepareConfig, composed: Any) -> None:
     """Prepare one sample.
 
     Args:
         config: The validated configuration.
-        composed: The same as Hydra composed it.
+        composed: The same as Hydra composed it, for the record.
     """
+    from inferno_cli.cli.folder import begin
+    from inferno_cli.cli.provenance import Job
+    from inferno_cli.cli.status import finish
     from inferno_cli.prepare import expand, prepare
 
+    own = Job.current().folder
+    begin(own, composed, "", overwrite=True)  # it holds no results
     files = expand(config.files)
-    folder = Path(config.output).expanduser()
+    folder = user_path(config.output)
     folder.mkdir(parents=True, exist_ok=True)
     log.info(f"prepare: sample {config.sample}, {len(files)} files, {config.workers} at a time")
     start = time.perf_counter()
@@ -52,6 +58,7 @@ def run(config: PrepareConfig, composed: Any) -> None:  # noqa: ARG001
             size=config.chunk,
             finished=finished,
         )
+    finish(own, "")
     for line in summary(made, config.sample, time.perf_counter() - start):
         log.info(line)
     sys.stdout.write(f"ntuples: {made.path}\n")

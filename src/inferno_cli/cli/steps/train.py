@@ -17,9 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inferno_cli.config import Step, TrainConfig
+from inferno_cli.errors import OutputError
+from inferno_cli.files import user_path
 
 if TYPE_CHECKING:
     from inferno_cli.cli.finished import FinishedRun
+    from inferno_cli.cli.provenance import Job
     from inferno_cli.events import Events
     from inferno_cli.fit import FitResult
     from inferno_cli.report import Results
@@ -70,62 +73,88 @@ def run(config: TrainConfig, composed: Any) -> float | None:
     from omegaconf import OmegaConf
 
     from inferno_cli import report, tracking
-    from inferno_cli.cli import search, status, trained
+    from inferno_cli.cli import folder, search, status, trained
     from inferno_cli.cli.finished import CONFIG_FILE
+    from inferno_cli.cli.folder import HYDRA, OVERRIDES_FILE
+    from inferno_cli.cli.messages import LEAST_FOR_TORCH, argument, require_memory
     from inferno_cli.cli.provenance import Job, code_version
+    from inferno_cli.cli.tracked import log_results, result_stays
 
+    require_memory(LEAST_FOR_TORCH)
     job, version = Job.current(), code_version()
     params = OmegaConf.to_container(composed, resolve=True)
     assert isinstance(params, dict)
     settings = {str(key): value for key, value in params.items()}
-    config_path = job.folder / CONFIG_FILE
-    config_path.write_text(OmegaConf.to_yaml(composed, resolve=True), encoding="utf-8")
     taken = None
     if config.trained_in is not None:
         taken = trained.find(config)
+        if taken.folder.samefile(job.folder):
+            raise OutputError(f"the network of trained_in is in {job.folder} itself. {folder.OTHER}")
         settings["trained_in"] = trained.checksum(taken)  # the network makes the point, not where it is
     point = status.point(settings)
-    if config.reuse is not None and (before := status.finished(Path(config.reuse).expanduser(), point)) is not None:
-        status.reused(job.folder, before, point).write(job.folder)
-        log.info(f"this point was finished before; it is not run again (reuse={config.reuse})")
+    if config.overwrite:  # before anything is removed
+        tracking.check(config.tracking)
+    if (before := _before(config, composed, job, point)) is not None:
+        log.info(f"this point was finished before; it is not run again ({argument('reuse', before)})")
         sys.stdout.write(_closing_line(before))
         return search.objective(report.Results.load(before / report.RESULTS_FILE))
-    status.Status("running", point).write(job.folder)
+    config_path = job.folder / CONFIG_FILE
+    config_path.write_text(OmegaConf.to_yaml(composed, resolve=True), encoding="utf-8")
     tracking.check(config.tracking)
     tags = {"seed": str(config.seed), "code_version": version, "model": config.model.kind}
     name = f"{config.dataset.name} {config.model.kind}" if job.sweep is None else job.name
-    with tracking.run(
-        config.tracking,
-        name=name,
-        params={str(key): value for key, value in params.items()},
-        tags=tags,
-        sweep_folder=job.sweep,
-    ) as logged:
-        logged.remember(job.folder)
-        overrides = job.folder / ".hydra" / "overrides.yaml"
-        logged.artifacts([config_path, *([overrides] if overrides.is_file() else [])])
-        try:
-            results, files = pipeline(config, job.folder, version, taken)
-        except search.Pruned as stop:
-            logged.tags({"pruned": str(stop)})
-            status.Status("pruned", point, error=str(stop)).write(job.folder)
-            log.info(f"pruned: {stop}")
-            return None
-        logged.tags({"dataset_checksum": results.dataset_checksum, "label": results.label or "none"})
-        if results.trained_in is not None:
-            logged.tags({"trained_in": results.trained_in.folder, "checkpoint": results.trained_in.checkpoint})
-        elif results.training is not None:
-            logged.epochs(
-                [{name: x for name, x in epoch.items() if x is not None} for epoch in results.training.history]
-            )
-        logged.metrics(results.metrics())
-        logged.describe(report.headline(results))
-        for folder, paths in files.items():
-            logged.artifacts(paths, folder or None)
-    status.Status("finished", point).write(job.folder)
-    report.show(results)
-    sys.stdout.write(_closing_line(job.folder))
+    results: Results | None = None
+    try:
+        with (
+            result_stays(job.folder),
+            tracking.run(
+                config.tracking,
+                name=name,
+                params={str(key): value for key, value in params.items()},
+                tags=tags,
+                sweep_folder=job.sweep,
+            ) as logged,
+        ):
+            logged.remember(job.folder)
+            overrides = job.folder / HYDRA / OVERRIDES_FILE
+            logged.artifacts([config_path, *([overrides] if overrides.is_file() else [])])
+            try:
+                results, files = pipeline(config, job.folder, version, taken)
+            except search.Pruned as stop:
+                logged.tags({"pruned": str(stop)})
+                status.Status("pruned", point, error=str(stop)).write(job.folder)
+                log.info(f"pruned: {stop}")
+                return None
+            status.finish(job.folder, point)  # whatever becomes of the tracking
+            log_results(logged, results, files)
+    finally:
+        if results is not None and folder.holds_finished(job.folder):
+            report.show(results)
+            sys.stdout.write(_closing_line(job.folder))
     return search.objective(results)
+
+
+def _before(config: TrainConfig, composed: Any, job: Job, point: str) -> Path | None:
+    """Begin the run in its folder, unless this point has finished: return where.
+
+    Raises:
+        OutputError: If the folder holds a finished run.
+    """
+    from inferno_cli.cli import folder, status
+    from inferno_cli.cli.messages import argument
+
+    if not folder.begin(job.folder, composed, point, overwrite=config.overwrite):
+        status.verify(job.folder)
+        if job.sweep is None and config.reuse is None:
+            raise OutputError(
+                f"{job.folder} holds this very run, finished. {folder.OTHER}, set overwrite=true to train again, or "
+                f"take it as it is: {argument('reuse', job.folder)}"
+            )
+        return job.folder
+    before = None if config.reuse is None else status.finished(user_path(config.reuse), point)
+    if before is not None:
+        status.reused(job.folder, before, point).write(job.folder)
+    return before
 
 
 def _closing_line(folder: Path) -> str:

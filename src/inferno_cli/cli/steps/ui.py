@@ -11,7 +11,7 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from inferno_cli.errors import TrackingError
+from inferno_cli.errors import Stopped, TrackingError
 
 if TYPE_CHECKING:
     from inferno_cli.config import Step, UiConfig
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _SECONDS_TO_STOP = 10
+_OWN = ("127.0.0.1", "localhost", "::1")
+"""Addresses that nobody else reaches."""
 
 
 def schema() -> type[Step]:
@@ -57,6 +59,11 @@ def run(config: UiConfig, composed: Any) -> None:  # noqa: ARG001
         command += ["--artifacts-destination", (file.parent / "mlartifacts").as_uri()]
     log.info("MLflow on %s", shown(uri))
     log.info("http://%s:%d will answer in 5 to 20 s; Ctrl-C ends it", config.host, config.port)
+    if config.host not in _OWN:
+        log.warning(
+            "host=%s: whoever reaches this machine can read and delete the runs; nobody is asked for a password",
+            config.host,
+        )
     _serve(command)
 
 
@@ -83,19 +90,18 @@ def _serve(command: list[str]) -> None:
     }
     # Its own session, to reach the workers of the server as well when it is stopped.
     process = subprocess.Popen(command, env=environment, start_new_session=True)
-    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         code = process.wait()
-    except KeyboardInterrupt:
-        code = 0
+    except BaseException as end:
+        if isinstance(end, Stopped):
+            end.note = "the server has ended"
         with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGINT)
+            os.killpg(process.pid, signal.SIGTERM)
         try:
             process.wait(_SECONDS_TO_STOP)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-    finally:
-        signal.signal(signal.SIGTERM, previous)
+        raise
     if code:
         raise TrackingError(f"MLflow's server ended with status {code}; its messages are above")

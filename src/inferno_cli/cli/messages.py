@@ -1,0 +1,195 @@
+"""What others raise, in our words: one message, with the file or the key and what to do."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, get_args
+
+from inferno_cli.errors import ConfigError, FileError, InfernoError, MemoryLimitError, OutputError, closest
+from inferno_cli.files import read_yaml, yaml_of
+
+QUOTE = "quote a value that holds brackets, braces, letters with accents or other signs: \"key='a[b]'\""
+
+
+@contextmanager
+def careful() -> Iterator[None]:
+    """Let Hydra load only YAML files that are values by key (see ``files``): it would unfold a bomb of aliases."""
+    from hydra._internal.sources_registry import SourcesRegistry
+    from hydra.core.plugins import Plugins
+
+    Plugins.instance()  # which registers the sources
+    files: Any = SourcesRegistry.instance().resolve("file")
+    load = files.load_config
+
+    def checked(source: Any, config_path: str) -> Any:
+        path = Path(source.path, source._normalize_file_name(config_path))
+        if not path.exists():
+            return load(source, config_path)
+        try:
+            read_yaml(path)
+            with yaml_of(path):  # Hydra's parser is stricter
+                return load(source, config_path)
+        except FileError as error:
+            raise ConfigError(f"{error}. Repair it, or leave it out") from error
+
+    files.load_config = checked
+    try:
+        yield
+    finally:
+        files.load_config = load
+
+
+def argument(key: str, value: object) -> str:
+    """Return an argument as it is typed in a shell, quoted for Hydra and for the shell where that is needed."""
+    text = str(value)
+    plain = re.fullmatch(r"[A-Za-z_./][\w./+:@%-]*", text, re.ASCII) is not None
+    if plain and ("/" in text or not re.fullmatch(r"null|true|false|nan|inf|\..*", text, re.IGNORECASE)):
+        return f"{key}={text}"
+    return shlex.quote(f"{key}={quoted(text)}")
+
+
+def quoted(text: str) -> str:
+    """Return a text as a value of Hydra's grammar, in which a backslash is itself but before a quote."""
+    mark = "'" if '"' in text else '"'
+    escaped = re.sub(rf"(\\*)({mark}|$)", lambda found: found[1] * 2 + ("\\" + mark if found[2] else ""), text)
+    return f"{mark}{escaped}{mark}"
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or what it is called."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].strip()
+
+
+LEAST_MEMORY, LEAST_FOR_TORCH = 512, 1536
+"""MB of address space (ulimit -v) with which the libraries can be loaded; with less, they abort or try for ever."""
+
+
+def require_memory(least: int = LEAST_MEMORY) -> None:
+    """Raise MemoryLimitError where the process may not have the memory that its libraries need."""
+    try:
+        from resource import RLIM_INFINITY, RLIMIT_AS, getrlimit
+    except ImportError:  # not on Windows
+        return
+    limit = getrlimit(RLIMIT_AS)[0]
+    if limit != RLIM_INFINITY and limit < least * 2**20:
+        raise MemoryLimitError(
+            f"the process may have {limit >> 20} MB of memory, and its libraries need at least {least} MB. Raise the "
+            "limit: ulimit -v, the memory of the batch job"
+        )
+
+
+NO_MEMORY = (
+    "cannot allocate memory",
+    "can't allocate memory",
+    "can't start new thread",
+    "out of memory",
+    "failed to map",
+)
+READS = ("workspace", "dataset.path", "run", "runs", "input", "files", "trained_in")
+"""Keys of the configuration that name what a step reads."""
+
+
+def known(error: Exception, composed: Any = None) -> Exception:
+    """Return what an exception means where it is the user's to mend; any other as it is: a mistake of the program.
+
+    Args:
+        error: What was raised.
+        composed: The configuration, for the names of what is read.
+    """
+    if isinstance(error, InfernoError):
+        return error
+    no_memory = any(sign in str(error).lower() for sign in NO_MEMORY)
+    if isinstance(error, MemoryError) or (no_memory and isinstance(error, OSError | RuntimeError | ImportError)):
+        return MemoryLimitError(
+            f"the memory is not enough{_of_what(composed)} ({first_line(error)}). Allow more (ulimit -v, the memory of "
+            "the batch job), or make it smaller: fewer events, samples, features or points at a time"
+        )
+    if isinstance(error, RecursionError):
+        return ConfigError(f"something is nested too deeply{_of_what(composed)} ({first_line(error)})")
+    if isinstance(error, OSError):
+        return OutputError(f"{first_line(error)}. Fix that path, free the place, or choose another with output_dir=...")
+    return error
+
+
+def _of_what(composed: Any) -> str:
+    from omegaconf import OmegaConf
+
+    if composed is None:
+        return ""
+    found = (OmegaConf.select(composed, key, default=None) for key in READS)
+    return " for " + ", ".join(str(place) for place in found if place is not None)
+
+
+def translated(error: Exception, step: str) -> ConfigError:
+    """Say what Hydra means in one message, without its advice to add the unknown key by force."""
+    causes = [error]
+    while (cause := causes[-1].__cause__) is not None and isinstance(cause, Exception):
+        causes.append(cause)
+    text = "\n".join(str(item) for item in causes)
+    first = first_line(error)
+    if first.endswith("raised while composing config:"):
+        first = " ".join(line.strip() for line in str(error).strip().splitlines()[:2])
+    if "is not in struct" in text and "Could not override" in first:
+        key = first.split("'")[1]
+        known, section = _keys(step), key.rpartition(".")[0]
+        if key in known:
+            return ConfigError(f"{key} cannot be set: {section or 'its section'} has another value")
+        beside = [name for name in known if name.rpartition(".")[0] == section]
+        return ConfigError(
+            f"unknown key {key}{closest(key, known, listed=beside)}. `inferno {step} --cfg job` prints the keys"
+        )
+    for launcher, extra in (("joblib", "parallel"), ("submitit_local", "batch"), ("submitit_slurm", "batch")):
+        if f"Could not find 'hydra/launcher/{launcher}'" in text:
+            needed = f"pip install 'inferno-cli[{extra}]'"
+            return ConfigError(f"hydra/launcher={launcher} needs a plugin of Hydra's: {needed}")
+    options = [line.strip() for line in str(error).splitlines() if line.startswith("\t") and "=" not in line]
+    if "Could not find" in first and options:
+        wanted = first.partition("Could not find '")[2].rstrip("'").rsplit("/", 1)[-1]
+        return ConfigError(f"{first}{closest(wanted, options)}")
+    if first.startswith("Ambiguous value"):
+        more = "write a list as 'key=[a,b]', or quote a name with a comma: \"key='a,b'\""
+        return ConfigError(f"{first}: add -m to sweep over the values, {more}")
+    if first.startswith("LexerNoViableAltException"):
+        return ConfigError(f"cannot read {first.partition(': ')[2]!r}; {QUOTE}")
+    if first.startswith(("mismatched input", "token recognition", "no viable", "extraneous input")):
+        return ConfigError(f"{first}; {QUOTE}")
+    if first.startswith("Error parsing override"):
+        return ConfigError(f"{first}; write key=value, and quote lists: 'key=[a,b]'")
+    return ConfigError(first)
+
+
+def unresolved(error: Exception) -> ConfigError:
+    """Say which choice of ``study.scale`` is none; the numbers of a study are looked up by that name."""
+    from inferno_cli.config import Study
+
+    text = first_line(error)
+    found = re.search(r"Interpolation key 'study\.([^.']*)\.", text)
+    choices = get_args(Study.model_fields["scale"].annotation)
+    if found is not None and found[1] not in choices:
+        return ConfigError(f"study.scale is {found[1]!r}; expected {' or '.join(map(repr, choices))}")
+    key = getattr(error, "full_key", "") or ""
+    return ConfigError(text if not key or key in text else f"{key}: {text}")
+
+
+def _keys(step: str) -> list[str]:
+    """Every key of a step's default configuration, dotted."""
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from omegaconf import OmegaConf
+
+    from inferno_cli.config import config_folder
+
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+        values = OmegaConf.to_container(compose(step))
+
+    def flatten(node: Any, prefix: str) -> list[str]:
+        if not isinstance(node, dict):
+            return []
+        return [key for k, v in node.items() for key in (f"{prefix}{k}", *flatten(v, f"{prefix}{k}."))]
+
+    return flatten(values, "")

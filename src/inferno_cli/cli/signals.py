@@ -1,0 +1,93 @@
+"""Ctrl-C and the signals of batch systems: one exception ends whatever is running, with the exit code of the signal."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import Any
+
+from inferno_cli.errors import Stopped
+
+NUMBERS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+PATIENCE = 2.0
+"""Seconds after which a second signal ends the program at once; before, it is the same one by another way."""
+
+
+class Listener:
+    """Raises Stopped at the first signal, in the main thread, between two statements of whatever runs there."""
+
+    def __init__(self) -> None:
+        self.heard: float | None = None
+        self.otherwise: Callable[[Any], object] = sys.unraisablehook
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        """Handle a signal."""
+        if self.heard is None:
+            self.heard = time.monotonic()
+            _pass_on(number)
+            raise Stopped(number)
+        if time.monotonic() - self.heard > PATIENCE:  # what is tidied up hangs, and somebody insists
+            os._exit(128 + number)
+
+    def lost(self, unraisable: Any) -> None:
+        """Raise once more what came up where Python cannot raise: in a destructor, say."""
+        if isinstance(unraisable.exc_value, Stopped):
+            self.heard = None
+            again = threading.Timer(0.05, os.kill, (os.getpid(), unraisable.exc_value.number))
+            again.daemon = True
+            again.start()
+        else:
+            self.otherwise(unraisable)
+
+
+@contextmanager
+def listening() -> Iterator[None]:
+    """Turn signals into Stopped; afterwards everything is as before.
+
+    A signal that is ignored stays so (nohup), and so does a listener that is there.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    listener = Listener()
+    replaced = {}
+    for number in NUMBERS:
+        handler = signal.getsignal(number)
+        if handler is not signal.SIG_IGN and not isinstance(handler, Listener):
+            replaced[number] = signal.SIG_DFL if handler is None else handler
+            signal.signal(number, listener)
+    if replaced:
+        sys.unraisablehook = listener.lost
+    try:
+        yield
+    finally:
+        for number, handler in replaced.items():
+            signal.signal(number, handler)
+        if replaced:
+            sys.unraisablehook = listener.otherwise
+            atexit.unregister(_deaf)
+            atexit.register(_deaf)
+
+
+def _deaf() -> None:
+    """While Python shuts down, which takes a second with torch: the work is done, and its exit code is decided."""
+    for number in NUMBERS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _pass_on(number: int) -> None:
+    """Tell the processes of a launcher: those of joblib and submitit do not end with this one by themselves."""
+    import psutil
+
+    sent = signal.SIGTERM if number not in (signal.SIGINT, signal.SIGTERM) else number
+    with suppress(psutil.Error):
+        for child in psutil.Process().children(recursive=True):
+            with suppress(psutil.Error):
+                child.send_signal(sent)

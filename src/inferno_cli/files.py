@@ -1,0 +1,249 @@
+"""Text files that may be anybody's, read with care; and files of ours, which are whole or not there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from errno import EINVAL
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+from inferno_cli.errors import FileError
+
+if TYPE_CHECKING:
+    from yaml.nodes import Node
+
+T = TypeVar("T", dict[Any, Any], list[Any])
+
+LARGEST = 50 * 2**20
+"""Bytes of a text file. A larger workspace is not validated within a minute, nor fitted within a day."""
+YAML = "tag:yaml.org,2002:"
+PLAIN = ("map", "seq", "str", "int", "float", "bool", "null", "timestamp", "merge", "value")
+"""Tags of what a configuration is made of."""
+MOST_VALUES = 200_000
+"""Values of a YAML file when its aliases are unfolded."""
+
+
+# ---------------------------------------------------------------------------------------------- whole, or not there
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file in one step: a reader finds the old text or the new one."""
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def together(folder: Path) -> Iterator[Path]:
+    """Give a folder to write to; its files move to ``folder`` when all of them are there, in the order of writing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=folder, prefix=".partial-") as text:
+        yield Path(text)
+        made = [path for path in Path(text).rglob("*") if path.is_file()]
+        for path in sorted(made, key=lambda path: path.stat().st_mtime_ns):
+            target = folder / path.relative_to(text)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(target)
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file's content.
+
+    Raises:
+        OSError: If it is no file, or cannot be read.
+    """
+    if path.exists() and not path.is_file():  # to read a pipe takes for ever
+        raise OSError(EINVAL, "not a regular file", str(path))
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@cache
+def _known(path: Path, _size: int, _mtime: int) -> str:
+    return sha256(path)
+
+
+def file_checksum(path: Path) -> str:
+    """SHA-256 of a file's content; of one that has not changed since, without reading it again."""
+    status = path.stat()
+    return _known(path, status.st_size, status.st_mtime_ns)
+
+
+# ------------------------------------------------------------------------------------------------ read with care
+def user_path(text: str) -> Path:
+    """Return the path that a user means: "~" is the home folder, but for a name here that begins with it."""
+    path = Path(text)
+    try:
+        home = path.expanduser()
+    except RuntimeError:  # there is no such user
+        return path
+    return path if os.path.exists(path) and not os.path.exists(home) else home  # noqa: PTH110 (of any length)
+
+
+def read_text(path: Path, largest: int = LARGEST) -> str:
+    """Read a text file.
+
+    Raises:
+        FileError: If it is missing, no regular file, larger than ``largest`` bytes, or not UTF-8.
+    """
+    try:
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise FileError(f"{path} is a folder; expected a file")
+        if not stat.S_ISREG(status.st_mode):  # to read a pipe takes for ever
+            raise FileError(f"{path} is a pipe or a device; expected a file")
+        if status.st_size > largest:
+            raise FileError(f"{path} has {_size(status.st_size)}; expected at most {_size(largest)}")
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            return file.read()
+    except UnicodeDecodeError as error:
+        raise FileError(f"{path} is not UTF-8 (byte {error.object[error.start]:#04x} at {error.start})") from error
+    except OSError as error:
+        raise FileError(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        if isinstance(error, FileError):
+            raise
+        raise FileError(f"{str(path)!r} is no path: {error}") from error  # it holds a null byte
+    except MemoryError as error:
+        raise FileError(f"{path}: the memory is not enough for its {_size(path.stat().st_size)}") from error
+
+
+def _size(number: int) -> str:
+    return f"{number / 2**20:.0f} MB" if number >= 2**20 else f"{number} bytes"
+
+
+def read_json(path: Path, largest: int = LARGEST) -> Any:
+    """Read JSON, in which every number is one: NaN, Infinity and 1e999 are refused.
+
+    Raises:
+        FileError: If it cannot be read, or is not JSON.
+    """
+    text = read_text(path, largest)
+
+    def refuse(number: str) -> NoReturn:
+        raise FileError(f"{path} is not JSON: it holds {number}, which is no finite number")
+
+    def finite(number: str) -> float:
+        value = float(number)
+        return value if math.isfinite(value) else refuse(number)
+
+    try:
+        return json.loads(text, parse_constant=refuse, parse_float=finite)
+    except FileError:
+        raise
+    except ValueError as error:
+        raise FileError(f"{path} is not JSON: {error}") from error
+    except RecursionError as error:
+        raise FileError(f"{path} is nested too deeply") from error
+    except MemoryError as error:
+        raise FileError(f"{path}: the memory is not enough for its {_size(len(text))}") from error
+
+
+def read_yaml(path: Path, top: type[T] = dict) -> T:  # type: ignore[assignment]
+    """Read a mapping, or a list, from YAML; nothing in it can run code, and an empty file is an empty one.
+
+    Raises:
+        FileError: If it cannot be read, is not YAML, or holds what is no value of a configuration.
+    """
+    import yaml
+
+    with yaml_of(path) as text:
+        # libyaml's parser is ten times as fast, where it is there.
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
+        try:
+            node = loader.get_single_node()
+            _check(node, path, top)
+            return top() if node is None else top(loader.construct_document(node) or ())
+        finally:
+            loader.dispose()
+
+
+@contextmanager
+def yaml_of(path: Path) -> Iterator[str]:
+    """Give the text of a YAML file; what goes wrong with it within is a FileError that names the line."""
+    import yaml
+
+    text = read_text(path, LARGEST // 16)
+    try:
+        yield text
+    except yaml.MarkedYAMLError as error:
+        mark, found = error.problem_mark, str(error.problem or error.context)
+        if mark is None:
+            raise FileError(f"{path}: {found}") from error
+        lines = text.splitlines()
+        has_tab = mark.line < len(lines) and "\t" in lines[mark.line]
+        hint = "; indent with blanks, not with tabs" if has_tab else ""
+        raise FileError(f"{path}, line {mark.line + 1}: {found}{hint}") from error
+    except yaml.YAMLError as error:  # a character that YAML does not allow
+        raise FileError(f"{path}: {' '.join(str(error).split())}") from error
+    except RecursionError as error:
+        raise FileError(f"{path} is nested too deeply") from error
+    except MemoryError as error:
+        raise FileError(f"{path}: the memory is not enough for its {_size(len(text))}") from error
+    except ValueError as error:
+        if isinstance(error, FileError):
+            raise
+        raise FileError(f"{path}: {error}") from error  # of a number or a date
+
+
+def _check(top: Node | None, path: Path, kind: type[Any]) -> None:
+    """Refuse YAML that is more than values by key, before anything is made of it.
+
+    Aliases are counted as often as they are unfolded: a few lines of them can stand for billions of values.
+    """
+    import yaml
+
+    if top is None or (isinstance(top, yaml.ScalarNode) and top.tag == f"{YAML}null"):
+        return
+    if not isinstance(top, yaml.MappingNode if kind is dict else yaml.SequenceNode):
+        found = {"MappingNode": "mapping", "SequenceNode": "list"}.get(type(top).__name__, "text")
+        raise FileError(f"{path} has a {found} at its top; expected {'`key: value`' if kind is dict else '`- value`'}")
+    waiting: list[Node] = [top]
+    n_values = 0
+    while waiting:
+        node = waiting.pop()
+        n_values += 1
+        if n_values > MOST_VALUES:
+            raise FileError(f"{path}: its aliases (& and *) stand for more than {MOST_VALUES} values. Write fewer")
+        where = f"{path}, line {node.start_mark.line + 1}"
+        tag = node.tag.removeprefix(YAML)
+        if not node.tag.startswith(YAML) or tag not in PLAIN:
+            raise FileError(f"{where}: the tag {tag} is refused; write a plain value")
+        if isinstance(node, yaml.MappingNode):
+            seen = set()
+            for key, value in node.value:
+                name = key.value if isinstance(key, yaml.ScalarNode) else None
+                is_a = key.tag.rpartition(":")[2]
+                if name is None or is_a in ("null", "bool"):
+                    said = "a list or a mapping" if name is None else f"{name or '~'!r}, which YAML takes for {is_a}"
+                    raise FileError(f"{where}: a key is {said}. Write a name, in quotes where it looks like that")
+                if name in seen and is_a != "merge":
+                    line = key.start_mark.line + 1
+                    raise FileError(f"{path}, line {line}: the key {name!r} is there twice. Remove one of the two")
+                seen.add(name)
+                waiting.append(value)
+        elif isinstance(node, yaml.SequenceNode):
+            waiting += node.value
+        elif "${" in node.value:
+            _check_interpolation(node.value, where)
+
+
+def _check_interpolation(text: str, where: str) -> None:
+    from omegaconf.errors import GrammarParseError
+    from omegaconf.grammar_parser import parse
+
+    try:
+        parse(text)
+    except GrammarParseError as error:
+        raise FileError(
+            f"{where}: {text!r} is no interpolation: write ${{key}} with both braces, or \\${{ for the sign itself"
+        ) from error
