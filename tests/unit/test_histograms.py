@@ -345,6 +345,8 @@ def test_neighbours_are_merged_while_the_honest_variance_gets_smaller():
         assert found.groups == min(values, key=lambda groups: values[groups])
     assert merge(noisy(0.1), RULE, linear_fit(MEASUREMENT, noisy(0.1)), ordered=True).n_bins == 4
     assert merge(noisy(400.0), RULE, linear_fit(MEASUREMENT, noisy(400.0)), ordered=True).n_bins < 4
+    # In one bin a shape is a rate.
+    assert merge(noisy(1e9), RULE, linear_fit(MEASUREMENT, noisy(1e9)), ordered=True).n_bins == 2
     assert merge(noisy(400.0), LENIENT, linear_fit(MEASUREMENT, noisy(400.0)), ordered=True).n_bins == 4
 
 

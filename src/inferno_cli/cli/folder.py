@@ -61,7 +61,7 @@ def holds_finished(folder: Path) -> bool:
     return said.state == "finished"
 
 
-def begin(folder: Path, composed: DictConfig, point: str, *, overwrite: bool) -> bool:
+def begin(folder: Path, composed: DictConfig, point: str, *, overwrite: bool, is_spare: bool = False) -> bool:
     """Begin a run in a folder that is owned.
 
     Args:
@@ -69,6 +69,7 @@ def begin(folder: Path, composed: DictConfig, point: str, *, overwrite: bool) ->
         composed: The configuration, for the record.
         point: Digest of what is going to be run.
         overwrite: Whether a finished run may be replaced.
+        is_spare: Whether one of another point may be, as nothing is lost with it.
 
     Returns:
         Whether there is something to run: not where this very point has finished.
@@ -81,10 +82,11 @@ def begin(folder: Path, composed: DictConfig, point: str, *, overwrite: bool) ->
         if said is not None and said.point == point:
             (folder / FILE).touch()  # a sweep that comes by once more counts it
             return False
-        raise OutputError(
-            f"{folder} holds a finished run, of another configuration or version of the code. {OTHER}, or set "
-            "overwrite=true"
-        )
+        if not is_spare:
+            raise OutputError(
+                f"{folder} holds a finished run, of another configuration or version of the code. {OTHER}, or set "
+                "overwrite=true"
+            )
     if Status.read(folder) is not None:
         _clear(folder)
     Status("running", point).write(folder)

@@ -5,7 +5,7 @@
    ``min_effective_events`` effective simulated events, merge the poorest one with the neighbour that is nearer in
    signal-to-background.
 3. While that makes the honest variance of mu smaller (``merge_noise``), merge the pair of neighbours that lowers it
-   most.
+   most; never to one bin, in which a shape is a rate.
 
 The honest variance counts the noise of the variations. A bin that the nominal hardly fills and a variation does makes
 fake information: the squared noise of (up - down) / 2, divided by a tiny expectation, looks like a constraint of the
@@ -144,7 +144,7 @@ def merge(templates: Templates, rule: Binning, fit: LinearFit | None, *, ordered
         templates, fit = templates.grouped(order), None if fit is None else fit.grouped(order)
     while templates.n_bins > 1:
         first = _unsupported(templates, rule)
-        if first is None and fit is not None and rule.merge_noise:
+        if first is None and fit is not None and rule.merge_noise and templates.n_bins > 2:
             first = _noisy(fit)
         if first is None:
             break

@@ -225,7 +225,7 @@ def build(
     if templates.n_bins == 1 and shapes:
         raise TemplateError(
             f"one bin is left after merging, and a shape nuisance parameter ({', '.join(shapes)}) needs at least two. "
-            "Lower binning.min_effective_events, set binning.merge_noise=false, raise model.bins, or train longer"
+            "Lower binning.min_effective_events or binning.min_yield, raise model.bins, or train longer"
         )
     if observed and templates.observed is None:
         raise TemplateError("fit.data is 'observed', but the dataset has no observed events")

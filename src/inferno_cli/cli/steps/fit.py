@@ -55,7 +55,9 @@ def run(config: FitConfig, composed: Any) -> None:
         raise OutputError(f"the workspace {path} is in {job.folder} itself. {folder.OTHER}")
     if config.overwrite:  # before anything is removed
         tracking.check(config.tracking)
-    if not folder.begin(job.folder, composed, point, overwrite=config.overwrite):
+    # The workspace is elsewhere, and to fit it takes seconds: nothing is lost with another fit of the same.
+    is_spare = _fitted(results_path) == checksum
+    if not folder.begin(job.folder, composed, point, overwrite=config.overwrite, is_spare=is_spare):
         status.verify(job.folder)
         log.info("this workspace was fitted here before, with the same settings; overwrite=true fits it again")
         report.show(report.Results.load(results_path))
@@ -120,6 +122,16 @@ def _point(params: Mapping[Any, Any], spec: Mapping[str, Any]) -> str:
     decides = {key: value for key, value in params.items() if key not in ("workspace", "output_dir", "overwrite")}
     text = json.dumps([decides, spec, code_digest()], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+def _fitted(results: Path) -> str | None:
+    """Return the checksum of the workspace that a record is the fit of; None where it is not that of a fit."""
+    try:
+        record = read_json(results)
+    except FileError:
+        return None
+    is_fit = isinstance(record, dict) and record.get("training") is None
+    return str(record.get("dataset_checksum")) if is_fit else None
 
 
 def _label(workspace: Path) -> str:
