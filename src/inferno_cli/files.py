@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from errno import EINVAL
 from functools import cache
 from pathlib import Path
+from secrets import token_hex
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -32,14 +33,21 @@ MOST_VALUES = 200_000
 
 
 # ---------------------------------------------------------------------------------------------- whole, or not there
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file in one step: a reader finds the old text or the new one."""
-    partial = path.with_name(f"{path.name}.partial")
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Give a name to write to that nobody else has; the file gets its own when it is whole, and is removed if not."""
+    partial = path.with_name(f"{path.name}.{token_hex(4)}.partial")
     try:
-        partial.write_text(text, encoding="utf-8")
+        yield partial
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write a file in one step: a reader finds the old content or the new one."""
+    with whole(path) as partial:
+        partial.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from inferno_cli.config import Binning
 from inferno_cli.events import NOMINAL, Sample, Variation
 from inferno_cli.histograms import effective_events, fill, merge, purity
-from inferno_cli.training.evaluation import linear_fit
+from inferno_cli.training.recipe import linear_fit
 
 rules = st.builds(
     Binning,

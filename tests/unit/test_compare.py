@@ -14,9 +14,10 @@ import yaml
 from handmade import LABEL, config, put, record
 from omegaconf import OmegaConf
 
-from inferno_cli.cli.collect import collect, planned, settings_of
+from inferno_cli.cli.collect import collect, settings_of
 from inferno_cli.cli.finished import FinishedRun
 from inferno_cli.cli.status import Status, finish
+from inferno_cli.cli.sweeps import planned
 from inferno_cli.config import Reference, config_folder, resolve
 from inferno_cli.errors import ComparisonError, RunError
 from inferno_cli.report import RESULTS_FILE, Comparison, Results, show_comparison, write_comparison

@@ -14,8 +14,8 @@ from inferno_cli.errors import ConfigError, FitFailedError, WorkspaceError
 from inferno_cli.fit import fit_workspace
 from inferno_cli.fit.minuit import Fitter
 from inferno_cli.fit.problem import open_problem
-from inferno_cli.fit.progress import progress
 from inferno_cli.likelihood import covariance, poi_variance
+from inferno_cli.progress import progress
 
 QUICK = compose(
     "fit.scan_points=null", "fit.significance=false", "fit.stat_only=false", "fit.yields=false", "fit.progress=none"
@@ -218,11 +218,11 @@ def test_a_limit_outside_of_its_bracket_is_a_note(tmp_path):
 # ------------------------------------------------------------------------------------------------------- progress
 def test_progress_in_a_log_is_a_line_now_and_then(caplog, monkeypatch):
     clock = iter(range(0, 100, 2))
-    monkeypatch.setattr("inferno_cli.fit.progress.time.monotonic", lambda: float(next(clock)))
-    with caplog.at_level(logging.INFO), progress("lines", "ranking", 8) as tick:
+    monkeypatch.setattr("inferno_cli.progress.time.monotonic", lambda: float(next(clock)))
+    with caplog.at_level(logging.INFO), progress("lines", "fit: ranking", 8) as tick:
         for _ in range(6):
             tick()
-    assert [record.message for record in caplog.records] == ["fit: ranking, 3 of 8 fits", "fit: ranking, 6 of 8 fits"]
+    assert [record.message for record in caplog.records] == ["fit: ranking, 3 of 8", "fit: ranking, 6 of 8"]
 
 
 def test_progress_can_be_silent_and_can_be_a_bar(caplog, capsys):

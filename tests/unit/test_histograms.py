@@ -26,7 +26,7 @@ from inferno_cli.histograms import (
 )
 from inferno_cli.histograms.templates import from_arrays
 from inferno_cli.likelihood import information_matrix, poi_variance
-from inferno_cli.training.evaluation import linear_fit
+from inferno_cli.training.recipe import linear_fit
 
 RULE = Binning(min_yield=1.0, min_effective_events=10.0, merge_noise=True, max_noise_information=0.25)
 LENIENT = Binning(min_yield=1e-6, min_effective_events=1.0, max_noise_information=0.25)

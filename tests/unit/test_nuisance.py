@@ -16,8 +16,9 @@ from inferno_cli.events import NOMINAL, Sample, Variation, load
 from inferno_cli.histograms import envelope, enveloped, fill, morphed, scaled
 from inferno_cli.likelihood import covariance
 from inferno_cli.training.batches import to_tensors
-from inferno_cli.training.evaluation import evaluate, template_channel
+from inferno_cli.training.evaluation import evaluate
 from inferno_cli.training.modules import create
+from inferno_cli.training.recipe import template_channel
 from inferno_cli.workspace import build
 
 TOP = ("dataset=top11004", "nuisance=jes_qcd_norm")

@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from inferno_cli.cli.finished import CONFIG_FILE
 from inferno_cli.cli.folder import HYDRA, OVERRIDES_FILE
-from inferno_cli.cli.messages import first_line
-from inferno_cli.cli.provenance import MULTIRUN
 from inferno_cli.cli.status import RECORD, Status, verify
+from inferno_cli.cli.sweeps import MULTIRUN, planned
 from inferno_cli.config import flatten
 from inferno_cli.errors import ComparisonError, FileError, RunError
 from inferno_cli.files import read_json, read_yaml, user_path
@@ -236,46 +235,6 @@ def _like(job: Job, own: frozenset[str], overrides: Sequence[frozenset[str]], kn
             (seed,) = own - point(own) or {"seed="}
             return replace(job, settings={**other.settings, SEED: int(seed.partition("=")[2] or 0)})
     return job
-
-
-def planned(sweep: Path) -> list[tuple[str, ...]]:
-    """Return the overrides of every job of a multirun by Hydra's basic sweeper; nothing of another sweeper."""
-    from hydra._internal.config_loader_impl import ConfigLoaderImpl
-    from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
-    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.core.plugins import Plugins
-    from hydra.errors import HydraException
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
-    if not (sweep / MULTIRUN).is_file():
-        return []
-    try:
-        config = OmegaConf.create(_yaml(sweep / MULTIRUN))
-        sweeper = config.hydra.sweeper
-        if not str(sweeper.get("_target_", "")).endswith("BasicSweeper"):
-            return []
-        params = OmegaConf.to_container(sweeper.get("params") or OmegaConf.create(), resolve=True)
-        assert isinstance(params, dict)
-        texts = [f"{key!s}={value!s}" for key, value in params.items()] + list(config.hydra.overrides.task)
-        Plugins.instance()  # which registers the kinds of sources
-        search_path = ConfigSearchPathImpl()
-        for source in OmegaConf.select(config, "hydra.runtime.config_sources") or ():  # where glob(...) looks
-            if source.schema != "structured":
-                search_path.append(source.provider, f"{source.schema}://{source.path}")
-        parser = OverridesParser.create(config_loader=ConfigLoaderImpl(search_path))
-        batches = BasicSweeper.split_arguments(parser.parse_overrides(texts), None)
-        return [tuple(job) for job in itertools.chain.from_iterable(batches)]
-    except (HydraException, OmegaConfBaseException, AttributeError, TypeError) as error:  # somebody's own file
-        raise ComparisonError(f"{sweep / MULTIRUN} is no sweep of Hydra's: {first_line(error)}") from error
-
-
-def trials(sweep: Path) -> int:
-    """Return how many jobs a multirun will have, also that of a search; 0 of another sweeper."""
-    if not (sweep / MULTIRUN).is_file():
-        return 0
-    return len(planned(sweep)) or int(_yaml(sweep / MULTIRUN)["hydra"]["sweeper"].get("n_trials") or 0)
 
 
 def _yaml(path: Path, top: type[Any] = dict) -> Any:

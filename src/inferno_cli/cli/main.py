@@ -275,7 +275,7 @@ def _say_progress(job: Any, study: str | None) -> None:
     """Say how far a multirun is after one of its jobs; ``study`` is the folder of a study."""
     from hydra.types import RunMode
 
-    from inferno_cli.cli.status import progress
+    from inferno_cli.cli.sweeps import progress
 
     if job.mode != RunMode.MULTIRUN:
         return

@@ -181,15 +181,14 @@ def _keys(step: str) -> list[str]:
     from hydra.core.global_hydra import GlobalHydra
     from omegaconf import OmegaConf
 
-    from inferno_cli.config import config_folder
+    from inferno_cli.config import config_folder, flatten
 
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
         values = OmegaConf.to_container(compose(step))
-
-    def flatten(node: Any, prefix: str) -> list[str]:
-        if not isinstance(node, dict):
-            return []
-        return [key for k, v in node.items() for key in (f"{prefix}{k}", *flatten(v, f"{prefix}{k}."))]
-
-    return flatten(values, "")
+    assert isinstance(values, dict)
+    keys: dict[str, None] = {}
+    for name, _ in flatten({str(key): value for key, value in values.items()}):
+        parts = name.split(".")
+        keys |= dict.fromkeys(".".join(parts[:depth]) for depth in range(1, len(parts) + 1))
+    return list(keys)

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from inferno_cli import __version__
+from inferno_cli.cli.folder import HYDRA, OVERRIDES_FILE
+from inferno_cli.cli.sweeps import MULTIRUN
 from inferno_cli.files import read_yaml
-
-MULTIRUN = "multirun.yaml"
-"""In the folder of a multirun: what Hydra's sweepers were asked for."""
 
 
 def code_version() -> str:
@@ -62,8 +61,6 @@ class Job:
     @classmethod
     def of(cls, folder: Path) -> Job:
         """Return the job that ran in a folder."""
-        from inferno_cli.cli.folder import HYDRA, OVERRIDES_FILE
-
         sweep, overrides = folder.absolute().parent, folder / HYDRA / OVERRIDES_FILE
         if not (sweep / MULTIRUN).is_file() or not overrides.is_file():
             return cls(folder, folder.absolute().name, None)

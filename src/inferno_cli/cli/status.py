@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -153,36 +152,3 @@ def finished(folder: Path, wanted: str) -> Path | None:
 def reused(folder: Path, of: Path, point: str) -> Status:
     """Return the status of a job for which another run stands; a relative path, so that both can be moved."""
     return Status("reused", point, of=os.path.relpath(of.resolve(), folder.resolve()))
-
-
-def progress(sweep: Path, whole: Path | None = None) -> str:
-    """Return how far a multirun is, and for how long it will go on as before; at its end how to compare its runs.
-
-    A search that is started again goes on behind its last trial; any other sweep comes by all its points once more.
-
-    Args:
-        sweep: Its folder.
-        whole: The folder to compare, where the multirun takes part in more.
-    """
-    from inferno_cli.cli.collect import planned, trials
-    from inferno_cli.cli.messages import argument
-    from inferno_cli.cli.provenance import MULTIRUN
-
-    points = planned(sweep)
-    total = len(points) or trials(sweep)
-    begun = (sweep / MULTIRUN).stat().st_mtime if total else 0.0  # every start writes it anew
-    ended = [
-        (status.state, path.stat().st_mtime >= begun)
-        for path in sweep.glob(f"*/{FILE}")
-        if (status := Status.read(path.parent)) and status.state not in ("running", "stopped")
-    ]
-    states = [state for state, is_new in ended if is_new or not points]
-    done, failed = len(states), states.count("failed")
-    said = f"sweep: {done} of {total or '?'} points done" + (f", {failed} of them failed" if failed else "")
-    if total and done >= total:
-        return f"{said}; next: inferno compare {argument('runs', whole or sweep)}"
-    worked = sum(is_new and state != "reused" for state, is_new in ended)
-    if worked and total:
-        seconds = (time.time() - begun) / worked * (total - done)
-        said += f", about {seconds / 60:.0f} min left" if seconds >= 90 else f", about {seconds:.0f} s left"
-    return said

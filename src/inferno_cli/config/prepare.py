@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
 from inferno_cli.config.section import LONGEST_NAME, Finite, Names, Places, Positive, Section
 from inferno_cli.config.selection import Selection, Variations
 from inferno_cli.config.steps import FolderStep
+from inferno_cli.progress import Mode
 
 
 class ObjectBranches(Section):
@@ -109,6 +110,6 @@ class PrepareConfig(FolderStep):
     """Input files at a time."""
     chunk: Annotated[int, Field(ge=1)]
     """Events in memory at a time, in each worker."""
-    progress: Literal["auto", "bar", "lines", "none"]
+    progress: Mode
     """How far it is: a bar on a terminal, lines in a log."""
     prepare: Preparation

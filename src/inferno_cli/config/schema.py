@@ -12,9 +12,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from inferno_cli.config.section import POI, Finite, Fraction, Names, NonNegative, Positive, Section, require_group
-
-Progress = Literal["auto", "bar", "lines", "none"]
-"""How far a long part is: "auto" is a bar on a terminal, and lines in a log."""
+from inferno_cli.progress import Mode
 
 
 class Model(Section):
@@ -65,7 +63,7 @@ class Trainer(Section):
     """Largest norm of the gradient; 0 switches clipping off."""
     early_stopping: Annotated[int, Field(ge=1)] | None
     """Stop after so many epochs without a better hard validation value; null: never."""
-    progress: Progress
+    progress: Mode
     """How far the training is: a bar on a terminal, lines in a log."""
 
 
@@ -170,7 +168,7 @@ class Fit(Section):
     """Most calls of the likelihood in one minimisation."""
     tolerance: Positive
     """MINUIT's: the goal for EDM is 0.002 times this."""
-    progress: Progress = "auto"
+    progress: Mode = "auto"
     """How far a long part of the fit is."""
 
     @model_validator(mode="after")

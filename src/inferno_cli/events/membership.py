@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from inferno_cli.errors import OutputError, RunError
 from inferno_cli.events.ids import UNKNOWN as NOT_FOUND
 from inferno_cli.events.ids import EventIds
+from inferno_cli.files import whole
 
 FILE = "membership.npz"
 SCHEMA = "inferno_cli/membership/1"
@@ -161,11 +162,9 @@ class Membership:
                 arrays[f"ids_{i}"] = np.diff(division.events.rows().T, prepend=0)
             if division.prints is not None and not self.by_row:
                 arrays[f"prints_{i}"] = division.prints
-        partial = path.with_name(f"{path.name}.partial")
         try:
-            with partial.open("wb") as stream:
+            with whole(path) as partial, partial.open("wb") as stream:
                 np.savez_compressed(stream, allow_pickle=False, **arrays)
-            partial.replace(path)
         except OSError as error:
             raise OutputError(f"{path} cannot be written: {error}") from error
 

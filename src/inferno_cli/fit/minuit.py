@@ -22,8 +22,8 @@ from inferno_cli.errors import DeeperMinimumError, FitFailedError
 from inferno_cli.fit.likelihood import FloatArray, Likelihood
 from inferno_cli.fit.newton import newton
 from inferno_cli.fit.problem import Problem, nominal
-from inferno_cli.fit.progress import Tick, progress
 from inferno_cli.fit.scaled import ScaledMinuit
+from inferno_cli.progress import Advance, progress
 
 CLOSE = 1e-8
 """Estimated distance to the minimum with which Newton's method needs no MIGRAD before it."""
@@ -88,7 +88,7 @@ class Fitter:
     def __init__(self, problem: Problem, settings: Fit) -> None:
         self.problem, self.settings = problem, settings
         self.likelihood = Likelihood(problem.model, problem.data, nominal(problem))
-        self._tick: Tick | None = None
+        self._tick: Advance | None = None
         self._curvature: FloatArray | None = None
 
     def on(self, data: Sequence[float]) -> Fitter:
@@ -100,7 +100,7 @@ class Fitter:
     @contextmanager
     def watched(self, what: str, total: int | None = None) -> Iterator[None]:
         """Show the progress of the fits inside."""
-        with progress(self.settings.progress, what, total) as self._tick:
+        with progress(self.settings.progress, f"fit: {what}", total) as self._tick:
             yield
         self._tick = None
 

@@ -6,15 +6,13 @@ import hashlib
 import json
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from glob import glob
 from multiprocessing import get_context
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import awkward as ak
@@ -24,11 +22,12 @@ from numpy.typing import NDArray
 from inferno_cli.code import code_digest
 from inferno_cli.config import Preparation
 from inferno_cli.errors import DatasetFileError, MemoryLimitError, Stopped
-from inferno_cli.files import user_path
+from inferno_cli.files import user_path, whole
 from inferno_cli.prepare.features import features
 from inferno_cli.prepare.nanoaod import chunks
 from inferno_cli.prepare.selection import CutFlow, select
 from inferno_cli.prepare.variations import DIRECTIONS, vary
+from inferno_cli.progress import Advance
 
 NOMINAL = ""
 Table = dict[str, NDArray[Any]]
@@ -112,19 +111,9 @@ def process_file(path: Path, part: Path, settings: Preparation, norm: float, siz
     }
     part.parent.mkdir(parents=True, exist_ok=True)
     arrays["cut_flow"] = np.array(json.dumps(asdict(flow)))
-    with _whole(part) as temporary:
-        np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
+    with whole(part) as partial, partial.open("wb") as stream:
+        np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
     return part
-
-
-@contextmanager
-def _whole(path: Path) -> Iterator[Path]:
-    """Give a name to write to, of this process alone; the file gets its own when it is whole, and is removed if not."""
-    # A folder, as a file of tempfile's would be readable by its owner alone.
-    with TemporaryDirectory(dir=path.parent, prefix=f"{path.stem}.tmp-") as folder:
-        temporary = Path(folder) / path.name
-        yield temporary
-        temporary.replace(path)
 
 
 def part_path(folder: Path, path: Path, settings: Preparation, norm: float) -> Path:
@@ -148,7 +137,7 @@ def prepare(
     norm: float,
     workers: int,
     size: int,
-    finished: Callable[[Path, int, int], None],
+    advance: Advance,
 ) -> Prepared:
     """Make the ntuples of one sample.
 
@@ -160,14 +149,15 @@ def prepare(
         norm: Multiplies the column ``norm``.
         workers: Input files at a time.
         size: Events in memory at a time, in each worker.
-        finished: Told of every finished file: its path, how many are done, how many there are.
+        advance: Told of every finished file.
     """
     parts = {path: part_path(folder / f"{sample}.parts", path, settings, norm) for path in files}
     missing = [path for path in files if not parts[path].is_file()]
     done = resumed = len(files) - len(missing)
+    advance(resumed, is_line=False)
     for path in _in_parallel(missing, parts, settings, norm, workers, size):
         done += 1
-        finished(path, done, len(files))
+        advance(said=f"{done}/{len(files)} {path}", is_line=True)
     output = folder / f"{sample}.root"
     rows, flow = _merge(output, sample, [parts[path] for path in files])
     return Prepared(output, rows, flow, resumed)
@@ -226,7 +216,7 @@ def _merge(output: Path, sample: str, parts: Sequence[Path]) -> tuple[dict[str, 
 
     rows: dict[str, int] = {}
     flow: CutFlow | None = None
-    with _whole(output) as temporary, uproot.recreate(temporary) as file:
+    with whole(output) as partial, uproot.recreate(partial) as file:
         for part in parts:
             with np.load(part) as stored:
                 values = json.loads(str(stored["cut_flow"]))

@@ -7,16 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from inferno_cli.config.load import GOES, is_below
 from inferno_cli.errors import ComparisonError
 from inferno_cli.report.results import Results
 
 MODEL, EXPERIMENT, SEED = "model.kind", "experiment", "seed"
-# What a run is called, where it goes and how it is shown: not what it measures. Another path with the same data is
-# the same; other data are an error.
-UNIMPORTANT = (
-    *("output_dir", "tracking", "report", "export", "study", "reuse", "dataset.path"),
-    *("trainer.progress", "fit.progress", "overwrite"),
-)
+UNIMPORTANT = (*GOES, "study", "dataset.path")
+"""What does not make a point. Another path with the same data is the same; other data are an error."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +65,7 @@ class Point:
 
 def identity(settings: Mapping[str, Any]) -> str:
     """Return the settings that decide what is measured, with the seed, as one string."""
-    return _text({key: settings[key] for key in sorted(settings) if _matters(key)})
+    return _text({key: settings[key] for key in sorted(settings) if not is_below(key, UNIMPORTANT)})
 
 
 def place(at: Mapping[str, Any]) -> str:
@@ -139,7 +136,7 @@ def beside_the_model(jobs: Sequence[Job]) -> dict[str, dict[str, Any]]:
 
 def _values(jobs: Sequence[Job]) -> dict[str, list[str]]:
     """Every setting that matters, by key, as texts in the order of the runs."""
-    keys = dict.fromkeys(key for job in jobs for key in job.settings if key != SEED and _matters(key))
+    keys = dict.fromkeys(key for job in jobs for key in job.settings if key != SEED and not is_below(key, UNIMPORTANT))
     return {key: [_text(job.settings.get(key)) for job in jobs] for key in keys}
 
 
@@ -212,10 +209,6 @@ def _same_data(jobs: Sequence[Job]) -> None:
                 f"{same.results.dataset_checksum[:12]} in {same.where} and {job.results.dataset_checksum[:12]} in "
                 f"{job.where}. Run the older of them again, or leave one out: runs=..."
             )
-
-
-def _matters(key: str) -> bool:
-    return not any(key == name or key.startswith(f"{name}.") for name in UNIMPORTANT)
 
 
 def _text(value: Any) -> str:

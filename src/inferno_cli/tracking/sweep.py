@@ -21,6 +21,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf.errors import OmegaConfBaseException
 
+from inferno_cli.config.load import GOES, is_below
 from inferno_cli.errors import FileError, TrackingError
 from inferno_cli.files import read_yaml, write_whole
 from inferno_cli.tracking.afterwards import log_files, read_run
@@ -36,7 +37,6 @@ log = logging.getLogger(__name__)
 _PARENT = "mlflow_parent.json"
 _FAILED = "mlflow_failed"
 _NAME_LENGTH = 250
-_NOT_NAMED = ("output_dir=", "tracking", "report", "export=", "reuse=", "hydra", "trainer.progress", "fit.progress")
 
 
 class SweepCallback(Callback):
@@ -132,7 +132,9 @@ def _name(folder: Path) -> str:
     """Return the overrides of the sweep that say what it measures; Hydra's sweepers save them before the first job."""
     try:
         saved = read_yaml(folder / "multirun.yaml")
-        said = [text for text in saved["hydra"]["overrides"]["task"] if not text.lstrip("+").startswith(_NOT_NAMED)]
+        task = [str(text) for text in saved["hydra"]["overrides"]["task"]]
+        keys = [text.lstrip("+").partition("=")[0].replace("/", ".") for text in task]
+        said = [text for text, key in zip(task, keys, strict=True) if not is_below(key, GOES)]
         return " ".join(said)[:_NAME_LENGTH] or folder.name
     except (FileError, KeyError, TypeError):
         return folder.name

@@ -15,54 +15,12 @@ from torch import Tensor
 from inferno_cli.config import Binning, Measurement, TrainConfig
 from inferno_cli.errors import SingularInformationError
 from inferno_cli.events import Events, Sample
-from inferno_cli.histograms import LinearFit, Templates, enveloped, fill, merge, scaled
-from inferno_cli.likelihood import (
-    Channel,
-    bin_variance,
-    build_channel,
-    correlation,
-    covariance,
-    poi_variance,
-    yields_and_jacobian,
-)
+from inferno_cli.likelihood import correlation, covariance, poi_variance
 from inferno_cli.training.batches import to_tensors
 from inferno_cli.training.modules import Stratum, SummaryModule
+from inferno_cli.training.recipe import linear_fit, make_templates, template_channel
 
 CHUNK = 50_000
-
-
-def template_channel(measurement: Measurement, templates: Templates) -> Channel:
-    """Build the likelihood of hard templates."""
-    varied = {
-        key: (torch.from_numpy(up), torch.from_numpy(down))
-        for key, (up, down) in templates.varied.items()
-        if key[0] in measurement.shapes
-    }
-    nominal, variance = torch.from_numpy(templates.nominal), torch.from_numpy(templates.variance)
-    return build_channel(measurement, nominal, variance, varied)
-
-
-@torch.no_grad()
-def linear_fit(measurement: Measurement, templates: Templates) -> LinearFit:
-    """Return the fit of templates near the nominal parameters, with the noise of their variations."""
-    channel = template_channel(measurement, templates)
-    yields, jacobian = yields_and_jacobian(channel, channel.init)
-    noise = np.zeros(tuple(jacobian.shape))
-    for (name, _), values in templates.noise.items():
-        if name in channel.parameters:
-            noise[:, channel.parameters.index(name)] += values
-    return LinearFit(
-        jacobian=jacobian.numpy(),
-        prior=channel.constrained.numpy().astype(np.float64),
-        variance=bin_variance(channel, yields).numpy(),
-        noise=noise,
-    )
-
-
-def merged(sized: Templates, measurement: Measurement, rule: Binning, *, ordered: bool) -> Templates:
-    """Merge the bins of templates whose variations have the size of one standard deviation, and take the envelopes."""
-    fit = linear_fit(measurement, enveloped(sized, measurement)) if rule.merge_noise else None
-    return enveloped(merge(sized, rule, fit, ordered=ordered), measurement)
 
 
 @torch.no_grad()
@@ -147,8 +105,9 @@ def evaluate(
         sample.effective_events / stratum.effective_events
         for sample, stratum in zip(samples, module.strata, strict=True)
     ]
-    filled = scaled(fill(samples, bins, module.model.bins).with_errors_scaled(scale), fitted)
-    templates = merged(filled, fitted, rule, ordered=module.ordered)
+    templates = make_templates(
+        samples, bins, module.model.bins, fitted, error_scale=scale, rule=rule, ordered=module.ordered
+    )
     channel = template_channel(module.measurement, templates)
     try:
         matrix = covariance(channel)

@@ -17,12 +17,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from inferno_cli.config import Measurement, TrainConfig
+from inferno_cli.config import Binning, Measurement, TrainConfig
 from inferno_cli.errors import SingularInformationError
 from inferno_cli.events import Sample, generator
-from inferno_cli.histograms import Templates, enveloped, fill, scaled, symmetrised
+from inferno_cli.histograms import Templates, symmetrised
 from inferno_cli.likelihood import covariance
-from inferno_cli.training.evaluation import assign, merged, template_channel
+from inferno_cli.training.evaluation import assign
+from inferno_cli.training.recipe import make_templates, template_channel
 from inferno_cli.training.statistic import Statistic
 
 Bins = NDArray[np.intp]
@@ -87,9 +88,7 @@ class Explainer:
 
     def fitted(self) -> Templates:
         """Return the templates of the fit."""
-        filled = fill(self.samples, assign(self.statistic.module, self.samples), self.config.model.bins)
-        grouped = enveloped(scaled(filled, self.measurement).grouped(self.statistic.groups), self.measurement)
-        return symmetrised(grouped, self.measurement, self.config.likelihood.symmetrise)
+        return symmetrised(self._filled(self.samples, None), self.measurement, self.config.likelihood.symmetrise)
 
     def templates(self, samples: Sequence[Sample]) -> Templates:
         """Fill the fitted bins with other events.
@@ -97,9 +96,12 @@ class Explainer:
         The bins are those of the fit. Where these events leave one without the support that ``binning`` asks for, it
         is merged with a neighbour as in the training: an empty bin that a variation fills would be fake information.
         """
-        filled = fill(samples, assign(self.statistic.module, samples), self.config.model.bins)
-        kept = scaled(filled, self.measurement).grouped(self.statistic.groups)
-        return merged(kept, self.measurement, self.config.binning, ordered=True)
+        return self._filled(samples, self.config.binning)
+
+    def _filled(self, samples: Sequence[Sample], rule: Binning | None) -> Templates:
+        bins = assign(self.statistic.module, samples)
+        n_bins, groups = self.config.model.bins, self.statistic.groups
+        return make_templates(samples, bins, n_bins, self.measurement, groups=groups, rule=rule)
 
     def deviations(self, templates: Templates) -> dict[str, float]:
         """Standard deviation of every parameter in the Asimov fit, in closed form, by name.

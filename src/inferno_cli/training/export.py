@@ -20,6 +20,7 @@ from torch import nn
 
 from inferno_cli.errors import ExportError
 from inferno_cli.events import Events
+from inferno_cli.files import write_whole
 from inferno_cli.training.network import Quadratic, Standardise
 from inferno_cli.training.statistic import Statistic
 
@@ -177,9 +178,7 @@ def export(statistic: Statistic, path: Path, sample: NDArray[np.float32], **meta
     helper.set_model_props(made, dict(properties))
     onnx.checker.check_model(made, full_check=True)
     difference = compare(statistic, made.SerializeToString(), sample)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(made.SerializeToString())
-    partial.replace(path)
+    write_whole(path, made.SerializeToString())
     return difference
 
 

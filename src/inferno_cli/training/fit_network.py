@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import logging
 import math
-import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 
 from inferno_cli.config import Binning, Measurement, TrainConfig, Trainer
 from inferno_cli.errors import ConfigError, SingularInformationError
 from inferno_cli.events import Events, Sample
+from inferno_cli.progress import Advance, progress
 from inferno_cli.training.batches import StratifiedBatches
-from inferno_cli.training.evaluation import NOTHING, Evaluation, evaluate, judge
+from inferno_cli.training.epochs import CHECKPOINT, Epoch, Training
+from inferno_cli.training.evaluation import NOTHING, evaluate, judge
 from inferno_cli.training.modules import SummaryModule, create
+from inferno_cli.training.optimal import exact
 
 log = logging.getLogger(__name__)
 
@@ -30,72 +31,24 @@ MONITOR = "selection"
 
 The mean over the last epochs, 5% of all. Without the noise, an epoch whose bins make information of it would win.
 """
-CHECKPOINT = Path("checkpoints", "best.ckpt")
-"""Where the weights of the selected epoch are in the folder of a run."""
 Watch = Callable[[int, float], None]
 """Called with every epoch and the value that selects; what it raises ends the training."""
 LINES = 10
 """Lines of progress in a log."""
 
 
-@dataclass(frozen=True)
-class Epoch:
-    """One line of the training curves."""
-
-    number: int
-    loss: float
-    evaluation: Evaluation
-
-    def said(self) -> str:
-        """Return what a line of progress says of the validation."""
-        if self.evaluation is NOTHING:
-            return "no bins yet"
-        soft, hard = math.sqrt(self.evaluation.soft), math.sqrt(self.evaluation.hard)
-        return f"sigma(mu) soft {soft:.4f} hard {hard:.4f}  bins {self.evaluation.n_bins}"
-
-    def metrics(self) -> dict[str, float | None]:
-        """Return the numbers to log, by name; None where the information was singular."""
-        values = {
-            "loss": self.loss,
-            "validation/sigma_mu_soft": math.sqrt(self.evaluation.soft),
-            "validation/sigma_mu_hard": math.sqrt(self.evaluation.hard),
-            "validation/sigma_mu_honest": math.sqrt(self.evaluation.honest),
-            "validation/bins": float(self.evaluation.n_bins),
-            **{f"validation/sigma/{name}": value for name, value in self.evaluation.deviations.items()},
-            **{f"validation/correlation/{pair}": value for pair, value in self.evaluation.correlations.items()},
-        }
-        return {name: value if math.isfinite(value) else None for name, value in values.items()}
-
-
-@dataclass(frozen=True)
-class Training:
-    """A trained network.
-
-    Attributes:
-        module: The network of the best epoch.
-        epochs: Training curves.
-        best: The selected epoch.
-        validation: The network on the validation split, in the likelihood that is fitted.
-        checkpoint: File of its weights.
-        seconds: Wall time.
-    """
-
-    module: SummaryModule
-    epochs: tuple[Epoch, ...]
-    best: Epoch
-    validation: Evaluation
-    checkpoint: Path
-    seconds: float
-
-
 class Validation(Callback):
     """After every epoch, one evaluation over the whole validation split; it selects the checkpoint."""
 
     def __init__(
-        self, samples: Sequence[Sample], rule: Binning, fitted: Measurement, lines: bool, watch: Watch | None
+        self, samples: Sequence[Sample], rule: Binning, fitted: Measurement, advance: Advance, watch: Watch | None
     ) -> None:
-        self.samples, self.rule, self.fitted, self.lines, self.watch = samples, rule, fitted, lines, watch
+        self.samples, self.rule, self.fitted, self.advance, self.watch = samples, rule, fitted, advance, watch
         self.epochs: list[Epoch] = []
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        """Move the bar, whose unit is the epoch."""
+        self.advance(1 / trainer.num_training_batches, is_line=False)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Evaluate and log."""
@@ -103,12 +56,10 @@ class Validation(Callback):
         evaluation = NOTHING if pl_module.warming_up else evaluate(pl_module, self.samples, self.rule, self.fitted)
         epoch = Epoch(trainer.current_epoch, float(trainer.callback_metrics["loss"]), evaluation)
         self.epochs.append(epoch)
-        pl_module.log("validation/sigma_mu_hard", math.sqrt(evaluation.hard), prog_bar=True)
         pl_module.log(MONITOR, self._smoothed(trainer.max_epochs))
-        pl_module.log("validation/sigma_mu_soft", math.sqrt(evaluation.soft), prog_bar=True)
         every = max(1, (trainer.max_epochs or 1) // LINES)
-        if self.lines and (epoch.number % every == every - 1 or epoch.number == 0):
-            log.info("epoch %3d/%d  loss %.4f  %s", epoch.number + 1, trainer.max_epochs, epoch.loss, epoch.said())
+        said = f"epoch {epoch.number + 1:3d}/{trainer.max_epochs}  loss {epoch.loss:.4f}  {epoch.said()}"
+        self.advance(0, said, is_line=epoch.number % every == every - 1 or epoch.number == 0)
         if self.watch is not None:
             self.watch(epoch.number, self._smoothed(trainer.max_epochs))
 
@@ -172,16 +123,17 @@ def train(config: TrainConfig, events: Events, folder: Path, watch: Watch | None
         SingularInformationError: If no epoch gave a finite hard validation value.
     """
     if config.model.kind == "optimal":
-        from inferno_cli.training.optimal import exact
-
         return exact(config, events, folder)
     start = time.perf_counter()
     settings = config.trainer
-    bar = settings.progress == "bar" or (settings.progress == "auto" and sys.stderr.isatty())
     threads = torch.get_num_threads()
     torch.set_num_threads(settings.threads)
     try:
-        with torch.random.fork_rng(), warnings.catch_warnings():
+        with (
+            torch.random.fork_rng(),
+            warnings.catch_warnings(),
+            progress(settings.progress, "training", settings.max_epochs) as advance,
+        ):
             warnings.filterwarnings("ignore", category=UserWarning, module=r"lightning\.")
             warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # Lightning's use of torch's pytree
             logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
@@ -189,9 +141,8 @@ def train(config: TrainConfig, events: Events, folder: Path, watch: Watch | None
             measurement = Measurement.from_config(config, config.nuisance.train)
             train_split = [sample.only(measurement.variations) for sample in events.train]
             module = create(config.model, settings, measurement, train_split, events.template)
-            lines = settings.progress == "lines" or (settings.progress == "auto" and not bar)
             fitted = Measurement.from_config(config, config.nuisance.fit)
-            validation = Validation(events.validation, config.binning, fitted, lines, watch)
+            validation = Validation(events.validation, config.binning, fitted, advance, watch)
             checkpoint = ModelCheckpoint(
                 dirpath=folder,
                 filename=CHECKPOINT.stem,
@@ -210,8 +161,6 @@ def train(config: TrainConfig, events: Events, folder: Path, watch: Watch | None
                         check_finite=False,
                     )
                 )
-            if bar:
-                callbacks.append(TQDMProgressBar())
             trainer = pl.Trainer(
                 accelerator=_accelerator(settings),
                 devices=settings.devices,
@@ -219,7 +168,7 @@ def train(config: TrainConfig, events: Events, folder: Path, watch: Watch | None
                 gradient_clip_val=settings.gradient_clip or None,
                 callbacks=callbacks,
                 logger=False,
-                enable_progress_bar=bar,
+                enable_progress_bar=False,
                 enable_model_summary=False,
                 num_sanity_val_steps=0,
                 default_root_dir=folder,

@@ -13,8 +13,8 @@ from inferno_cli.errors import SingularInformationError
 from inferno_cli.events import Events
 from inferno_cli.events.synthetic import log_ratio
 from inferno_cli.training.batches import to_tensors
+from inferno_cli.training.epochs import CHECKPOINT, Epoch, Training
 from inferno_cli.training.evaluation import evaluate, judge, outputs
-from inferno_cli.training.fit_network import CHECKPOINT, Epoch, Training
 from inferno_cli.training.modules import Optimal, create
 from inferno_cli.training.network import Quadratic
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from inferno_cli.config import TrainConfig
 from inferno_cli.errors import RunError
+from inferno_cli.training.epochs import CHECKPOINT
 from inferno_cli.training.evaluation import outputs
-from inferno_cli.training.fit_network import CHECKPOINT
 from inferno_cli.training.modules import SummaryModule, restore
 
 

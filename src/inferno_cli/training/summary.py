@@ -10,20 +10,11 @@ import torch
 
 from inferno_cli.config import Measurement, TrainConfig
 from inferno_cli.events import Events, Sample, generator, split_rows
-from inferno_cli.histograms import (
-    Parts,
-    Templates,
-    enveloped,
-    fill,
-    merge,
-    noise_information,
-    parts,
-    scaled,
-    symmetrised,
-)
+from inferno_cli.histograms import Parts, Templates, noise_information, parts, symmetrised
 from inferno_cli.likelihood import covariance
-from inferno_cli.training.evaluation import assign, final_bins, linear_fit, merged, template_channel
+from inferno_cli.training.evaluation import assign, final_bins
 from inferno_cli.training.modules import SummaryModule
+from inferno_cli.training.recipe import linear_fit, make_templates, template_channel
 
 
 @dataclass(frozen=True)
@@ -63,9 +54,9 @@ def summarise(config: TrainConfig, events: Events, module: SummaryModule) -> Sum
     observed = None
     if events.observed is not None:
         observed = final_bins(module, events.observed)
-    filled = fill(events.template, bins, config.model.bins, observed)
-    sized = scaled(filled, measurement)
-    asymmetric = merged(sized, measurement, config.binning, ordered=module.ordered)
+    filling = events.template, bins, config.model.bins, measurement
+    asymmetric = make_templates(*filling, observed=observed, rule=config.binning, ordered=module.ordered)
+    supported = config.binning.model_copy(update={"merge_noise": False})
     templates = symmetrised(asymmetric, measurement, config.likelihood.symmetrise)
     templates.require_positive()
     channel = template_channel(measurement, templates)
@@ -76,15 +67,14 @@ def summarise(config: TrainConfig, events: Events, module: SummaryModule) -> Sum
     for half in _halves(events.template, config.data_seed):
         samples = [sample.subset(rows) for sample, rows in zip(events.template, half, strict=True)]
         numbers = [array[:, rows] for array, rows in zip(bins, half, strict=True)]
-        filled = scaled(fill(samples, numbers, config.model.bins), measurement)
-        part = enveloped(filled.grouped(templates.groups), measurement)
+        part = make_templates(samples, numbers, config.model.bins, measurement, groups=templates.groups)
         # The staterror of the whole: what differs between the halves is noise alone.
         model = replace(template_channel(measurement, part), relative_error=channel.relative_error)
         halves.append(covariance(model).diagonal().sqrt().tolist())
     shares = zip(channel.parameters, fit.noise_shares().tolist(), strict=True)
     return Summary(
         templates=templates,
-        n_supported=merge(sized, config.binning, None, ordered=module.ordered).n_bins,
+        n_supported=make_templates(*filling, rule=supported, ordered=module.ordered).n_bins,
         poi_variance=variance,
         honest_variance=fit.honest_variance(),
         noise_information={name: float(values.sum()) for name, values in noise_information(templates).items()},

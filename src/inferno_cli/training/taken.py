@@ -10,8 +10,8 @@ from pathlib import Path
 from inferno_cli.config import Measurement, TrainConfig
 from inferno_cli.errors import OutputError, RunError, SingularInformationError
 from inferno_cli.events import Events
+from inferno_cli.training.epochs import CHECKPOINT, Epoch, Training
 from inferno_cli.training.evaluation import judge
-from inferno_cli.training.fit_network import CHECKPOINT, Epoch, Training
 from inferno_cli.training.statistic import Statistic
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from inferno_cli.config import NtupleDataset, PredictConfig
 from inferno_cli.errors import ConfigError, DatasetError, DatasetFileError, InfernoError, OutputError, TreeNotFoundError
-from inferno_cli.files import user_path
+from inferno_cli.files import together, user_path
+from inferno_cli.progress import Advance, progress
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SCHEMA = "inferno_cli/predictions/1"
-Advance = Callable[["Tree", int, int], None]
-"""Told of a tree, its new rows and all of them."""
 
 
 def schema() -> type[PredictConfig]:
@@ -67,9 +66,9 @@ def run(config: PredictConfig, composed: Any) -> None:  # noqa: ARG001
     writer = Writer(finished.statistic(), split, _otherwise(finished), _event_id(finished), config.keep, config.chunk)
     about = _about(finished, writer.statistic)
     rows = sum(tree.rows for job in jobs for tree in job.trees)
-    with _whole([job.target for job in jobs]) as partial, _progress(rows) as advance:
-        for job, path in zip(jobs, partial, strict=True):
-            writer.write(job, path, about, advance)
+    with _together(jobs[0].target.parent) as scratch, progress("auto", "predict", rows) as advance:
+        for job in jobs:
+            writer.write(job, scratch / job.target.name, about, advance)
     if split is not None and writer.unknown:
         log.info(
             f"split: -2 for {writer.unknown} of {rows} rows, in files that the run has not read: they have the ids of "
@@ -249,7 +248,8 @@ class Writer:
                     written.extend(self.rows(checksum, tree, columns, first_row))
                     new = len(columns[self.statistic.features[0]])
                     first_row += new
-                    advance(tree, new, first_row)
+                    is_last = True if first_row == tree.rows else None
+                    advance(new, f"predict: {tree.name} {first_row}/{tree.rows}", is_line=is_last)
 
     def rows(self, checksum: str, tree: Tree, columns: Columns, first_row: int) -> Columns:
         """Return the branches of one chunk.
@@ -281,51 +281,15 @@ class Writer:
 
 
 @contextmanager
-def _whole(targets: Sequence[Path]) -> Iterator[list[Path]]:
-    """Give names to write to; the files get their own when all of them are whole, and are not there before."""
+def _together(folder: Path) -> Iterator[Path]:
+    """Own the folder of the output, and give one to write to; the files move when all of them are whole."""
     from inferno_cli.cli.folder import owned
 
-    folder = targets[0].parent  # that of all
-    partial = [target.with_name(target.name + ".partial") for target in targets]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with owned(folder, "Choose another folder: output=..."):
-            try:
-                yield partial
-                for path, target in zip(partial, targets, strict=True):
-                    path.replace(target)
-            finally:
-                for path in partial:
-                    path.unlink(missing_ok=True)
+        with owned(folder, "Choose another folder: output=..."), together(folder) as scratch:
+            yield scratch
     except InfernoError:
         raise
     except OSError as error:
         raise OutputError(f"{folder} cannot be written: {error}. Choose another folder: output=...") from error
-
-
-@contextmanager
-def _progress(rows: int) -> Iterator[Advance]:
-    """Show how far the work is: a bar on a terminal, in a log a line for each tree and each tenth of all rows."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.progress import Progress
-
-    done = told = 0
-
-    def line(tree: Tree, new: int, row: int) -> None:
-        nonlocal told, done
-        done += new
-        if row == tree.rows or done - told >= rows / 10:
-            told = done
-            log.info(f"predict: {tree.name} {row}/{tree.rows}")
-
-    if not sys.stderr.isatty():
-        yield line
-        return
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("predict", total=rows)
-
-        def advance(tree: Tree, new: int, row: int) -> None:  # noqa: ARG001
-            bar.update(task, description=escape(tree.name), advance=new)
-
-        yield advance

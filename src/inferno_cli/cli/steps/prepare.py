@@ -6,21 +6,16 @@ import logging
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from inferno_cli.config import PrepareConfig, Step
 from inferno_cli.files import user_path
+from inferno_cli.progress import progress
 
 if TYPE_CHECKING:
     from inferno_cli.prepare import Prepared
 
 log = logging.getLogger(__name__)
-
-
-class _Finished(Protocol):
-    def __call__(self, path: Path, done: int, total: int, /) -> None: ...
 
 
 def schema() -> type[Step]:
@@ -47,7 +42,7 @@ def run(config: PrepareConfig, composed: Any) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     log.info(f"prepare: sample {config.sample}, {len(files)} files, {config.workers} at a time")
     start = time.perf_counter()
-    with _progress(config.progress, len(files)) as finished:
+    with progress(config.progress, "files", len(files)) as advance:
         made = prepare(
             files,
             sample=config.sample,
@@ -56,7 +51,7 @@ def run(config: PrepareConfig, composed: Any) -> None:
             norm=config.norm,
             workers=config.workers,
             size=config.chunk,
-            finished=finished,
+            advance=advance,
         )
     finish(own, "")
     for line in summary(made, config.sample, time.perf_counter() - start):
@@ -74,18 +69,3 @@ def summary(made: Prepared, sample: str, seconds: float) -> Iterator[str]:
     yield "rows: " + ", ".join(f"{name} {number}" for name, number in made.rows.items())
     if not made.resumed:
         yield f"{made.cut_flow.events[0]} events in {seconds:.1f} s, {made.cut_flow.events[0] / seconds:.0f} events/s"
-
-
-@contextmanager
-def _progress(kind: str, total: int) -> Iterator[_Finished]:
-    """Say how far it is: a bar on a terminal, a line for each file in a log."""
-    if kind == "bar" or (kind == "auto" and sys.stdout.isatty()):
-        from rich.progress import Progress
-
-        with Progress(transient=True) as bar:
-            task = bar.add_task("files", total=total)
-            yield lambda path, done, total: bar.update(task, completed=done)  # noqa: ARG005
-    elif kind == "none":
-        yield lambda path, done, total: None  # noqa: ARG005
-    else:
-        yield lambda path, done, total: log.info(f"{done}/{total} {path}")

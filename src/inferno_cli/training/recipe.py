@@ -1,0 +1,81 @@
+"""From binned events to templates, and to the likelihood of them: the one recipe for all that is filled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from inferno_cli.config import Binning, Measurement
+from inferno_cli.events import Sample
+from inferno_cli.histograms import LinearFit, Templates, enveloped, fill, merge, scaled
+from inferno_cli.histograms.templates import Bins
+from inferno_cli.likelihood import Channel, bin_variance, build_channel, yields_and_jacobian
+
+
+def make_templates(
+    samples: Sequence[Sample],
+    bins: Sequence[Bins],
+    n_bins: int,
+    measurement: Measurement,
+    *,
+    observed: Bins | None = None,
+    error_scale: Sequence[float] | None = None,
+    groups: Sequence[Sequence[int]] | None = None,
+    rule: Binning | None = None,
+    ordered: bool = True,
+) -> Templates:
+    """Fill, bring every variation to one standard deviation, merge bins, and take the envelopes.
+
+    The size is linear in the variation, and an envelope is not: so the one before bins are merged, the other after.
+
+    Args:
+        samples: Event tables with all variations of the measurement.
+        bins: Bin of every event of every sample in every view, shape (n_views, n_events) each.
+        n_bins: Bins of the network.
+        measurement: What the variations are to the likelihood.
+        observed: Bin of every observed event.
+        error_scale: Factors on the statistical errors of each sample.
+        groups: Bins that are one from the start.
+        rule: Which bins are merged; None: no others.
+        ordered: The bins have an order of their own, which merging keeps.
+    """
+    templates = fill(samples, bins, n_bins, observed)
+    if error_scale is not None:
+        templates = templates.with_errors_scaled(error_scale)
+    templates = scaled(templates, measurement)
+    if groups is not None:
+        templates = templates.grouped(groups)
+    if rule is not None:
+        fit = linear_fit(measurement, enveloped(templates, measurement)) if rule.merge_noise else None
+        templates = merge(templates, rule, fit, ordered=ordered)
+    return enveloped(templates, measurement)
+
+
+def template_channel(measurement: Measurement, templates: Templates) -> Channel:
+    """Build the likelihood of hard templates."""
+    varied = {
+        key: (torch.from_numpy(up), torch.from_numpy(down))
+        for key, (up, down) in templates.varied.items()
+        if key[0] in measurement.shapes
+    }
+    nominal, variance = torch.from_numpy(templates.nominal), torch.from_numpy(templates.variance)
+    return build_channel(measurement, nominal, variance, varied)
+
+
+@torch.no_grad()
+def linear_fit(measurement: Measurement, templates: Templates) -> LinearFit:
+    """Return the fit of templates near the nominal parameters, with the noise of their variations."""
+    channel = template_channel(measurement, templates)
+    yields, jacobian = yields_and_jacobian(channel, channel.init)
+    noise = np.zeros(tuple(jacobian.shape))
+    for (name, _), values in templates.noise.items():
+        if name in channel.parameters:
+            noise[:, channel.parameters.index(name)] += values
+    return LinearFit(
+        jacobian=jacobian.numpy(),
+        prior=channel.constrained.numpy().astype(np.float64),
+        variance=bin_variance(channel, yields).numpy(),
+        noise=noise,
+    )
