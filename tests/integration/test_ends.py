@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from inferno_cli.cli import signals
+from inferno_cli import signals
 from inferno_cli.cli.status import Status
 from inferno_cli.errors import TrackingError
 from inferno_cli.tracking import runs as tracking_runs

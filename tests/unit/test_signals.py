@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from inferno_cli.cli import signals
-from inferno_cli.cli.signals import listening
+from inferno_cli import signals
 from inferno_cli.errors import Stopped
+from inferno_cli.signals import listening
 
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 
@@ -116,10 +116,31 @@ def test_a_signal_in_a_destructor_is_not_lost() -> None:
     assert time.monotonic() - start < 5
 
 
+def test_a_signal_waits_for_what_is_held() -> None:
+    done = []
+
+    def work() -> None:
+        with listening():
+            with signals.held():
+                send(signal.SIGTERM)
+                time.sleep(0.1)
+                done.append("begun")
+            done.append("never")
+
+    with pytest.raises(Stopped) as stopped:
+        work()
+    assert (stopped.value.number, done) == (signal.SIGTERM, ["begun"])
+
+
+def test_nothing_is_held_where_nobody_listens() -> None:
+    with signals.held(), signals.held():
+        assert not isinstance(signal.getsignal(signal.SIGTERM), signals.Listener)
+
+
 CHILD = "import pathlib, signal, time; pathlib.Path('started').touch(); time.sleep(60)"
 PARENT = f"""
 import subprocess, sys
-from inferno_cli.cli.signals import listening
+from inferno_cli.signals import listening
 with listening():
     child = subprocess.Popen([sys.executable, "-c", {CHILD!r}], start_new_session=True)
     try:

@@ -23,8 +23,10 @@ import pytest
 
 from inferno_cli.config import Tracking, UiConfig
 from inferno_cli.errors import Stopped, TrackingError
+from inferno_cli.signals import listening
 from inferno_cli.tracking import Run, SweepCallback, check, log_to_run, run, shown, stored_runs
 from inferno_cli.tracking.afterwards import remember
+from inferno_cli.tracking.stored import names_by_key
 
 
 @pytest.fixture(scope="module")
@@ -139,6 +141,43 @@ def test_names_that_mlflow_does_not_take_are_logged_all_the_same(tracking: Track
     (run_of_it,) = stored_runs(other, "names")[1]
     expected = {f"dataset.systematics.{name}.size": i for i, name in enumerate(names)}
     assert expected.items() <= run_of_it.settings.items()
+
+
+def test_a_signal_while_the_run_is_begun_ends_it(
+    tracking: Tracking, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store has the run before this process knows its id: nobody could end it then."""
+    from mlflow import MlflowClient
+
+    create = MlflowClient.create_run
+    begun = []
+
+    def slow(self: Any, *args: Any, **kwargs: Any) -> Any:
+        begun.append(create(self, *args, **kwargs))
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.05)
+        return begun[-1]
+
+    monkeypatch.setattr(MlflowClient, "create_run", slow)
+
+    def work() -> None:
+        with listening(), log(tracking):
+            pytest.fail("it goes on")
+
+    with pytest.raises(Stopped):
+        work()
+    assert client.get_run(begun[0].info.run_id).info.status == "KILLED"
+
+
+def test_many_names_take_several_tags(tracking: Tracking, client: Any) -> None:
+    names = {f"values.{i}+{'x' * 90}": i for i in range(150)}
+    with log(tracking, params=names) as logged:
+        pass
+    tags = client.get_run(logged.run_id).data.tags
+    assert {"names", "names.2"} <= tags.keys()
+    assert names_by_key(tags).keys() == client.get_run(logged.run_id).data.params.keys()
+    assert set(names_by_key(tags).values()) == set(names)
+    assert names_by_key({"names": '{"a_b": "a+b"}', "names.2": '{"cut', "name": '{"c": "d"}'}) == {"a_b": "a+b"}
 
 
 def test_artifacts_lie_beside_the_store_whatever_the_working_directory(
@@ -580,7 +619,7 @@ def test_ui_ends_its_server_on_ctrl_c(tmp_path: Path) -> None:
         "signal.signal(signal.SIGTERM, end); pathlib.Path('started').touch(); time.sleep(60)"
     )
     code = (
-        "import sys; from inferno_cli.cli.signals import listening; from inferno_cli.cli.steps import ui\n"
+        "import sys; from inferno_cli.signals import listening; from inferno_cli.cli.steps import ui\n"
         f"with listening(): ui._serve([sys.executable, '-c', {server!r}])"
     )
     process = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path)

@@ -22,8 +22,8 @@ from typing import Any, Literal
 from inferno_cli import __version__
 from inferno_cli.cli import steps
 from inferno_cli.cli.messages import careful, first_line, known, require_memory, translated, unresolved
-from inferno_cli.cli.signals import listening
 from inferno_cli.errors import ConfigError, InfernoError, OutputError, Stopped, closest
+from inferno_cli.signals import listening
 
 MISTAKE, FAILURE, BROKEN_PIPE = 1, 2, 141
 

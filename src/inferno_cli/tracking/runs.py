@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any
 from inferno_cli.config import flatten
 from inferno_cli.errors import Stopped, TrackingError
 from inferno_cli.names import distinct
+from inferno_cli.signals import held
 from inferno_cli.tracking.afterwards import DESCRIPTION, remember
 from inferno_cli.tracking.store import Store, absolute_uri, check, connect, experiment_id, shown
-from inferno_cli.tracking.stored import NAMES, PARENT
+from inferno_cli.tracking.stored import PARENT, names_tags
 from inferno_cli.tracking.sweep import end_parent, parent_run
 
 if TYPE_CHECKING:
@@ -125,9 +126,10 @@ class _MlflowRun(Run):
         texts = {name: safe_heads[head] + name[len(head) :] for name, head in heads.items()}
         safe = distinct(texts.values(), _key, taken=taken, longest=_NAME_LENGTH)
         keys = {name: safe[text] for name, text in texts.items()}
-        if changed := {key: name for name, key in keys.items() if key != name}:
+        changed = {key: name for name, key in keys.items() if key != name}
+        if changed:
             self.renamed |= changed
-            self.tags({NAMES: json.dumps(self.renamed, ensure_ascii=False)})
+            self.tags(names_tags(self.renamed, _TAG_LENGTH))
         return keys
 
     def fail(self, error: BaseException, status: str) -> None:
@@ -171,22 +173,24 @@ def run(
     experiment = experiment_id(store, tracking.experiment or "")
     parent = None if sweep_folder is None else parent_run(store, experiment, sweep_folder)
     nesting = {} if parent is None else {PARENT: parent}
-    with store.calls("start a run"):
-        if resume is None:
-            begun = store.client.create_run(
-                experiment, run_name=(tracking.run_name or name)[:_NAME_LENGTH], tags={**tags, **nesting}
-            )
-        else:
-            begun = store.client.get_run(resume)
-            store.client.update_run(resume, status="RUNNING")
-    logged = _MlflowRun(store, begun.info.run_id, begun.info.start_time)
-    log.info("tracking: run %s in %s", logged.run_id, shown(store.uri))
+    logged: _MlflowRun | None = None
     try:
+        with held(), store.calls("start a run"):
+            if resume is None:
+                begun = store.client.create_run(
+                    experiment, run_name=(tracking.run_name or name)[:_NAME_LENGTH], tags={**tags, **nesting}
+                )
+            else:
+                begun = store.client.get_run(resume)
+                store.client.update_run(resume, status="RUNNING")
+            logged = _MlflowRun(store, begun.info.run_id, begun.info.start_time)
+        log.info("tracking: run %s in %s", logged.run_id, shown(store.uri))
         logged.params(params)
         yield logged
     except BaseException as error:
         status = "KILLED" if isinstance(error, KeyboardInterrupt | Stopped) else "FAILED"
-        logged.fail(error, status)
+        if logged is not None:
+            logged.fail(error, status)
         if sweep_folder is not None:
             end_parent(sweep_folder, status)
         raise

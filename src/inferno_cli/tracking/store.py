@@ -32,7 +32,7 @@ _QUESTION = "/api/2.0/mlflow/experiments/search?max_results=1"
 # Seconds to connect, and again to answer. A host may have two addresses (IPv6 and IPv4): 9 s in all.
 _TIMEOUT = 3.0
 LOCK_TIMEOUT = 120.0
-_LOCKED = 8.0
+_LOCKED = 5.0
 # Of MLflow's client, unless somebody has set others: with its own it tries for minutes.
 _PATIENCE = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "4",

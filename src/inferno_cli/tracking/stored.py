@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,36 @@ _PAGE = 1000
 PARENT = "mlflow.parentRunId"
 """The tag by which MLflow nests a run under another."""
 NAMES = "names"
-"""The tag with the names of the parameters and metrics whose key is another one, as JSON, by key."""
+"""The tag with the names of the parameters and metrics whose key is another one, as JSON, by key.
+
+Where one is too short for them, others follow: names.2, names.3, ...
+"""
+
+
+def names_tags(names: Mapping[str, str], longest: int) -> dict[str, str]:
+    """Return the tags that say which key stands for which name.
+
+    Args:
+        names: Names by key.
+        longest: Characters of a tag.
+    """
+    parts: list[dict[str, str]] = [{}]
+    for key, name in names.items():
+        if len(json.dumps({**parts[-1], key: name}, ensure_ascii=False)) > longest:
+            parts.append({})
+        parts[-1][key] = name
+    texts = [json.dumps(part, ensure_ascii=False) for part in parts]
+    return {NAMES if i == 0 else f"{NAMES}.{i + 1}": text for i, text in enumerate(texts)}
+
+
+def names_by_key(tags: Mapping[str, str]) -> dict[str, str]:
+    """Return what ``names_tags`` says; nothing of a tag that an earlier version has cut off."""
+    found: dict[str, str] = {}
+    for tag, text in tags.items():
+        part = _value(text) if tag.partition(".")[0] == NAMES else None
+        if isinstance(part, dict):
+            found |= part
+    return found
 
 
 @dataclass(frozen=True)
@@ -112,8 +141,7 @@ def download(store: Store, run_id: str, files: Iterable[str], folder: Path) -> N
 
 
 def _of(run: Entity) -> StoredRun:
-    names = _value(run.data.tags.get(NAMES, "{}"))
-    names = names if isinstance(names, dict) else {}  # MLflow cuts off a tag that is too long
+    names = names_by_key(run.data.tags)
     settings = {names.get(key, key): _value(text) for key, text in run.data.params.items()}
     return StoredRun(
         run_id=str(run.info.run_id),

@@ -24,6 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 from inferno_cli.config.load import GOES, is_below
 from inferno_cli.errors import FileError, TrackingError
 from inferno_cli.files import read_yaml, write_whole
+from inferno_cli.signals import held
 from inferno_cli.tracking.afterwards import log_files, read_run
 from inferno_cli.tracking.store import LOCK_TIMEOUT, Store, connect
 
@@ -74,11 +75,11 @@ def parent_run(store: Store, experiment: str, folder: Path) -> str | None:
     folder.mkdir(parents=True, exist_ok=True)
     with _lock(folder):
         if not (folder / _PARENT).exists():
-            with store.calls("start the parent run"):
+            with held(), store.calls("start the parent run"):
                 parent = store.client.create_run(experiment, run_name=_name(folder)).info.run_id
+                write_whole(folder / _PARENT, json.dumps({**place, "run_id": parent}))
                 if (folder / _FAILED).exists():
                     store.client.set_terminated(parent, "FAILED")
-            write_whole(folder / _PARENT, json.dumps({**place, "run_id": parent}))
         found = read_run(folder / _PARENT)
     run_id = found.pop("run_id")
     return str(run_id) if found == place else None

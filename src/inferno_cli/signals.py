@@ -25,6 +25,8 @@ class Listener:
 
     def __init__(self) -> None:
         self.heard: float | None = None
+        self.is_held = False
+        self.waiting: int | None = None
         self.otherwise: Callable[[Any], object] = sys.unraisablehook
 
     def __call__(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
@@ -32,7 +34,9 @@ class Listener:
         if self.heard is None:
             self.heard = time.monotonic()
             _pass_on(number)
-            raise Stopped(number)
+            if not self.is_held:
+                raise Stopped(number)
+            self.waiting = number
         if time.monotonic() - self.heard > PATIENCE:  # what is tidied up hangs, and somebody insists
             os._exit(128 + number)
 
@@ -74,6 +78,23 @@ def listening() -> Iterator[None]:
             sys.unraisablehook = listener.otherwise
             atexit.unregister(_deaf)
             atexit.register(_deaf)
+
+
+@contextmanager
+def held() -> Iterator[None]:
+    """Raise a signal that comes within at the end: what is begun within is known there, and can be ended."""
+    listener = next((handler for number in NUMBERS if isinstance(handler := signal.getsignal(number), Listener)), None)
+    if listener is None or listener.is_held or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    listener.is_held = True
+    try:
+        yield
+    finally:
+        listener.is_held = False
+        if listener.waiting is not None:
+            number, listener.waiting = listener.waiting, None
+            raise Stopped(number)
 
 
 def _deaf() -> None:
