@@ -233,7 +233,10 @@ def _check(top: Node | None, path: Path, kind: type[Any]) -> None:
                 is_a = key.tag.rpartition(":")[2]
                 if name is None or is_a in ("null", "bool"):
                     said = "a list or a mapping" if name is None else f"{name or '~'!r}, which YAML takes for {is_a}"
-                    raise FileError(f"{where}: a key is {said}. Write a name, in quotes where it looks like that")
+                    line = key.start_mark.line + 1
+                    raise FileError(
+                        f"{path}, line {line}: a key is {said}. Write a name, in quotes where it looks like that"
+                    )
                 if name in seen and is_a != "merge":
                     line = key.start_mark.line + 1
                     raise FileError(f"{path}, line {line}: the key {name!r} is there twice. Remove one of the two")

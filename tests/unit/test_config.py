@@ -173,7 +173,26 @@ def test_a_missing_split_of_the_synthetic_events_is_named():
 
 
 def test_an_interpolation_to_nowhere_names_the_key_that_holds_it():
-    assert message("model.bins=${nowhere}").startswith("model.bins: ")
+    text = message("model.bins=${nowhere}")
+    assert text.startswith("model.bins: ")
+    assert text.endswith("A ${...} names the value of another key; \\${ is the sign itself")
+
+
+def test_what_is_no_mapping_is_answered_with_the_keys_of_one():
+    text = message("dataset=top11004", "dataset.samples.QCD=null", "nuisance=none")
+    assert "dataset.samples.QCD is null; expected `key: value` below it, with the keys role, weight" in text
+
+
+def test_a_missing_kind_is_answered_with_the_kinds():
+    assert "dataset.kind is missing; set it in the YAML file to one of 'ntuples', 'synthetic'" in message(
+        "~dataset.kind"
+    )
+
+
+def test_a_number_that_was_a_name_is_not_written_for_it():
+    assert message("dataset=top11004", "dataset.features=[1e3]").startswith(
+        "dataset.features.0 is 1000.0, which is no text; quote a name that looks like it as you write it, such as '1e3'"
+    )
 
 
 @pytest.mark.parametrize(

@@ -193,7 +193,7 @@ def _told(job: Any, composed: Any) -> Iterator[None]:
     except BrokenPipeError:
         raise
     except Exception as error:
-        found = known(error, composed)
+        found = known(error, composed, job.runtime.output_dir)
         found.recorded = True  # type: ignore[attr-defined]
         if job.mode == RunMode.RUN:
             raise _Ended(found) from error

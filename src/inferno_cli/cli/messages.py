@@ -93,12 +93,13 @@ READS = ("workspace", "dataset.path", "run", "runs", "input", "files", "trained_
 """Keys of the configuration that name what a step reads."""
 
 
-def known(error: Exception, composed: Any = None) -> Exception:
+def known(error: Exception, composed: Any = None, folder: str = "") -> Exception:
     """Return what an exception means where it is the user's to mend; any other as it is: a mistake of the program.
 
     Args:
         error: What was raised.
         composed: The configuration, for the names of what is read.
+        folder: Of the run, for an error that names no file.
     """
     if isinstance(error, InfernoError):
         return error
@@ -111,7 +112,10 @@ def known(error: Exception, composed: Any = None) -> Exception:
     if isinstance(error, RecursionError):
         return ConfigError(f"something is nested too deeply{_of_what(composed)} ({first_line(error)})")
     if isinstance(error, OSError):
-        return OutputError(f"{first_line(error)}. Fix that path, free the place, or choose another with output_dir=...")
+        where = f" while the run wrote to {folder}" if folder and error.filename is None else ""
+        return OutputError(
+            f"{first_line(error)}{where}. Fix that path, free the place, or choose another with output_dir=..."
+        )
     return error
 
 
@@ -146,6 +150,8 @@ def translated(error: Exception, step: str) -> ConfigError:
         if f"Could not find 'hydra/launcher/{launcher}'" in text:
             needed = f"pip install 'inferno-cli[{extra}]'"
             return ConfigError(f"hydra/launcher={launcher} needs a plugin of Hydra's: {needed}")
+    if first.startswith("Additional config directory") and (place := first.split("'")[1]) and Path(place).exists():
+        return ConfigError(f"--config-dir {place} is no folder. Name the one that holds dataset/, model/, ...")
     options = [line.strip() for line in str(error).splitlines() if line.startswith("\t") and "=" not in line]
     if "Could not find" in first and options:
         wanted = first.partition("Could not find '")[2].rstrip("'").rsplit("/", 1)[-1]

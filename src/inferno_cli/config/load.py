@@ -47,7 +47,9 @@ def resolve(schema: type[SectionT], composed: DictConfig) -> SectionT:
         key = getattr(error, "full_key", "") or "config"
         if isinstance(error, MissingMandatoryValue):
             raise ConfigError(f"{key} is missing; set it with {key}=...") from error
-        raise ConfigError(f"{key}: {str(error).splitlines()[0]}") from error
+        raise ConfigError(
+            f"{key}: {str(error).splitlines()[0]}. A ${{...}} names the value of another key; \\${{ is the sign itself"
+        ) from error
     _require_distinct_keys(values, "")
     text = json.dumps(values, ensure_ascii=False)
     try:
@@ -104,7 +106,7 @@ ADDED_GROUPS = ("experiment", "study", "sweep")
 
 def _describe(item: Any, schema: type[BaseModel]) -> str:
     """One line for one validation error: the key, what was found, what is expected, what to do."""
-    path, siblings = _walk(schema, item["loc"])
+    path, siblings, node = _walk(schema, item["loc"])
     key = ".".join(path)
     message = item["msg"].removeprefix("Value error, ")
     if item["type"] == "extra_forbidden":
@@ -114,25 +116,34 @@ def _describe(item: Any, schema: type[BaseModel]) -> str:
         return f"{key} is missing; set it in the YAML file or on the command line"
     if item["type"] == "union_tag_invalid":
         return f"{key}.kind is {item['ctx']['tag']!r}; expected one of {item['ctx']['expected_tags']}"
+    if item["type"] == "union_tag_not_found":
+        kinds = ", ".join(map(repr, node.get("discriminator", {}).get("mapping", ())))
+        return f"{key}.kind is missing; set it in the YAML file to one of {kinds}"
     if item["type"] == "value_error":
         # A check of a whole section names the key in it that is wrong.
         glue = "." if re.match(r"[a-z_]+(\.[^:]+)?: ", message) else ": "
         return f"{key}{glue}{message}" if key else message
     found = json.dumps(item["input"], default=str)
     if item["type"] == "string_type" and isinstance(item["input"], int | float):
-        return f"{key} is {found}, which is no text; quote a name that looks like it: \"{key}='{found}'\""
+        # YAML has read the number: 1e3 is 1000.0 by now.
+        example = f": \"{key}='{found}'\"" if isinstance(item["input"], int) else " as you write it, such as '1e3'"
+        return f"{key} is {found}, which is no text; quote a name that looks like it{example}"
     if item["type"] in ("tuple_type", "list_type"):
         return f"{key} is {found}; expected a list: '{key}=[...]'"
+    if item["type"] in ("model_type", "model_attributes_type"):
+        return (
+            f"{key} is {found}; expected `key: value` below it, with the keys {', '.join(node.get('properties', ()))}"
+        )
     return f"{key} is {found}; {message[:1].lower()}{message[1:]}"
 
 
-def _walk(schema: type[BaseModel], location: tuple[str | int, ...]) -> tuple[list[str], list[str]]:
+def _walk(schema: type[BaseModel], location: tuple[str | int, ...]) -> tuple[list[str], list[str], dict[str, Any]]:
     """Follow an error's location through the schema.
 
     pydantic puts the branch that it took at a union into the location; users know no such key.
 
     Returns:
-        The keys as a user writes them, and the keys that are allowed beside the last one.
+        The keys as a user writes them, the keys that are allowed beside the last one, and the schema of its value.
     """
     definitions = schema.model_json_schema()
     node: Any = definitions
@@ -144,7 +155,7 @@ def _walk(schema: type[BaseModel], location: tuple[str | int, ...]) -> tuple[lis
         if "discriminator" in node:
             node = {"$ref": node["discriminator"]["mapping"].get(part, "#/$defs/_")}
             if node["$ref"].endswith("/_"):
-                return path, siblings
+                return path, siblings, {}
             continue
         siblings = list(node.get("properties", {}))
         if isinstance(part, str) and "anyOf" in node:
@@ -152,4 +163,6 @@ def _walk(schema: type[BaseModel], location: tuple[str | int, ...]) -> tuple[lis
         path.append(str(part))
         values = node.get("additionalProperties")
         node = node.get("properties", {}).get(part) or node.get("items") or (values if isinstance(values, dict) else {})
-    return path, siblings
+    while "$ref" in node:
+        node = definitions["$defs"][node["$ref"].rsplit("/", 1)[-1]]
+    return path, siblings, node

@@ -404,8 +404,10 @@ def _require_finite(values: NDArray[Any], found: NDArray[Any], what: str) -> Non
     """Check the values that are used; name those that were found in the file."""
     bad = np.flatnonzero(~np.isfinite(values))
     if len(bad):
+        first = found[bad[0]]
+        why = "too large for a network (float32)" if np.isfinite(first) else "not finite"
         raise DatasetError(
-            f"{what}: {len(bad)} of {len(values)} values are not finite (first in row {bad[0]}: {found[bad[0]]}). "
+            f"{what}: {len(bad)} of {len(values)} values are {why} (first in row {bad[0]}: {first}). "
             "Remove these events or repair the branch"
         )
 

@@ -154,7 +154,10 @@ def _membership(config: PredictConfig, finished: FinishedRun, jobs: Sequence[Job
         files = needed_files(run)
         known = {} if found is None else found.files
         other = [str(path.absolute()) for path, sha256 in files.items() if sha256 not in known]
-        gone = [name for sha256, name in known.items() if sha256 not in files.values()]
+        changed = {Path(name).name for name in other}
+        gone = [
+            name for sha256, name in known.items() if sha256 not in files.values() and Path(name).name not in changed
+        ]
         if other or gone:
             lists = {"not as the run read it": other, "read by the run and missing": gone}
             said = "; ".join(f"{what}: {_listed(names)}" for what, names in lists.items() if names)
