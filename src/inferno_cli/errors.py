@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import signal
 from collections.abc import Iterable
+from typing import Any
 
 
 class InfernoError(Exception):
@@ -63,7 +64,15 @@ class FitFailedError(InfernoError, RuntimeError):
 
 
 class DeeperMinimumError(FitFailedError):
-    """The minimum of the fit is not the global one: nothing of the fit is right."""
+    """The minimum of the fit is not the global one: nothing of the fit is right.
+
+    Attributes:
+        values: Parameters near the deeper one, where they are known.
+    """
+
+    def __init__(self, message: str, values: Any = None) -> None:
+        super().__init__(message)
+        self.values = values
 
 
 class TrackingError(InfernoError, ConnectionError):

@@ -11,6 +11,7 @@ import numpy as np
 import pyhf
 import pytest
 from conftest import compose, covariance_by_differences
+from scipy.optimize import minimize
 from scipy.stats import chi2, poisson
 
 from inferno_cli.errors import FitFailedError, WorkspaceError
@@ -508,3 +509,55 @@ def test_a_patch_set_of_another_workspace_is_refused(files):
     (files / "w.json").write_text(json.dumps(spec))
     with pytest.raises(WorkspaceError, match="is not for this workspace"):
         read_workspace(files / "w.json", patchset=str(files / "patchset.json"), patch="mass_125")
+
+
+# --------------------------------------------------------------------------------------------------- two minima
+def deepest(spec: dict[str, Any]) -> tuple[float, np.ndarray]:
+    """-2 ln L and the parameters of the deepest of the minima from many starts, with pyhf and scipy alone."""
+    model, data = model_of(spec)
+    rng = np.random.default_rng(3)
+    found = []
+    for _ in range(40):
+        start = [
+            rng.uniform(0, 3) if name == model.config.poi_name else rng.normal() for name in model.config.par_names
+        ]
+        bounds = model.config.suggested_bounds()
+        result = minimize(lambda x: -2 * model.logpdf(x, data)[0], start, bounds=bounds, method="L-BFGS-B", tol=1e-12)
+        if math.isfinite(result.fun):  # not where it stepped to negative rates
+            found.append((float(result.fun), result.x))
+    return min(found, key=lambda item: item[0])
+
+
+@pytest.mark.parametrize(
+    ("up", "down", "minos"),
+    [([55.0, 33.0], [56.0, 34.0], ["mu"]), ([70.0, 10.0], [45.0, -5.0], ["mu"]), ([70.0, 10.0], [45.0, -5.0], [])],
+)
+def test_the_deeper_of_two_minima_is_found(up, down, minos):
+    """A shape that goes to one side, up as well as down, has one on either side of its centre."""
+    shape = {"name": "h", "type": "histosys", "data": {"hi_data": up, "lo_data": down}}
+    spec = workspace(sample("s", [5.0, 10.0], normfactor()), sample("b", [50.0, 30.0], shape), data=[58.0, 37.0])
+    result = fit(spec, minos=minos)
+    depth, values = deepest(spec)
+    assert result.twice_nll == pytest.approx(depth, abs=1e-5)
+    assert [result.parameters[name].bestfit for name in result.labels] == pytest.approx(values.tolist(), abs=0.01)
+
+
+def test_asimov_data_are_made_within_the_bounds_of_the_fit():
+    spec = workspace(
+        sample("s", [10.0], normfactor()),
+        sample("b", [50.0], normsys("k", 1.1, 0.9)),
+        data=[60.0],
+        mu={"inits": [3.0], "bounds": [[2.0, 10.0]]},
+    )
+    result = fit(spec, data="asimov", bounds={"mu": (-5.0, 20.0)}, yields=True)
+    assert result.parameters["mu"].bestfit == pytest.approx(1.0, abs=1e-6)
+    assert [table.total[0] for table in result.yields] == pytest.approx([60.0, 60.0], abs=1e-4)
+    assert "the Asimov data are made with mu = 1; the workspace starts it at 3" in result.notes
+
+
+def test_a_straight_line_at_a_limit_has_the_expected_curvature():
+    """Nothing is seen where next to nothing is expected: the second derivative is rounding, of either sign."""
+    spec = workspace(sample("s", [3.0], normfactor()), sample("b", [0.01], normsys("k", 1.1, 0.9)), data=[0.0])
+    result = fit(spec)
+    assert result.parameters["mu"].at_limit == 0.0
+    assert result.parameters["mu"].hesse == pytest.approx(math.sqrt(0.01) / 3, rel=0.01)

@@ -16,6 +16,7 @@ from inferno_cli.fit.minuit import Fitter, Minimum
 from inferno_cli.fit.problem import Problem, nominal, numpy_backend, open_problem
 from inferno_cli.fit.result import Estimate, FitResult, GoodnessOfFit
 from inferno_cli.fit.scan import scan, scan_2d
+from inferno_cli.fit.starts import global_fit
 from inferno_cli.fit.yields import yields
 
 P = ParamSpec("P")
@@ -62,8 +63,8 @@ def fit_workspace(spec: dict[str, Any], settings: Fit, *, measurement: str | Non
 
 
 def _fit(spec: dict[str, Any], settings: Fit, measurement: str | None, where: str) -> FitResult:
-    problem = open_problem(spec, asimov=settings.data == "asimov", measurement=measurement, where=where)
-    problem = problem.with_bounds(settings.bounds or {})
+    asimov, bounds = settings.data == "asimov", settings.bounds or {}
+    problem = open_problem(spec, asimov=asimov, measurement=measurement, where=where, bounds=bounds)
     # Every name is looked up before the first fit.
     minos = problem.parameters(settings.minos, "fit.minos")
     ranked = problem.parameters(settings.ranking, "fit.ranking")
@@ -73,7 +74,7 @@ def _fit(spec: dict[str, Any], settings: Fit, measurement: str | None, where: st
 
     fitter = Fitter(problem, settings)
     with fitter.watched("MIGRAD, HESSE, MINOS"):
-        best = fitter.fit(minos=minos)
+        best = global_fit(fitter, minos)
     twice_nll = _referee(problem, fitter.likelihood, best)
     notes = _Notes([*_asimov_notes(problem), *best.notes])
     scans, scans_2d = {}, []

@@ -39,6 +39,8 @@ CHECK_STEP = 2e-3
 """Of the check of an error, in units of it. Where parameters are correlated, many events make a narrow, bent valley."""
 SMALLEST_MOVE = 1e-13
 """Of a parameter, relative to it, that the check of an error makes: smaller ones are lost in the rounding."""
+STRAIGHT = 1e-9
+"""Second derivative, in units of the expected one, below which it is the rounding of a straight line."""
 HESSE_CHECK = 0.02
 """Relative difference of an error and the rise of the likelihood along it that is refused."""
 
@@ -158,8 +160,10 @@ class Fitter:
         notes = [f"{name} is at its limit {limit:g}: its HESSE error means nothing" for name, limit in at_limit.items()]
         if at_limit:
             # Without events the likelihood is a straight line there: then the curvature is the expected one.
-            curved = hessian if not self._flat(hessian[np.ix_(varied, varied)], varied) else None
-            curved = self.likelihood.information(values, jacobian) if curved is None else curved
+            expected = self.likelihood.information(values, jacobian)
+            is_straight = np.diag(hessian)[blocked] < STRAIGHT * np.diag(expected)[blocked]
+            is_flat = is_straight.any() or bool(self._flat(hessian[np.ix_(varied, varied)], varied))
+            curved = expected if is_flat else hessian
             hesse[blocked] = np.sqrt(np.diag(self._inverse(curved, varied)))[blocked]
         notes += self._differences(values, covariance)
         rise = self.likelihood.rise(values)
@@ -329,17 +333,17 @@ class Fitter:
         index = best.labels.index(name)
         value, limits = best.values[index], self.problem.bounds[index]
         found = minuit.minos(name, self.settings.max_calls)
-        if any(side.has_new_minimum for side in found):
-            raise self._deeper(f"MINOS of {name}")
         sides = []
         for which, sign, side in zip(("lower", "upper"), (-1, 1), found, strict=True):
             limit = limits[max(sign, 0)]
             if value == limit:
                 length = None
-            elif side.is_valid and not side.is_at_limit:
+            elif side.is_valid and not (side.is_at_limit or side.has_new_minimum):
                 length = side.length
             else:
                 length = self._crossing(best, index, sign, held)
+                if side.has_new_minimum:  # which the profile has not met
+                    raise self._deeper(f"MINOS of {name}")
             sides.append(_Side(which, length, limit))
         lower, upper = sides
         if lower.length is not None and upper.length is not None:
@@ -359,7 +363,7 @@ class Fitter:
             nonlocal start
             start = self.minimum(what, {**held, index: float(value + sign * length)}, start)
             if start.rise < best.rise - DEEPER:
-                raise self._deeper(what)
+                raise self._deeper(what, start.values)
             return start.rise - best.rise - 1
 
         inner, outer, room = 0.0, error, abs(limit - value)
@@ -369,10 +373,11 @@ class Fitter:
             inner, outer = outer, 1.5 * outer
         return sign * float(brentq(above, inner, min(outer, room), xtol=1e-4 * error))
 
-    def _deeper(self, what: str) -> DeeperMinimumError:
+    def _deeper(self, what: str, values: FloatArray | None = None) -> DeeperMinimumError:
         return DeeperMinimumError(
             f"{what} on {self.problem.where} found a deeper minimum than the fit. Start nearer to it: change the "
-            "initial values in the workspace"
+            "initial values in the workspace",
+            values,
         )
 
     def _failure(self, fmin: Any, what: str, values: FloatArray, chosen: NDArray[np.bool_], distance: float) -> str:

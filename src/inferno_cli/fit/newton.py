@@ -11,6 +11,8 @@ from inferno_cli.fit.likelihood import FloatArray, Likelihood
 
 CONVERGED = 1e-10
 """Estimated distance to the minimum (EDM) at which it stops."""
+ROUNDING = 1e-14
+"""Relative error of a step to a limit."""
 STEPS, HALVINGS = 50, 20
 """Most steps, and most halvings of one."""
 
@@ -50,7 +52,12 @@ def newton(
         if step is None:
             return values, blocked, np.inf
         distance = float(-gradient @ step)
+        # A step to a limit is on it: beside it, by the last digit of a sum or of MIGRAD, a parameter is free and flat.
+        moved, rounding = np.clip(values + step, low, high), ROUNDING * (np.abs(values) + np.abs(step))
+        moved = np.where(moved - low <= rounding, low, np.where(high - moved <= rounding, high, moved))
         if abs(distance) <= CONVERGED:
+            onto = free & (((moved <= low) & (gradient > 0)) | ((moved >= high) & (gradient < 0)))
+            values, blocked = np.where(onto, moved, values), blocked | onto
             break
         for _ in range(HALVINGS):
             found = likelihood.rise(values + step)

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, Self
 
 import numpy as np
@@ -184,7 +185,14 @@ def numpy_backend() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def open_problem(spec: dict[str, Any], *, asimov: bool, measurement: str | None, where: str) -> Problem:
+def open_problem(
+    spec: dict[str, Any],
+    *,
+    asimov: bool,
+    measurement: str | None,
+    where: str,
+    bounds: Mapping[str, tuple[float, float]] = MappingProxyType({}),
+) -> Problem:
     """Build the model of a workspace and take its data.
 
     Args:
@@ -192,6 +200,7 @@ def open_problem(spec: dict[str, Any], *, asimov: bool, measurement: str | None,
         asimov: Whether to fit the expectation instead of the observation.
         measurement: Its name; the first without.
         where: Names the workspace in errors.
+        bounds: Of parameters, in the place of the workspace's; the data are made with them.
 
     Raises:
         WorkspaceError: If the workspace has no such measurement, or no parameter of interest that can be fitted.
@@ -220,8 +229,8 @@ def open_problem(spec: dict[str, Any], *, asimov: bool, measurement: str | None,
     if model.config.suggested_fixed()[model.config.poi_index]:
         raise WorkspaceError(f"measurement {chosen!r} of {where} holds its parameter of interest constant")
     observed = np.asarray(workspace.data(model), dtype=float)
-    bounds = tuple((float(low), float(high)) for low, high in model.config.suggested_bounds())
-    problem = Problem(model, tuple(observed.tolist()), False, where, bounds)
+    limits = tuple((float(low), float(high)) for low, high in model.config.suggested_bounds())
+    problem = Problem(model, tuple(observed.tolist()), False, where, limits).with_bounds(bounds)
     expected = np.asarray(model.expected_data(nominal(problem)), dtype=float)
     _require_events(problem, expected, observed)
     # A run on Asimov data leaves it in the workspace as the observation: call it what it is.
