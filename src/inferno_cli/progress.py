@@ -25,7 +25,7 @@ class Advance(Protocol):
 
         Args:
             steps: How many were done.
-            said: What is told; by default the work, and how many of all steps are done.
+            said: What is told, of a bar until something else is; in a log by default how many of all steps are done.
             is_line: Whether it is worth a line in a log; None: if the last one is long ago.
         """
 
@@ -48,7 +48,7 @@ def progress(mode: Mode, what: str, total: int | None = None) -> Iterator[Advanc
             task = bar.add_task(escape(what), total=total)
 
             def move(steps: float = 1, said: str = "", *, is_line: bool | None = None) -> None:  # noqa: ARG001
-                bar.update(task, advance=steps, description=escape(said or what))
+                bar.update(task, advance=steps, description=escape(said) if said else None)
 
             yield move
         return
