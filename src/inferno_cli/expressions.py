@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import ast
 import functools
+import re
+import unicodedata
 import warnings
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -27,6 +29,10 @@ BLOCK = 32_768
 """Rows that are worked on together: what lies between two steps stays in the cache of the processor."""
 GETTER = "get"
 """``get('gen-weight')`` is the branch of this name, for names that Python would not read as one."""
+QUOTED = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*["]""")
+"""A text in quotes."""
+WORD = re.compile(r"[^\s()\[\]{}.,:=<>!+*/%&|^~@;-]+")
+"""What stands between blanks, operators and brackets."""
 
 Value = Any
 """A scalar or an array, either of float64 or, as the result of a comparison, of booleans."""
@@ -301,6 +307,7 @@ def parse(text: str, given: Collection[str] = ()) -> Expression:
             raise _refused(text, f"it has more than {MAX_DEPTH} levels of brackets")
         if not character.isprintable() and character not in "\n\t":
             raise _refused(text, f"it holds the character {character!r}")
+    _require_no_other_reading(text)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # such as "1if x else 2", which later versions of Python refuse
@@ -312,6 +319,18 @@ def parse(text: str, given: Collection[str] = ()) -> Expression:
     except (MemoryError, RecursionError) as error:
         raise _refused(text, "it has too many levels") from error
     return Expression(text, tuple(reader.steps))
+
+
+def _require_no_other_reading(text: str) -> None:
+    """Refuse what Python reads as something else without a word: the rest after "#", and another name than is there."""
+    plain = QUOTED.sub(" ", text)
+    if "#" in plain:
+        raise _refused(text, "it holds '#', and Python would not read what follows")
+    for word in WORD.findall(plain):
+        read = unicodedata.normalize("NFKC", word)
+        if read != word:
+            name = shown(word, 40)
+            raise _refused(text, f"Python would read {name} as {shown(read, 40)}, another name; write get({name})")
 
 
 def branch(name: str) -> Expression:

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import stat
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from errno import EINVAL
@@ -130,10 +131,10 @@ def _size(number: int) -> str:
 
 
 def read_json(path: Path, largest: int = LARGEST) -> Any:
-    """Read JSON, in which every number is one: NaN, Infinity and 1e999 are refused.
+    """Read JSON, in which every number is one and every key is there once: NaN, Infinity and 1e999 are refused.
 
     Raises:
-        FileError: If it cannot be read, or is not JSON.
+        FileError: If it cannot be read, or is not JSON, or a key is there twice in one object.
     """
     text = read_text(path, largest)
 
@@ -144,16 +145,36 @@ def read_json(path: Path, largest: int = LARGEST) -> Any:
         value = float(number)
         return value if math.isfinite(value) else refuse(number)
 
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        values = dict(pairs)
+        if len(values) < len(pairs):
+            raise FileError(f"{path}: {_said_twice(pairs)}")
+        return values
+
     try:
-        return json.loads(text, parse_constant=refuse, parse_float=finite)
+        return json.loads(text, parse_constant=refuse, parse_float=finite, object_pairs_hook=once)
     except FileError:
         raise
-    except ValueError as error:
+    except json.JSONDecodeError as error:
         raise FileError(f"{path} is not JSON: {error}") from error
+    except ValueError as error:  # Python reads no integer of more digits than this
+        raise FileError(f"{path} holds an integer of more than {sys.get_int_max_str_digits()} digits") from error
     except RecursionError as error:
         raise FileError(f"{path} is nested too deeply") from error
     except MemoryError as error:
         raise FileError(f"{path}: the memory is not enough for its {_size(len(text))}") from error
+
+
+def _said_twice(pairs: list[tuple[str, Any]]) -> str:
+    """Say which key an object has twice; its name, where it has one, is where."""
+    seen: set[str] = set()
+    name = next((value for key, value in pairs if key == "name" and isinstance(value, str)), None)
+    within = "" if name is None else f" in the object of name {name[:80]!r}"
+    for key, _ in pairs:
+        if key in seen:
+            return f"the key {key[:80]!r} is there twice{within}, and one of its values would be lost. Remove one"
+        seen.add(key)
+    raise AssertionError("no key is there twice")
 
 
 def read_yaml(path: Path, top: type[T] = dict) -> T:  # type: ignore[assignment]

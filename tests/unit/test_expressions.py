@@ -79,7 +79,7 @@ COLUMNS = {
         ("jet.pt / 10", [3, 4, 5]),
         ("get('gen-weight') / get( \"a\" )", [9, 4.5, 3]),
         ("sqrt * sqrt(a + 3)", [4, 2 * math.sqrt(5), 2 * math.sqrt(6)]),
-        ("(a # one\n + b)\n", [6, 9, 14]),
+        ("(a\n + b)\n", [6, 9, 14]),
         ("a / 0", [np.inf, np.inf, np.inf]),
         ("(a - 2) / 0", [-np.inf, np.nan, np.inf]),
         ("log(a - 2)", [np.nan, -np.inf, 0]),
@@ -197,6 +197,40 @@ def test_bits_beside_a_comparison_need_brackets(text):
 def test_bits_of_what_has_none_are_an_error(text, why):
     with pytest.raises(DatasetError, match=why):
         parse(text).evaluate(COLUMNS)
+
+
+@pytest.mark.parametrize("text", ["w#c", "w # the weight", "(w#c)", "(a # one\n + b)", "get('a')#c", "'a#", "#"])
+def test_a_comment_is_no_part_of_an_expression(text):
+    """Python would read the branch w where `w#c` is meant."""
+    with pytest.raises(ConfigError, match=r"holds '#', and Python would not read what follows\. .*get\('NAME'\)"):
+        parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "word", "read"),
+    [
+        ("\u00b5*1", "\u00b5", "\u03bc"),
+        ("1 + \ufb01", "\ufb01", "fi"),
+        ("jet.\u00b5", "\u00b5", "\u03bc"),
+        ("2*e\u0301", "e\u0301", "\u00e9"),
+        ("w\u00b2", "w\u00b2", "w2"),
+    ],
+)
+def test_a_name_that_python_would_change_is_refused(text, word, read):
+    with pytest.raises(ConfigError, match=f"would read '{word}' as '{read}', another name; write get\\('{word}'\\)"):
+        parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "branches"),
+    [
+        ("get('w#c') + get(\"#\")", ("w#c", "#")),
+        ("2 * get('\u00b5') + \u03bc", ("\u00b5", "\u03bc")),
+        ("get('it\\'s #1') + \u00e9", ("it's #1", "\u00e9")),
+    ],
+)
+def test_in_quotes_every_name_is_as_it_is_written(text, branches):
+    assert parse(text).branches == branches
 
 
 # --------------------------------------------------------------------------------------------------- nothing runs

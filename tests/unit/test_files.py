@@ -48,6 +48,10 @@ JSON = {
     "[1e999]": "it holds 1e999",
     "[" * 100_000: "is nested too deeply",
     '{"a":' * 100_000: "is nested too deeply",
+    '{"a": 1, "b": {}, "a": 1}': ": the key 'a' is there twice, and one of its values would be lost",
+    '[{"b": {"name": "SR", "data": [1], "data": [2]}}]': "the key 'data' is there twice in the object of name 'SR'",
+    f'{{"{"a" * 5000}": 1, "{"a" * 5000}": 2}}': f"the key {'a' * 80!r} is there twice",
+    "[1" + "0" * 5000 + "]": "holds an integer of more than 4300 digits",
 }
 
 
@@ -102,8 +106,8 @@ def test_json_that_is_refused(text: str, tmp_path: Path) -> None:
 
 def test_json_that_is_read(tmp_path: Path) -> None:
     path = tmp_path / "some.json"
-    path.write_text('\ufeff{"a": [1, 2.5, -1e-5, null, true]}', encoding="utf-8")
-    assert read_json(path) == {"a": [1, 2.5, -1e-5, None, True]}
+    path.write_text('\ufeff{"a": [1, 2.5, -1e-5, null, true], "b": {"a": {}}}', encoding="utf-8")
+    assert read_json(path) == {"a": [1, 2.5, -1e-5, None, True], "b": {"a": {}}}
 
 
 def pipe(path: Path) -> Path:

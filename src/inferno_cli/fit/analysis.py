@@ -9,6 +9,7 @@ import numpy as np
 
 from inferno_cli.config import Fit
 from inferno_cli.errors import DeeperMinimumError, FitFailedError, WorkspaceError
+from inferno_cli.fit.checks import ignored
 from inferno_cli.fit.impacts import breakdown, groups_of, ranking
 from inferno_cli.fit.likelihood import Likelihood
 from inferno_cli.fit.limit import significance, upper_limit
@@ -76,7 +77,7 @@ def _fit(spec: dict[str, Any], settings: Fit, measurement: str | None, where: st
     with fitter.watched("MIGRAD, HESSE, MINOS"):
         best = global_fit(fitter, minos)
     twice_nll = _referee(problem, fitter.likelihood, best)
-    notes = _Notes([*_asimov_notes(problem), *best.notes])
+    notes = _Notes([*ignored(spec, measurement), *_asimov_notes(problem), *best.notes])
     scans, scans_2d = {}, []
     for name in scanned:
         profile = notes.attempt(f"scan of {name}", scan, fitter, best, name, settings.scan_points or 0)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from inferno_cli.config import POI
 from inferno_cli.errors import WorkspaceError, closest
+from inferno_cli.fit.checks import MOST_EVENTS
 
 ALL = "all"
 """In a list of parameters: every one that the fit varies."""
@@ -228,6 +229,7 @@ def open_problem(
         raise WorkspaceError(f"measurement {chosen!r} of {where} has no parameter of interest")
     if model.config.suggested_fixed()[model.config.poi_index]:
         raise WorkspaceError(f"measurement {chosen!r} of {where} holds its parameter of interest constant")
+    _require_labels(model.config, where)
     observed = np.asarray(workspace.data(model), dtype=float)
     limits = tuple((float(low), float(high)) for low, high in model.config.suggested_bounds())
     problem = Problem(model, tuple(observed.tolist()), False, where, limits).with_bounds(bounds)
@@ -238,17 +240,30 @@ def open_problem(
     return replace(problem, is_asimov=is_asimov).with_data(expected if is_asimov else observed)
 
 
+def _require_labels(config: Any, where: str) -> None:
+    """Check that every label is of one parameter: the first of a vector "g" is "g[0]", as another may be called."""
+    owners: dict[str, str] = {}
+    for name in config.par_order:
+        for label in config.par_names[config.par_slice(name)]:
+            if label in owners:
+                raise WorkspaceError(
+                    f"{where}: {label!r} is the name of a parameter of {owners[label]!r} and of one of {name!r}. "
+                    "Rename one of the two modifiers"
+                )
+            owners[label] = name
+
+
 def _require_events(problem: Problem, expected: NDArray[np.float64], observed: NDArray[np.float64]) -> None:
     """Check that the likelihood of the data is defined at the nominal parameters."""
     n_bins = problem.model.config.nmaindata
     for what, values in (("expected", expected), ("observed", observed)):
         events = values[:n_bins]
-        bad = np.flatnonzero(~(np.isfinite(events) & (events >= 0)))
+        bad = np.flatnonzero(~((events >= 0) & (events <= MOST_EVENTS)))
         if len(bad):
             raise WorkspaceError(
                 f"{problem.where}: the {what} events of {len(bad)} of {n_bins} bins are "
                 f"{', '.join(map(str, events[bad[:3]]))}, first {problem.bin_name(int(bad[0]))}; expected finite "
-                "numbers of at least 0. Repair its samples or observations"
+                f"numbers of at least 0 and at most {MOST_EVENTS:g}. Repair its samples or observations"
             )
     impossible = np.flatnonzero((expected[:n_bins] == 0) & (observed[:n_bins] > 0))
     if len(impossible):
