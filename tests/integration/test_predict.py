@@ -224,7 +224,7 @@ def test_after_one_file_of_the_dataset_changed(tmp_path: Path, monkeypatch: pyte
     refuse(
         run,
         error="DatasetError",
-        says=(f"not as the run read it: {data}/b.root", "read by the run and missing: b.root", "input=data"),
+        says=(f"not as the run read it: {data}/b.root). Put", "input=data"),
     )
     monkeypatch.chdir(_made(tmp_path / "elsewhere"))
     refuse(run, error="DatasetFileError", says=("dataset.path=data is relative", f"{tmp_path}/elsewhere", "input=PATH"))
