@@ -398,6 +398,34 @@ def test_a_server_that_answers(status: int, alive: bool, caplog: pytest.LogCaptu
             server.shutdown()
 
 
+def test_a_server_that_answers_byte_by_byte_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every byte comes in time, and the answer never ends."""
+    from inferno_cli.tracking import store
+
+    monkeypatch.setattr(store, "_PATIENT", 0.5)
+    done = Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "1000")
+            self.end_headers()
+            while not done.wait(0.1):
+                self.wfile.write(b" ")
+
+        def log_message(self, *_: Any) -> None:
+            """Keep the output of the tests clean."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.serve_forever).start()
+        try:
+            with pytest.raises(TrackingError, match=r"does not answer: its answer is not whole after 0.5 s"):
+                check(Tracking(backend="mlflow", uri=f"http://127.0.0.1:{server.server_port}", experiment="x"))
+        finally:
+            done.set()
+            server.shutdown()
+
+
 def test_a_server_that_hangs_later_is_found_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its first answers are good, and what is to be written is never answered."""
     from inferno_cli.tracking import store

@@ -9,6 +9,7 @@ import socket
 import sqlite3
 import ssl
 import tempfile
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -30,7 +31,7 @@ _SQLITE_HEADER = b"SQLite format 3\0"
 # What every server has, and does the work of one: a page of its own may answer where nothing else does.
 _QUESTION = "/api/2.0/mlflow/experiments/search?max_results=1"
 # Seconds to connect, and again to answer. A host may have two addresses (IPv6 and IPv4): 9 s in all.
-_TIMEOUT = 3.0
+_TIMEOUT, _PATIENT = 3.0, 9.0
 LOCK_TIMEOUT = 120.0
 _LOCKED = 5.0
 # Of MLflow's client, unless somebody has set others: with its own it tries for minutes.
@@ -222,13 +223,28 @@ def _reach(uri: str) -> None:
 
 
 def _request(url: str) -> None:
-    # Nothing secret is sent, and which certificates to trust is for MLflow's own settings to say.
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    try:
-        urllib.request.urlopen(url, timeout=_TIMEOUT, context=context).close()
-    except urllib.error.HTTPError as error:
-        error.close()
-        if error.code >= 500:  # below: a server without this page, or behind a login, is there nevertheless
-            raise
+    """Ask a server, and wait for the whole answer: a timeout of a socket ends with every byte that comes."""
+    errors: list[Exception] = []
+
+    def ask() -> None:
+        # Nothing secret is sent, and which certificates to trust is for MLflow's own settings to say.
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        try:
+            with urllib.request.urlopen(url, timeout=_TIMEOUT, context=context) as answer:
+                answer.read()
+        except urllib.error.HTTPError as error:
+            error.close()
+            if error.code >= 500:  # below: a server without this page, or behind a login, is there nevertheless
+                errors.append(error)
+        except Exception as error:  # the caller's to sort
+            errors.append(error)
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(_PATIENT)
+    if asking.is_alive():
+        raise TimeoutError(f"its answer is not whole after {_PATIENT:g} s")
+    if errors:
+        raise errors[0]
