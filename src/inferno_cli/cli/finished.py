@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from inferno_cli.cli.messages import LEAST_FOR_TORCH, require_memory
 from inferno_cli.cli.status import Status, verify
-from inferno_cli.config import TrainConfig, resolve
+from inferno_cli.config import TrainConfig, config_folder, resolve
 from inferno_cli.errors import ConfigError, RunError
 from inferno_cli.files import read_yaml, user_path
 
@@ -95,7 +95,10 @@ class FinishedRun:
             raise RunError(f"{folder} is a fit without a network. Fix {key}=FOLDER: that of a run of `inferno train`")
         try:
             read_yaml(folder / CONFIG_FILE)
-            config = resolve(TrainConfig, OmegaConf.load(folder / CONFIG_FILE))  # type: ignore[arg-type]
+            # An earlier version may not have had every key of the fit, and nobody fits with this configuration.
+            today = OmegaConf.create({"fit": OmegaConf.load(config_folder() / "fit" / "asimov.yaml")})
+            composed = OmegaConf.merge(today, OmegaConf.load(folder / CONFIG_FILE))
+            config = resolve(TrainConfig, composed)  # type: ignore[arg-type]
         except (ConfigError, ValueError) as error:
             raise _unreadable(folder, error) from error
         return cls(folder, config, results)

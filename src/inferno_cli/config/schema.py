@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from inferno_cli.config.section import POI, Finite, Fraction, Names, NonNegative, Positive, Section, require_group
+from inferno_cli.config.section import Finite, Fraction, Names, NonNegative, Positive, Section, require_group
 from inferno_cli.progress import Mode
 
 
@@ -131,44 +131,44 @@ class Fit(Section):
     """Parameters whose MINOS errors are wanted."""
     scan_points: Annotated[int, Field(ge=3)] | None
     """Points of each NLL scan; null: no scan."""
-    scan: Names = (POI,)
+    scan: Names
     """Parameters whose profile likelihood is wanted."""
-    scan_2d: tuple[tuple[str, str], ...] = ()
+    scan_2d: tuple[tuple[str, str], ...]
     """Pairs of parameters."""
-    scan_2d_points: Annotated[int, Field(ge=3)] = 15
+    scan_2d_points: Annotated[int, Field(ge=3)]
     """Points along each axis."""
     significance: bool
     """Of the discovery, from the likelihood ratio of mu = 0."""
     stat_only: bool
     """Fit mu once more with everything else fixed."""
-    goodness_of_fit: bool = True
+    goodness_of_fit: bool
     """Of observed data; Asimov data fit perfectly by construction."""
-    yields: bool = True
+    yields: bool
     """Expected events before and after the fit; the plots of data against prediction need them."""
-    ranking: Names = ()
+    ranking: Names
     """Parameters whose impact on the POI is wanted: four fits each."""
-    breakdown: bool = False
+    breakdown: bool
     """Split the error of the POI by groups of parameters."""
-    groups: dict[str, Names] | None = None
+    groups: dict[str, Names] | None
     """Parameters by group, in the order in which they are fixed; the rest is grouped by kind of modifier.
 
     null and not {}: Hydra merges a mapping on the command line into the one that is there, and refuses new keys.
     """
-    bounds: dict[str, tuple[Finite, Finite]] | None = None
+    bounds: dict[str, tuple[Finite, Finite]] | None
     """Range of parameters in the fit, in the place of that of the workspace."""
-    limit: bool = False
+    limit: bool
     """Upper limit on the POI with CLs."""
-    confidence_level: Fraction = 0.95
+    confidence_level: Fraction
     """Of the limit."""
-    limit_bracket: tuple[NonNegative, NonNegative] | None = None
+    limit_bracket: tuple[NonNegative, NonNegative] | None
     """Values of the POI between which all limits lie; null: wherever they are."""
-    limit_tolerance: Positive = 0.01
+    limit_tolerance: Positive
     """Of the limits, in units of the POI."""
     max_calls: Annotated[int, Field(ge=1)]
     """Most calls of the likelihood in one minimisation."""
     tolerance: Positive
     """MINUIT's: the goal for EDM is 0.002 times this."""
-    progress: Mode = "auto"
+    progress: Mode
     """How far a long part of the fit is."""
 
     @model_validator(mode="after")
