@@ -11,8 +11,8 @@ import yaml
 
 from inferno_cli import expressions
 from inferno_cli.config import config_folder
+from inferno_cli.fit.result import GoodnessOfFit, Limit
 from inferno_cli.report import Results
-from inferno_cli.report.records import GoodnessRecord, LimitRecord
 from integration.conftest import Runs, Sweep, four_runs
 
 ROOT = config_folder().parent
@@ -149,7 +149,7 @@ def test_every_metric_that_is_logged_is_documented(tmp_path_factory: pytest.Temp
 
 def full(record: Results) -> Results:
     """Add what ``fit=full`` and observed data bring, in made-up numbers."""
-    limit = LimitRecord(
+    limit = Limit(
         confidence_level=0.95,
         observed=1.0,
         expected=(1.0,) * 5,
@@ -162,13 +162,13 @@ def full(record: Results) -> Results:
     )
     p_values = {"expected_p_value": 0.02, "observed_p_value": 0.02, "a_priori_p_value": 0.02}
     significance = {"expected": 2.0, "observed": 2.0, "a_priori": 2.0, **p_values}
-    goodness = GoodnessRecord(p_value=0.5, degrees_of_freedom=3)
+    goodness = GoodnessOfFit(p_value=0.5, degrees_of_freedom=3)
     whole = record.model_copy(update={"limit": limit, "goodness_of_fit": goodness})
     return Results.model_validate(
         {
             **whole.model_dump(by_alias=True),
             "significance": significance,
-            "stat_only": {"mu": record.parameters["mu"].model_dump()},
+            "stat_only": {"mu": record.parameters["mu"]},
         }
     )
 

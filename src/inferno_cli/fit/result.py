@@ -1,12 +1,36 @@
-"""What a fit gives, as frozen dataclasses."""
+"""What a fit gives: each number is declared here once, and computed, stored, logged and tabulated as it is here."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass as plain
+from dataclasses import field
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, ConfigDict
+from pydantic.dataclasses import dataclass
+
+from inferno_cli.names import another
+
+STRICT = ConfigDict(extra="forbid")
 
 
-@dataclass(frozen=True)
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+When = Literal["pre-fit", "post-fit"]
+Finite = Annotated[float | None, BeforeValidator(_finite)]
+"""A number, or None where it is infinite: JSON has no infinity."""
+
+
+def put(values: dict[str, float | None], name: str, value: float | None) -> None:
+    """Add a number whose name has one of the user's in it: it does not replace another number of the same name."""
+    values[name if name not in values else another(name, name, values)] = value
+
+
+@dataclass(frozen=True, config=STRICT)
 class Estimate:
     """One fitted parameter.
 
@@ -29,7 +53,7 @@ class Estimate:
     at_limit: float | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Scan:
     """Profile of the likelihood in one parameter: values, and twice the NLL above the minimum."""
 
@@ -38,7 +62,7 @@ class Scan:
     delta_twice_nll: tuple[float, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Scan2D:
     """Profile of the likelihood in two parameters; ``delta_twice_nll[i][j]`` is at ``y_values[i]``, ``x_values[j]``."""
 
@@ -49,9 +73,9 @@ class Scan2D:
     delta_twice_nll: tuple[tuple[float, ...], ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Significance:
-    """Discovery significance in standard deviations, with p-values.
+    """Discovery significance in standard deviations, with p-values; None above 37, where these are 0 in floats.
 
     Attributes:
         expected: For the nominal signal, nuisance parameters fitted to the data with POI 1.
@@ -61,15 +85,15 @@ class Significance:
             data, else None: ``expected`` of Asimov data is that.
     """
 
-    expected: float
-    observed: float
+    expected: Finite
+    observed: Finite
     expected_p_value: float
     observed_p_value: float
-    a_priori: float | None = None
+    a_priori: Finite = None
     a_priori_p_value: float | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Limit:
     """Upper limit on the POI with CLs (asymptotic, q-tilde).
 
@@ -93,11 +117,16 @@ class Limit:
     bracket: tuple[float, float]
     tolerance: float
     poi_values: tuple[float, ...]
-    observed_cls: tuple[float, ...]
-    expected_cls: tuple[tuple[float, ...], ...]
+    observed_cls: tuple[Finite, ...]
+    expected_cls: tuple[tuple[Finite, ...], ...]
+
+    def metrics(self) -> dict[str, float | None]:
+        """Return the numbers to log."""
+        median = None if self.a_priori is None else self.a_priori[2]
+        return {"limit/observed": self.observed, "limit/expected": self.expected[2], "limit/a_priori": median}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class GoodnessOfFit:
     """Against the saturated model: p-value, and bins minus free parameters."""
 
@@ -105,7 +134,7 @@ class GoodnessOfFit:
     degrees_of_freedom: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Impact:
     """Change of the POI when one parameter is fixed one sigma up or down of its best fit and the rest is refitted.
 
@@ -121,7 +150,7 @@ class Impact:
     postfit: tuple[float | None, float | None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class GroupImpact:
     """What one group of parameters adds to the error of the POI, in two ways.
 
@@ -140,7 +169,7 @@ class GroupImpact:
     cumulative_minos: tuple[float, float] | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Breakdown:
     """The error of the POI, split by groups of parameters.
 
@@ -151,6 +180,7 @@ class Breakdown:
         groups: In the order in which they were fixed.
         closure: sqrt(statistical^2 + sum of impact^2) / total - 1. Not zero: groups are correlated.
         cumulative_closure: The same of the cumulative ones: zero by construction, up to rounding.
+        hesse_difference: Of older runs: largest relative difference to HESSE of the refits.
     """
 
     total: float
@@ -159,9 +189,18 @@ class Breakdown:
     groups: tuple[GroupImpact, ...]
     closure: float
     cumulative_closure: float
+    hesse_difference: float | None = None
+
+    def metrics(self) -> dict[str, float | None]:
+        """Return the numbers to log."""
+        values: dict[str, float | None] = {"error/statistical": self.statistical}
+        for group in self.groups:
+            put(values, f"error/{group.name}", group.impact)
+            put(values, f"error_cumulative/{group.name}", group.cumulative)
+        return values
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Yields:
     """Expected events of one channel before or after the fit.
 
@@ -177,16 +216,16 @@ class Yields:
     """
 
     channel: str
-    when: str
-    samples: Mapping[str, tuple[float, ...]]
-    errors: Mapping[str, tuple[float, ...]]
+    when: When
+    samples: dict[str, tuple[float, ...]]
+    errors: dict[str, tuple[float, ...]]
     total_error: tuple[float, ...]
-    sums: Mapping[str, tuple[float, float]]
+    sums: dict[str, tuple[float, float]]
     total: tuple[float, float]
     data: tuple[float, ...]
 
 
-@dataclass(frozen=True)
+@plain(frozen=True)
 class FitResult:
     """A valid fit.
 

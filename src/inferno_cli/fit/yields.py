@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from inferno_cli.errors import FitFailedError
 from inferno_cli.fit.minuit import Minimum
 from inferno_cli.fit.problem import Problem, nominal
-from inferno_cli.fit.result import Yields
+from inferno_cli.fit.result import When, Yields
 
 ROUNDING = 1e-9
 """Eigenvalues of a correlation matrix that are no further than this below 0 are 0."""
@@ -33,8 +33,9 @@ def yields(problem: Problem, best: Minimum) -> tuple[Yields, ...]:
     before = FitResults(nominal(problem), model_utils.prefit_uncertainties(model), labels, np.eye(len(labels)), 0.0)
     correlation = best.correlation + np.diag(best.errors == 0)
     after = FitResults(best.values, best.errors, labels, correlation, 0.0)
+    moments: tuple[tuple[When, FitResults], ...] = (("pre-fit", before), ("post-fit", after))
     found = []
-    for when, point in (("pre-fit", before), ("post-fit", after)):
+    for when, point in moments:
         with np.errstate(invalid="ignore"):
             prediction = model_utils.prediction(model, fit_results=point)
         for index, channel in enumerate(model.config.channels):

@@ -11,26 +11,30 @@ import numpy as np
 from pydantic import Field
 
 from inferno_cli.files import read_json, write_whole
-from inferno_cli.fit.result import FitResult
-from inferno_cli.histograms import Templates, effective_events
-from inferno_cli.report.records import (
-    BreakdownRecord,
-    GoodnessRecord,
-    ImpactRecord,
-    LimitRecord,
-    ParameterRecord,
-    Record,
-    Scan2DRecord,
-    ScanRecord,
-    SignificanceRecord,
-    StatOnlyRecord,
-    YieldsRecord,
-    fit_records,
+from inferno_cli.fit.result import (
+    Breakdown,
+    Estimate,
+    FitResult,
+    GoodnessOfFit,
+    Impact,
+    Limit,
+    Scan,
+    Scan2D,
+    Significance,
+    Yields,
     put,
 )
+from inferno_cli.histograms import Templates, effective_events
+from inferno_cli.report.records import Record, fit_records
 
 SCHEMA: Literal["inferno_cli/results/1"] = "inferno_cli/results/1"
 RESULTS_FILE = "results.json"
+
+
+class StatOnly(Record):
+    """The POI with everything else fixed at its best fit."""
+
+    mu: Estimate
 
 
 class PoiVarianceRecord(Record):
@@ -111,21 +115,21 @@ class Results(Record):
     seed: int | None
     data: Literal["asimov", "observed"]
     poi: str
-    parameters: dict[str, ParameterRecord]
+    parameters: dict[str, Estimate]
     vectors: tuple[str, ...] | None = None
     """Parameters with one entry for each bin, NAME[BIN]; null in an older record, where every "[...]" is one."""
     correlation: dict[str, dict[str, float]]
-    stat_only: StatOnlyRecord | None
-    significance: SignificanceRecord | None
-    nll_scan: ScanRecord | None
+    stat_only: StatOnly | None
+    significance: Significance | None
+    nll_scan: Scan | None
     """Of mu; ``scans`` has it as well."""
-    scans: dict[str, ScanRecord] = Field(default_factory=dict)
-    scans_2d: tuple[Scan2DRecord, ...] = ()
-    yields: tuple[YieldsRecord, ...] = ()
-    goodness_of_fit: GoodnessRecord | None = None
-    ranking: tuple[ImpactRecord, ...] = ()
-    breakdown: BreakdownRecord | None = None
-    limit: LimitRecord | None = None
+    scans: dict[str, Scan] = Field(default_factory=dict)
+    scans_2d: tuple[Scan2D, ...] = ()
+    yields: tuple[Yields, ...] = ()
+    goodness_of_fit: GoodnessOfFit | None = None
+    ranking: tuple[Impact, ...] = ()
+    breakdown: Breakdown | None = None
+    limit: Limit | None = None
     notes: tuple[str, ...] = ()
     """What was asked for and cannot be given, or has no meaning, and why."""
     poi_variance: PoiVarianceRecord | None

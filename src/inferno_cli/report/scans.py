@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from inferno_cli.config import POI
+from inferno_cli.fit.result import Limit, Scan, Scan2D
 from inferno_cli.report.canvas import ACCENT, MUTED, SIGNAL, new_figure, short
-from inferno_cli.report.records import LimitRecord, Scan2DRecord, ScanRecord
 from inferno_cli.report.results import Results
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def _label(results: Results, name: str) -> str:
     return r"$\mu$" if results.poi == POI else short(results.poi)
 
 
-def draw_scan(results: Results, name: str, scan: ScanRecord) -> Figure:
+def draw_scan(results: Results, name: str, scan: Scan) -> Figure:
     """Draw the profile likelihood in one parameter, with its HESSE parabola and MINOS interval."""
     estimate = results.parameters[name]
     figure = new_figure(results)
@@ -57,7 +57,7 @@ def draw_scan(results: Results, name: str, scan: ScanRecord) -> Figure:
     return figure
 
 
-def draw_scan_2d(results: Results, scan: Scan2DRecord) -> Figure:
+def draw_scan_2d(results: Results, scan: Scan2D) -> Figure:
     """Draw the contours of the profile likelihood in two parameters."""
     from matplotlib.lines import Line2D
     from scipy.interpolate import RectBivariateSpline
@@ -83,7 +83,7 @@ def draw_scan_2d(results: Results, scan: Scan2DRecord) -> Figure:
     return figure
 
 
-def draw_limit(results: Results, limit: LimitRecord) -> Figure:
+def draw_limit(results: Results, limit: Limit) -> Figure:
     """Draw CLs against the signal strength, expected and, of observed data, observed."""
     figure = new_figure(results)
     axes = figure.subplots()

@@ -10,8 +10,8 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from inferno_cli.fit.result import Estimate, Impact, Limit, Significance
 from inferno_cli.names import printable
-from inferno_cli.report.records import ImpactRecord, LimitRecord, ParameterRecord, SignificanceRecord
 from inferno_cli.report.results import Results
 from inferno_cli.report.yields import YIELDS_FILE, channels
 
@@ -86,7 +86,7 @@ def _parameters(results: Results, plus_minus: str) -> Table:
     for heading in ("best fit", "HESSE", "MINOS"):
         table.add_column(heading, justify="right", overflow="fold")
 
-    def add(name: str, estimate: ParameterRecord, style: str = "") -> None:
+    def add(name: str, estimate: Estimate, style: str = "") -> None:
         digits = decimals(estimate.hesse)
         hesse = f"{plus_minus}{estimate.hesse:.{digits}f}" if estimate.hesse > 0 else "constant"
         if estimate.at_limit is not None:
@@ -117,9 +117,9 @@ def _parameters(results: Results, plus_minus: str) -> Table:
     return table
 
 
-def _vectors(results: Results) -> dict[str, list[ParameterRecord]]:
+def _vectors(results: Results) -> dict[str, list[Estimate]]:
     """Group "staterror_SR[0]", "staterror_SR[1]", ... and the like; constant entries are left out."""
-    groups: dict[str, list[ParameterRecord]] = {}
+    groups: dict[str, list[Estimate]] = {}
     for name, entry in results.parameters.items():
         if results.is_entry(name) and entry.hesse > 0:
             base = "staterror" if name.startswith("staterror") else name.rpartition("[")[0]
@@ -133,7 +133,7 @@ def _not_trained(results: Results) -> list[str]:
     return [name for name in results.scalars if name not in known]
 
 
-def significance_text(found: SignificanceRecord, data: str) -> str:
+def significance_text(found: Significance, data: str) -> str:
     """Return the expected significance, or of observed data the observed one and what was expected."""
     if data == "asimov":
         return f"expected {_sigmas(found.expected)} (p = {found.expected_p_value:.2g})"
@@ -204,7 +204,7 @@ def _facts(results: Results, plus_minus: str) -> Iterator[tuple[str, str]]:
         yield "note", f"and {len(results.notes) - MAX_NOTES} more in results.json"
 
 
-def _limit(results: Results, limit: LimitRecord) -> str:
+def _limit(results: Results, limit: Limit) -> str:
     """Return the limit, expected ones with the band of one sigma."""
     expected = limit.expected if limit.a_priori is None else limit.a_priori
     text = f"expected {expected[2]:.3g}, 68% within {expected[1]:.3g} and {expected[3]:.3g}"
@@ -213,7 +213,7 @@ def _limit(results: Results, limit: LimitRecord) -> str:
     return f"{100 * limit.confidence_level:.4g}% CL: {text}"
 
 
-def _impact(entry: ImpactRecord) -> str:
+def _impact(entry: Impact) -> str:
     return "/".join("?" if side is None else f"{side:+.2g}" for side in entry.postfit)
 
 

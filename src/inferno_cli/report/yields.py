@@ -6,22 +6,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from inferno_cli.errors import OutputError
+from inferno_cli.fit.result import Yields
 from inferno_cli.report.page import markdown
-from inferno_cli.report.records import YieldsRecord
 from inferno_cli.report.results import Results
 
 YIELDS_FILE = "yields.md"
 
 
-def channels(results: Results) -> Mapping[str, tuple[YieldsRecord, YieldsRecord]]:
+def channels(results: Results) -> Mapping[str, tuple[Yields, Yields]]:
     """Return each channel before and after the fit, by name."""
-    found: dict[str, list[YieldsRecord]] = {}
+    found: dict[str, list[Yields]] = {}
     for entry in results.yields:
         found.setdefault(entry.channel, []).append(entry)
     return {name: (before, after) for name, (before, after) in found.items()}
 
 
-def rows(pair: tuple[YieldsRecord, YieldsRecord]) -> Iterator[tuple[str, Sequence[tuple[float, float]]]]:
+def rows(pair: tuple[Yields, Yields]) -> Iterator[tuple[str, Sequence[tuple[float, float]]]]:
     """Yield the name of every sample, and of the total, with (events, error) before and after the fit."""
     before, after = pair
     for name in before.sums:
