@@ -180,7 +180,7 @@ def test_two_processes_write_to_names_of_their_own_and_leave_nothing(
     folder, seen = tmp_path / "ntuples", []
 
     def full(target: Any, *args: Any, **kwargs: Any) -> None:
-        seen.append(Path(getattr(target, "name", target)))
+        seen.append(target if isinstance(target, Path) else Path(target.name))
         seen[-1].write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
