@@ -18,6 +18,8 @@ from inferno_cli.errors import Stopped
 NUMBERS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 PATIENCE = 2.0
 """Seconds after which a second signal ends the program at once; before, it is the same one by another way."""
+MOMENT, MOST_PUT_OFF = 0.05, 200
+"""Seconds for which a signal is put off, and how often: an import that takes longer than that hangs."""
 
 
 class Listener:
@@ -27,10 +29,16 @@ class Listener:
         self.heard: float | None = None
         self.is_held = False
         self.waiting: int | None = None
+        self.put_off = 0
         self.otherwise: Callable[[Any], object] = sys.unraisablehook
 
-    def __call__(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+    def __call__(self, number: int, frame: FrameType | None) -> None:
         """Handle a signal."""
+        if self.heard is None and _is_importing(frame) and self.put_off < MOST_PUT_OFF:
+            # What libraries do while they are imported turns exceptions into others, or swallows them.
+            self.put_off += 1
+            _send_again(number)
+            return
         if self.heard is None:
             self.heard = time.monotonic()
             _pass_on(number)
@@ -44,11 +52,25 @@ class Listener:
         """Raise once more what came up where Python cannot raise: in a destructor, say."""
         if isinstance(unraisable.exc_value, Stopped):
             self.heard = None
-            again = threading.Timer(0.05, os.kill, (os.getpid(), unraisable.exc_value.number))
-            again.daemon = True
-            again.start()
+            _send_again(unraisable.exc_value.number)
         else:
             self.otherwise(unraisable)
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    """Whether a module is being imported."""
+    while frame is not None:
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _send_again(number: int) -> None:
+    """Send a signal to this process in a moment."""
+    again = threading.Timer(MOMENT, os.kill, (os.getpid(), number))
+    again.daemon = True
+    again.start()
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import pickle
 import signal
@@ -157,3 +158,26 @@ def test_processes_below_are_told(tmp_path: Path) -> None:
     parent.terminate()
     out, _ = parent.communicate(timeout=30)
     assert (parent.returncode, out.strip()) == (143, "-15")
+
+
+def test_a_signal_waits_for_the_end_of_an_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A library may catch whatever is raised while it is imported, and go on."""
+    (tmp_path / "greedy.py").write_text(
+        "import os, signal, time\n"
+        "try:\n    os.kill(os.getpid(), signal.SIGTERM)\n    time.sleep(0.2)\n"
+        "except BaseException:\n    caught = True\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    done = []
+
+    def work() -> None:
+        with listening():
+            greedy = importlib.import_module("greedy")
+            done.append(hasattr(greedy, "caught"))
+            time.sleep(5)
+
+    start = time.monotonic()
+    with pytest.raises(Stopped) as stopped:
+        work()
+    assert (stopped.value.number, done) == (signal.SIGTERM, [False])
+    assert time.monotonic() - start < 2
