@@ -18,8 +18,8 @@ from inferno_cli.errors import Stopped
 NUMBERS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 PATIENCE = 2.0
 """Seconds after which a second signal ends the program at once; before, it is the same one by another way."""
-MOMENT, MOST_PUT_OFF = 0.05, 200
-"""Seconds for which a signal is put off, and how often: an import that takes longer than that hangs."""
+MOMENT, MOST_PUT_OFF = 0.01, 300
+"""Seconds for which a signal is put off, and how often: nobody waits longer than 3 s for the end of imports."""
 
 
 class Listener:
