@@ -73,6 +73,33 @@ def _send_again(number: int) -> None:
     again.start()
 
 
+def listen() -> None:
+    """Turn signals into Stopped for the rest of a process that is a worker of another."""
+    listener = Listener()
+    for number in NUMBERS:
+        signal.signal(number, listener)
+    sys.unraisablehook = listener.lost
+
+
+@contextmanager
+def blocked() -> Iterator[None]:
+    """Let signals wait, in the processes that are started within as well, which ``unblock`` them when they listen."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, NUMBERS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def unblock() -> None:
+    """Take the signals that have waited."""
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, NUMBERS)
+
+
 @contextmanager
 def listening() -> Iterator[None]:
     """Turn signals into Stopped; afterwards everything is as before.

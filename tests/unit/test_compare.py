@@ -663,7 +663,48 @@ def test_fits_beside_runs_are_left_out(sweep: Path) -> None:
     assert all(MODEL in point.at for point in compared(sweep).points)
 
 
+def test_fits_that_are_named_beside_runs_are_not_left_out(sweep: Path, tmp_path: Path) -> None:
+    own = fits(tmp_path / "fits", "measurement", "a")
+    for places in ((sweep, own), (own, sweep)):
+        with pytest.raises(ComparisonError, match="a training and a fit of a workspace"):
+            compared(*places)
+
+
+def test_equal_configurations_in_two_folders_may_be_of_other_data(sweep: Path, tmp_path: Path) -> None:
+    """A path that is relative is the same text in both."""
+    put(tmp_path / "run", config("bce", 5, 1, nuisance=ALONE), record(0.5, dataset_checksum="dead" * 16))
+    with pytest.raises(ComparisonError, match="different versions of the data"):
+        compared(sweep, tmp_path / "run")
+
+    for number, checksum in enumerate(("aa" * 32, "bb" * 32)):
+        fits(tmp_path / f"fit{number}", "measurement", "a", dataset_checksum=[checksum])
+    with pytest.raises(ComparisonError, match="different versions of the data"):
+        compared(tmp_path / "fit0", tmp_path / "fit1")
+
+
+def test_an_error_at_a_limit_is_no_number_of_the_table(tmp_path: Path) -> None:
+    values = record(0.4)
+    for estimate in (*values["parameters"].values(), values["stat_only"]["mu"]):
+        estimate["at_limit"] = 0.0
+    put(tmp_path / "0", config("bce", 5, 1), values)
+
+    (row,) = compared(tmp_path).rows
+
+    assert "mu" in row.values
+    assert {"hesse", "stat_only", "sigma_jes"} & row.values.keys() == set()
+    logged = Results.model_validate(values).metrics()
+    assert [name for name in logged if name.endswith("hesse")] == []
+
+
 # ------------------------------------------------------------------------------------------- damaged records
+def test_a_record_without_the_parameter_of_interest_is_none(sweep: Path) -> None:
+    values = json.loads((sweep / "0" / RESULTS_FILE).read_text())
+    del values["parameters"]["mu"]
+    (sweep / "0" / RESULTS_FILE).write_text(json.dumps(values))
+    with pytest.raises(ComparisonError, match=r"is not a record of this version .*parameters has no 'mu'"):
+        compared(sweep)
+
+
 @pytest.mark.parametrize("text", ["[1e999]", "{", "[" * 100_000])
 def test_a_record_that_is_no_record_is_one_message(text: str, sweep: Path) -> None:
     (sweep / "0" / RESULTS_FILE).write_text(text)

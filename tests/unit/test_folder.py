@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from handmade import config, put, record
 from omegaconf import DictConfig, OmegaConf
 
+from inferno_cli.cli.finished import open_record
 from inferno_cli.cli.folder import begin, holds_finished, owned
 from inferno_cli.cli.status import KEPT, Status, finish, finished, reused, verify
 from inferno_cli.errors import OutputError, RunError
@@ -233,3 +236,16 @@ def test_a_run_that_stands_for_itself_is_no_run(tmp_path: Path) -> None:
     reused(tmp_path, tmp_path, "a").write(tmp_path)
     (job,) = collect([str(tmp_path)]).jobs
     assert (job.results, job.settings[MODEL]) == (None, "bce")
+
+
+def test_of_a_point_that_was_not_run_again_the_run_that_stands_for_it_is_read(tmp_path: Path) -> None:
+    """By every step that takes a run."""
+    put(tmp_path / "first", config("bce", 5, 1), record(0.4))
+    (tmp_path / "again").mkdir()
+    reused(tmp_path / "again", tmp_path / "first", "point").write(tmp_path / "again")
+
+    assert open_record(str(tmp_path / "again"), "run")[0] == tmp_path / "first"
+
+    shutil.rmtree(tmp_path / "first")
+    with pytest.raises(RunError, match=f"{tmp_path}/first has no results.json"):
+        open_record(str(tmp_path / "again"), "run")

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from inferno_cli.cli.finished import CONFIG_FILE
 from inferno_cli.cli.folder import HYDRA, OVERRIDES_FILE
-from inferno_cli.cli.status import RECORD, Status, verify
-from inferno_cli.cli.sweeps import MULTIRUN, planned
+from inferno_cli.cli.status import RECORD, Status, origin, verify
+from inferno_cli.cli.sweeps import MULTIRUN, planned, read_of_run
 from inferno_cli.config import flatten
 from inferno_cli.errors import ComparisonError, FileError, RunError
-from inferno_cli.files import read_json, read_yaml, user_path
+from inferno_cli.files import read_json, user_path
 from inferno_cli.report import RESULTS_FILE, Results
 from inferno_cli.report.points import EXPERIMENT, MODEL, SEED, Job
 from inferno_cli.report.results import SCHEMA
@@ -101,7 +101,7 @@ def _in_store(tracking: Tracking, experiment: str) -> list[tuple[Job, str]]:
 
 def _in_folders(places: Sequence[str]) -> Collected:
     """Find runs in folders."""
-    folders: list[Path] = []
+    read: dict[Path, tuple[Job, list[str], str]] = {}
     inside: list[Path] = []
     for given in places:
         pattern = str(user_path(given).absolute())
@@ -116,13 +116,8 @@ def _in_folders(places: Sequence[str]) -> Collected:
                 f"runs: {given!r} {problem}. Name the folder of a run, a sweep or a study: runs=FOLDER"
                 + ("; a name with a comma in a list and in quotes: \"runs=['a,b']\"" if len(places) > 1 else "")
             )
-        folders += runs
+        read |= _of_one_step({folder: _job(folder) for folder in runs})
         inside += [top for top in tops if top not in runs]
-    read = {folder: _job(folder) for folder in folders}
-    # Beside those of runs, or else of fits, the folders of other steps are left out.
-    of = next((key for key in (MODEL, "workspace") if any(key in job.settings for job, _, _ in read.values())), None)
-    if of is not None:
-        read = {folder: item for folder, item in read.items() if not item[0].settings or of in item[0].settings}
     folders, jobs = list(read), [job for job, _, _ in read.values()]
     overrides = [frozenset(own) for _, own, _ in read.values()]
     studies = [study for _, _, study in read.values()]
@@ -133,6 +128,14 @@ def _in_folders(places: Sequence[str]) -> Collected:
     sweeps = dict.fromkeys(run.parent for run in folders if (run.parent / MULTIRUN).is_file())
     common = Path(*_common([*folders, *inside]))
     return Collected(tuple(jobs), common, tuple(sweeps), studies[0] if len(set(studies)) == 1 else "")
+
+
+def _of_one_step(read: dict[Path, tuple[Job, list[str], str]]) -> dict[Path, tuple[Job, list[str], str]]:
+    """Leave out the folders of other steps that are in one place beside those of runs, or else of fits."""
+    for key in (MODEL, "workspace"):
+        if any(key in job.settings for job, _, _ in read.values()):
+            return {folder: item for folder, item in read.items() if not item[0].settings or key in item[0].settings}
+    return read
 
 
 def _runs(top: Path) -> list[Path]:
@@ -153,11 +156,11 @@ def settings_of(folder: Path) -> tuple[dict[str, Any], list[str]]:
     settings: dict[str, Any] = {}
     overrides: list[str] = []
     if (folder / CONFIG_FILE).is_file():
-        settings = dict(flatten(_yaml(folder / CONFIG_FILE)))
+        settings = dict(flatten(read_of_run(folder / CONFIG_FILE)))
     elif (folder / HYDRA / "config.yaml").is_file():  # it failed before anything was run
-        settings = dict(flatten(_resolved(_yaml(folder / HYDRA / "config.yaml"))))
+        settings = dict(flatten(_resolved(read_of_run(folder / HYDRA / "config.yaml"))))
     if (folder / HYDRA / OVERRIDES_FILE).is_file():
-        overrides = [str(text) for text in _yaml(folder / HYDRA / OVERRIDES_FILE, list)]
+        overrides = [str(text) for text in read_of_run(folder / HYDRA / OVERRIDES_FILE, list)]
     for text in overrides:
         key, _, value = text.lstrip("+").partition("=")
         if key == EXPERIMENT:
@@ -172,7 +175,7 @@ def _job(folder: Path) -> tuple[Job, list[str], str]:
     path = folder / RESULTS_FILE
     status = Status.read(folder)
     if status is not None and status.state == "reused":
-        before = Path(os.path.normpath(folder / status.of))
+        before = origin(folder)
         there = Status.read(before)
         if (before / RESULTS_FILE).is_file() and (there is None or there.state != "reused"):
             job, _, study = _job(before)
@@ -235,13 +238,6 @@ def _like(job: Job, own: frozenset[str], overrides: Sequence[frozenset[str]], kn
             (seed,) = own - point(own) or {"seed="}
             return replace(job, settings={**other.settings, SEED: int(seed.partition("=")[2] or 0)})
     return job
-
-
-def _yaml(path: Path, top: type[Any] = dict) -> Any:
-    try:
-        return read_yaml(path, top)
-    except FileError as error:
-        raise ComparisonError(f"{error}. Copy the folder of the run again, or leave it out: runs=...") from error
 
 
 def _resolved(values: Any) -> Any:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inferno_cli.cli.messages import LEAST_FOR_TORCH, require_memory
-from inferno_cli.cli.status import Status, verify
+from inferno_cli.cli.status import Status, origin, verify
 from inferno_cli.config import TrainConfig, config_folder, resolve
 from inferno_cli.errors import ConfigError, RunError
 from inferno_cli.files import read_yaml, user_path
@@ -36,6 +36,7 @@ def open_record(place: str, key: str) -> tuple[Path, Results]:
         folder = folder.parent
     if not folder.is_dir():
         raise RunError(f"{key}={place} is not a folder. Fix {key}=FOLDER: a run is where its {report.RESULTS_FILE} is")
+    folder = origin(folder)
     for name in (report.RESULTS_FILE, CONFIG_FILE):
         if not (folder / name).is_file():
             raise RunError(

@@ -149,6 +149,12 @@ def finished(folder: Path, wanted: str) -> Path | None:
     return None
 
 
+def origin(folder: Path) -> Path:
+    """Return the folder of the run that stands for a job: its own, unless another one was reused."""
+    said = Status.read(folder)
+    return Path(os.path.normpath(folder / said.of)) if said is not None and said.state == "reused" else folder
+
+
 def reused(folder: Path, of: Path, point: str) -> Status:
     """Return the status of a job for which another run stands; a relative path, so that both can be moved."""
     return Status("reused", point, of=os.path.relpath(of.resolve(), folder.resolve()))

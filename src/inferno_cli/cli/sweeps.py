@@ -30,7 +30,7 @@ def planned(sweep: Path) -> list[tuple[str, ...]]:
     if not (sweep / MULTIRUN).is_file():
         return []
     try:
-        config = OmegaConf.create(_asked(sweep))
+        config = OmegaConf.create(read_of_run(sweep / MULTIRUN))
         sweeper = config.hydra.sweeper
         if not str(sweeper.get("_target_", "")).endswith("BasicSweeper"):
             return []
@@ -53,12 +53,17 @@ def trials(sweep: Path) -> int:
     """Return how many jobs a multirun will have, also that of a search; 0 of another sweeper."""
     if not (sweep / MULTIRUN).is_file():
         return 0
-    return len(planned(sweep)) or int(_asked(sweep)["hydra"]["sweeper"].get("n_trials") or 0)
+    return len(planned(sweep)) or int(read_of_run(sweep / MULTIRUN)["hydra"]["sweeper"].get("n_trials") or 0)
 
 
-def _asked(sweep: Path) -> dict[str, Any]:
+def read_of_run(path: Path, top: type[Any] = dict) -> Any:
+    """Read YAML from the folder of a run, or of a sweep.
+
+    Raises:
+        ComparisonError: If it cannot be read.
+    """
     try:
-        return read_yaml(sweep / MULTIRUN)
+        return read_yaml(path, top)
     except FileError as error:
         raise ComparisonError(f"{error}. Copy the folder of the run again, or leave it out: runs=...") from error
 

@@ -91,7 +91,17 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield f"{prefix}{name}", value
 
 
-GOES = ("output_dir", "tracking", "report", "export", "reuse", "overwrite", "trainer.progress", "fit.progress", "hydra")
+OUTPUT_KEYS = (
+    "output_dir",
+    "tracking",
+    "report",
+    "export",
+    "reuse",
+    "overwrite",
+    "trainer.progress",
+    "fit.progress",
+    "hydra",
+)
 """Keys, and sections, that say where a run goes and how it is shown: not what it measures."""
 
 

@@ -52,6 +52,11 @@ class Estimate:
     constraint: float | None = None
     at_limit: float | None = None
 
+    @property
+    def error(self) -> float | None:
+        """``hesse``, or None where it means nothing."""
+        return self.hesse if self.at_limit is None else None
+
 
 @dataclass(frozen=True, config=STRICT)
 class Scan:

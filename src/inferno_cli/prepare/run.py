@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -19,6 +18,7 @@ import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
 
+from inferno_cli import signals
 from inferno_cli.code import code_digest
 from inferno_cli.config import Preparation
 from inferno_cli.errors import DatasetFileError, MemoryLimitError, Stopped
@@ -174,8 +174,9 @@ def _in_parallel(
         return
     # Not forked: uproot's threads would not survive it.
     spawn = get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(files)), mp_context=spawn, initializer=_end_quietly) as pool:
-        waiting = {pool.submit(_in_worker, path, parts[path], settings, norm, size): path for path in files}
+    with ProcessPoolExecutor(min(workers, len(files)), mp_context=spawn, initializer=_listen) as pool:
+        with signals.blocked():  # also for the workers, until they listen
+            waiting = {pool.submit(_in_worker, path, parts[path], settings, norm, size): path for path in files}
         try:
             for future in as_completed(waiting):
                 future.result()
@@ -190,16 +191,13 @@ def _in_parallel(
             raise
 
 
-def _end_quietly() -> None:
-    """In a worker: take the signals that end the program as the program does."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _stop)
-
-
-def _stop(number: int, frame: object) -> None:  # noqa: ARG001
-    for other in (signal.SIGINT, signal.SIGTERM):  # the same once more, by the terminal and by the program
-        signal.signal(other, signal.SIG_IGN)
-    raise Stopped(number)
+def _listen() -> None:
+    """In a worker: take the signals that end the program as the program does, and those that came before."""
+    try:
+        signals.listen()
+        signals.unblock()
+    except Stopped as stop:
+        os._exit(128 + stop.number)
 
 
 def _in_worker(path: Path, part: Path, settings: Preparation, norm: float, size: int) -> None:

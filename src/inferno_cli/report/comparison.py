@@ -41,7 +41,7 @@ def _width(results: Results) -> float | None:
 def _relative_error(results: Results) -> float | None:
     """HESSE error of the POI divided by its fitted value: of the signal strength and of the yield it is the same."""
     poi = results.parameters[POI]
-    return poi.hesse / abs(poi.bestfit) if poi.bestfit != 0 and poi.at_limit is None else None
+    return None if poi.error is None or poi.bestfit == 0 else poi.error / abs(poi.bestfit)
 
 
 def _root(results: Results, name: str) -> float | None:
@@ -68,8 +68,8 @@ QUANTITIES = (
     Quantity("minos_down", "MINOS -", lambda x: _minos(x, 0)),
     Quantity("minos_up", "MINOS +", lambda x: _minos(x, 1)),
     Quantity("width", "width", _width),
-    Quantity("hesse", "HESSE", lambda x: x.parameters[POI].hesse),
-    Quantity("stat_only", "stat. only", lambda x: None if x.stat_only is None else x.stat_only.mu.hesse),
+    Quantity("hesse", "HESSE", lambda x: x.parameters[POI].error),
+    Quantity("stat_only", "stat. only", lambda x: None if x.stat_only is None else x.stat_only.mu.error),
     Quantity("significance", "exp. signif.", _expected, "z.2f"),
     Quantity("p_value", "exp. p", lambda x: _expected(x, "_p_value"), ".2e"),
     Quantity("observed_significance", "obs. signif.", lambda x: _observed(x, "observed"), "z.2f"),
@@ -279,7 +279,7 @@ def _p_value(z: float) -> float:
 def _sigma(name: str) -> Callable[[Results], float | None]:
     def read(results: Results) -> float | None:
         entry = results.parameters.get(name)
-        return None if entry is None or entry.hesse <= 0 else entry.hesse
+        return None if entry is None or entry.hesse <= 0 else entry.error
 
     return read
 

@@ -21,10 +21,10 @@ def headline(results: Results) -> str:
     errors = []
     if mu.minos is not None:
         errors.append(f"{mu.minos[0]:+.{digits}f} / {mu.minos[1]:+.{digits}f} (MINOS)")
-    if mu.at_limit is None:
-        errors.append(f"±{mu.hesse:.{digits}f} (HESSE)")
-    if results.stat_only is not None:
-        errors.append(f"±{results.stat_only.mu.hesse:.{digits}f} (statistical alone)")
+    if mu.error is not None:
+        errors.append(f"±{mu.error:.{digits}f} (HESSE)")
+    if results.stat_only is not None and results.stat_only.mu.error is not None:
+        errors.append(f"±{results.stat_only.mu.error:.{digits}f} (statistical alone)")
     # MLflow folds a description after some three lines; what must be said with every number comes before.
     what = markdown(title(results)) + (f". **{markdown(results.label)}**" if results.label else "")
     lines = [f"**mu = {mu.bestfit:z.{digits}f}**, {', '.join(errors)}", what]

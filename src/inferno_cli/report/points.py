@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from inferno_cli.config.load import GOES, is_below
+from inferno_cli.config.load import OUTPUT_KEYS, is_below
 from inferno_cli.errors import ComparisonError
 from inferno_cli.report.results import Results
 
 MODEL, EXPERIMENT, SEED = "model.kind", "experiment", "seed"
-UNIMPORTANT = (*GOES, "study", "dataset.path")
+UNIMPORTANT = (*OUTPUT_KEYS, "study", "dataset.path")
 """What does not make a point. Another path with the same data is the same; other data are an error."""
 
 
@@ -82,12 +82,13 @@ def group(jobs: Sequence[Job]) -> tuple[Point, ...]:
     Raises:
         ComparisonError: If nothing finished, or the runs do not belong together: other datasets, other data.
     """
-    jobs = _last_of_each(jobs)
     finished = [job for job in jobs if job.results is not None]
+    if finished:  # all of them: of two folders with the same configuration, each may have other data
+        _same_data(finished)
+    jobs = _last_of_each(jobs)
     if not finished:
         errors = "".join(f"\n  {job.where}: {job.error}" for job in jobs[:5])
         raise ComparisonError(f"none of {len(jobs)} runs finished; there is nothing to compare.{errors}")
-    _same_data(finished)
     known = [job for job in jobs if job.settings]
     keys = swept(known)
     points: dict[str, Point] = {}
@@ -179,11 +180,17 @@ def _last_of_each(jobs: Iterable[Job]) -> list[Job]:
 
 
 def _same_data(jobs: Sequence[Job]) -> None:
+    """Check that finished runs are of the same data; of fits, each workspace."""
     first = jobs[0]
     assert first.results is not None
     checksums: dict[str, Job] = {}
     for job in jobs:
         assert job.results is not None
+        if (MODEL in first.settings) != (MODEL in job.settings):
+            raise ComparisonError(
+                f"{first.where} and {job.where} are a training and a fit of a workspace, which have not the same "
+                "columns. Compare the ones or the others: runs=..."
+            )
         # Of fits alone, the workspace may be what is swept.
         workspace = job.settings.get("workspace") if MODEL not in job.settings else None
         for what in ("dataset", "label") if workspace is None else ("label",):

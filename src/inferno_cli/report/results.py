@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from inferno_cli.config import POI
 from inferno_cli.files import read_json, write_whole
 from inferno_cli.fit.result import (
     Breakdown,
@@ -152,6 +153,12 @@ class Results(Record):
     timing: dict[str, float]
     """Wall seconds of each part."""
 
+    @model_validator(mode="after")
+    def _of_a_measurement(self) -> Self:
+        if POI not in self.parameters:
+            raise ValueError(f"parameters has no {POI!r}")
+        return self
+
     @classmethod
     def of_fit(
         cls,
@@ -209,7 +216,7 @@ class Results(Record):
             "cramer_rao_bound_s": self.cramer_rao_bound_s,
         }
         if self.stat_only is not None:
-            values["stat_only/mu/hesse"] = self.stat_only.mu.hesse
+            values["stat_only/mu/hesse"] = self.stat_only.mu.error
         if self.significance is not None:
             values["significance/expected"] = self.significance.expected
             values["significance/observed"] = self.significance.observed
@@ -228,7 +235,7 @@ class Results(Record):
         for name in self.scalars:
             parameter = self.parameters[name]
             put(values, f"{name}/bestfit", parameter.bestfit)
-            put(values, f"{name}/hesse", parameter.hesse if parameter.at_limit is None else None)
+            put(values, f"{name}/hesse", parameter.error)
             put(values, f"{name}/pull", parameter.pull)
             put(values, f"{name}/constraint", parameter.constraint)
             if parameter.minos is not None:

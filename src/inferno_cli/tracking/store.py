@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from inferno_cli.errors import TrackingError
+from inferno_cli.signals import held
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -193,8 +194,11 @@ def shown(uri: str) -> str:
 @contextmanager
 def _calls(uri: str, what: str) -> Iterator[None]:
     _reach(uri)  # of a server that has died since; MLflow's client would retry for minutes
+    # A signal in half a transaction would leave the file locked, also for saying that the run was stopped.
+    waits = nullcontext() if sqlite_file(uri) is None else held()
     try:
-        yield
+        with waits:
+            yield
     except TrackingError:
         raise
     except Exception as error:  # those of requests, sqlalchemy, alembic and the file system come through
