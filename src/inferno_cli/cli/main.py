@@ -1,16 +1,14 @@
 """The command line: ``inferno STEP [overrides]``.
 
 A step's word comes first; what follows is Hydra's. Every module in ``inferno_cli.cli.steps`` is a step, so that
-adding one is adding a file there and its configuration in ``conf``.
+adding one is adding a file there, or in a package of one's own (see ``choices``), and its file in ``conf``.
 """
 
 from __future__ import annotations
 
 import ast
-import importlib
 import logging
 import os
-import pkgutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -20,20 +18,22 @@ from pathlib import Path
 from typing import Any, Literal
 
 from inferno_cli import __version__
-from inferno_cli.cli import steps
+from inferno_cli.choices import choices
 from inferno_cli.cli.messages import careful, first_line, known, require_memory, translated, unresolved
 from inferno_cli.errors import ConfigError, InfernoError, OutputError, Stopped, closest
 from inferno_cli.signals import listening
 
 MISTAKE, FAILURE, BROKEN_PIPE = 1, 2, 141
+STEPS = "inferno_cli.cli.steps"
+"""Package of the steps."""
 
 
 def step_help() -> dict[str, str]:
     """Names of the steps, and the first line of each one's docstring, read without importing them."""
     found = {}
-    for module in pkgutil.iter_modules(steps.__path__):
-        source = (Path(steps.__path__[0]) / f"{module.name}.py").read_text(encoding="utf-8")
-        found[module.name] = (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0].removesuffix(".")
+    for step in choices(STEPS).values():
+        source = step.file.read_text(encoding="utf-8")
+        found[step.name] = (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0].removesuffix(".")
     return found
 
 
@@ -125,7 +125,7 @@ def _run(name: str, arguments: list[str]) -> None:
     from inferno_cli.config import FolderStep, config_folder, resolve
 
     require_memory()
-    step = importlib.import_module(f"inferno_cli.cli.steps.{name}")
+    step = choices(STEPS)[name].load()
     has_folder = issubclass(step.schema(), FolderStep)
 
     composing = True
