@@ -25,7 +25,7 @@ ALLOWED = {
     "report": {"config", "events", "histograms", "fit"},
     "tracking": {"config"},
 }
-OPEN = {"choices", "code", "errors", "expressions", "files", "names", "progress", "signals"}
+OPEN = {"choices", "code", "errors", "expressions", "files", "names", "progress", "section", "signals"}
 EVERYTHING = {"cli", "__main__"}
 
 HEAVY = {"torch", "lightning", "cabinetry", "pyhf", "mlflow", "matplotlib", "iminuit"}

@@ -7,7 +7,6 @@ from inferno_cli.config.load import config_folder, flatten, resolve
 from inferno_cli.config.measurement import Measurement, Morph
 from inferno_cli.config.prepare import Branches, ObjectBranches, Preparation, PrepareConfig
 from inferno_cli.config.schema import Binning, Fit, Likelihood, Model, Nuisance, Report, Tracking, Trainer
-from inferno_cli.config.section import POI, REGION
 from inferno_cli.config.selection import Curve, JetCuts, ObjectCuts, Selection, Variations
 from inferno_cli.config.steps import (
     DataConfig,
@@ -31,6 +30,7 @@ from inferno_cli.config.systematics import (
     TransformSystematic,
     WeightSystematic,
 )
+from inferno_cli.section import POI, REGION
 
 __all__ = [
     "POI",

@@ -6,8 +6,8 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from inferno_cli.config.section import Finite, Places, Section
 from inferno_cli.config.steps import Step
+from inferno_cli.section import Finite, Places, Section
 
 PUBLISHED = Literal[
     "mu",

@@ -7,7 +7,14 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from inferno_cli.config.effects import effects, require_consistent
-from inferno_cli.config.section import (
+from inferno_cli.config.systematics import (
+    AnySystematic,
+    ShapeSystematic,
+    ShiftSystematic,
+    TransformSystematic,
+    WeightSystematic,
+)
+from inferno_cli.section import (
     POI,
     REGION,
     ExpressionText,
@@ -19,13 +26,6 @@ from inferno_cli.config.section import (
     Seed,
     require_group,
     require_name,
-)
-from inferno_cli.config.systematics import (
-    AnySystematic,
-    ShapeSystematic,
-    ShiftSystematic,
-    TransformSystematic,
-    WeightSystematic,
 )
 
 

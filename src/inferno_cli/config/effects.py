@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from inferno_cli.config.section import Names
 from inferno_cli.config.systematics import AnySystematic, WeightSystematic
+from inferno_cli.section import Names
 
 
 @dataclass(frozen=True)

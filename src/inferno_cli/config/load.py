@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from inferno_cli.config.section import Section
 from inferno_cli.errors import ConfigError, closest
+from inferno_cli.section import Section
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from inferno_cli.config.section import POI, Names
 from inferno_cli.config.steps import TrainConfig
 from inferno_cli.config.systematics import FreeNormalisation, MorphSystematic, NormalisationSystematic
+from inferno_cli.section import POI, Names
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from inferno_cli.config.section import LONGEST_NAME, Finite, Names, Places, Positive, Section
 from inferno_cli.config.selection import Selection, Variations
 from inferno_cli.config.steps import FolderStep
 from inferno_cli.progress import Mode
+from inferno_cli.section import LONGEST_NAME, Finite, Names, Places, Positive, Section
 
 
 class ObjectBranches(Section):

@@ -11,8 +11,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from inferno_cli.config.section import Finite, Fraction, Names, NonNegative, Positive, Section, require_group
 from inferno_cli.progress import Mode
+from inferno_cli.section import Finite, Fraction, Names, NonNegative, Positive, Section, require_group
 
 
 class Model(Section):

@@ -6,7 +6,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from inferno_cli.config.section import Names, NonNegative, Positive, Section
+from inferno_cli.section import Names, NonNegative, Positive, Section
 
 Count = Annotated[int, Field(ge=0)]
 

@@ -9,8 +9,8 @@ from pydantic import Field, model_validator
 from inferno_cli.config.datasets import Dataset, NtupleDataset
 from inferno_cli.config.effects import Effect, effects
 from inferno_cli.config.schema import Binning, Fit, Likelihood, Model, Nuisance, Report, Tracking, Trainer
-from inferno_cli.config.section import POI, Names, Section, Seed
 from inferno_cli.config.systematics import MorphSystematic, TransformSystematic
+from inferno_cli.section import POI, Names, Section, Seed
 
 
 class Step(Section):

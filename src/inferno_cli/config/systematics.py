@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from inferno_cli.config.section import Finite, Names, Positive, Section, parsable
+from inferno_cli.section import Finite, Names, Positive, Section, parsable
 
 MEMBER = "{member}"
 """In the expressions of eigenvectors, the number of one."""

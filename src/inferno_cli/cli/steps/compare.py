@@ -12,7 +12,7 @@ from inferno_cli.files import user_path
 
 if TYPE_CHECKING:
     from inferno_cli.config import CompareConfig, Reference
-    from inferno_cli.config.section import Section
+    from inferno_cli.section import Section
 
 log = logging.getLogger(__name__)
 

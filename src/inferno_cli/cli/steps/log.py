@@ -11,8 +11,8 @@ from inferno_cli.errors import ConfigError, FileError, RunError
 
 if TYPE_CHECKING:
     from inferno_cli.config import LogConfig, Tracking
-    from inferno_cli.config.section import Section
     from inferno_cli.report import Results
+    from inferno_cli.section import Section
 
 log = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""What every part of the configuration is made of: the closed, frozen section, and the ranges of its values."""
+"""What the configuration and every choice are made of: the closed, frozen section, and the ranges of its values."""
 
 from __future__ import annotations
 
