@@ -120,7 +120,7 @@ def configuration() -> str:
     lines: list[str] = []
     steps = step_help()
     for step in sorted(steps, key=lambda name: (name != "train", name)):
-        schema = importlib.import_module(f"inferno_cli.cli.steps.{step}").schema()
+        schema = importlib.import_module(f"inferno_cli.steps.{step}").schema()
         values, groups = composed(step)
         lines += [f"## {step}", "", f"`inferno {step}`: {steps[step]}.", ""]
         if groups:

@@ -18,7 +18,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from inferno_cli.report import Results
+from inferno_cli.runs.record import Results
 
 MODELS = {"BCE": ["model=bce"], "INFERNO": ["model=inferno"]}
 EXPERIMENTS: dict[str, tuple[list[str], dict[str, list[str]]]] = {

@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from inferno_cli.report import Results
+from inferno_cli.runs.record import Results
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
 

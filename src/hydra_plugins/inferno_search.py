@@ -37,9 +37,10 @@ class OptunaSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """Run the trials that are left, and say which is the best."""
-        from inferno_cli.cli import search
-        from inferno_cli.cli.messages import quoted
-        from inferno_cli.report.trials import overrides
+        from inferno_cli.report.search import conclude
+        from inferno_cli.runs import search
+        from inferno_cli.runs.trials import overrides
+        from inferno_cli.shell import quoted
 
         assert self.config is not None
         assert self.launcher is not None
@@ -64,7 +65,7 @@ class OptunaSweeper(Sweeper):
                 for trial, job in zip(trials, ended, strict=True):
                     search.tell(study, trial, *search.outcome(job, folder / str(trial.number)))
                 returns += ended
-            search.conclude(folder, search.trials(study), optuna.__version__)
+            conclude(folder, search.trials(study), optuna.__version__)
         for job in returns:
             _ = job.return_value  # raises the error of a trial that failed
         return returns

@@ -128,3 +128,8 @@ def closest(name: str, candidates: Iterable[str], listed: Iterable[str] | None =
         return f"; closest: {folded[near[0]]!r}"
     shown = known if listed is None else sorted(listed)
     return f"; known: {', '.join(shown)}" if shown else ""
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or what it is called."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].strip()

@@ -22,14 +22,26 @@ ALLOWED = {
     "training": {"config", "events", "histograms", "likelihood"},
     "workspace": {"config", "events", "histograms"},
     "fit": {"config"},
-    "report": {"config", "events", "histograms", "fit"},
-    "tracking": {"config"},
+    "runs": {"config", "events", "histograms", "training", "workspace", "fit"},
+    "report": {"config", "events", "histograms", "fit", "runs"},
 }
-OPEN = {"choices", "code", "errors", "expressions", "files", "names", "progress", "section", "signals"}
-EVERYTHING = {"cli", "__main__"}
+OPEN = {
+    "choices",
+    "code",
+    "errors",
+    "expressions",
+    "files",
+    "memory",
+    "names",
+    "progress",
+    "section",
+    "shell",
+    "signals",
+}
+EVERYTHING = {"cli", "steps", "__main__"}
 
 HEAVY = {"torch", "lightning", "cabinetry", "pyhf", "mlflow", "matplotlib", "iminuit"}
-LIGHT = {"cli", "config", "events", "fit", "report", "tracking", "workspace", *OPEN, "__init__", "__main__"}
+LIGHT = {"cli", "config", "events", "fit", "report", "runs", "steps", "workspace", *OPEN, "__init__", "__main__"}
 
 
 def package(path: Path) -> str:
@@ -149,7 +161,7 @@ def test_nothing_is_printed(path):
     ("code", "expected"),
     [
         ("import inferno_cli.report", {"report"}),
-        ("from inferno_cli import report, tracking", {"report", "tracking"}),
+        ("from inferno_cli import report, runs", {"report", "runs"}),
         ("from inferno_cli.fit.result import FitResult", {"fit"}),
         ("def f():\n    from inferno_cli.training import train", {"training"}),
         ("from ..likelihood import Channel", {"likelihood"}),

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from conftest import write
 
-from inferno_cli.report import Results
+from inferno_cli.runs.record import Results
 
 QUICK = (
     # Whatever the defaults are tuned to: enough for a network that a likelihood can be built on.

@@ -160,7 +160,7 @@ SIGNS = ("e=3", "c,d", "josé", "h#1", "don't", "til~", "br[1]", "{x}", 'dq"x', 
 
 @pytest.mark.parametrize("name", SIGNS)
 def test_a_place_with_signs_is_quoted(name: str, runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from inferno_cli.cli.messages import quoted
+    from inferno_cli.shell import quoted
 
     monkeypatch.chdir(tmp_path)
     (tmp_path / name).mkdir()
@@ -214,7 +214,7 @@ def test_relative_places_are_of_the_folder_of_the_command(
 
 # ------------------------------------------------------------------------------------- mistakes of the program
 def test_a_mistake_of_the_program_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from inferno_cli.cli.steps import train
+    from inferno_cli.steps import train
 
     def broken(*_: object) -> None:
         raise KeyError("gone")

@@ -12,7 +12,7 @@ import yaml
 from inferno_cli import expressions
 from inferno_cli.config import config_folder
 from inferno_cli.fit.result import GoodnessOfFit, Limit
-from inferno_cli.report import Results
+from inferno_cli.runs.record import Results
 from integration.conftest import Runs, Sweep, four_runs
 
 ROOT = config_folder().parent
@@ -119,7 +119,7 @@ def test_every_key_has_a_type_and_a_description() -> None:
     assert [row[0] for row in keys if not row[1].strip() or not row[3].strip()] == []
     assert "| `bins` | integer ≥ 2, ≤ 200 | `10` |" in text
     assert "`kind`" in text
-    steps = {path.stem for path in (ROOT / "src/inferno_cli/cli/steps").glob("*.py")} - {"__init__"}
+    steps = {path.stem for path in (ROOT / "src/inferno_cli/steps").glob("*.py")} - {"__init__"}
     assert set(re.findall(r"^## (\w+)$", text, re.MULTILINE)) == steps
 
 

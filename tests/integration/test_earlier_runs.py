@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import uproot
 
-from inferno_cli.report import Results
+from inferno_cli.runs.record import Results
 from integration.conftest import FIT_ONLY_MU, inferno, succeed
 
 RUNS = Path(__file__).resolve().parents[1] / "data" / "runs"

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from inferno_cli import signals
-from inferno_cli.cli.status import Status
 from inferno_cli.errors import TrackingError
-from inferno_cli.tracking import runs as tracking_runs
+from inferno_cli.runs.mlflow import run as tracking_runs
+from inferno_cli.runs.status import Status
 from integration.conftest import FEW_EVENTS, FIT_ONLY_MU, QUICK, Runs, inferno, succeed
 
 SYNTHETIC = ("+experiment=synthetic", *QUICK, *FEW_EVENTS, *FIT_ONLY_MU, "export=false")
@@ -58,7 +58,7 @@ STAGES = {
     "training": "inferno_cli.training.fit_network.Validation._smoothed",  # inside of Lightning
     "templates": "inferno_cli.training.summarise",
     "fit": "iminuit.minuit.Minuit.migrad",
-    "report": "inferno_cli.report.write_yields",
+    "report": "inferno_cli.report.run.yields.write_yields",
 }
 
 
@@ -83,11 +83,11 @@ def test_a_signal_ends_every_stage_of_train(
 
 OTHER_STEPS: dict[str, tuple[str, tuple[str, ...]]] = {
     "fit": ("iminuit.minuit.Minuit.migrad", ("workspace=RUN/workspace.json", "tracking=none")),
-    "data": ("inferno_cli.report.write_data", ("+experiment=synthetic", *FEW_EVENTS)),
+    "data": ("inferno_cli.report.dataset.page.write_data", ("+experiment=synthetic", *FEW_EVENTS)),
     "predict": ("inferno_cli.training.Statistic.apply", ("run=RUN",)),
     "explain": ("inferno_cli.training.Explainer.importance", ("run=RUN",)),
-    "compare": ("inferno_cli.report.comparison_page.as_html", ("runs=RUN", "track=false")),
-    "log": ("inferno_cli.cli.tracked.log_results", ("run=RUN", "tracking.uri=sqlite:///HERE/mlflow.db")),
+    "compare": ("inferno_cli.report.comparison.page.as_html", ("runs=RUN", "track=false")),
+    "log": ("inferno_cli.runs.mlflow.results.log_results", ("run=RUN", "tracking.uri=sqlite:///HERE/mlflow.db")),
 }
 
 
@@ -178,7 +178,7 @@ def test_a_sweep_ends_with_its_processes(tmp_path: Path) -> None:
 
 
 def test_a_signal_after_the_end_leaves_the_run_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    stopping(monkeypatch, "inferno_cli.report.show", signal.SIGTERM)
+    stopping(monkeypatch, "inferno_cli.report.run.summary.show", signal.SIGTERM)
     outcome = inferno("train", *FAST, f"hydra.run.dir={tmp_path}/run")
     assert outcome.code == 143
     assert outcome.err == f"stopped by SIGTERM: the run in {tmp_path}/run had finished\n"
@@ -188,7 +188,7 @@ def test_a_signal_after_the_end_leaves_the_run_finished(tmp_path: Path, monkeypa
 # ------------------------------------------------------------------------------------------- one folder, one run
 def test_two_runs_in_one_folder(tmp_path: Path) -> None:
     """The second finds the first at work: it touches nothing."""
-    from inferno_cli.cli.folder import owned
+    from inferno_cli.runs.folder import owned
 
     folder = tmp_path / "run"
     folder.mkdir()
@@ -224,7 +224,7 @@ def test_a_finished_run_is_overwritten_when_that_is_asked_for(tmp_path: Path) ->
 
 
 def test_a_sweep_goes_on_in_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from inferno_cli.cli.steps import train
+    from inferno_cli.steps import train
 
     whole: Callable[..., Any] = train.pipeline
     seeds = []
@@ -268,17 +268,17 @@ def test_a_fit_of_the_same_workspace_has_nothing_to_do(runs: Runs, tmp_path: Pat
 
 
 def test_a_folder_that_vanishes_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from inferno_cli import report
+    from inferno_cli.report.run import yields
 
     folder = tmp_path / "run"
-    write: Callable[..., Any] = report.write_yields
+    write: Callable[..., Any] = yields.write_yields
 
     def vanish(*arguments: Any) -> Any:
         shutil.rmtree(folder)
         folder.mkdir()
         return write(*arguments)
 
-    monkeypatch.setattr(report, "write_yields", vanish)
+    monkeypatch.setattr(yields, "write_yields", vanish)
     outcome = inferno("train", *FAST, f"hydra.run.dir={folder}")
     assert outcome.code == 2
     assert outcome.err.startswith(f"OutputError: the folder {folder} was deleted or moved while the run wrote to it")
@@ -348,7 +348,7 @@ def test_a_result_stays_when_tracking_dies_and_is_logged_afterwards(
 ) -> None:
     (expected,) = [logged(store, run) for run in runs_of(store)][:1]
     folder = tmp_path / "run"
-    from inferno_cli.cli import tracked
+    from inferno_cli.runs.mlflow import results as tracked
 
     whole = tracked.log_results
 

@@ -11,7 +11,7 @@ from conftest import compose
 from omegaconf import OmegaConf
 
 from inferno_cli.config import config_folder
-from inferno_cli.report import Results
+from inferno_cli.runs.record import Results
 from integration.conftest import FEW_EVENTS, FIT_ONLY_MU, QUICK, Runs, succeed
 
 EXPERIMENTS = sorted(path.stem for path in (config_folder() / "experiment").glob("*.yaml"))
@@ -62,7 +62,7 @@ def values_of(sweep: str) -> tuple[str, list[str]]:
 
 @pytest.mark.parametrize("sweep", SWEEPS)
 def test_sweep_makes_a_job_of_every_value(sweep: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from inferno_cli.cli.steps import train
+    from inferno_cli.steps import train
 
     key, values = values_of(sweep)
     found = []

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import yaml
 
-from inferno_cli.cli.status import Status
 from inferno_cli.events import NOMINAL
 from inferno_cli.histograms import Templates
-from inferno_cli.report import Explanation
+from inferno_cli.report.network.explanation import Explanation
+from inferno_cli.runs.status import Status
 from integration.conftest import LABEL, Runs, inferno, succeed
 
 MODELS = ("bce", "inferno", "optimal")

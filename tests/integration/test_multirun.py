@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from inferno_cli.report import Results
+from inferno_cli.runs.record import Results
 from integration.conftest import POINT, Outcome, Sweep, comparable, four_runs, inferno, succeed
 
 

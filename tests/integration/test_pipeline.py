@@ -18,7 +18,7 @@ from conftest import compose, covariance_by_differences
 from inferno_cli.config import Measurement
 from inferno_cli.histograms import Templates
 from inferno_cli.likelihood import poi_variance
-from inferno_cli.report import Results
+from inferno_cli.runs.record import Results
 from inferno_cli.training import template_channel
 from integration.conftest import FEW_EVENTS, FIT_ONLY_MU, LABEL, QUICK, Runs, comparable, own_analysis, succeed
 
@@ -313,7 +313,7 @@ def test_downsampling_scales_the_luminosity(runs: Runs) -> None:
 
 def test_plots_carry_the_label_and_are_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every figure of a run on the stand-in says what it is."""
-    from inferno_cli.report import plots
+    from inferno_cli.report.run import figures as plots
 
     texts: dict[str, str] = {}
     original = plots.save_figures

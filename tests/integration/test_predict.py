@@ -18,10 +18,10 @@ import uproot
 import yaml
 from conftest import write
 
-from inferno_cli.cli.finished import FinishedRun
-from inferno_cli.cli.status import Status
 from inferno_cli.events import NOMINAL, Variation
 from inferno_cli.histograms import Templates
+from inferno_cli.runs.finished import FinishedRun
+from inferno_cli.runs.status import Status
 from integration.conftest import FIT_ONLY_MU, LABEL, QUICK, Outcome, Runs, inferno, own_analysis, succeed, table, trees
 
 EMBEDDED = Path(__file__).parents[2] / "src" / "inferno_cli" / "data" / "top11004_sim.root"

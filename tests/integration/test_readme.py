@@ -187,12 +187,12 @@ def _train_benchmark2(arguments: list[str], extra: list[str]) -> None:
 
 def _store(run: Path, outputs: Path, experiment: str) -> None:
     """A store where the README has it, with a finished run."""
-    from inferno_cli import tracking
     from inferno_cli.config import Tracking
+    from inferno_cli.runs.mlflow.run import tracked
 
     store = Tracking(backend="mlflow", uri=f"sqlite:///{outputs}/mlflow.db", experiment=experiment)
     params = {"model": {"kind": "bce"}}
-    with tracking.run(store, name="a run", params=params, tags={}, sweep_folder=None) as logged:
+    with tracked(store, name="a run", params=params, tags={}, sweep_folder=None) as logged:
         logged.artifacts([run / name for name in ("results.json", "config.yaml")])
 
 

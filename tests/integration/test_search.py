@@ -16,13 +16,14 @@ import pytest
 import yaml
 from handmade import record
 
-from inferno_cli.cli import search
-from inferno_cli.cli.finished import FinishedRun
-from inferno_cli.cli.status import Status, reused
-from inferno_cli.cli.steps import train
 from inferno_cli.config import TrainConfig
 from inferno_cli.errors import ConfigError, FitFailedError
-from inferno_cli.report import RESULTS_FILE, Results, comparison_page
+from inferno_cli.report.comparison import page as comparison_page
+from inferno_cli.runs import search
+from inferno_cli.runs.finished import FinishedRun
+from inferno_cli.runs.record import RESULTS_FILE, Results
+from inferno_cli.runs.status import Status, reused
+from inferno_cli.steps import train
 from integration.conftest import FEW_EVENTS, FIT_ONLY_MU, QUICK, inferno, succeed
 
 pytest.importorskip("optuna")
@@ -121,7 +122,7 @@ def test_a_search_that_was_stopped_asks_for_the_same_points(tmp_path: Path, pipe
 KILLED = """
 import os, signal
 from inferno_cli.cli.main import main
-from inferno_cli.cli.steps import train
+from inferno_cli.steps import train
 
 whole, started = train.pipeline, []
 

@@ -11,13 +11,14 @@ import pytest
 import yaml
 from handmade import record
 
-from inferno_cli.cli import status
-from inferno_cli.cli.finished import FinishedRun
-from inferno_cli.cli.status import Status
-from inferno_cli.cli.steps import train
 from inferno_cli.config import TrainConfig, config_folder
 from inferno_cli.errors import FitFailedError
-from inferno_cli.report import RESULTS_FILE, Results, comparison_page
+from inferno_cli.report.comparison import page as comparison_page
+from inferno_cli.runs import status
+from inferno_cli.runs.finished import FinishedRun
+from inferno_cli.runs.record import RESULTS_FILE, Results
+from inferno_cli.runs.status import Status
+from inferno_cli.steps import train
 from integration.conftest import inferno, succeed
 
 STUDIES = sorted(path.stem for path in (config_folder() / "study").glob("*.yaml"))

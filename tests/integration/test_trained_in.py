@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from inferno_cli.report import Results
+from inferno_cli.runs.record import Results
 from integration.conftest import FEW_EVENTS, FIT_ONLY_MU, QUICK, Outcome, Runs, inferno, succeed
 
 FIT = (*QUICK, *FIT_ONLY_MU, "export=false")

@@ -14,18 +14,19 @@ import yaml
 from handmade import LABEL, config, put, record
 from omegaconf import OmegaConf
 
-from inferno_cli.cli.collect import collect, settings_of
-from inferno_cli.cli.finished import FinishedRun
-from inferno_cli.cli.status import Status, finish
-from inferno_cli.cli.sweeps import planned
 from inferno_cli.config import Reference, config_folder, resolve
 from inferno_cli.errors import ComparisonError, RunError
-from inferno_cli.report import RESULTS_FILE, Comparison, Results, show_comparison, write_comparison
-from inferno_cli.report.comparison import Statistic
-from inferno_cli.report.comparison_plots import figures
-from inferno_cli.report.comparison_tables import as_csv, as_json, as_markdown, remarks
-from inferno_cli.report.comparison_tables import number as number_text
-from inferno_cli.report.points import MODEL, short_names
+from inferno_cli.report.comparison.comparison import Comparison, Statistic
+from inferno_cli.report.comparison.figures import figures
+from inferno_cli.report.comparison.page import write_comparison
+from inferno_cli.report.comparison.tables import as_csv, as_json, as_markdown, remarks, show_comparison
+from inferno_cli.report.comparison.tables import number as number_text
+from inferno_cli.runs.find import collect, settings_of
+from inferno_cli.runs.finished import FinishedRun
+from inferno_cli.runs.points import MODEL, short_names
+from inferno_cli.runs.record import RESULTS_FILE, Results
+from inferno_cli.runs.status import Status, finish
+from inferno_cli.runs.sweeps import planned
 
 NONE = Reference(name="none")
 
@@ -406,7 +407,7 @@ def test_of_a_yield_the_relative_error_is_shown(tmp_path: Path) -> None:
 
     assert [row.values["relative_error_s"].median for row in comparison.rows] == pytest.approx([0.4, 0.24])
     assert "| sigma(s) | sigma(s)/s |" in as_markdown(comparison)
-    from inferno_cli.report.comparison_plots import figures
+    from inferno_cli.report.comparison.figures import figures
 
     assert {"sigma_s_yields.signal", "relative_error_s_yields.signal"} <= set(dict(figures(comparison)))
 
@@ -551,7 +552,7 @@ def test_figures_of_an_earlier_comparison_do_not_stay(sweep: Path, tmp_path: Pat
 
 
 def test_the_label_is_on_every_figure(sweep: Path) -> None:
-    from inferno_cli.report.comparison_plots import figures
+    from inferno_cli.report.comparison.figures import figures
 
     drawn = dict(figures(compared(sweep)))
 
@@ -561,7 +562,7 @@ def test_the_label_is_on_every_figure(sweep: Path) -> None:
 
 
 def test_the_curve_of_widths_goes_through_the_medians_and_the_published_points(sweep: Path) -> None:
-    from inferno_cli.report.comparison_plots import figures
+    from inferno_cli.report.comparison.figures import figures
 
     drawn = dict(figures(compared(sweep, reference=published("bins"))))
     (axes,) = drawn["width_bins"].axes
@@ -741,7 +742,7 @@ def test_a_configuration_of_something_else_is_not_compared(text: str, sweep: Pat
 
 
 def test_a_comparison_that_is_stopped_leaves_the_one_before(sweep: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from inferno_cli.report import comparison_page
+    from inferno_cli.report.comparison import page as comparison_page
 
     before = {path: path.read_bytes() for path in write_comparison(compared(sweep), sweep / "out")}
 

@@ -10,7 +10,6 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from pydantic import ValidationError
 
-from inferno_cli.cli.search import space
 from inferno_cli.config import (
     DataConfig,
     FitConfig,
@@ -26,6 +25,7 @@ from inferno_cli.config import (
     resolve,
 )
 from inferno_cli.errors import ConfigError, closest
+from inferno_cli.runs.search import space
 
 TOP = ("dataset=top11004", "nuisance=jes_qcd_norm")
 

@@ -17,8 +17,8 @@ from inferno_cli.errors import DatasetError, TemplateError
 from inferno_cli.events import Description, describe, load, load_whole
 from inferno_cli.events.separation import separation
 from inferno_cli.events.whole import leaks
-from inferno_cli.report.data_page import as_html
-from inferno_cli.report.data_tables import as_json
+from inferno_cli.report.dataset.page import as_html
+from inferno_cli.report.dataset.tables import as_json
 
 N = np.arange(1, 241)
 JES = {"kind": "shape", "samples": ["ttbar"]}

@@ -17,15 +17,14 @@ from inferno_cli.events import NOMINAL, Sample, Variation, generator, load
 from inferno_cli.events.synthetic import BACKGROUND_VARIANCE, SIGNAL_RATE, log_density, signal_share
 from inferno_cli.histograms import TOTAL, Response, bin_map, enveloped, fill, responses, scaled
 from inferno_cli.histograms.cells import axis_edges, weighted_quantiles
-from inferno_cli.report import (
+from inferno_cli.report.network.explanation import (
     Explanation,
     ImportanceRecord,
     by_importance,
     compositions,
-    draw_explanation,
     show_explanation,
 )
-from inferno_cli.report.explanation_plots import _figures
+from inferno_cli.report.network.figures import _figures, draw_explanation
 from inferno_cli.training import Explainer, Statistic, create
 from inferno_cli.training.explanation import shuffled
 

@@ -15,10 +15,10 @@ import pytest
 from handmade import config, put, record
 from omegaconf import DictConfig, OmegaConf
 
-from inferno_cli.cli.finished import open_record
-from inferno_cli.cli.folder import begin, holds_finished, owned
-from inferno_cli.cli.status import KEPT, Status, finish, finished, reused, verify
 from inferno_cli.errors import OutputError, RunError
+from inferno_cli.runs.finished import open_record
+from inferno_cli.runs.folder import begin, holds_finished, owned
+from inferno_cli.runs.status import KEPT, Status, finish, finished, reused, verify
 
 COMPOSED = OmegaConf.create({"seed": 1})
 
@@ -60,7 +60,7 @@ def test_a_folder_has_one_owner(tmp_path: Path) -> None:
 
 HOLD = """
 import pathlib, sys, time
-from inferno_cli.cli.folder import owned
+from inferno_cli.runs.folder import owned
 with owned(pathlib.Path(sys.argv[1])):
     print("owned", flush=True)
     time.sleep(60)
@@ -228,8 +228,8 @@ def test_no_status_and_a_pipe(tmp_path: Path) -> None:
 
 
 def test_a_run_that_stands_for_itself_is_no_run(tmp_path: Path) -> None:
-    from inferno_cli.cli.collect import collect
-    from inferno_cli.report.points import MODEL
+    from inferno_cli.runs.find import collect
+    from inferno_cli.runs.points import MODEL
 
     (tmp_path / "config.yaml").write_text("model: {kind: bce}\n")
     (tmp_path / "results.json").write_text("{}")

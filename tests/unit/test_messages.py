@@ -11,8 +11,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from inferno_cli.cli import messages
-from inferno_cli.cli.messages import argument, known, require_memory
+from inferno_cli.cli.messages import known
 from inferno_cli.errors import ConfigError, InfernoError, MemoryLimitError, OutputError, WorkspaceError
+from inferno_cli.memory import require_memory
+from inferno_cli.shell import argument
 
 PLACES = ("/a/b", "a", "a b", "c,d", "don't", 'dq"x', "both'\"x", "back\\slash", "end\\", "q\\'x", 'q\\"x', "josé", "#")
 PLACES += ("{x}", "$x", "a=b", "br[1]", "2024", "1e5", "null", "True", "nan", ".5", "~x", "til~", "pct%20", "@x", "(p)")

@@ -32,10 +32,11 @@ from inferno_cli.fit.result import (
 )
 from inferno_cli.fit.yields import yields
 from inferno_cli.histograms import Templates
-from inferno_cli.report import Results, closing_line, draw, show, write_yields
-from inferno_cli.report.results import BinRecord, PoiVarianceRecord, TrainingRecord
-from inferno_cli.report.stacks import merged
-from inferno_cli.report.table import summary
+from inferno_cli.report.run.figures import draw
+from inferno_cli.report.run.summary import closing_line, show, summary
+from inferno_cli.report.run.yields import write_yields
+from inferno_cli.report.stack import merged
+from inferno_cli.runs.record import BinRecord, PoiVarianceRecord, Results, TrainingRecord
 
 LABEL = "simulated stand-in, not CMS data"
 SIGNAL = np.array([2.0, 5.0, 12.0, 20.0, 30.0])

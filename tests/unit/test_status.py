@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from inferno_cli.cli.status import State, Status
-from inferno_cli.cli.sweeps import progress
+from inferno_cli.runs.status import State, Status
+from inferno_cli.runs.sweeps import progress
 
 SEARCH = {"_target_": "hydra_plugins.inferno_search.OptunaSweeper", "n_trials": 30}
 LIST = {"_target_": "hydra._internal.core_plugins.basic_sweeper.BasicSweeper", "params": None}

@@ -23,10 +23,12 @@ import pytest
 
 from inferno_cli.config import Tracking, UiConfig
 from inferno_cli.errors import Stopped, TrackingError
+from inferno_cli.runs.mlflow.afterwards import log_to_run, remember
+from inferno_cli.runs.mlflow.run import Run, tracked
+from inferno_cli.runs.mlflow.store import check, shown
+from inferno_cli.runs.mlflow.stored import names_by_key, stored_runs
+from inferno_cli.runs.mlflow.sweep import SweepCallback
 from inferno_cli.signals import listening
-from inferno_cli.tracking import Run, SweepCallback, check, log_to_run, run, shown, stored_runs
-from inferno_cli.tracking.afterwards import remember
-from inferno_cli.tracking.stored import names_by_key
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +50,7 @@ def client(tracking: Tracking) -> Any:
 
 def log(tracking: Tracking, name: str = "a run", sweep: Path | None = None, **arguments: Any) -> Any:
     """Start a run with what a test does not care about filled in."""
-    return run(tracking, **{"name": name, "params": {}, "tags": {}, "sweep_folder": sweep, **arguments})
+    return tracked(tracking, **{"name": name, "params": {}, "tags": {}, "sweep_folder": sweep, **arguments})
 
 
 def job(sweep: Path, *, failed: bool, backend: str = "mlflow") -> dict[str, Any]:
@@ -285,13 +287,13 @@ import hydra
 from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from inferno_cli.config import Tracking
-from inferno_cli.tracking import run
+from inferno_cli.runs.mlflow.run import tracked
 
 @hydra.main(version_base="1.3", config_path=".", config_name="app")
 def main(config):
     assert config.seed != 2, "before the run"
     sweep, tracking = Path(HydraConfig.get().sweep.dir), Tracking(**config.tracking)
-    with run(tracking, name=f"seed={config.seed}", params={}, tags={}, sweep_folder=sweep):
+    with tracked(tracking, name=f"seed={config.seed}", params={}, tags={}, sweep_folder=sweep):
         pass
 
 main()
@@ -304,7 +306,7 @@ def test_hydra_calls_the_callback(tracking: Tracking, client: Any, tmp_path: Pat
         "tracking": tracking.model_dump() | {"experiment": "hydra"},
         "hydra": {
             "sweep": {"dir": str(tmp_path / "sweep")},
-            "callbacks": {"tracking": {"_target_": "inferno_cli.tracking.SweepCallback"}},
+            "callbacks": {"tracking": {"_target_": "inferno_cli.runs.mlflow.sweep.SweepCallback"}},
         },
     }
     (tmp_path / "app.yaml").write_text(json.dumps(config))
@@ -325,10 +327,10 @@ def test_hydra_calls_the_callback(tracking: Tracking, client: Any, tmp_path: Pat
 START = """
 import sys
 from inferno_cli.config import Tracking
-from inferno_cli.tracking import run
+from inferno_cli.runs.mlflow.run import tracked
 
 tracking = Tracking(backend="mlflow", uri="sqlite:///mlflow.db", experiment="fresh")
-with run(tracking, name=sys.argv[1], params={"seed": 1}, tags={}, sweep_folder=None) as logged:
+with tracked(tracking, name=sys.argv[1], params={"seed": 1}, tags={}, sweep_folder=None) as logged:
     logged.metrics({"x": 1.0})
 """
 
@@ -372,7 +374,7 @@ def test_a_server_that_never_answers_is_found_in_time() -> None:
 
 @pytest.mark.parametrize(("status", "alive"), [(200, True), (404, True), (503, False)])
 def test_a_server_that_answers(status: int, alive: bool, caplog: pytest.LogCaptureFixture) -> None:
-    from inferno_cli.cli.steps import ui
+    from inferno_cli.steps import ui
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -400,7 +402,7 @@ def test_a_server_that_answers(status: int, alive: bool, caplog: pytest.LogCaptu
 
 def test_a_server_that_answers_byte_by_byte_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every byte comes in time, and the answer never ends."""
-    from inferno_cli.tracking import store
+    from inferno_cli.runs.mlflow import store
 
     monkeypatch.setattr(store, "_PATIENT", 0.5)
     done = Event()
@@ -428,7 +430,7 @@ def test_a_server_that_answers_byte_by_byte_is_not_waited_for(monkeypatch: pytes
 
 def test_a_server_that_hangs_later_is_found_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its first answers are good, and what is to be written is never answered."""
-    from inferno_cli.tracking import store
+    from inferno_cli.runs.mlflow import store
 
     for name in store._PATIENCE:
         monkeypatch.delenv(name, raising=False)
@@ -462,7 +464,7 @@ def test_a_server_that_hangs_later_is_found_in_time(monkeypatch: pytest.MonkeyPa
 
 
 def test_settings_of_the_user_are_kept(monkeypatch: pytest.MonkeyPatch, tracking: Tracking, client: Any) -> None:
-    from inferno_cli.tracking import store
+    from inferno_cli.runs.mlflow import store
 
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "77")
     store.connect(str(tracking.uri))
@@ -474,7 +476,7 @@ def test_settings_of_the_user_are_kept(monkeypatch: pytest.MonkeyPatch, tracking
 def test_a_store_that_is_locked_is_said(
     how: str, tracking: Tracking, client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from inferno_cli.tracking import store
+    from inferno_cli.runs.mlflow import store
 
     monkeypatch.setattr(store, "_LOCKED", 0.2)
     says = r"is locked: another program \(a stopped one, a backup, a database browser\)"
@@ -590,7 +592,7 @@ def test_a_single_run_has_no_parent_to_end(tmp_path: Path) -> None:
 
 def test_the_import_is_light() -> None:
     code = """if True:
-        import sys, inferno_cli.tracking, inferno_cli.cli.steps.ui
+        import sys, inferno_cli.runs.mlflow, inferno_cli.steps.ui
         print({"mlflow", "torch"} & set(sys.modules))
     """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -607,7 +609,7 @@ def ui_config(tracking: Tracking, port: int = 5000) -> UiConfig:
 
 
 def test_ui_needs_a_store(tmp_path: Path) -> None:
-    from inferno_cli.cli.steps import ui
+    from inferno_cli.steps import ui
 
     missing = Tracking(backend="mlflow", uri=f"sqlite:///{tmp_path}/mlflow.db", experiment="x")
     with pytest.raises(TrackingError, match=r"mlflow\.db.*inferno train"):
@@ -618,7 +620,7 @@ def test_ui_needs_a_store(tmp_path: Path) -> None:
 
 
 def test_ui_names_a_port_in_use(tracking: Tracking, client: Any) -> None:
-    from inferno_cli.cli.steps import ui
+    from inferno_cli.steps import ui
 
     with listener() as port, pytest.raises(TrackingError, match=rf"port {port} .* port="):
         ui.run(ui_config(tracking, port), None)
@@ -628,7 +630,7 @@ def test_ui_names_a_port_in_use(tracking: Tracking, client: Any) -> None:
 def test_ui_says_that_nobody_is_asked_for_a_password(
     host: str, tracking: Tracking, client: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from inferno_cli.cli.steps import ui
+    from inferno_cli.steps import ui
 
     monkeypatch.setattr(ui, "_serve", lambda command: None)
     with socket.socket() as free:
@@ -647,7 +649,7 @@ def test_ui_ends_its_server_on_ctrl_c(tmp_path: Path) -> None:
         "signal.signal(signal.SIGTERM, end); pathlib.Path('started').touch(); time.sleep(60)"
     )
     code = (
-        "import sys; from inferno_cli.signals import listening; from inferno_cli.cli.steps import ui\n"
+        "import sys; from inferno_cli.signals import listening; from inferno_cli.steps import ui\n"
         f"with listening(): ui._serve([sys.executable, '-c', {server!r}])"
     )
     process = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path)

@@ -1,6 +1,6 @@
 """The command line: ``inferno STEP [overrides]``.
 
-A step's word comes first; what follows is Hydra's. Every module in ``inferno_cli.cli.steps`` is a step, so that
+A step's word comes first; what follows is Hydra's. Every module in ``inferno_cli.steps`` is a step, so that
 adding one is adding a file there, or in a package of one's own (see ``choices``), and its file in ``conf``.
 """
 
@@ -19,12 +19,13 @@ from typing import Any, Literal
 
 from inferno_cli import __version__
 from inferno_cli.choices import choices
-from inferno_cli.cli.messages import careful, first_line, known, require_memory, translated, unresolved
-from inferno_cli.errors import ConfigError, InfernoError, OutputError, Stopped, closest
+from inferno_cli.cli.messages import careful, known, translated, unresolved
+from inferno_cli.errors import ConfigError, InfernoError, OutputError, Stopped, closest, first_line
+from inferno_cli.memory import require_memory
 from inferno_cli.signals import listening
 
 MISTAKE, FAILURE, BROKEN_PIPE = 1, 2, 141
-STEPS = "inferno_cli.cli.steps"
+STEPS = "inferno_cli.steps"
 """Package of the steps."""
 
 
@@ -208,8 +209,8 @@ def _in_folder(job: Any, composed: Any, work: Callable[[], Any]) -> Any:
 
     Nobody would find it in the output of a long sweep.
     """
-    from inferno_cli.cli.folder import holds_finished, keep_configuration, owned
-    from inferno_cli.cli.status import Status
+    from inferno_cli.runs.folder import holds_finished, keep_configuration, owned
+    from inferno_cli.runs.status import Status
 
     folder = Path(job.runtime.output_dir)
 
@@ -246,10 +247,10 @@ def _in_folder(job: Any, composed: Any, work: Callable[[], Any]) -> Any:
 
 def _end_sweep(stop: Stopped) -> None:
     """Leave no job of a multirun "running" that was killed with its process, nor the parent run."""
-    from inferno_cli.cli.folder import owned
-    from inferno_cli.cli.status import FILE, Status
-    from inferno_cli.tracking import SweepCallback, end_run
-    from inferno_cli.tracking.sweep import end_parent
+    from inferno_cli.runs.folder import owned
+    from inferno_cli.runs.mlflow.afterwards import end_run
+    from inferno_cli.runs.mlflow.sweep import SweepCallback, end_parent
+    from inferno_cli.runs.status import FILE, Status
 
     sweep, SweepCallback.folder = SweepCallback.folder, None
     if sweep is None:
@@ -275,7 +276,7 @@ def _say_progress(job: Any, study: str | None) -> None:
     """Say how far a multirun is after one of its jobs; ``study`` is the folder of a study."""
     from hydra.types import RunMode
 
-    from inferno_cli.cli.sweeps import progress
+    from inferno_cli.runs.sweeps import progress
 
     if job.mode != RunMode.MULTIRUN:
         return

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, get_args
 
-from inferno_cli.errors import ConfigError, FileError, InfernoError, MemoryLimitError, OutputError, closest
+from inferno_cli.errors import ConfigError, FileError, InfernoError, MemoryLimitError, OutputError, closest, first_line
 from inferno_cli.files import read_yaml, yaml_of
 
 QUOTE = "quote a value that holds brackets, braces, letters with accents or other signs: \"key='a[b]'\""
@@ -41,45 +40,6 @@ def careful() -> Iterator[None]:
         yield
     finally:
         files.load_config = load
-
-
-def argument(key: str, value: object) -> str:
-    """Return an argument as it is typed in a shell, quoted for Hydra and for the shell where that is needed."""
-    text = str(value)
-    plain = re.fullmatch(r"[A-Za-z_./][\w./+:@%-]*", text, re.ASCII) is not None
-    if plain and ("/" in text or not re.fullmatch(r"null|true|false|nan|inf|\..*", text, re.IGNORECASE)):
-        return f"{key}={text}"
-    return shlex.quote(f"{key}={quoted(text)}")
-
-
-def quoted(text: str) -> str:
-    """Return a text as a value of Hydra's grammar, in which a backslash is itself but before a quote."""
-    mark = "'" if '"' in text else '"'
-    escaped = re.sub(rf"(\\*)({mark}|$)", lambda found: found[1] * 2 + ("\\" + mark if found[2] else ""), text)
-    return f"{mark}{escaped}{mark}"
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message, or what it is called."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].strip()
-
-
-LEAST_MEMORY, LEAST_FOR_TORCH = 512, 1536
-"""MB of address space (ulimit -v) with which the libraries can be loaded; with less, they abort or try for ever."""
-
-
-def require_memory(least: int = LEAST_MEMORY) -> None:
-    """Raise MemoryLimitError where the process may not have the memory that its libraries need."""
-    try:
-        from resource import RLIM_INFINITY, RLIMIT_AS, getrlimit
-    except ImportError:  # not on Windows
-        return
-    limit = getrlimit(RLIMIT_AS)[0]
-    if limit != RLIM_INFINITY and limit < least * 2**20:
-        raise MemoryLimitError(
-            f"the process may have {limit >> 20} MB of memory, and its libraries need at least {least} MB. Raise the "
-            "limit: ulimit -v, the memory of the batch job"
-        )
 
 
 NO_MEMORY = (

@@ -1,0 +1,1 @@
+"""Report of runs beside each other, and beside published numbers."""

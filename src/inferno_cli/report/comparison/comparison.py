@@ -1,0 +1,288 @@
+"""The comparison of points: the median and the spread over repeats of every number, beside published ones."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from inferno_cli.config import POI, Reference, ReferenceRow
+from inferno_cli.names import another
+from inferno_cli.runs.points import MODEL, Job, Point, beside_the_model, group, place, short_names
+from inferno_cli.runs.record import Results
+
+SPREAD = "median [smallest, largest] of the repeats"
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A column: its name in files, its title, and how it is read from a record."""
+
+    name: str
+    title: str
+    read: Callable[[Results], float | None]
+    form: str = "z.3f"
+    """Format specification of its numbers."""
+
+
+def _minos(results: Results, side: int) -> float | None:
+    minos = results.parameters[POI].minos
+    return None if minos is None else minos[side]
+
+
+def _width(results: Results) -> float | None:
+    minos = results.parameters[POI].minos
+    return None if minos is None else minos[1] - minos[0]
+
+
+def _relative_error(results: Results) -> float | None:
+    """HESSE error of the POI divided by its fitted value: of the signal strength and of the yield it is the same."""
+    poi = results.parameters[POI]
+    return None if poi.error is None or poi.bestfit == 0 else poi.error / abs(poi.bestfit)
+
+
+def _root(results: Results, name: str) -> float | None:
+    variance = None if results.poi_variance is None else getattr(results.poi_variance, name)
+    return None if variance is None else math.sqrt(variance)
+
+
+def _significance(results: Results, name: str) -> float | None:
+    return None if results.significance is None else getattr(results.significance, name)
+
+
+def _expected(results: Results, suffix: str = "") -> float | None:
+    """For the nominal parameters, so that runs on observed data compare with those on Asimov data."""
+    a_priori = _significance(results, f"a_priori{suffix}")
+    return _significance(results, f"expected{suffix}") if a_priori is None else a_priori
+
+
+def _observed(results: Results, name: str) -> float | None:
+    return _significance(results, name) if results.data == "observed" else None
+
+
+QUANTITIES = (
+    Quantity("mu", "mu", lambda x: x.parameters[POI].bestfit),
+    Quantity("minos_down", "MINOS -", lambda x: _minos(x, 0)),
+    Quantity("minos_up", "MINOS +", lambda x: _minos(x, 1)),
+    Quantity("width", "width", _width),
+    Quantity("hesse", "HESSE", lambda x: x.parameters[POI].error),
+    Quantity("stat_only", "stat. only", lambda x: None if x.stat_only is None else x.stat_only.mu.error),
+    Quantity("significance", "exp. signif.", _expected, "z.2f"),
+    Quantity("p_value", "exp. p", lambda x: _expected(x, "_p_value"), ".2e"),
+    Quantity("observed_significance", "obs. signif.", lambda x: _observed(x, "observed"), "z.2f"),
+    Quantity("observed_p_value", "obs. p", lambda x: _observed(x, "observed_p_value"), ".2e"),
+    Quantity("goodness_of_fit", "fit p", lambda x: None if x.goodness_of_fit is None else x.goodness_of_fit.p_value),
+    Quantity("sigma_mu_soft", "sigma(mu) soft", lambda x: _root(x, "validation_soft")),
+    Quantity("sigma_mu_hard", "sigma(mu) hard", lambda x: _root(x, "validation_hard")),
+    Quantity("sigma_mu_honest", "sigma(mu) honest", lambda x: _root(x, "honest")),
+    Quantity("sigma_s", "sigma(s)", lambda x: x.sigma_s, "z.2f"),
+    Quantity("relative_error_s", "sigma(s)/s", lambda x: None if x.sigma_s is None else _relative_error(x)),
+    Quantity("bound_s", "bound", lambda x: x.cramer_rao_bound_s, "z.2f"),
+    Quantity("seconds", "wall s", lambda x: sum(x.timing.values()), "z.1f"),
+)
+"""Of the main table; ``width`` is that of the MINOS interval, ``goodness_of_fit`` a p-value."""
+P_VALUES = {"significance": "p_value", "observed_significance": "observed_p_value"}
+"""The p-value that belongs to each significance."""
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """A number over the repeats."""
+
+    median: float
+    low: float
+    high: float
+    repeats: int
+
+
+@dataclass(frozen=True)
+class Row:
+    """A point of the runs, or a published one (then ``source`` is set)."""
+
+    at: Mapping[str, Any]
+    label: str
+    repeats: int
+    missing: int
+    values: Mapping[str, Statistic]
+    source: str = ""
+
+    @property
+    def model(self) -> str:
+        """Kind of the model."""
+        return str(self.at.get(MODEL) or "")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Points of one dataset, and the published numbers beside them."""
+
+    points: tuple[Point, ...]
+    jobs: tuple[Job, ...]
+    reference: Reference
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, jobs: Sequence[Job], reference: Reference, notes: Sequence[str] = ()) -> Comparison:
+        """Group runs and compare them.
+
+        Raises:
+            ComparisonError: If they do not belong together, or none has finished.
+        """
+        points = group(jobs)
+        versions = sorted({result.code_version for point in points for result in point.results})
+        said = [f"the runs are of {len(versions)} versions of the code: {', '.join(versions)}"]
+        return cls(points, tuple(jobs), reference, (*notes, *(said if len(versions) > 1 else ())))
+
+    @cached_property
+    def first(self) -> Results:
+        """Any of the records: what all have in common."""
+        return next(result for point in self.points for result in point.results)
+
+    @property
+    def label(self) -> str:
+        """What must be said with every number; empty when there is nothing to say."""
+        return self.first.label
+
+    @property
+    def title(self) -> str:
+        """What is compared."""
+        runs = sum(len(point.jobs) for point in self.points)
+        datasets = dict.fromkeys(result.dataset for point in self.points for result in point.results)
+        return f"{', '.join(datasets)}: {len(self.points)} points, {runs} runs; {SPREAD}"
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The swept parameters, the model first."""
+        return tuple(self.points[0].at)
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Short names of ``keys``."""
+        return short_names(self.keys)
+
+    @property
+    def missing(self) -> tuple[Job, ...]:
+        """Runs that did not finish."""
+        done = {job.identity for point in self.points for job in point.jobs}
+        return tuple(job for job in self.jobs if job.results is None and (not job.settings or job.identity not in done))
+
+    @property
+    def beside_the_model(self) -> dict[str, dict[str, Any]]:
+        """Settings that are no column, not the model's, and differ from model to model: their values by model."""
+        return beside_the_model([job for point in self.points for job in (*point.jobs, *point.missing)])
+
+    @cached_property
+    def nuisances(self) -> tuple[str, ...]:
+        """Parameters of any run but mu and the entries of vectors."""
+        names = (name for point in self.points for result in point.results for name in result.scalars)
+        return tuple(dict.fromkeys(name for name in names if name != POI))
+
+    @cached_property
+    def quantities(self) -> tuple[Quantity, ...]:
+        """Every column, first those of the main table; without those that no run has."""
+        pairs = [(a, b) for a in (POI, *self.nuisances) for b in self.nuisances]
+        pairs = [(a, b) for a, b in pairs if a == POI or self.nuisances.index(a) < self.nuisances.index(b)]
+        found = [
+            *QUANTITIES,
+            *(Quantity(f"sigma_{name}", f"sigma({name})", _sigma(name)) for name in self.nuisances),
+            *(Quantity(f"correlation_{a}_{b}", f"cor({a}, {b})", _correlation(a, b)) for a, b in pairs),
+        ]
+        columns: dict[str, Quantity] = {}
+        for item in found:
+            # sigma of a parameter "s" is not sigma_s, and "a_b" with "c" not "a" with "b_c".
+            name = item.name if item.name not in columns else another(item.title, item.name, columns)
+            columns[name] = replace(item, name=name)
+        everything = [result for point in self.points for result in point.results]
+        return tuple(item for item in columns.values() if any(item.read(result) is not None for result in everything))
+
+    @cached_property
+    def main(self) -> tuple[Quantity, ...]:
+        """Columns of the main table, those with published numbers first."""
+        published = {name for row in self.rows if row.source for name in row.values}
+        published |= {"bound_s"} if "sigma_s" in published else set()  # the bound on it
+        main = {item.name for item in QUANTITIES}
+        found = [item for item in self.quantities if item.name in main]
+        return tuple(sorted(found, key=lambda item: item.name not in published))
+
+    @cached_property
+    def others(self) -> tuple[Quantity, ...]:
+        """Columns of the table of nuisance parameters."""
+        main = {item.name for item in QUANTITIES}
+        return tuple(item for item in self.quantities if item.name not in main)
+
+    @cached_property
+    def rows(self) -> tuple[Row, ...]:
+        """The points, each place of the sweep followed by what was published for it; then the other published."""
+        order = dict.fromkeys(point.place for point in self.points)
+        left = [self._published(row) for row in self.reference.rows if self._applies(row)]
+        rows = []
+        for here in order:
+            rows += [self._measured(point) for point in self.points if point.place == here]
+            rows += [row for row in left if place(row.at) == here]
+        return (*rows, *(row for row in left if place(row.at) not in order))
+
+    def _swapped(self, name: str) -> Iterator[str]:
+        names = (POI, *self.nuisances)
+        yield from (f"correlation_{b}_{a}" for a in names for b in names if name == f"correlation_{a}_{b}")
+
+    def _measured(self, point: Point) -> Row:
+        values = {}
+        for item in self.quantities:
+            numbers = [number for number in map(item.read, point.results) if number is not None]
+            if numbers:
+                middle = statistics.median(numbers)
+                values[item.name] = Statistic(middle, min(numbers), max(numbers), len(numbers))
+        for name, p_value in P_VALUES.items():
+            # That of the median: p-values of repeats differ by powers of ten, and a median of two is their mean.
+            if (z := values.get(name)) is not None and p_value in values:
+                values[p_value] = Statistic(_p_value(z.median), _p_value(z.high), _p_value(z.low), z.repeats)
+        return Row(point.at, "", len(point.jobs), len(point.missing), values)
+
+    def _applies(self, row: ReferenceRow) -> bool:
+        """Whether a published row is of what all runs have in common."""
+        return not self.unlike(row)
+
+    def unlike(self, row: ReferenceRow) -> tuple[str, ...]:
+        """Return the settings of a published row that are no column, and that no run has."""
+        finished = [job.settings for point in self.points for job in point.jobs]
+        common = next((settings for settings in finished if settings.get(MODEL) == row.model), finished[0])
+        fixed = [key for key in row.at if key not in self.keys]
+        return tuple(key for key in fixed if place({key: row.at[key]}) != place({key: common.get(key)}))
+
+    def _published(self, row: ReferenceRow) -> Row:
+        at = {key: row.model if key == MODEL else row.at.get(key) for key in self.keys}
+        columns = {item.name for item in self.quantities}
+        values = {}
+        for name, (value, spread) in row.pairs.items():
+            # A correlation of two parameters has two names.
+            other = next((x for x in self._swapped(name) if x in columns), name)
+            values[name if name in columns else other] = Statistic(value, value - spread, value + spread, 0)
+        return Row(
+            at, row.label or "published", 0, 0, values, row.source or self.reference.source or self.reference.name
+        )
+
+    def representative(self, point: Point) -> Results | None:
+        """Return the repeat with the median width (the lower of two), to draw what has no median."""
+        known = [(width, i) for i, result in enumerate(point.results) if (width := _width(result)) is not None]
+        if not known:
+            return point.results[0] if point.results else None
+        return point.results[sorted(known)[(len(known) - 1) // 2][1]]
+
+
+def _p_value(z: float) -> float:
+    return math.erfc(z / math.sqrt(2)) / 2
+
+
+def _sigma(name: str) -> Callable[[Results], float | None]:
+    def read(results: Results) -> float | None:
+        entry = results.parameters.get(name)
+        return None if entry is None or entry.hesse <= 0 else entry.error
+
+    return read
+
+
+def _correlation(one: str, two: str) -> Callable[[Results], float | None]:
+    return lambda results: results.correlation.get(one, {}).get(two)

@@ -1,0 +1,75 @@
+"""The comparison written down: tables, figures, and one page."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+from pathlib import Path
+
+from inferno_cli.errors import FileError, OutputError
+from inferno_cli.files import read_json, together
+from inferno_cli.report.comparison.comparison import Comparison
+from inferno_cli.report.comparison.figures import figures
+from inferno_cli.report.comparison.tables import as_csv, as_json, as_markdown, cells, headings, remarks
+from inferno_cli.report.page import Line, as_figures, as_list, as_page, as_table
+from inferno_cli.report.style import save_figures
+
+PAGE, RECORD = "compare.html", "compare.json"
+
+
+def write_comparison(comparison: Comparison, folder: Path) -> tuple[Path, ...]:
+    """Write compare.csv, compare.md, compare.json, the figures, and compare.html.
+
+    Returns:
+        The files, the page last.
+
+    Raises:
+        OutputError: If one cannot be written.
+    """
+    try:
+        before = _figures_of(folder / RECORD)
+        with together(folder) as scratch:
+            pictures = save_figures(figures(comparison), scratch)
+            names = [path.name for path in pictures.files]
+            texts = {"compare.csv": as_csv(comparison), "compare.md": as_markdown(comparison)}
+            texts |= {RECORD: as_json(comparison, names), PAGE: as_html(comparison, pictures.png)}
+            for name, text in texts.items():
+                (scratch / name).write_text(text, encoding="utf-8")
+        for name in before - set(names):  # of a comparison of other runs, beside which they would look like this one's
+            (folder / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"the comparison cannot be written to {folder}: {error}. Choose output=FOLDER") from error
+    return tuple(folder / name for name in (*[name for name in texts if name != PAGE], *names, PAGE))
+
+
+def _figures_of(record: Path) -> set[str]:
+    """Return the names of the figures of an earlier comparison in the same folder."""
+    try:
+        return {Path(name).name for name in read_json(record)["figures"]}
+    except (FileError, KeyError, TypeError):  # none, or somebody else's
+        return set()
+
+
+def as_html(comparison: Comparison, pictures: Mapping[str, bytes]) -> str:
+    """Return the page, with the pictures (PNG by name) in it."""
+    parts = [_table(comparison, main=True)]
+    if lines := remarks(comparison):
+        parts.append(as_list(Line([line], "missing" if line.startswith("missing") else "") for line in lines))
+    if comparison.others:
+        parts += ["<h2>Nuisance parameters: HESSE errors and correlations</h2>", _table(comparison, main=False)]
+    parts += ["<h2>Figures</h2>", *as_figures(pictures), "<h2>Runs</h2><ul>"]
+    for point in comparison.points:
+        for job in point.jobs:
+            assert job.results is not None
+            said = f"seed {job.results.seed}, {job.results.code_version}"
+            parts.append(f"<li><code>{html.escape(job.where)}</code> {html.escape(said)}</li>")
+    return as_page(comparison.title, comparison.label, [*parts, "</ul>"])
+
+
+def _table(comparison: Comparison, *, main: bool) -> str:
+    columns = comparison.main if main else comparison.others
+    lines = [
+        Line(texts, "published" if row.source else "incomplete" if row.missing else "", row.source)
+        for row, texts in cells(comparison, columns)
+    ]
+    return as_table(headings(comparison, columns), lines, label=comparison.label, places=len(comparison.keys))

@@ -1,0 +1,195 @@
+"""The comparison as tables: on the terminal, CSV, Markdown and JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from rich.text import Text
+
+from inferno_cli.config import POI
+from inferno_cli.report.comparison.comparison import SPREAD, Comparison, Quantity, Row, Statistic
+from inferno_cli.report.page import markdown
+from inferno_cli.report.style import MODEL_NAMES
+from inferno_cli.report.terminal import WIDTH_OF_A_WIDE_ONE, new_table, show_title, terminal
+from inferno_cli.runs.points import MODEL
+
+SCHEMA = "inferno_cli/comparison/1"
+NAMES = {**MODEL_NAMES, "optimal": "optimal"}
+FOREMOST = (
+    "mu",
+    "minos_down",
+    "minos_up",
+    "width",
+    "hesse",
+    "stat_only",
+    "significance",
+    "observed_significance",
+    "goodness_of_fit",
+    "sigma_s",
+    "relative_error_s",
+    "bound_s",
+)
+"""Where there is little room, as on a terminal of fewer than ``WIDE`` letters; the files have every column."""
+WIDE = 190
+
+
+def value_text(value: Any) -> str:
+    """Return a swept value as a table shows it."""
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:g}"
+    return "+".join(map(str, value)) or "none" if isinstance(value, list | tuple) else str(value)
+
+
+def place_cells(comparison: Comparison, row: Row) -> list[str]:
+    """Return the swept values of a row, and how many repeats it has."""
+    cells = []
+    for key in comparison.keys:
+        value = row.at.get(key)
+        cells.append(NAMES.get(str(value), str(value)) if key == MODEL else value_text(value))
+    if row.source:
+        return [*cells, row.label]
+    return [*cells, f"{row.repeats}" if not row.missing else f"{row.repeats} of {row.repeats + row.missing}"]
+
+
+def number(statistic: Statistic | None, form: str, *, spread: bool) -> str:
+    """Return a number, with the range of its repeats in brackets where there are several."""
+    if statistic is None:
+        return ""
+    text, low, high = (f"{value:{form}}" for value in (statistic.median, statistic.low, statistic.high))
+    return f"{text} [{low}, {high}]" if spread and low != high else text
+
+
+def headings(comparison: Comparison, columns: Sequence[Quantity]) -> list[str]:
+    """Return the heading of every column."""
+    return [*comparison.names.values(), "repeats", *(item.title for item in columns)]
+
+
+def cells(comparison: Comparison, columns: Sequence[Quantity]) -> list[tuple[Row, list[str]]]:
+    """Return every row with its cells; published rows that have none of the columns are left out."""
+    found = []
+    for row in comparison.rows:
+        numbers = [number(row.values.get(item.name), item.form, spread=True) for item in columns]
+        if any(numbers) or not row.source:
+            found.append((row, [*place_cells(comparison, row), *numbers]))
+    return found
+
+
+def foremost(comparison: Comparison, names: Sequence[str] = FOREMOST) -> list[Quantity]:
+    """Return columns of the main table that are to be read first, or all; without mu, which is 1, of Asimov data."""
+    fitted = any(result.data == "observed" for point in comparison.points for result in point.results)
+    return [item for item in comparison.main if item.name in (names or (item.name,)) and (fitted or item.name != POI)]
+
+
+def show_comparison(comparison: Comparison) -> None:
+    """Print the main table to stdout."""
+    console = terminal(WIDTH_OF_A_WIDE_ONE)
+    show_title(console, comparison.title, comparison.label)
+    columns = foremost(comparison, FOREMOST if console.width < WIDE else ())
+    # One column has room for the spread over the repeats.
+    spread = "sigma_s" if any(item.name == "sigma_s" for item in columns) else "width"
+    table = new_table(headings(comparison, columns), len(comparison.keys))
+    for row in comparison.rows:
+        shown = [number(row.values.get(item.name), item.form, spread=item.name == spread) for item in columns]
+        if "width" in row.values or "sigma_s" in row.values or not row.source:
+            table.add_row(
+                *(Text(x) for x in (*place_cells(comparison, row), *shown)), style="dim" if row.source else ""
+            )
+    console.print(table)
+    if comparison.label and any(row.source for row in comparison.rows):
+        console.print(Text(f"published rows are not of the {comparison.label.partition(',')[0]}", style="dim"))
+    for line in remarks(comparison):
+        console.print(Text(line), soft_wrap=True)
+
+
+def remarks(comparison: Comparison) -> list[str]:
+    """Return what has to be said below a table: what is missing, notes, and sources of published numbers."""
+    lines = [f"missing: {job.where}: {job.error}" for job in comparison.missing]
+    lines += [f"note: {text}" for text in _notes(comparison)]
+    lines += [f"published: {source}" for source in dict.fromkeys(row.source for row in comparison.rows if row.source)]
+    published = comparison.reference.rows
+    if published and not any(row.source for row in comparison.rows):
+        keys = ", ".join(dict.fromkeys(key for row in published for key in comparison.unlike(row)))
+        lines.append(f"published: none of {comparison.reference.name}, whose {keys} is not that of these runs")
+    columns = {item.name for item in comparison.quantities}
+    if unknown := dict.fromkeys(name for row in comparison.rows if row.source for name in row.values.keys() - columns):
+        lines.append(f"published, without a column here: {', '.join(unknown)}")
+    if comparison.reference.note and any(row.source for row in comparison.rows):
+        lines.append(f"of the published numbers: {comparison.reference.note}")
+    return lines
+
+
+def _notes(comparison: Comparison) -> list[str]:
+    """Return what has to be said of the runs."""
+    texts = [
+        f"{key} ({', '.join(f'{NAMES.get(model, model)} {value_text(value)}' for model, value in values.items())})"
+        for key, values in comparison.beside_the_model.items()
+    ]
+    said = [f"the models differ in more than the model: {'; '.join(texts)}"] if texts else []
+    return [*comparison.notes, *said]
+
+
+def as_csv(comparison: Comparison) -> str:
+    """Return every column as CSV: the median, then the smallest and largest, of every quantity."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    spread = [f"{item.name}{end}" for item in comparison.quantities for end in ("", "_low", "_high")]
+    writer.writerow([*comparison.keys, "repeats", "missing", "source", "label", *spread])
+    for row in comparison.rows:
+        place = [json.dumps(x) if isinstance(x, list | dict) else x for x in (row.at.get(k) for k in comparison.keys)]
+        numbers: list[float | str] = []
+        for item in comparison.quantities:
+            entry = row.values.get(item.name)
+            numbers += ["", "", ""] if entry is None else [entry.median, entry.low, entry.high]
+        source, label = (f"published: {row.source}", row.label) if row.source else ("runs", comparison.label)
+        writer.writerow([*place, row.repeats, row.missing, source, label, *numbers])
+    return text.getvalue()
+
+
+def as_markdown(comparison: Comparison) -> str:
+    """Return the main table and that of the nuisance parameters as Markdown."""
+    lines = [f"# {markdown(comparison.title)}", ""]
+    for columns in (comparison.main, comparison.others):
+        if not columns:
+            continue
+        lines += [f"**{markdown(comparison.label)}**", ""] if comparison.label else []
+        titles = list(map(markdown, headings(comparison, columns)))
+        lines += ["| " + " | ".join(titles) + " |", "|" + "---|" * len(comparison.keys)]
+        lines[-1] += "--:|" * (len(titles) - len(comparison.keys))
+        for _, texts in cells(comparison, columns):
+            lines.append("| " + " | ".join(map(markdown, texts)) + " |")
+        lines.append("")
+    lines += [f"- {markdown(line)}" for line in remarks(comparison)]
+    return "\n".join(lines) + "\n"
+
+
+def as_json(comparison: Comparison, figures: Sequence[str] = ()) -> str:
+    """Return everything as JSON, and the names of the files that its figures are in."""
+    points = [
+        {
+            "at": dict(row.at),
+            "published": row.source or None,
+            "repeats": row.repeats,
+            "values": {name: vars(statistic) for name, statistic in row.values.items()},
+        }
+        for row in comparison.rows
+    ]
+    runs = [{"folder": job.where, "at": dict(point.at)} for point in comparison.points for job in point.jobs]
+    record = {
+        "schema": SCHEMA,
+        "label": comparison.label,
+        "dataset": comparison.first.dataset,
+        "statistic": SPREAD,
+        "swept": comparison.keys,
+        "points": points,
+        "runs": runs,
+        "missing": [{"folder": job.where, "error": job.error} for job in comparison.missing],
+        "notes": _notes(comparison),
+        "figures": list(figures),
+    }
+    return json.dumps(record, indent=1, default=str) + "\n"

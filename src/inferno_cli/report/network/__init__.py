@@ -1,0 +1,1 @@
+"""Report of what a network has learnt."""

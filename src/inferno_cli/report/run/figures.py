@@ -1,0 +1,145 @@
+"""The plots of a run, drawn on ``Figure`` objects without pyplot: nothing stays open, no style leaks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from inferno_cli.config import POI
+from inferno_cli.fit.result import FitResult
+from inferno_cli.report.run.canvas import new_figure
+from inferno_cli.report.run.pulls import draw_pulls, draw_ranking
+from inferno_cli.report.run.scans import draw_limit, draw_scan, draw_scan_2d
+from inferno_cli.report.run.stacks import draw_data_mc, draw_templates, free_shapes, sample_colours
+from inferno_cli.report.run.summary import by_correlation
+from inferno_cli.report.style import ACCENT, MUTED, SIGNAL, save_figures, short
+from inferno_cli.runs.record import Results, TrainingRecord
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from inferno_cli.histograms import Templates
+
+MAX_PARAMETERS = 30
+"""Parameters in the correlation matrix and the pulls, the ones most correlated with mu."""
+ANNOTATED = 12
+"""Largest correlation matrix that is drawn with its numbers and with the gammas of the staterror."""
+
+
+def draw(
+    results: Results,
+    *,
+    folder: Path,
+    formats: Sequence[str],
+    templates: Templates | None,
+    workspace: Mapping[str, Any] | None,
+    fit: FitResult,
+) -> tuple[Path, ...]:
+    """Draw everything that the run has, every figure with the dataset's label.
+
+    Args:
+        results: The record of the run.
+        folder: Where the files go; made if it is missing.
+        formats: Of "png", "pdf" and "svg".
+        templates: As fitted, or None for the fit of a workspace by itself.
+        workspace: The pyhf workspace that was fitted (its first measurement with the fit's POI), or None.
+        fit: The fit of that workspace.
+
+    Returns:
+        The files: training, templates, prefit and postfit (with the channel's name where there are several), pulls,
+        correlation, scan (of mu; others with the parameter's name), scan_2d_X_Y, ranking, limit; those that the run
+        does not have are missing.
+
+    Raises:
+        OutputError: If a file cannot be written.
+    """
+    return save_figures(_figures(results, templates, workspace, fit), folder, formats).files
+
+
+def _figures(
+    results: Results, templates: Templates | None, workspace: Mapping[str, Any] | None, fit: FitResult
+) -> Iterator[tuple[str, Figure]]:
+    colours, parents = sample_colours(templates, workspace, fit.poi), free_shapes(workspace)
+    if results.trained_in is None and results.training is not None and results.training.loss:
+        yield "training", _training(results, results.training)
+    if templates is not None:
+        yield "templates", draw_templates(results, templates, colours)
+    for channel in fit.yields:
+        stem = channel.when.replace("-", "")
+        stem = stem if len(fit.yields) == 2 else f"{stem}_{channel.channel}"
+        yield stem, draw_data_mc(results, channel, colours, parents)
+    pulled = [name for name in results.scalars if results.parameters[name].pull is not None]
+    if pulled:
+        yield "pulls", draw_pulls(results, by_correlation(results, pulled, MAX_PARAMETERS))
+    names = _correlated(results)
+    if len(names) > 1:
+        yield "correlation", _correlation(results, names)
+    for name, scan in results.scans.items():
+        yield "scan" if name == POI else f"scan_{name}", draw_scan(results, name, scan)
+    for pair in results.scans_2d:
+        yield f"scan_2d_{pair.x}_{pair.y}", draw_scan_2d(results, pair)
+    if results.ranking:
+        yield "ranking", draw_ranking(results)
+    if results.limit is not None:
+        yield "limit", draw_limit(results, results.limit)
+
+
+def _training(results: Results, training: TrainingRecord) -> Figure:
+    from matplotlib.ticker import MaxNLocator
+
+    figure = new_figure(results, height=5.4)
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(1, 1.3))
+    epochs = np.arange(1, len(training.loss) + 1)
+    best = training.best_epoch + 1
+    upper.plot(epochs, np.array(training.loss, dtype=float), ".-", color=MUTED)
+    upper.set_ylabel("training loss")
+    curves: Sequence[tuple[str, tuple[float | None, ...], str, str]] = (
+        ("soft bins", training.sigma_mu_soft, ACCENT, ".--"),
+        ("hard bins (selects the epoch)", training.sigma_mu_hard, SIGNAL, ".-"),
+    )
+    for label, values, colour, line in curves:
+        # None, a singular information matrix, becomes a gap.
+        lower.plot(epochs, np.array(values, dtype=float), line, color=colour, label=label)
+    for axes in (upper, lower):
+        axes.axvline(best, color="black", linewidth=0.9, linestyle=":", label=f"selected: epoch {best}")
+        drawn = np.concatenate([line.get_ydata() for line in axes.get_lines()[:-1]])
+        drawn = drawn[np.isfinite(drawn)]
+        if len(drawn) and drawn.min() > 0 and drawn.max() > 10 * drawn.min():
+            axes.set_yscale("log")
+    lower.set_ylabel(r"$\sigma(\mu)$ on validation")
+    lower.legend(loc="best", frameon=True, framealpha=0.9, edgecolor="none")
+    lower.set_xlabel("epoch")
+    lower.xaxis.set_major_locator(MaxNLocator(integer=True))
+    return figure
+
+
+def _correlated(results: Results) -> list[str]:
+    """Return the fitted parameters, without the entries of vectors (the gammas) where there are many."""
+    names = [name for name in results.correlation if results.parameters[name].hesse > 0]
+    if len(names) > ANNOTATED:
+        names = [name for name in names if not results.is_entry(name)]
+    return sorted(by_correlation(results, names, MAX_PARAMETERS), key=lambda name: name != "mu")
+
+
+def _correlation(results: Results, names: Sequence[str]) -> Figure:
+    matrix = np.array([[results.correlation[a][b] for b in names] for a in names])
+    labels = [short(name) for name in names]
+    side = min(3.2 + 0.4 * len(names), 10.0)
+    figure = new_figure(results, width=side + 1.2, height=side)
+    axes = figure.subplots()
+    image = axes.imshow(matrix, vmin=-1, vmax=1, cmap="RdBu_r")
+    axes.set_xticks(range(len(names)), labels, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(names)), labels)
+    axes.tick_params(length=0)
+    if len(names) <= ANNOTATED:
+        for row, column in np.ndindex(matrix.shape):
+            value = matrix[row, column]
+            colour = "white" if abs(value) > 0.6 else "black"
+            axes.text(column, row, f"{value:z.2f}", ha="center", va="center", size=9, color=colour)
+    chosen = f", the {len(names)} largest with mu" if len(names) == MAX_PARAMETERS else ""
+    axes.set_title(f"correlation (HESSE){chosen}")
+    figure.colorbar(image, ax=axes, shrink=0.85)
+    return figure

@@ -1,0 +1,120 @@
+"""What all plots share: the style, and a figure that says what it shows."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from inferno_cli.errors import OutputError
+from inferno_cli.names import LONGEST, another, folded, printable
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# M. Petroff's colours (arXiv:2107.02270), chosen to be told apart with any colour vision; the signal is red.
+SIGNAL, ACCENT, MUTED = "#bd1f01", "#3f90da", "#717581"
+STYLE = {
+    "axes.axisbelow": True,
+    "axes.labelsize": 11,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 11,
+    "figure.dpi": 150,
+    "font.size": 10,
+    "legend.fontsize": 9,
+    "legend.frameon": False,
+    "svg.fonttype": "none",
+    "xtick.direction": "in",
+    "xtick.top": True,
+    "ytick.direction": "in",
+    "ytick.right": True,
+}
+MODEL_NAMES = {"bce": "BCE", "inferno": "INFERNO", "optimal": "optimal classifier"}
+
+
+def plain(text: str) -> str:
+    """Return a text that matplotlib draws as it is: "$" begins no formula, and "_" hides nothing from a legend."""
+    text = printable(text).replace("$", r"\$")
+    return f" {text}" if text.startswith("_") else text
+
+
+def short(name: str) -> str:
+    """Return a name that fits beside a plot, as ``plain``: a foreign workspace can have very long ones."""
+    return plain(name if len(name) <= 26 else f"{name[:14]}…{name[-11:]}")
+
+
+def _file_name(name: str, used: Iterable[str]) -> str:
+    """Return a name that a file can have, and that none of ``used`` has."""
+    safe = re.sub(r"[^\w.-]+", "_", name).strip("_")
+    if len(safe.encode()) <= LONGEST and folded(safe) not in map(folded, used):
+        return safe
+    return another(name, safe, used)
+
+
+def labelled_figure(label: str, said: str, *, width: float, height: float) -> Figure:
+    """Return a figure with two lines in its upper left corner, the first of which must not be overlooked."""
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    lines = [(plain(label), SIGNAL, "bold"), (plain(said), MUTED, "normal")]
+    lines = [line for line in lines if line[0]]
+    space = ConstrainedLayoutEngine(rect=(0, 0, 1, 1 - (0.09 + 0.18 * len(lines)) / height))
+    figure = Figure(figsize=(width, height), layout=space)
+    for number, (text, colour, weight) in enumerate(lines):
+        y = 1 - (0.07 + 0.18 * number) / height
+        figure.text(0.08 / width, y, text, va="top", size=9, color=colour, weight=weight)
+    return figure
+
+
+class Pictures(NamedTuple):
+    """Figures that were saved: the files, and each as PNG by name."""
+
+    files: tuple[Path, ...]
+    png: Mapping[str, bytes]
+
+
+def _save(figure: Figure, place: Path | BytesIO, suffix: str) -> None:
+    """Save a figure; a letter that the font lacks is drawn as a box, which needs no warning for each figure."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure.savefig(place, format=suffix)
+
+
+def save_figures(figures: Iterable[tuple[str, Figure]], folder: Path, formats: Sequence[str] = ("png",)) -> Pictures:
+    """Draw figures one at a time.
+
+    Args:
+        figures: Name and figure; they are made within the style.
+        folder: Where the files go; made if it is missing.
+        formats: Of "png", "pdf" and "svg".
+
+    Raises:
+        OutputError: If a file cannot be written.
+    """
+    import matplotlib.style
+
+    files: list[Path] = []
+    png: dict[str, bytes] = {}
+    with matplotlib.style.context(["default", STYLE]):
+        for name, figure in figures:
+            stem = _file_name(name, png)
+            drawn = BytesIO()
+            _save(figure, drawn, "png")
+            png[stem] = drawn.getvalue()
+            for suffix in formats:
+                path = folder / f"{stem}.{suffix}"
+                try:
+                    folder.mkdir(parents=True, exist_ok=True)
+                    if suffix == "png":
+                        path.write_bytes(png[stem])
+                    else:
+                        _save(figure, path, suffix)
+                except OSError as error:
+                    raise OutputError(
+                        f"the plot {path} cannot be written: {error}. Choose another folder, or free space"
+                    ) from error
+                files.append(path)
+    return Pictures(tuple(files), png)

@@ -1,0 +1,1 @@
+"""Runs: their folder, status and record; what makes two of them the same; to find, reuse, search and log them."""

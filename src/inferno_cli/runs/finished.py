@@ -1,0 +1,120 @@
+"""A finished run, read back from its folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from inferno_cli.config import TrainConfig, config_folder, resolve
+from inferno_cli.errors import ConfigError, RunError
+from inferno_cli.files import read_yaml, user_path
+from inferno_cli.memory import LEAST_FOR_TORCH, require_memory
+from inferno_cli.runs.status import Status, origin, verify
+
+if TYPE_CHECKING:
+    from inferno_cli.runs.record import Results
+    from inferno_cli.training import Statistic
+
+CONFIG_FILE = "config.yaml"
+
+
+def open_record(place: str, key: str) -> tuple[Path, Results]:
+    """Find a finished run of ``inferno train`` or ``inferno fit``, and read what it found.
+
+    Args:
+        place: Its folder, or the ``results.json`` in it.
+        key: The key of the configuration that names it, for the messages.
+
+    Raises:
+        RunError: If that is no finished run, or a file of it has changed since.
+    """
+    from inferno_cli.runs.record import RESULTS_FILE, Results
+
+    folder = user_path(place)
+    if folder.name == RESULTS_FILE:
+        folder = folder.parent
+    if not folder.is_dir():
+        raise RunError(f"{key}={place} is not a folder. Fix {key}=FOLDER: a run is where its {RESULTS_FILE} is")
+    folder = origin(folder)
+    for name in (RESULTS_FILE, CONFIG_FILE):
+        if not (folder / name).is_file():
+            raise RunError(
+                f"{folder} has no {name}: it is not the folder of a run of `inferno train`, or the run did not "
+                f"finish. Fix {key}=FOLDER, or train again"
+            )
+    status = Status.read(folder)
+    if status is not None and status.state != "finished":  # the files may be of a run before
+        why = f" ({status.error})" if status.error else ""
+        raise RunError(
+            f"the last run in {folder} did not finish: {status.state}{why}. Fix {key}=FOLDER, or train again"
+        )
+    verify(folder)
+    try:
+        return folder, Results.load(folder / RESULTS_FILE)
+    except ValueError as error:
+        raise _unreadable(folder, error) from error
+
+
+def _unreadable(folder: Path, error: Exception) -> RunError:
+    """Of another version, or edited."""
+    return RunError(
+        f"the record of the run in {folder} cannot be read ({str(error).strip().splitlines()[0]}). "
+        "It may be of another version of inferno_cli: train again"
+    )
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A run of ``inferno train``.
+
+    Attributes:
+        folder: Where it is.
+        config: Its whole configuration.
+        results: What it found.
+    """
+
+    folder: Path
+    config: TrainConfig
+    results: Results
+
+    @classmethod
+    def load(cls, place: str, key: str = "run") -> FinishedRun:
+        """Read a run.
+
+        Args:
+            place: Its folder, or the ``results.json`` in it.
+            key: The key of the configuration that names it, for the messages.
+
+        Raises:
+            RunError: If that is no finished run.
+        """
+        from omegaconf import OmegaConf
+
+        folder, results = open_record(place, key)
+        if results.training is None or results.bins is None:
+            raise RunError(f"{folder} is a fit without a network. Fix {key}=FOLDER: that of a run of `inferno train`")
+        try:
+            read_yaml(folder / CONFIG_FILE)
+            # An earlier version may not have had every key of the fit, and nobody fits with this configuration.
+            today = OmegaConf.create({"fit": OmegaConf.load(config_folder() / "fit" / "asimov.yaml")})
+            composed = OmegaConf.merge(today, OmegaConf.load(folder / CONFIG_FILE))
+            config = resolve(TrainConfig, composed)  # type: ignore[arg-type]
+        except (ConfigError, ValueError) as error:
+            raise _unreadable(folder, error) from error
+        return cls(folder, config, results)
+
+    def statistic(self) -> Statistic:
+        """Load its network with its final bins.
+
+        Raises:
+            RunError: If the checkpoint is missing, damaged, or not of this run.
+        """
+        require_memory(LEAST_FOR_TORCH)
+        from inferno_cli.training import Statistic
+
+        bins, training = self.results.bins, self.results.training
+        assert bins is not None
+        assert training is not None
+        groups = tuple(item.merged_from for item in bins)
+        return Statistic.load(self.folder, self.config, groups, training.best_epoch)

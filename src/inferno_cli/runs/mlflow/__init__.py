@@ -1,0 +1,1 @@
+"""MLflow: where runs are logged. MLflow itself is imported when a run starts, not with this package."""

@@ -1,0 +1,211 @@
+"""One run: its parameters, metrics and artifacts.
+
+Everything goes through an explicit MlflowClient. MLflow's fluent functions keep an active run and a tracking
+URI for the whole process, which would leak from one point of a sweep into the next.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from inferno_cli.config import flatten
+from inferno_cli.errors import Stopped, TrackingError
+from inferno_cli.names import distinct
+from inferno_cli.runs.mlflow.afterwards import DESCRIPTION, remember
+from inferno_cli.runs.mlflow.store import Store, absolute_uri, check, connect, experiment_id, shown
+from inferno_cli.runs.mlflow.stored import PARENT, names_tags
+from inferno_cli.runs.mlflow.sweep import end_parent, parent_run
+from inferno_cli.signals import held
+
+if TYPE_CHECKING:
+    from inferno_cli.config import Tracking
+
+log = logging.getLogger(__name__)
+
+# MLflow's limits.
+_METRICS_PER_CALL = 1000
+_PARAMS_PER_CALL = 100
+_PARAM_LENGTH = 6000
+_TAG_LENGTH = 8000
+_NAME_LENGTH = 250
+_HEAD_LENGTH = 200
+
+
+class Run:
+    """A run that is logged nowhere; with MLflow, its subclass logs."""
+
+    run_id: str | None = None
+
+    def epochs(self, history: Sequence[Mapping[str, float]]) -> None:
+        """Log the metrics of every epoch; the index is the step. Values that are not finite are left out."""
+
+    def metrics(self, values: Mapping[str, float]) -> None:
+        """Log single numbers. Values that are not finite are left out."""
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        """Add tags to those that the run was started with."""
+
+    def describe(self, text: str) -> None:
+        """Set the description that MLflow's pages show of the run, in Markdown."""
+        self.tags({DESCRIPTION: text})
+
+    def artifacts(self, files: Sequence[Path], folder: str | None = None) -> None:
+        """Copy files to the store, below ``folder`` of the run."""
+
+    def remember(self, folder: Path) -> None:
+        """Write down in the folder of the run where it is logged, for what is made of it later."""
+
+
+@dataclass
+class _MlflowRun(Run):
+    store: Store
+    run_id: str
+    start_time: int = 0
+    keys: dict[str, str] = field(default_factory=dict)
+    """What the metrics are called in the store, by name."""
+    renamed: dict[str, str] = field(default_factory=dict)
+    """Names of the parameters and metrics that are called otherwise in the store."""
+
+    def epochs(self, history: Sequence[Mapping[str, float]]) -> None:
+        from mlflow.entities import Metric
+
+        new = dict.fromkeys(name for values in history for name in values if name not in self.keys)
+        self.keys |= self._named(new, self.keys.values())
+        # One time for all: numbers that are logged once more are the same entries, of which the store keeps one.
+        entries = [
+            Metric(self.keys[name], float(value), self.start_time, step)
+            for step, values in enumerate(history)
+            for name, value in values.items()
+            if math.isfinite(value)
+        ]
+        with self.store.calls("log metrics"):
+            for start in range(0, len(entries), _METRICS_PER_CALL):
+                self.store.client.log_batch(self.run_id, metrics=entries[start : start + _METRICS_PER_CALL])
+
+    def metrics(self, values: Mapping[str, float]) -> None:
+        self.epochs([values])
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        from mlflow.entities import RunTag
+
+        entries = [RunTag(name, value[:_TAG_LENGTH]) for name, value in values.items()]
+        with self.store.calls("log tags"):
+            self.store.client.log_batch(self.run_id, tags=entries)
+
+    def artifacts(self, files: Sequence[Path], folder: str | None = None) -> None:
+        for file in files:
+            with self.store.calls(f"copy {file}"):
+                self.store.client.log_artifact(self.run_id, str(file), artifact_path=folder)
+
+    def remember(self, folder: Path) -> None:
+        remember(folder, self.store.uri, self.run_id)
+
+    def params(self, values: Mapping[str, Any]) -> None:
+        from mlflow.entities import Param
+
+        pairs = dict(flatten(values))
+        keys = self._named(pairs)
+        entries = [Param(keys[name], _text(value)) for name, value in pairs.items()]
+        with self.store.calls("log parameters"):
+            for start in range(0, len(entries), _PARAMS_PER_CALL):
+                self.store.client.log_batch(self.run_id, params=entries[start : start + _PARAMS_PER_CALL])
+
+    def _named(self, names: Iterable[str], taken: Iterable[str] = ()) -> dict[str, str]:
+        """Return a key for each name; where that is another one, a tag of the run says of what."""
+        # First what is in front of the last "/" or ".", so that all numbers of one parameter stay together.
+        heads = {name: name[: max(name.rfind("/"), name.rfind("."), 0)] for name in names}
+        safe_heads = distinct(heads.values(), _key, longest=_HEAD_LENGTH) | {"": ""}
+        texts = {name: safe_heads[head] + name[len(head) :] for name, head in heads.items()}
+        safe = distinct(texts.values(), _key, taken=taken, longest=_NAME_LENGTH)
+        keys = {name: safe[text] for name, text in texts.items()}
+        changed = {key: name for name, key in keys.items() if key != name}
+        if changed:
+            self.renamed |= changed
+            self.tags(names_tags(self.renamed, _TAG_LENGTH))
+        return keys
+
+    def fail(self, error: BaseException, status: str) -> None:
+        said = f"{type(error).__name__}: {error}".removesuffix(": ")[:_TAG_LENGTH]
+        try:
+            with self.store.calls("end the run"):
+                self.store.client.set_tag(self.run_id, "error", said)
+                self.store.client.set_terminated(self.run_id, status)
+        except TrackingError as lost:  # the error that ended the run is the one to see
+            log.warning("%s", lost)
+
+
+@contextmanager
+def tracked(
+    tracking: Tracking,
+    *,
+    name: str,
+    params: Mapping[str, Any],
+    tags: Mapping[str, str],
+    sweep_folder: Path | None,
+    resume: str | None = None,
+) -> Iterator[Run]:
+    """Log what happens within as one run. An exception ends it as FAILED (a signal: as KILLED) and goes on.
+
+    Args:
+        tracking: Where to log; the run is called ``tracking.run_name`` when that is set.
+        name: What to call the run otherwise.
+        params: The whole configuration, nested; logged under dotted keys.
+        tags: Tags of the run.
+        sweep_folder: Folder of the multirun that this run is a point of, under whose parent run it is nested.
+        resume: Id of the run to go on with, in place of a new one.
+
+    Raises:
+        TrackingError: If the store cannot be reached or written.
+    """
+    check(tracking)
+    if tracking.backend == "none":
+        yield Run()
+        return
+    store = connect(absolute_uri(tracking))
+    experiment = experiment_id(store, tracking.experiment or "")
+    parent = None if sweep_folder is None else parent_run(store, experiment, sweep_folder)
+    nesting = {} if parent is None else {PARENT: parent}
+    logged: _MlflowRun | None = None
+    try:
+        with held(), store.calls("start a run"):
+            if resume is None:
+                begun = store.client.create_run(
+                    experiment, run_name=(tracking.run_name or name)[:_NAME_LENGTH], tags={**tags, **nesting}
+                )
+            else:
+                begun = store.client.get_run(resume)
+                store.client.update_run(resume, status="RUNNING")
+            logged = _MlflowRun(store, begun.info.run_id, begun.info.start_time)
+        log.info("tracking: run %s in %s", logged.run_id, shown(store.uri))
+        logged.params(params)
+        yield logged
+    except BaseException as error:
+        status = "KILLED" if isinstance(error, KeyboardInterrupt | Stopped) else "FAILED"
+        if logged is not None:
+            logged.fail(error, status)
+        if sweep_folder is not None:
+            end_parent(sweep_folder, status)
+        raise
+    with store.calls("end the run"):
+        if "error" in begun.data.tags:
+            store.client.delete_tag(logged.run_id, "error")
+        store.client.set_terminated(logged.run_id, "FINISHED")
+
+
+def _text(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"), default=str)
+    return text if len(text) <= _PARAM_LENGTH else text[: _PARAM_LENGTH - 3] + "..."
+
+
+def _key(name: str) -> str:
+    """Return a key that MLflow takes: no other signs, and no path that means another one."""
+    parts = re.sub(r"[^\w.\-/: ]", "_", name).split("/")
+    return "/".join({"": "_", ".": "_", "..": "__"}.get(part, part) for part in parts)

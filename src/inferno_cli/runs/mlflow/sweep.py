@@ -1,0 +1,141 @@
+"""A multirun: one parent run, with its jobs nested under it.
+
+The first job creates the parent and writes its id in the sweep folder, where the other jobs find it, also
+those in other processes. It is not created when the multirun starts: Hydra turns an exception of a callback
+into a warning, has not applied the overrides of the sweep by then, and checks only later whether they compose
+(a misspelt sweep would leave a parent behind that runs for ever). A job that fails ends the parent as FAILED
+itself, as Hydra does not call ``on_multirun_end`` then.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from hydra.core.utils import JobStatus
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
+from omegaconf.errors import OmegaConfBaseException
+
+from inferno_cli.config.load import OUTPUT_KEYS, is_below
+from inferno_cli.errors import FileError, TrackingError
+from inferno_cli.files import read_yaml, write_whole
+from inferno_cli.runs.mlflow.afterwards import log_files, read_run
+from inferno_cli.runs.mlflow.store import LOCK_TIMEOUT, Store, connect
+from inferno_cli.signals import held
+
+if TYPE_CHECKING:
+    from filelock import FileLock
+    from hydra.core.utils import JobReturn
+    from omegaconf import DictConfig
+
+log = logging.getLogger(__name__)
+
+_PARENT = "mlflow_parent.json"
+_FAILED = "mlflow_failed"
+_NAME_LENGTH = 250
+
+
+class SweepCallback(Callback):
+    """Ends the parent run of a multirun; does nothing in a single run.
+
+    Attributes:
+        folder: Of the multirun that this process has begun, for what has to be ended when it is stopped.
+    """
+
+    folder: ClassVar[Path | None] = None
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """Keep the folder."""
+        with suppress(OmegaConfBaseException):  # said where the jobs need it
+            SweepCallback.folder = Path(config.hydra.sweep.dir).absolute()
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
+        """End the parent as FAILED after a job that failed, which may have had no run of its own yet."""
+        failed = config.hydra.mode == RunMode.MULTIRUN and job_return.status == JobStatus.FAILED
+        if failed and config.tracking.backend != "none":
+            end_parent(Path(config.hydra.sweep.dir), "FAILED")
+
+    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
+        """End the parent as FINISHED, unless a job has ended it otherwise."""
+        end_parent(Path(config.hydra.sweep.dir), "FINISHED")
+        SweepCallback.folder = None
+
+
+def parent_run(store: Store, experiment: str, folder: Path) -> str | None:
+    """Return the id of the parent run of the multirun in ``folder``; the first job that asks creates it.
+
+    A job of the same multirun with another store or experiment has none.
+    """
+    place = {"uri": store.uri, "experiment_id": experiment}
+    folder.mkdir(parents=True, exist_ok=True)
+    with _lock(folder):
+        if not (folder / _PARENT).exists():
+            with held(), store.calls("start the parent run"):
+                parent = store.client.create_run(experiment, run_name=_name(folder)).info.run_id
+                write_whole(folder / _PARENT, json.dumps({**place, "run_id": parent}))
+                if (folder / _FAILED).exists():
+                    store.client.set_terminated(parent, "FAILED")
+        found = read_run(folder / _PARENT)
+    run_id = found.pop("run_id")
+    return str(run_id) if found == place else None
+
+
+def has_parent(folder: Path) -> bool:
+    """Whether the multirun in ``folder`` has a parent run."""
+    return (folder / _PARENT).is_file()
+
+
+def end_parent(folder: Path, status: str) -> None:
+    """End the parent run of the multirun in ``folder``, unless it has ended before.
+
+    A failure is kept in the folder for a parent that a later job may create.
+    """
+    if status != "FAILED" and not (folder / _PARENT).exists():
+        return
+    with _lock(folder):
+        if not (folder / _PARENT).exists():
+            (folder / _FAILED).touch()
+            return
+        found = read_run(folder / _PARENT)
+    try:
+        store = connect(found["uri"])
+        with store.calls("end the parent run"):
+            if store.client.get_run(found["run_id"]).info.status == "RUNNING":
+                store.client.set_terminated(found["run_id"], status)
+    except TrackingError as error:  # the jobs have ended: nothing is lost but the status of the parent
+        log.warning("%s", error)
+
+
+def log_to_parent(folder: Path, files: Sequence[Path], where: str, description: str = "") -> str | None:
+    """Copy files to the parent run of the multirun in ``folder``, and describe it in Markdown, where there is a text.
+
+    Returns:
+        The store, or None where the multirun has no parent run.
+
+    Raises:
+        TrackingError: If the store cannot be reached or written.
+    """
+    return log_files(folder / _PARENT, files, where, description)
+
+
+def _lock(folder: Path) -> FileLock:
+    from filelock import FileLock
+
+    return FileLock(folder / f"{_PARENT}.lock", timeout=LOCK_TIMEOUT)
+
+
+def _name(folder: Path) -> str:
+    """Return the overrides of the sweep that say what it measures; Hydra's sweepers save them before the first job."""
+    try:
+        saved = read_yaml(folder / "multirun.yaml")
+        task = [str(text) for text in saved["hydra"]["overrides"]["task"]]
+        keys = [text.lstrip("+").partition("=")[0].replace("/", ".") for text in task]
+        said = [text for text, key in zip(task, keys, strict=True) if not is_below(key, OUTPUT_KEYS)]
+        return " ".join(said)[:_NAME_LENGTH] or folder.name
+    except (FileError, KeyError, TypeError):
+        return folder.name

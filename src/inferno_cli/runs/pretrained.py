@@ -1,0 +1,137 @@
+"""Find the finished run whose network a configuration takes, and check that its use is fair."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from inferno_cli.config import NtupleDataset, ShapeSystematic, TrainConfig
+from inferno_cli.errors import RunError
+from inferno_cli.files import file_checksum, user_path
+from inferno_cli.runs.find import settings_of
+from inferno_cli.runs.finished import CONFIG_FILE, FinishedRun
+from inferno_cli.runs.points import EXPERIMENT, MODEL, SEED, identity
+from inferno_cli.runs.record import RESULTS_FILE, TrainedInRecord
+from inferno_cli.runs.status import FILE, Status
+
+REMEDY = (
+    "Run what trains the network first (for a study: inferno train -m +study=benchmarks), or fix trained_in=FOLDER: "
+    "a finished run, or a folder with several of them"
+)
+
+
+def find(config: TrainConfig) -> FinishedRun:
+    """Return the run of ``trained_in``: itself, or among several that of the same model, seed and ``trained_for``.
+
+    Of several with the same configuration it is the last one.
+
+    Raises:
+        RunError: If there is none, or they differ in more.
+    """
+    place = str(config.trained_in)
+    folder = user_path(place)
+    if folder.name == RESULTS_FILE or (folder / RESULTS_FILE).is_file():
+        if config.trained_for is not None:
+            raise RunError(f"trained_for={config.trained_for} chooses among several runs; trained_in={place} is one")
+        return FinishedRun.load(place, "trained_in")
+    if not folder.is_dir():
+        raise RunError(f"trained_in={place} is not a folder. {REMEDY}")
+    wanted: dict[str, Any] = {MODEL: config.model.kind, SEED: config.seed}
+    if config.trained_for is not None:
+        wanted[EXPERIMENT] = config.trained_for
+    found = [
+        (run, settings)
+        for run, settings in _runs(folder)
+        if all(settings.get(key) == value for key, value in wanted.items())
+    ]
+    said = ", ".join(f"{'model' if key == MODEL else key} {value}" for key, value in wanted.items())
+    if not found:
+        raise RunError(f"trained_in={place}: no finished run of {said} is there that trained its network. {REMEDY}")
+    if len({identity(settings) for _, settings in found}) > 1:
+        places = ", ".join(str(run) for run, _ in found[:5])
+        raise RunError(
+            f"trained_in={place}: {len(found)} runs of {said} are there, with different configurations ({places}). "
+            "Name the folder of one of them, or choose with trained_for=EXPERIMENT"
+        )
+    return FinishedRun.load(str(found[-1][0]), "trained_in")
+
+
+def _runs(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Yield the finished runs in a folder that trained their network themselves, with their flat configuration."""
+    found: dict[Path, None] = {}
+    for path in sorted(folder.rglob(FILE)):
+        status = Status.read(path.parent)
+        if status is not None and status.state == "finished":
+            found[path.parent.resolve()] = None
+        elif status is not None and status.state == "reused":
+            found[(path.parent / status.of).resolve()] = None
+    for run in found:
+        if (run / RESULTS_FILE).is_file() and (run / CONFIG_FILE).is_file():
+            settings, _ = settings_of(run)
+            if settings.get("trained_in") is None:
+                yield run, settings
+
+
+def checksum(run: FinishedRun) -> str:
+    """SHA-256 of the checkpoint of a run.
+
+    Raises:
+        RunError: If it is missing.
+    """
+    from inferno_cli.training import CHECKPOINT
+
+    path = run.folder / CHECKPOINT
+    try:
+        return file_checksum(path)
+    except OSError as error:
+        raise RunError(f"the checkpoint {path} cannot be read: {error}. Copy the whole folder of the run") from error
+
+
+def provenance(run: FinishedRun, config: TrainConfig) -> TrainedInRecord:
+    """Return what the record says of the run whose network was taken."""
+    return TrainedInRecord(
+        folder=str(run.folder.absolute()),
+        experiment=config.trained_for,
+        dataset=run.results.dataset,
+        dataset_checksum=run.results.dataset_checksum,
+        seed=run.results.seed,
+        code_version=run.results.code_version,
+        checkpoint=checksum(run),
+    )
+
+
+def require_same_division(config: TrainConfig, run: FinishedRun, dataset_checksum: str) -> None:
+    """Raise RunError if events that the network was trained on could be in the templates.
+
+    The generated samples of the splits are independent. Ntuples are divided by a seeded draw over their events, which
+    depends on what is read.
+    """
+    if not isinstance(config.dataset, NtupleDataset):
+        return
+    here, there = _division(config), _division(run.config)
+    here["data"], there["data"] = dataset_checksum[:12], run.results.dataset_checksum[:12]
+    for key, value in here.items():
+        if there.get(key) != value:
+            raise RunError(
+                f"the events would be divided otherwise than in {run.folder}, and events that its network was trained "
+                f"on would be in the templates: {key} is {value}, there {there.get(key)}. Use the same"
+            )
+
+
+def _division(config: TrainConfig) -> dict[str, Any]:
+    """Return what decides which event is in which split."""
+    dataset = config.dataset
+    if not isinstance(dataset, NtupleDataset):
+        return {"dataset.kind": dataset.kind}
+    shapes = [
+        effect for effect in config.effects(config.nuisance.fit) if isinstance(effect.definition, ShapeSystematic)
+    ]
+    return {
+        "the seed of the data": config.data_seed,
+        "dataset.splits": str(dataset.splits),
+        "dataset.event_id": dataset.event_id,
+        "dataset.samples": {name: str(dataset.samples[name]) for name in config.sample_names},
+        "the shape systematics in nuisance.fit": sorted((x.sample, x.systematic, str(x.definition)) for x in shapes),
+        "dataset.file": (dataset.file, dataset.tree, dataset.variation),
+    }

@@ -1,0 +1,301 @@
+"""A search with Optuna: its space, its storage, pruning of a trial, and what is said at the end."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from inferno_cli.errors import ConfigError
+from inferno_cli.runs.status import FILE, Status
+
+if TYPE_CHECKING:
+    import optuna
+    from hydra.core.utils import JobReturn
+    from optuna import Study
+    from optuna.distributions import BaseDistribution
+    from optuna.trial import FrozenTrial
+
+    from inferno_cli.runs.record import Results
+    from inferno_cli.runs.trials import Trial
+
+STORAGE, STUDY = "optuna.db", "search"
+DRAW = "draw"
+"""Attribute of a trial: the number of its draw, which gives the seed of Optuna's sampler."""
+STARTUP = 5
+"""Trials that are drawn at random, and that are finished before one is compared with their median."""
+
+
+def objective(results: Results) -> float | None:
+    """Return what a search minimises: the honest sigma(mu) on the validation split; None where there is none.
+
+    The runs of earlier versions have the hard one alone.
+    """
+    found = results.poi_variance
+    if found is None:
+        return None
+    variance = found.validation_hard if found.validation_honest is None else found.validation_honest
+    return None if variance is None else math.sqrt(variance)
+
+
+class Pruned(Exception):
+    """No error: the trial ends early, as it is worse than the others at this epoch."""
+
+
+def require_optuna() -> Any:
+    """Import Optuna, and keep it silent.
+
+    Raises:
+        ConfigError: If it is not installed.
+    """
+    try:
+        import optuna
+    except ImportError as error:
+        raise ConfigError("+sweep=optuna needs Optuna: pip install 'inferno-cli[optuna]'") from error
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna
+
+
+def require_valid(n_trials: Any, parallel: Any, pruning: Any, seed: Any) -> None:
+    """Check the settings of the search, which Hydra hands over as they were given.
+
+    Raises:
+        ConfigError: If one has the wrong type or is out of range.
+    """
+    for key, value, least in (("n_trials", n_trials, 1), ("parallel", parallel, 1), ("seed", seed, 0)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise ConfigError(f"hydra.sweeper.{key} is {value!r}; expected a whole number of at least {least}")
+    if not isinstance(pruning, bool):
+        raise ConfigError(f"hydra.sweeper.pruning is {pruning!r}; expected true or false")
+
+
+def space(texts: Sequence[str]) -> tuple[dict[str, BaseDistribution], list[str]]:
+    """Divide overrides into what is searched and what is fixed; of two for one key the last counts.
+
+    Raises:
+        ConfigError: If nothing is searched.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    found = {item.get_key_element(): item for item in OverridesParser.create().parse_overrides(list(texts))}
+    searched = {key: _distribution(item) for key, item in found.items() if item.is_sweep_override()}
+    if not searched:
+        raise ConfigError("nothing is searched: every key of hydra.sweeper.params has one value. Leave one free")
+    return searched, [str(item.input_line) for item in found.values() if not item.is_sweep_override()]
+
+
+def _distribution(item: Any) -> BaseDistribution:
+    from hydra.core.override_parser.types import Transformer
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    sweep = item.value()
+    if item.is_interval_sweep():
+        log = "log" in sweep.tags
+        if isinstance(sweep.start, int) and isinstance(sweep.end, int):
+            return IntDistribution(sweep.start, sweep.end, log=log)
+        return FloatDistribution(sweep.start, sweep.end, log=log)
+    if item.is_range_sweep() and all(isinstance(x, int) for x in (sweep.start, sweep.stop, sweep.step)):
+        values = range(sweep.start, sweep.stop, sweep.step)
+        return IntDistribution(min(values), max(values), step=abs(sweep.step))
+    return CategoricalDistribution([str(x) for x in item.sweep_iterator(transformer=Transformer.encode)])
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold the folder of a search; two would run the same trials.
+
+    Raises:
+        ConfigError: If another process has it.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / f"{STORAGE}.lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise ConfigError(
+            f"another search is running in {folder}; wait for it, or set hydra.sweep.dir=FOLDER"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _load(folder: Path) -> Study:
+    from optuna import create_study
+    from optuna.pruners import NopPruner
+    from optuna.samplers import RandomSampler
+
+    storage = f"sqlite:///{folder / STORAGE}"
+    return create_study(
+        study_name=STUDY, storage=storage, sampler=RandomSampler(seed=0), pruner=NopPruner(), load_if_exists=True
+    )
+
+
+def open_study(folder: Path, searched: Mapping[str, BaseDistribution], settings: Any) -> Study:
+    """Open the study of a folder, or begin it; what became of the trials of a batch that was killed is told to it.
+
+    Args:
+        folder: Of the search.
+        searched: Distribution of each key.
+        settings: The configuration that they change.
+
+    Raises:
+        ConfigError: If the study is of another configuration or another space.
+    """
+    from optuna.trial import TrialState
+
+    from inferno_cli.config import flatten
+    from inferno_cli.runs.points import identity
+
+    flat = {key: value for key, value in flatten(settings) if key not in searched}
+    about = {"space": {key: str(value) for key, value in searched.items()}, "fixed": identity(flat)}
+    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+    study = _load(folder)
+    if study.user_attrs.setdefault("of", digest) != digest:
+        raise ConfigError(
+            f"{folder} holds a search of another configuration or over other ranges. Repeat its command to go on with "
+            "it, or name another folder: hydra.sweep.dir=FOLDER"
+        )
+    study.set_user_attr("of", digest)
+    for trial in study.get_trials(states=[TrialState.RUNNING]):
+        _settle(study, trial, folder / str(trial.number))
+    return study
+
+
+def _settle(study: Study, trial: FrozenTrial, folder: Path) -> None:
+    """Tell how a trial ended whose batch was killed, by what its own job left: it may have ended before."""
+    from optuna.trial import Trial, TrialState
+
+    said = Status.read(folder) or Status("running")
+    handle = Trial(study, trial._trial_id)
+    results = _recorded(folder / said.of) if said.state in ("finished", "reused") else None
+    if results is not None:
+        tell(study, handle, objective(results))
+    elif said.state == "pruned":
+        tell(study, handle, None)
+    elif said.state == "failed":
+        tell(study, handle, None, said.error or said.state)
+    else:
+        study.tell(handle, state=TrialState.FAIL)
+
+
+def _recorded(folder: Path) -> Results | None:
+    """Return what a run found; None if that was moved away or is of another version: then it is tried again."""
+    from inferno_cli.runs.record import RESULTS_FILE, Results
+
+    try:
+        return Results.load(folder / RESULTS_FILE)
+    except (OSError, ValueError):
+        return None
+
+
+def ask(study: Study, searched: dict[str, BaseDistribution], seed: int, folder: Path) -> optuna.trial.Trial:
+    """Ask for a point; the point does not depend on trials that were killed.
+
+    Args:
+        study: Whose trials are known.
+        searched: Distribution of each key.
+        seed: Of the search.
+        folder: Of the search.
+    """
+    import numpy as np
+    from optuna.samplers import TPESampler
+
+    # The first draw that no trial has which counts: side by side, the second may have ended where the first was killed.
+    taken = {item.user_attrs.get(DRAW) for item in study.get_trials(deepcopy=False) if not _is_stopped(item)}
+    draw = next(number for number in itertools.count() if number not in taken)
+    sampler_seed = int(np.random.SeedSequence([seed, draw]).generate_state(1)[0])
+    study.sampler = TPESampler(n_startup_trials=STARTUP, seed=sampler_seed)
+    trial = study.ask(searched)
+    trial.set_user_attr(DRAW, draw)
+    if (folder / str(trial.number) / FILE).exists():  # what another search left is not how this trial ended
+        Status("running").write(folder / str(trial.number))
+    return trial
+
+
+def outcome(job: JobReturn, folder: Path) -> tuple[float | None, str]:
+    """Return what a job found, or why it failed; a result in its folder counts also where it could not be logged."""
+    from hydra.core.utils import JobStatus
+
+    if job.status != JobStatus.FAILED:
+        return (None if job.return_value is None else float(job.return_value)), ""
+    said = Status.read(folder)
+    results = _recorded(folder) if said is not None and said.state == "finished" else None
+    if results is not None:
+        return objective(results), ""
+    error = job._return_value
+    return None, f"{type(error).__name__}: {error}"
+
+
+def tell(study: Study, trial: optuna.trial.Trial, value: float | None, error: str = "") -> None:
+    """Tell how a trial ended: what it found, None where it was pruned, or why it failed."""
+    from optuna.trial import TrialState
+
+    if error:
+        trial.set_user_attr("error", error)
+        study.tell(trial, state=TrialState.FAIL)
+    elif value is None:
+        study.tell(trial, state=TrialState.PRUNED)
+    else:
+        study.tell(trial, value)
+
+
+def _is_stopped(item: FrozenTrial) -> bool:
+    """Whether a trial was killed: it failed without an error."""
+    return item.state.name == "FAIL" and "error" not in item.user_attrs
+
+
+def trials(study: Study) -> list[Trial]:
+    """Return what was tried."""
+    from inferno_cli.runs.trials import Trial
+
+    return [
+        Trial(
+            item.number,
+            "stopped" if _is_stopped(item) else item.state.name.lower(),
+            item.value if item.value is not None and math.isfinite(item.value) else None,
+            item.params,
+            str(item.user_attrs.get("error", "")),
+        )
+        for item in study.get_trials(deepcopy=False)
+    ]
+
+
+def asked(study: Study) -> int:
+    """Return how many trials count: all but those that were killed."""
+    return sum(not _is_stopped(item) for item in study.get_trials(deepcopy=False))
+
+
+def watcher(max_epochs: int) -> Callable[[int, float], None] | None:
+    """Return what is called with every epoch and its hard sigma(mu), and raises Pruned; None outside of a search.
+
+    Only the second half of the epochs is looked at: a network that warms up says nothing before.
+    """
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    job = HydraConfig.get() if HydraConfig.initialized() else None
+    if job is None or job.mode != RunMode.MULTIRUN or not job.sweeper.get("pruning"):
+        return None
+    optuna = require_optuna()
+    from optuna.pruners import MedianPruner
+
+    study = _load(Path(job.sweep.dir))
+    study.pruner = MedianPruner(n_startup_trials=STARTUP, n_warmup_steps=max_epochs // 2)
+    trial = optuna.trial.Trial(study, study.get_trials(deepcopy=False)[job.job.num]._trial_id)
+
+    def watch(epoch: int, value: float) -> None:
+        if not math.isfinite(value):
+            return
+        trial.report(value, epoch)
+        if trial.should_prune():
+            raise Pruned(f"after epoch {epoch + 1} sigma(mu) is worse than the median of the other trials")
+
+    return watch

@@ -1,0 +1,97 @@
+"""A multirun of Hydra's: the jobs that it is going to have, and how far it is."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from pathlib import Path
+from typing import Any
+
+from inferno_cli.errors import ComparisonError, FileError, first_line
+from inferno_cli.files import read_yaml
+from inferno_cli.runs.status import FILE, Status
+from inferno_cli.shell import argument
+
+MULTIRUN = "multirun.yaml"
+"""In the folder of a multirun: what Hydra's sweepers were asked for."""
+
+
+def planned(sweep: Path) -> list[tuple[str, ...]]:
+    """Return the overrides of every job of a multirun by Hydra's basic sweeper; nothing of another sweeper."""
+    from hydra._internal.config_loader_impl import ConfigLoaderImpl
+    from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.core.plugins import Plugins
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    if not (sweep / MULTIRUN).is_file():
+        return []
+    try:
+        config = OmegaConf.create(read_of_run(sweep / MULTIRUN))
+        sweeper = config.hydra.sweeper
+        if not str(sweeper.get("_target_", "")).endswith("BasicSweeper"):
+            return []
+        params = OmegaConf.to_container(sweeper.get("params") or OmegaConf.create(), resolve=True)
+        assert isinstance(params, dict)
+        texts = [f"{key!s}={value!s}" for key, value in params.items()] + list(config.hydra.overrides.task)
+        Plugins.instance()  # which registers the kinds of sources
+        search_path = ConfigSearchPathImpl()
+        for source in OmegaConf.select(config, "hydra.runtime.config_sources") or ():  # where glob(...) looks
+            if source.schema != "structured":
+                search_path.append(source.provider, f"{source.schema}://{source.path}")
+        parser = OverridesParser.create(config_loader=ConfigLoaderImpl(search_path))
+        batches = BasicSweeper.split_arguments(parser.parse_overrides(texts), None)
+        return [tuple(job) for job in itertools.chain.from_iterable(batches)]
+    except (HydraException, OmegaConfBaseException, AttributeError, TypeError) as error:  # somebody's own file
+        raise ComparisonError(f"{sweep / MULTIRUN} is no sweep of Hydra's: {first_line(error)}") from error
+
+
+def trials(sweep: Path) -> int:
+    """Return how many jobs a multirun will have, also that of a search; 0 of another sweeper."""
+    if not (sweep / MULTIRUN).is_file():
+        return 0
+    return len(planned(sweep)) or int(read_of_run(sweep / MULTIRUN)["hydra"]["sweeper"].get("n_trials") or 0)
+
+
+def read_of_run(path: Path, top: type[Any] = dict) -> Any:
+    """Read YAML from the folder of a run, or of a sweep.
+
+    Raises:
+        ComparisonError: If it cannot be read.
+    """
+    try:
+        return read_yaml(path, top)
+    except FileError as error:
+        raise ComparisonError(f"{error}. Copy the folder of the run again, or leave it out: runs=...") from error
+
+
+def progress(sweep: Path, whole: Path | None = None) -> str:
+    """Return how far a multirun is, and for how long it will go on as before; at its end how to compare its runs.
+
+    A search that is started again goes on behind its last trial; any other sweep comes by all its points once more.
+
+    Args:
+        sweep: Its folder.
+        whole: The folder to compare, where the multirun takes part in more.
+    """
+    points = planned(sweep)
+    total = len(points) or trials(sweep)
+    begun = (sweep / MULTIRUN).stat().st_mtime if total else 0.0  # every start writes it anew
+    ended = [
+        (status.state, path.stat().st_mtime >= begun)
+        for path in sweep.glob(f"*/{FILE}")
+        if (status := Status.read(path.parent)) and status.state not in ("running", "stopped")
+    ]
+    states = [state for state, is_new in ended if is_new or not points]
+    done, failed = len(states), states.count("failed")
+    said = f"sweep: {done} of {total or '?'} points done" + (f", {failed} of them failed" if failed else "")
+    if total and done >= total:
+        return f"{said}; next: inferno compare {argument('runs', whole or sweep)}"
+    worked = sum(is_new and state != "reused" for state, is_new in ended)
+    if worked and total:
+        seconds = (time.time() - begun) / worked * (total - done)
+        said += f", about {seconds / 60:.0f} min left" if seconds >= 90 else f", about {seconds:.0f} s left"
+    return said

@@ -1,0 +1,73 @@
+"""compare finished runs: tables, figures and one HTML page, beside published numbers."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from inferno_cli.errors import ConfigError
+from inferno_cli.files import user_path
+
+if TYPE_CHECKING:
+    from inferno_cli.config import CompareConfig, Reference
+    from inferno_cli.section import Section
+
+log = logging.getLogger(__name__)
+
+
+def schema() -> type[Section]:
+    """Return the class of this step's configuration."""
+    from inferno_cli.config import CompareConfig
+
+    return CompareConfig
+
+
+def run(config: CompareConfig, composed: Any) -> None:  # noqa: ARG001
+    """Compare runs, and write and log what comes of it.
+
+    Raises:
+        ComparisonError: If the runs cannot be compared.
+        TrackingError: If a store of runs cannot be read; or the comparison not be logged, after its files are written.
+    """
+    from inferno_cli.report.comparison.comparison import Comparison
+    from inferno_cli.report.comparison.headline import comparison_headline
+    from inferno_cli.report.comparison.page import write_comparison
+    from inferno_cli.report.comparison.tables import show_comparison
+    from inferno_cli.runs.find import collect
+    from inferno_cli.runs.mlflow.sweep import log_to_parent
+
+    if not config.runs:
+        raise ConfigError(
+            "runs is empty; name folders of runs, sweeps or studies, runs=FOLDER, or runs=mlflow:EXPERIMENT"
+        )
+    found = collect(config.runs, config.tracking)
+    comparison = Comparison.of(found.jobs, _reference(config.reference, found.study))
+    folder = (Path(config.output_dir) if found.folder is None else found.folder) / "compare"
+    if config.output is not None:
+        folder = user_path(config.output)
+    files = write_comparison(comparison, folder)
+    # Of runs of several sweeps none is the parent, unless a study was started again.
+    tracked = config.track and config.tracking.backend != "none" and (len(found.sweeps) == 1 or found.study)
+    try:
+        for sweep in found.sweeps if tracked else ():
+            if (uri := log_to_parent(sweep, files, "compare", comparison_headline(comparison))) is not None:
+                log.info("tracking: logged to the parent run of %s in %s", sweep, uri)
+    finally:  # after the log, which must not depend on who reads the table
+        show_comparison(comparison)
+    sys.stdout.write(f"results: {files[-1]}\n")
+
+
+def _reference(chosen: Reference, study: str) -> Reference:
+    """Return the published numbers; ``auto`` are those that have the name of the study."""
+    if chosen.name != "auto":
+        return chosen
+    from omegaconf import OmegaConf
+
+    from inferno_cli.config import Reference, config_folder, resolve
+
+    path = config_folder() / "reference" / f"{study}.yaml"
+    if not study or not path.is_file():
+        return Reference(name="none")
+    return resolve(Reference, OmegaConf.load(path))  # type: ignore[arg-type]

@@ -1,0 +1,49 @@
+"""describe and validate a dataset: yields, systematics, features, control plots on one page."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any
+
+from inferno_cli.config import DataConfig, Step
+from inferno_cli.errors import OutputError
+
+log = logging.getLogger(__name__)
+
+
+def schema() -> type[Step]:
+    """Return the class of this step's configuration."""
+    return DataConfig
+
+
+def run(config: DataConfig, composed: Any) -> None:
+    """Describe the dataset that `inferno train` would read.
+
+    Args:
+        config: The validated configuration.
+        composed: The same as Hydra composed it, for the record.
+    """
+    from inferno_cli import events
+    from inferno_cli.report.dataset.page import write_data
+    from inferno_cli.report.dataset.tables import show_data
+    from inferno_cli.runs.folder import OTHER, begin
+    from inferno_cli.runs.job import Job
+    from inferno_cli.runs.status import finish
+
+    folder = Job.current().folder
+    if not begin(folder, composed, "", overwrite=config.overwrite):
+        raise OutputError(f"{folder} holds a description of a dataset. {OTHER}, or set overwrite=true")
+    log.info(f"events: {config.dataset.name}")
+    description = events.describe(
+        events.load_whole(config),
+        config.described,
+        bins=config.bins,
+        seed=config.data_seed,
+        downsample_factor=config.dataset.downsample_factor,
+    )
+    log.info("report: tables" + (" and plots" if config.report.plots else ""))
+    page, *_ = write_data(description, folder, plots=config.report.plots, formats=config.report.formats)
+    finish(folder, "")
+    show_data(description)
+    sys.stdout.write(f"results: {page}\n")

@@ -1,0 +1,111 @@
+"""log a finished run in MLflow: one whose tracking failed, or that was not to be logged."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from inferno_cli.errors import ConfigError, FileError, RunError
+
+if TYPE_CHECKING:
+    from inferno_cli.config import LogConfig, Tracking
+    from inferno_cli.runs.record import Results
+    from inferno_cli.section import Section
+
+log = logging.getLogger(__name__)
+
+HERE = ("results.json", "workspace.json", "cabinetry.yaml", "templates.root", "model.onnx", "yields.md")
+"""Files of a run that its store has; further ones are below folders of the same name."""
+
+
+def schema() -> type[Section]:
+    """Return the class of this step's configuration."""
+    from inferno_cli.config import LogConfig
+
+    return LogConfig
+
+
+def run(config: LogConfig, composed: Any) -> None:  # noqa: ARG001
+    """Log what `inferno train` or `inferno fit` would have logged; once.
+
+    Raises:
+        RunError: If that is no finished run, or a file of it has changed since.
+        TrackingError: If the store cannot be reached or written.
+    """
+    from inferno_cli.files import read_yaml
+    from inferno_cli.report.run.headline import headline
+    from inferno_cli.runs.finished import CONFIG_FILE, open_record
+    from inferno_cli.runs.job import Job
+    from inferno_cli.runs.mlflow.afterwards import logged_as
+    from inferno_cli.runs.mlflow.results import log_results
+    from inferno_cli.runs.mlflow.run import tracked
+    from inferno_cli.runs.mlflow.store import absolute_uri, check, shown
+    from inferno_cli.runs.mlflow.sweep import has_parent
+
+    folder, results = open_record(config.run, "run")
+    try:
+        params = {str(key): value for key, value in read_yaml(folder / CONFIG_FILE).items()}
+    except FileError as error:
+        raise RunError(f"{error}. Copy the folder of the run again") from error
+    chosen = _tracking(config, params, folder)
+    check(chosen)
+    uri = absolute_uri(chosen)
+    before = logged_as(folder, uri, chosen.experiment)
+    if before is not None and before[1] == "FINISHED":
+        log.info(f"tracking: the run in {folder} is logged already, as {before[0]} in {shown(uri)}")
+        return
+    job = Job.of(folder)
+    name, tags = f"fit {results.dataset}", {"code_version": results.code_version}
+    if results.model is not None:
+        name = f"{results.dataset} {results.model}"
+        tags |= {"seed": str(results.seed), "model": results.model}
+    with tracked(
+        chosen,
+        name=name if job.sweep is None else job.name,
+        params=params,
+        tags=tags,
+        sweep_folder=job.sweep if job.sweep is not None and has_parent(job.sweep) else None,
+        resume=None if before is None else before[0],
+    ) as logged:
+        logged.remember(folder)
+        log_results(logged, results, headline(results), files(folder, results, checkpoint=chosen.log_checkpoint))
+    sys.stdout.write(f"logged: {logged.run_id} in {shown(uri)}\n")
+
+
+def _tracking(config: LogConfig, params: dict[str, Any], folder: Path) -> Tracking:
+    """Return where the run is logged: where it was to be, unless the command says otherwise."""
+    from inferno_cli.config import Tracking
+
+    own = params.get("tracking")
+    settings = dict(own) if isinstance(own, dict) else {}
+    settings |= {key: value for key, value in config.tracking.model_dump().items() if value is not None}
+    if settings.get("uri") is None:
+        raise ConfigError(f"the run in {folder} was not to be logged. Name a store: tracking.uri=sqlite:///FILE")
+    settings |= {"backend": "mlflow", "experiment": settings.get("experiment") or "inferno"}
+    try:
+        return Tracking.model_validate(settings)
+    except ValueError as error:
+        lines = " ".join(str(error).split())
+        raise RunError(f"the tracking section of the configuration of {folder} is not valid: {lines}") from error
+
+
+def files(folder: Path, results: Results, *, checkpoint: bool) -> dict[str, list[Path]]:
+    """Return the files of a run by folder of the store."""
+    from inferno_cli.files import sha256
+    from inferno_cli.runs.finished import CONFIG_FILE
+    from inferno_cli.runs.folder import HYDRA, OVERRIDES_FILE
+    from inferno_cli.steps.train import TRAINED_IN
+
+    names = [CONFIG_FILE, f"{HYDRA}/{OVERRIDES_FILE}", *HERE, TRAINED_IN]
+    found = {"": [folder / name for name in names]}
+    if results.model is None:  # the workspace of a fit is somewhere else
+        workspace = Path(results.workspace)
+        if workspace.is_file() and sha256(workspace) == results.dataset_checksum:
+            found[""].append(workspace)
+        else:
+            log.info(f"tracking: without the workspace {workspace}, which was moved or changed since the fit")
+    for name in ("plots", "export", *(["checkpoints"] if checkpoint else [])):
+        found[name] = sorted((folder / name).glob("*"))
+    return {name: [path for path in paths if path.is_file()] for name, paths in found.items()}

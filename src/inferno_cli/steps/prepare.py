@@ -1,0 +1,71 @@
+"""make ntuples of one sample from NanoAOD: selection, features, shifted selections."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from inferno_cli.config import PrepareConfig, Step
+from inferno_cli.files import user_path
+from inferno_cli.progress import progress
+
+if TYPE_CHECKING:
+    from inferno_cli.prepare import Prepared
+
+log = logging.getLogger(__name__)
+
+
+def schema() -> type[Step]:
+    """Return the class of this step's configuration."""
+    return PrepareConfig
+
+
+def run(config: PrepareConfig, composed: Any) -> None:
+    """Prepare one sample.
+
+    Args:
+        config: The validated configuration.
+        composed: The same as Hydra composed it, for the record.
+    """
+    from inferno_cli.prepare import expand, prepare
+    from inferno_cli.runs.folder import begin
+    from inferno_cli.runs.job import Job
+    from inferno_cli.runs.status import finish
+
+    own = Job.current().folder
+    begin(own, composed, "", overwrite=True)  # it holds no results
+    files = expand(config.files)
+    folder = user_path(config.output)
+    folder.mkdir(parents=True, exist_ok=True)
+    log.info(f"prepare: sample {config.sample}, {len(files)} files, {config.workers} at a time")
+    start = time.perf_counter()
+    with progress(config.progress, "files", len(files)) as advance:
+        made = prepare(
+            files,
+            sample=config.sample,
+            folder=folder,
+            settings=config.prepare,
+            norm=config.norm,
+            workers=config.workers,
+            size=config.chunk,
+            advance=advance,
+        )
+    finish(own, "")
+    for line in summary(made, config.sample, time.perf_counter() - start):
+        log.info(line)
+    sys.stdout.write(f"ntuples: {made.path}\n")
+
+
+def summary(made: Prepared, sample: str, seconds: float) -> Iterator[str]:
+    """Yield the lines that are printed at the end."""
+    if made.resumed:
+        yield f"{made.resumed} files were finished before"
+    yield ""
+    yield from made.cut_flow.lines(sample)
+    yield ""
+    yield "rows: " + ", ".join(f"{name} {number}" for name, number in made.rows.items())
+    if not made.resumed:
+        yield f"{made.cut_flow.events[0]} events in {seconds:.1f} s, {made.cut_flow.events[0] / seconds:.0f} events/s"
