@@ -221,10 +221,10 @@ def channel_of(measurement: Measurement, templates: Templates) -> Any:
     """Build the likelihood of hard templates (training.template_channel without importing Lightning)."""
     import torch
 
-    from inferno_cli.likelihood import build_channel
+    from inferno_cli.likelihood import build, expectation
 
     measurement, templates = prepared(measurement, templates)
-    return build_channel(
+    spec = build(
         measurement,
         torch.from_numpy(templates.nominal),
         torch.from_numpy(templates.variance),
@@ -234,6 +234,7 @@ def channel_of(measurement: Measurement, templates: Templates) -> Any:
             if key[0] in measurement.shapes
         },
     )
+    return expectation(spec)
 
 
 # ------------------------------------------------------------------------------------------------------- fits

@@ -41,7 +41,20 @@ OPEN = {
 EVERYTHING = {"cli", "steps", "__main__"}
 
 HEAVY = {"torch", "lightning", "cabinetry", "pyhf", "mlflow", "matplotlib", "iminuit"}
-LIGHT = {"cli", "config", "events", "fit", "report", "runs", "steps", "workspace", *OPEN, "__init__", "__main__"}
+LIGHT = {
+    "cli",
+    "config",
+    "events",
+    "fit",
+    "likelihood",
+    "report",
+    "runs",
+    "steps",
+    "workspace",
+    *OPEN,
+    "__init__",
+    "__main__",
+}
 
 
 def package(path: Path) -> str:

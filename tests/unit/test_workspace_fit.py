@@ -104,7 +104,7 @@ def test_the_workspace_is_the_likelihood_that_was_trained(variant, tmp_path):
     channel, model = channel_of(variant, templates), model_of(write(tmp_path, variant, templates))
     rng = np.random.default_rng(1)
     for _ in range(3):
-        spread = np.where(channel.constrained.numpy(), 0.7, 0.2)
+        spread = np.where((channel.prior.width > 0).numpy(), 0.7, 0.2)
         theta = channel.init + torch.from_numpy(rng.normal(0, spread))
         gamma = rng.normal(1, 0.05, BINS) if variant.staterror else None
         point = parameters(model, channel, theta, 1.0 if gamma is None else gamma)

@@ -1,32 +1,29 @@
-"""The differentiable HistFactory likelihood and its information matrix."""
+"""The one likelihood: its specification, what it expects, and its information matrix; numpy's arrays or torch's."""
 
-from inferno_cli.likelihood.channel import (
-    Channel,
-    build_channel,
+from inferno_cli.likelihood.build import build, morph_name
+from inferno_cli.likelihood.expectation import (
+    Expectation,
+    expectation,
     expected_yields,
     nll,
     sample_yields,
     yields_and_jacobian,
 )
-from inferno_cli.likelihood.information import (
-    bin_variance,
-    correlation,
-    covariance,
-    information_matrix,
-    poi_variance,
-)
+from inferno_cli.likelihood.information import bin_variance, correlation, covariance, information_matrix, poi_variance
 from inferno_cli.likelihood.interpolation import code4, code4p
 
 __all__ = [
-    "Channel",
+    "Expectation",
     "bin_variance",
-    "build_channel",
+    "build",
     "code4",
     "code4p",
     "correlation",
     "covariance",
+    "expectation",
     "expected_yields",
     "information_matrix",
+    "morph_name",
     "nll",
     "poi_variance",
     "sample_yields",

@@ -13,82 +13,104 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-from torch import Tensor
+import numpy as np
+from array_api_compat import array_namespace, device
+from numpy.typing import NDArray
 
 from inferno_cli.errors import SingularInformationError
-from inferno_cli.likelihood.channel import Channel, yields_and_jacobian
+from inferno_cli.likelihood.expectation import Expectation, yields_and_jacobian
+from inferno_cli.likelihood.spec import Array
+
+SMALLEST_PIVOT = 1e-6
+"""Of a Cholesky factor, relative to the information on the parameter alone: below this it is rounding noise."""
 
 
-def bin_variance(channel: Channel, yields: Tensor) -> Tensor:
-    """Variance of each bin's content, Poisson and simulation, for yields (S, B); shape (B,)."""
-    in_staterror = torch.where(channel.in_staterror[:, None], yields, torch.zeros_like(yields)).sum(dim=0)
-    return yields.sum(dim=0) + (channel.relative_error * in_staterror) ** 2
+def bin_variance(model: Expectation, yields: Array) -> Array:
+    """Variance of each bin's content, Poisson and simulation, for yields (R, B); shape (N,)."""
+    if model.relative_error is None:
+        raise ValueError("the closed form profiles one staterror per channel, and no shapesys or shapefactor")
+    xp = array_namespace(yields)
+    in_staterror = model.total(xp.where(model.in_staterror[:, None], yields, xp.zeros_like(yields)))
+    return model.total(yields) + (model.relative_error * in_staterror) ** 2
 
 
-def information_matrix(channel: Channel, theta: Tensor | None = None) -> Tensor:
+def information_matrix(model: Expectation, theta: Array = None) -> Array:
     """Hessian of the negative log-likelihood in the Asimov fit.
 
     Args:
-        channel: Templates and modifiers.
+        model: Templates and modifiers.
         theta: Parameters at which the Asimov data is made, shape (P,); the nominal ones without.
 
     Returns:
         Shape (P, P), staterror parameters profiled out; differentiable with respect to the templates.
     """
-    yields, jacobian = yields_and_jacobian(channel, channel.init if theta is None else theta)
-    variance = bin_variance(channel, yields)[:, None]
+    yields, jacobian = yields_and_jacobian(model, model.init if theta is None else theta)
+    xp = array_namespace(yields)
+    variance = bin_variance(model, yields)[:, None]
     # A bin that nothing can fill says nothing; one that only a variation fills is left to make the matrix infinite.
-    unused = (variance == 0) & (jacobian == 0).all(dim=1, keepdim=True)
-    weighted = jacobian / torch.where(unused, torch.ones_like(variance), variance)
-    return jacobian.T @ weighted + torch.diag(channel.constrained.to(jacobian))
+    unused = (variance == 0) & xp.all(jacobian == 0, axis=1, keepdims=True)
+    weighted = jacobian / xp.where(unused, xp.ones_like(variance), variance)
+    constrained = model.prior.width > 0
+    prior = xp.where(constrained, 1 / xp.where(constrained, model.prior.width, 1.0) ** 2, 0.0)
+    return jacobian.T @ weighted + prior * xp.eye(len(prior), dtype=prior.dtype, device=device(prior))
 
 
-def _factor(matrix: Tensor, names: Sequence[str]) -> Tensor:
-    """Cholesky factor; an error that names the flat direction when there is none."""
-    # Scaling to a unit diagonal makes "singular" independent of the units of the parameters.
-    scale = matrix.diagonal().clamp_min(0).sqrt()
+def _factor(matrix: Array, names: Sequence[str]) -> Array:
+    """Cholesky factor, shape (P, P); an error that names the flat direction when there is none."""
+    xp = array_namespace(matrix)
     try:
-        factor: Tensor = torch.linalg.cholesky(matrix)
-    except RuntimeError as error:  # torch.linalg.LinAlgError, which torch's types do not export
-        raise SingularInformationError(_flat_direction(matrix, scale, names)) from error
-    if not matrix.is_meta:
-        # A pivot that is rounding noise is a zero: what is left of a parameter once the others are known.
-        left = (factor.detach().diagonal() / scale.detach()).min()
-        if not bool(left > _SMALLEST_PIVOT):
-            raise SingularInformationError(_flat_direction(matrix, scale, names))
+        factor = xp.linalg.cholesky(matrix)
+    except (RuntimeError, ValueError) as error:  # the LinAlgError of torch, and of numpy
+        raise SingularInformationError(_flat_direction(matrix, names)) from error
+    if not getattr(matrix, "is_meta", False):
+        # A pivot that is rounding noise is a zero: what is left of a parameter once the others are known. Scaling to
+        # a unit diagonal makes it independent of the units of the parameters.
+        left = _numbers(xp.linalg.diagonal(factor)) / np.sqrt(_numbers(xp.linalg.diagonal(matrix)).clip(min=0))
+        if not left.min() > SMALLEST_PIVOT:
+            raise SingularInformationError(_flat_direction(matrix, names))
     return factor
 
 
-_SMALLEST_PIVOT = 1e-6
+def _numbers(values: Array) -> NDArray[np.float64]:
+    """Return the numbers of an array without what differentiates it."""
+    return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
 
 
-def _flat_direction(matrix: Tensor, scale: Tensor, names: Sequence[str]) -> str:
-    matrix, scale = matrix.detach(), scale.detach()
+def _flat_direction(matrix: Array, names: Sequence[str]) -> str:
+    """Say which parameters the data cannot tell apart."""
+    values = _numbers(matrix)
+    scale = np.sqrt(np.diag(values).clip(min=0))
     remedy = "Use more bins, constrain a parameter, or leave one out of nuisance.fit"
-    if not bool(torch.isfinite(matrix).all()):
+    if not np.isfinite(values).all():
         return f"the information matrix is not finite: a bin has no expected events. {remedy}"
-    dead = [name for name, value in zip(names, scale, strict=True) if not bool(value > 0)]
+    dead = [name for name, value in zip(names, scale, strict=True) if not value > 0]
     if dead:
         return f"the data does not depend on {', '.join(dead)}. {remedy}"
-    values, vectors = torch.linalg.eigh(matrix / torch.outer(scale, scale))
+    shares, vectors = np.linalg.eigh(values / np.outer(scale, scale))
     direction = vectors[:, 0]
-    parts = [
-        f"{float(part):+.2f} {name}"
-        for part, name in sorted(zip(direction, names, strict=True), key=lambda pair: -abs(float(pair[0])))
-        if abs(float(part)) > 0.1
-    ]
+    parts: list[tuple[str, str]] = []
+    for index in np.argsort(-np.abs(direction), kind="stable"):
+        if abs(direction[index]) > 0.1:
+            parts.append((names[index], f"{direction[index]:+.2f} {names[index]}"))
     return (
-        f"the data cannot tell {' and '.join(part.split(' ')[1] for part in parts)} apart: the information along "
-        f"{' '.join(parts)} is {float(values[0]):.1g} of that of one parameter alone. {remedy}"
+        f"the data cannot tell {' and '.join(name for name, _ in parts)} apart: the information along "
+        f"{' '.join(text for _, text in parts)} is {shares[0]:.1g} of that of one parameter alone. {remedy}"
     )
 
 
-def poi_variance(channel: Channel, theta: Tensor | None = None) -> Tensor:
+def _solved(factor: Array, right: Array) -> Array:
+    """Solve L x = y for a lower triangular matrix; of this the standard has the general form alone."""
+    xp = array_namespace(factor)
+    if hasattr(xp.linalg, "solve_triangular"):
+        return xp.linalg.solve_triangular(factor, right, upper=False)
+    return xp.linalg.solve(factor, right)
+
+
+def poi_variance(model: Expectation, theta: Array = None) -> Array:
     """Variance of the parameter of interest in the Asimov fit, everything else profiled.
 
     Args:
-        channel: Templates and modifiers.
+        model: Templates and modifiers.
         theta: Parameters at which to evaluate, shape (P,); the nominal ones without.
 
     Returns:
@@ -97,24 +119,29 @@ def poi_variance(channel: Channel, theta: Tensor | None = None) -> Tensor:
     Raises:
         SingularInformationError: If the parameters cannot be told apart (names the flat direction).
     """
-    matrix = information_matrix(channel, theta)
-    factor = _factor(matrix, channel.parameters)
-    unit = torch.zeros_like(matrix[:, :1])
-    unit[0] = 1.0
-    column: Tensor = torch.linalg.solve_triangular(factor, unit, upper=False)
-    return column.square().sum()
+    matrix = information_matrix(model, theta)
+    factor, xp = _factor(matrix, model.parameters), array_namespace(matrix)
+    unit = xp.zeros_like(matrix[:, :1])
+    unit[model.poi] = 1.0
+    return xp.sum(_solved(factor, unit) ** 2)
 
 
-def covariance(channel: Channel, theta: Tensor | None = None) -> Tensor:
+def covariance(model: Expectation, theta: Array = None) -> Array:
     """Covariance matrix of all parameters in the Asimov fit, shape (P, P); staterror parameters profiled.
 
     Raises:
         SingularInformationError: If the parameters cannot be told apart (names the flat direction).
     """
-    return torch.cholesky_inverse(_factor(information_matrix(channel, theta), channel.parameters))
+    factor = _factor(information_matrix(model, theta), model.parameters)
+    xp = array_namespace(factor)
+    if hasattr(xp, "cholesky_inverse"):
+        return xp.cholesky_inverse(factor)
+    half = _solved(factor, xp.eye(len(factor), dtype=factor.dtype))
+    return half.T @ half
 
 
-def correlation(matrix: Tensor) -> Tensor:
+def correlation(matrix: Array) -> Array:
     """Correlation matrix of a covariance matrix, shape (P, P)."""
-    deviation = matrix.diagonal().sqrt()
-    return matrix / torch.outer(deviation, deviation)
+    xp = array_namespace(matrix)
+    deviation = xp.sqrt(xp.linalg.diagonal(matrix))
+    return matrix / (deviation[:, None] * deviation)

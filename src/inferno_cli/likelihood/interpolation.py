@@ -5,32 +5,30 @@ Both agree with pyhf to rounding; alpha is the nuisance parameter in units of si
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from functools import cache
+from typing import Any
 
-# Row i of the matrix that takes the conditions at alpha = +1 and -1 (value, first and second derivative, each as
-# up, down) to the coefficients of alpha^1 ... alpha^6: the inverse of the Vandermonde-like matrix written out here.
-_POWERS = torch.arange(1, 7, dtype=torch.float64)
-_CONDITIONS = torch.stack(
-    [
-        sign ** (_POWERS - order) * scale
-        for order, scale in enumerate([torch.ones(6, dtype=torch.float64), _POWERS, _POWERS * (_POWERS - 1)])
-        for sign in (1.0, -1.0)
-    ]
-)
-_COEFFICIENTS = torch.linalg.inv(_CONDITIONS)
+from array_api_compat import array_namespace, device
+
+from inferno_cli.likelihood.spec import Array
 
 
-def _code4_coefficients(up: Tensor, down: Tensor) -> Tensor:
-    """Coefficients of alpha^1 ... alpha^6, in a last dimension."""
-    log_up, log_down = up.log(), down.log()
-    conditions = torch.stack(
-        [up - 1, down - 1, up * log_up, -down * log_down, up * log_up**2, down * log_down**2], dim=-1
-    )
-    return torch.matmul(conditions, _COEFFICIENTS.to(up).T)
+@cache
+def _coefficients(xp: Any) -> tuple[Array, Array]:
+    """Powers 1 to 6 of alpha, and the matrix that takes conditions at alpha = +1 and -1 to the coefficients of these.
+
+    The conditions are value, first and second derivative, each as up, down; the matrix is the inverse of the
+    Vandermonde-like one written out here, shape (6, 6).
+    """
+    powers = xp.arange(1, 7, dtype=xp.float64)
+    ones = xp.ones(6, dtype=xp.float64)
+    rows = []
+    for order, scale in enumerate([ones, powers, powers * (powers - 1)]):
+        rows += [sign ** (powers - order) * scale for sign in (1.0, -1.0)]
+    return powers, xp.linalg.inv(xp.stack(rows))
 
 
-def code4(alpha: Tensor, up: Tensor, down: Tensor) -> tuple[Tensor, Tensor]:
+def code4(alpha: Array, up: Array, down: Array) -> tuple[Array, Array]:
     """Multiplicative factor of a normsys: polynomial within one sigma, exponential outside.
 
     Args:
@@ -41,21 +39,25 @@ def code4(alpha: Tensor, up: Tensor, down: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         Factor at ``alpha`` (1 at 0), and its derivative.
     """
-    coefficients = _code4_coefficients(up, down)
-    inside = alpha.abs() <= 1
-    # Each branch of a `where` is differentiated: keep the one that is not taken inside its own range.
-    near = torch.where(inside, alpha, torch.zeros_like(alpha))[..., None] ** _POWERS.to(alpha)
-    near_slope = _POWERS.to(alpha) * torch.where(inside, alpha, torch.zeros_like(alpha))[..., None] ** (
-        _POWERS.to(alpha) - 1
+    xp = array_namespace(up)
+    powers, matrix = (xp.asarray(x, dtype=up.dtype, device=device(up)) for x in _coefficients(xp))
+    log_up, log_down = xp.log(up), xp.log(down)
+    conditions = xp.stack(
+        [up - 1, down - 1, up * log_up, -down * log_down, up * log_up**2, down * log_down**2], axis=-1
     )
-    far = torch.where(inside, torch.ones_like(alpha), alpha)
-    rate = torch.where(far > 0, up.log(), -down.log())
-    exponential = (far * rate).exp()
-    value = torch.where(inside, 1 + (coefficients * near).sum(dim=-1), exponential)
-    return value, torch.where(inside, (coefficients * near_slope).sum(dim=-1), rate * exponential)
+    coefficients = xp.matmul(conditions, matrix.T)
+    inside = xp.abs(alpha) <= 1
+    # Each branch of a `where` is differentiated: keep the one that is not taken inside its own range.
+    near = xp.where(inside, alpha, xp.zeros_like(alpha))[..., None]
+    far = xp.where(inside, xp.ones_like(alpha), alpha)
+    rate = xp.where(far > 0, log_up, -log_down)
+    exponential = xp.exp(far * rate)
+    value = xp.where(inside, 1 + xp.sum(coefficients * near**powers, axis=-1), exponential)
+    slope = xp.sum(coefficients * (powers * near ** (powers - 1)), axis=-1)
+    return value, xp.where(inside, slope, rate * exponential)
 
 
-def code4p(alpha: Tensor, up: Tensor, down: Tensor) -> tuple[Tensor, Tensor]:
+def code4p(alpha: Array, up: Array, down: Array) -> tuple[Array, Array]:
     """Additive change of a histosys: polynomial within one sigma, linear outside.
 
     Args:
@@ -66,10 +68,11 @@ def code4p(alpha: Tensor, up: Tensor, down: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         Change at ``alpha`` (0 at 0), and its derivative, (up - down) / 2 at 0.
     """
+    xp = array_namespace(up)
     slope, curve = (up - down) / 2, (up + down) / 16
     square = alpha**2
-    inside = alpha.abs() <= 1
+    inside = xp.abs(alpha) <= 1
     polynomial = alpha * (slope + alpha * curve * (15 + square * (3 * square - 10)))
     polynomial_slope = slope + alpha * curve * (30 + square * (18 * square - 40))
-    linear_slope = torch.where(alpha > 0, up, -down)
-    return torch.where(inside, polynomial, alpha * linear_slope), torch.where(inside, polynomial_slope, linear_slope)
+    linear_slope = xp.where(alpha > 0, up, -down)
+    return xp.where(inside, polynomial, alpha * linear_slope), xp.where(inside, polynomial_slope, linear_slope)

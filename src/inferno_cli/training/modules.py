@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from inferno_cli.config import Measurement, Model, Morph, TrainConfig, Trainer
 from inferno_cli.events import DIRECTIONS, NOMINAL, Sample, Variation
 from inferno_cli.histograms import envelope, morphed
-from inferno_cli.likelihood import Channel, build_channel, poi_variance
+from inferno_cli.likelihood import Expectation, build, expectation, poi_variance
 from inferno_cli.training.batches import Batch, StratifiedBatches
 from inferno_cli.training.network import Quadratic, Standardise, mlp, moments
 
@@ -148,7 +148,7 @@ class SummaryModule(pl.LightningModule, ABC):
             return optimizer
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    def soft_channel(self, batch: Batch, memberships: Sequence[Tensor]) -> Channel:
+    def soft_channel(self, batch: Batch, memberships: Sequence[Tensor]) -> Expectation:
         """Build the likelihood of the soft templates of a batch, scaled to the expected yields.
 
         Args:
@@ -171,7 +171,7 @@ class SummaryModule(pl.LightningModule, ABC):
             for parameter, by_sample in self.measurement.shapes.items():
                 if (morph := by_sample.get(stratum.name)) is not None:
                     varied[parameter, stratum.name] = _soft_pair(morph, templates)
-        return build_channel(self.measurement, torch.stack(nominal), torch.stack(variance), varied)
+        return expectation(build(self.measurement, torch.stack(nominal), torch.stack(variance), varied))
 
 
 def _soft_pair(morph: Morph, templates: Mapping[Variation, Tensor]) -> tuple[Tensor, Tensor]:
@@ -249,7 +249,8 @@ class Inferno(SummaryModule):
     def loss(self, batch: Batch, logits: list[Tensor]) -> Tensor:
         """Logarithm of poi_variance: the same minimum, and steps that do not depend on the size of the error."""
         channel = self.soft_channel(batch, [self.soft(output) for output in logits])
-        return poi_variance(channel).log()
+        loss: Tensor = poi_variance(channel).log()
+        return loss
 
 
 class Bce(SummaryModule):

@@ -11,7 +11,7 @@ from inferno_cli.config import Binning, Measurement
 from inferno_cli.events import Sample
 from inferno_cli.histograms import LinearFit, Templates, enveloped, fill, merge, scaled
 from inferno_cli.histograms.templates import Bins
-from inferno_cli.likelihood import Channel, bin_variance, build_channel, yields_and_jacobian
+from inferno_cli.likelihood import Expectation, bin_variance, build, expectation, yields_and_jacobian
 
 
 def make_templates(
@@ -53,7 +53,7 @@ def make_templates(
     return enveloped(templates, measurement)
 
 
-def template_channel(measurement: Measurement, templates: Templates) -> Channel:
+def template_channel(measurement: Measurement, templates: Templates) -> Expectation:
     """Build the likelihood of hard templates."""
     varied = {
         key: (torch.from_numpy(up), torch.from_numpy(down))
@@ -61,7 +61,7 @@ def template_channel(measurement: Measurement, templates: Templates) -> Channel:
         if key[0] in measurement.shapes
     }
     nominal, variance = torch.from_numpy(templates.nominal), torch.from_numpy(templates.variance)
-    return build_channel(measurement, nominal, variance, varied)
+    return expectation(build(measurement, nominal, variance, varied))
 
 
 @torch.no_grad()
@@ -75,7 +75,7 @@ def linear_fit(measurement: Measurement, templates: Templates) -> LinearFit:
             noise[:, channel.parameters.index(name)] += values
     return LinearFit(
         jacobian=jacobian.numpy(),
-        prior=channel.constrained.numpy().astype(np.float64),
+        prior=(channel.prior.width > 0).numpy().astype(np.float64),
         variance=bin_variance(channel, yields).numpy(),
         noise=noise,
     )
