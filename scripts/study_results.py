@@ -23,7 +23,7 @@ def page(study: Path) -> str:
     name, _, scale = study.name.rpartition("-")
     run = Results.load(min(study.glob("*/*/*/results.json")))
     return (
-        f"### {name}\n\n{title.lstrip('# ')}.\n\n```bash\n"
+        f"# {name}\n\n{title.lstrip('# ')}.\n\n```bash\n"
         f"python -m inferno_cli train -m +study={name} study.scale={scale}\n"
         f"python -m inferno_cli compare runs=outputs/studies/{study.name}\n```\n\nVersion {run.code_version}.\n{tables}"
     )

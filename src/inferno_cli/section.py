@@ -78,4 +78,6 @@ def require_group(name: str, key: str) -> None:
 class Section(BaseModel):
     """A part of the configuration: frozen, strict, and closed to unknown keys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, protected_namespaces=(), use_attribute_docstrings=True
+    )

@@ -197,8 +197,9 @@ def _store(run: Path, outputs: Path, experiment: str) -> None:
 
 
 def python_block(module: str) -> str:
-    """The lines of Python that use a module."""
-    blocks = re.findall(r"^```python\n(.*?)^```", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    """The lines of Python in the guide that use a module."""
+    text = "\n".join(page.read_text(encoding="utf-8") for page in sorted((ROOT / "docs" / "guide").glob("*.md")))
+    blocks = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     (code,) = (block for block in blocks if module in block)
     return str(code)
 
@@ -310,7 +311,9 @@ def _ui(overrides: list[str]) -> None:
 
 def test_experiments_and_sweeps_in_the_readme_compose() -> None:
     """Also those in the text, such as `+experiment=benchmark3`."""
-    names = set(re.findall(r"\+experiment=(\w+)", README.read_text(encoding="utf-8")))
+    names: set[str] = set()
+    for page in PAGES:
+        names |= set(re.findall(r"\+experiment=(\w+)", page.read_text(encoding="utf-8")))
     for name in names:
         if (config_folder() / "experiment" / f"{name}.yaml").exists():
             assert compose(f"+experiment={name}").dataset.name

@@ -1,0 +1,68 @@
+"""``inferno STEP --help``: the groups of a step and every key, with what it is and what it is set to."""
+
+from __future__ import annotations
+
+import shutil
+import textwrap
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from inferno_cli.config import config_folder
+from inferno_cli.config.reference import flat_keys, groups
+
+KEY_WIDTH = 34
+
+
+def step_help(step: str, schema: type[BaseModel], about: str, overrides: Sequence[str], own: str | None) -> str:
+    """Return the help of a step.
+
+    Args:
+        step: Its word.
+        schema: Class of its configuration.
+        about: Its one line of help.
+        overrides: What else is on the command line: the keys are those of the choices made there.
+        own: The user's folder of YAML files.
+    """
+    width = min(shutil.get_terminal_size((120, 40)).columns, 140)
+    lines = [f"inferno {step}: {about}", "", f"usage: inferno {step} [key=value ...]", ""]
+    known = groups(step)
+    if known:
+        lines.append("groups (group=choice):")
+        for name, files in known.items():
+            lines += _entry(name, ", ".join(files), width)
+        lines.append("")
+    lines.append("keys (key=value), with the value that each has here:")
+    for key in flat_keys(schema, _composed(step, overrides, own)):
+        value = f"[{key.shown}] " if key.shown else ""
+        lines += _entry(key.name, f"{value}{key.text}", width)
+    lines += [
+        "",
+        "-m sweeps lists of values; --cfg job prints the whole configuration; --config-dir DIR adds your files",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _entry(name: str, text: str, width: int) -> Iterator[str]:
+    """Yield the lines of a name and its text."""
+    indent = " " * (KEY_WIDTH + 2)
+    wrapped = textwrap.wrap(text, width, initial_indent=indent, subsequent_indent=indent) or [indent]
+    if len(name) > KEY_WIDTH - 2:
+        yield f"  {name}"
+    else:
+        wrapped[0] = f"  {name}".ljust(len(indent)) + wrapped[0][len(indent) :]
+    yield from (line.rstrip() for line in wrapped)
+
+
+def _composed(step: str, overrides: Sequence[str], own: str | None) -> dict[str, Any]:
+    from hydra import compose, initialize_config_dir
+    from omegaconf import OmegaConf
+
+    place = [] if own is None else [f"hydra.searchpath=[{Path(own).absolute().as_uri()}]"]
+    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+        composed = compose(step, overrides=[*place, *overrides])
+    values = OmegaConf.to_container(composed)
+    assert isinstance(values, dict)
+    return {str(key): value for key, value in values.items()}

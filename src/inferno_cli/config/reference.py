@@ -1,0 +1,202 @@
+"""What every key of a step's configuration is: its type, its range, its value and its meaning, from the schema."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+
+from inferno_cli.choices import DISCRIMINATOR, conf_folders
+from inferno_cli.config.load import config_folder
+
+MISSING = object()
+"""Value of a key that the composed configuration does not have."""
+APPENDED = ("experiment", "sweep", "study")
+"""Groups that are added to a training: ``+experiment=...``."""
+LONGEST_VALUE = 60
+NAMES = {str: "text", int: "integer", float: "number", bool: "true or false", Any: "any value"}
+SIGNS = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key of a section.
+
+    Attributes:
+        name: The key as it is written in YAML.
+        takes: The type of its value and the range, in words.
+        value: Its value in the configuration; ``MISSING`` where it has none.
+        required: Whether it must be given.
+        text: What it is, on one line.
+        sections: Classes of the sections that it can hold; none for a plain value.
+    """
+
+    name: str
+    takes: str
+    value: Any
+    required: bool
+    text: str
+    sections: tuple[type[BaseModel], ...]
+
+    @property
+    def shown(self) -> str:
+        """The value as it is written in YAML, shortened."""
+        if self.value is MISSING:
+            return "required" if self.required else ""
+        if self.value == "???":
+            return "required"
+        value = list(self.value) if isinstance(self.value, tuple) else self.value
+        text = value if isinstance(value, str) else json.dumps(value, default=str)
+        return text if len(text) <= LONGEST_VALUE else text[: LONGEST_VALUE - 3] + "..."
+
+
+def keys(schema: type[BaseModel], values: Any) -> Iterator[Key]:
+    """Yield the keys of a section.
+
+    Args:
+        schema: Its class.
+        values: Its values in a composed configuration, by key; anything else where it has none.
+    """
+    for name, field in schema.model_fields.items():
+        key = field.alias or name
+        value = values.get(key, MISSING) if isinstance(values, Mapping) else MISSING
+        if value is MISSING and not field.is_required() and field.default_factory is None:
+            value = field.default
+        inside = tuple(sections(field.annotation))
+        text = field.description or ""
+        if not text and len(inside) == 1:
+            text = inspect.getdoc(inside[0]) or ""
+        text = " ".join(text.partition("\n\n")[0].replace("``", "`").split())
+        yield Key(key, type_name(field.annotation, field.metadata), value, field.is_required(), text, inside)
+
+
+def flat_keys(schema: type[BaseModel], values: Any, prefix: str = "") -> Iterator[Key]:
+    """Yield every key of a composed configuration with its dotted name, those of the chosen sections alone.
+
+    Of sections by name (``dataset.samples``) there is one line with the names, and each key once, below ``NAME``.
+    """
+    for key in keys(schema, values):
+        name = f"{prefix}{key.name}"
+        if not key.sections or not isinstance(key.value, Mapping):
+            yield replace(key, name=name, sections=())
+            continue
+        section = chosen(key.sections, key.value)
+        if section is not None:
+            yield from flat_keys(section, key.value, f"{name}.")
+            continue
+        yield replace(key, name=name, value=", ".join(map(str, key.value)), sections=())
+        yield from _of_entries(key.sections, f"{name}.NAME.")
+
+
+def _of_entries(candidates: Sequence[type[BaseModel]], prefix: str) -> Iterator[Key]:
+    """Yield the keys that the entries of a mapping can have, each once, with the kinds that have it."""
+    found: dict[tuple[str, str], Key] = {}
+    kinds: dict[tuple[str, str], list[str]] = {}
+    for section in candidates:
+        for key in keys(section, None):
+            same = key.name, "" if key.name == DISCRIMINATOR else key.text
+            found.setdefault(same, replace(key, name=f"{prefix}{key.name}", value=MISSING, sections=()))
+            kinds.setdefault(same, []).extend(kinds_of(section))
+    every = [kind for section in candidates for kind in kinds_of(section)]
+    for same, key in found.items():
+        if same[0] == DISCRIMINATOR:
+            yield replace(key, text=" | ".join(every))
+        elif kinds[same] == every:
+            yield key
+        else:
+            yield replace(key, text=f"{', '.join(kinds[same])}: {key.text}")
+
+
+def chosen(candidates: Sequence[type[BaseModel]], values: Any) -> type[BaseModel] | None:
+    """Return the class of a section with these values; None if they are of no section."""
+    if not isinstance(values, Mapping):
+        return None
+    for section in candidates:
+        kinds = kinds_of(section)
+        fits = values.get(DISCRIMINATOR) in kinds if kinds else set(values) <= known_names(section)
+        if fits:
+            return section
+    return None
+
+
+def known_names(section: type[BaseModel]) -> set[str]:
+    """Return the keys that a section has."""
+    return {field.alias or name for name, field in section.model_fields.items()}
+
+
+def kinds_of(section: type[BaseModel]) -> tuple[str, ...]:
+    """Return the values of ``kind`` that stand for a section; none if it has no such key."""
+    field = section.model_fields.get(DISCRIMINATOR)
+    return () if field is None or get_origin(field.annotation) is not Literal else get_args(field.annotation)
+
+
+def sections(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Yield the sections in the type of a field."""
+    if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from sections(inner)
+
+
+def type_name(annotation: Any, metadata: Sequence[Any] = ()) -> str:
+    """Return a type as a reader of YAML understands it, with its range."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return type_name(arguments[0], (*arguments[1:], *metadata))
+    suffix = "".join(f", {text}" for text in _limits(metadata)).replace(",", "", 1)
+    if origin is Literal:
+        return " | ".join(map(str, arguments))
+    if origin in (Union, UnionType):
+        inner = dict.fromkeys(type_name(item) for item in arguments)
+        return " or ".join(inner) + suffix
+    if origin is tuple and Ellipsis in arguments:
+        return f"list of {type_name(arguments[0])}{suffix}"
+    if origin is tuple:
+        return f"[{', '.join(map(type_name, arguments))}]{suffix}"
+    if origin is dict:
+        return f"mapping of {type_name(arguments[1])}{suffix}"
+    if annotation is NoneType:
+        return "null"
+    return NAMES.get(annotation, "section") + suffix
+
+
+def _limits(metadata: Sequence[Any]) -> Iterator[str]:
+    """Yield the ranges that pydantic's metadata ask for."""
+    for item in metadata:
+        for part in (item, *getattr(item, "metadata", ())):
+            for name, sign in SIGNS.items():
+                value = getattr(part, name, None)
+                if value is not None:
+                    yield f"{sign} {value:g}"
+            length = getattr(part, "min_length", None)
+            if length is not None:
+                yield f"of at least {length}"
+
+
+def groups(step: str) -> dict[str, tuple[str, ...]]:
+    """Return the groups of a step's configuration, each with the names of its YAML files, of extensions too."""
+    import yaml
+
+    places = (config_folder(), *conf_folders())
+    (path, *_) = [place / f"{step}.yaml" for place in places if (place / f"{step}.yaml").is_file()]
+    names = []
+    for item in yaml.safe_load(path.read_text(encoding="utf-8")).get("defaults", []):
+        if isinstance(item, dict):
+            names += [name for name in item if name != "job"]
+    found = {}
+    for name in (*names, *(f"+{group}" for group in APPENDED if step == "train")):
+        found[name] = tuple(_files(places, name.lstrip("+")))
+    return found
+
+
+def _files(places: Sequence[Path], group: str) -> list[str]:
+    stems: set[str] = set()
+    for place in places:
+        stems.update(path.stem for path in (place / group).glob("*.yaml"))
+    return sorted(stems)
