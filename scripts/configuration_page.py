@@ -25,10 +25,10 @@ from inferno_cli.config.reference import Key, groups, keys, kinds_of
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "configuration.md"
 HEAD = """# Configuration
 
-Every key of every step, made from the schema that checks it by `scripts/configuration_page.py`, with the value
-that it has in the default choice of groups. A key is set on the command line (`model.bins=5`), in a YAML file of your own
-(`--config-dir`), or swept (`-m model.bins=5,10`). `inferno STEP --help` says the same of the choices on the command line,
-and this prints the configuration of a command as it would run:
+Every key of every step, made from the schema that checks it by `scripts/configuration_page.py`, with the value that
+it has in the default choice of groups. A key is set on the command line (`model.bins=5`), in a YAML file of your own
+(`--config-dir`), or swept (`-m model.bins=5,10`). `inferno STEP --help` says the same of the choices that stand on the
+command line, and this prints the configuration of a command as it would run:
 
 ```bash
 python -m inferno_cli train --cfg job

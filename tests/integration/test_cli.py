@@ -85,14 +85,6 @@ def test_version() -> None:
     assert succeed("--version").out == f"inferno {__version__}\n"
 
 
-@pytest.mark.parametrize("step", ["train", "fit", "ui", "prepare", "data"])
-def test_help_of_a_step_is_hydras(step: str) -> None:
-    outcome = succeed(step, "--help")
-
-    assert f"inferno {step}:" in outcome.out
-    assert "tracking: mlflow, none" in outcome.out
-
-
 def test_flags_may_stand_behind_the_overrides() -> None:
     first = succeed("train", "--cfg", "job", "+experiment=synthetic", "seed=7")
     last = succeed("train", "+experiment=synthetic", "seed=7", "--cfg", "job")

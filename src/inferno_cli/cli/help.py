@@ -12,11 +12,12 @@ from pydantic import BaseModel
 
 from inferno_cli.config import config_folder
 from inferno_cli.config.reference import flat_keys, groups
+from inferno_cli.shell import quoted
 
 KEY_WIDTH = 34
 
 
-def step_help(step: str, schema: type[BaseModel], about: str, overrides: Sequence[str], own: str | None) -> str:
+def keys_of(step: str, schema: type[BaseModel], about: str, overrides: Sequence[str], own: Path | None) -> str:
     """Return the help of a step.
 
     Args:
@@ -28,7 +29,7 @@ def step_help(step: str, schema: type[BaseModel], about: str, overrides: Sequenc
     """
     width = min(shutil.get_terminal_size((120, 40)).columns, 140)
     lines = [f"inferno {step}: {about}", "", f"usage: inferno {step} [key=value ...]", ""]
-    known = groups(step)
+    known = groups(step, own)
     if known:
         lines.append("groups (group=choice):")
         for name, files in known.items():
@@ -56,11 +57,11 @@ def _entry(name: str, text: str, width: int) -> Iterator[str]:
     yield from (line.rstrip() for line in wrapped)
 
 
-def _composed(step: str, overrides: Sequence[str], own: str | None) -> dict[str, Any]:
+def _composed(step: str, overrides: Sequence[str], own: Path | None) -> dict[str, Any]:
     from hydra import compose, initialize_config_dir
     from omegaconf import OmegaConf
 
-    place = [] if own is None else [f"hydra.searchpath=[{Path(own).absolute().as_uri()}]"]
+    place = [] if own is None else [f"hydra.searchpath=[{quoted(f'file://{own.absolute()}')}]"]
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
         composed = compose(step, overrides=[*place, *overrides])
     values = OmegaConf.to_container(composed)

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,11 +23,13 @@ from inferno_cli.choices import choices
 from inferno_cli.cli.messages import careful, known, translated, unresolved
 from inferno_cli.errors import ConfigError, InfernoError, OutputError, Stopped, closest, first_line
 from inferno_cli.memory import require_memory
+from inferno_cli.shell import quoted
 from inferno_cli.signals import listening
 
 MISTAKE, FAILURE, BROKEN_PIPE = 1, 2, 141
 STEPS = "inferno_cli.steps"
 """Package of the steps."""
+HELP = frozenset({"-h", "--help"})
 
 
 def step_help() -> dict[str, str]:
@@ -123,6 +126,7 @@ def _run(name: str, arguments: list[str]) -> None:
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
+    from inferno_cli.cli.help import keys_of
     from inferno_cli.config import FolderStep, config_folder, resolve
 
     require_memory()
@@ -152,10 +156,14 @@ def _run(name: str, arguments: list[str]) -> None:
 
     # Hydra's parser takes flags only before the first override.
     flags, overrides = _flags_first(arguments)
+    overrides = _with_key(step, overrides)
     os.environ["HYDRA_FULL_ERROR"] = "1"
     sys.argv = [sys.argv[0], *flags, *overrides]
     try:
         with careful():
+            if HELP & set(flags):
+                sys.stdout.write(keys_of(name, step.schema(), step_help()[name], overrides, _config_dir(flags)))
+                return
             hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=name)(task)()
     except _Ended as ended:
         raise ended.error from ended.__cause__
@@ -307,6 +315,22 @@ def _flags_first(arguments: list[str]) -> tuple[list[str], list[str]]:
         else:
             overrides.append(argument)
     return flags, overrides
+
+
+def _with_key(step: Any, overrides: list[str]) -> list[str]:
+    """Give its key to the first value without one, where the step has an argument: ``inferno init FOLDER``."""
+    key = getattr(step, "ARGUMENT", None)
+    if key is None or not overrides or "=" in overrides[0] or overrides[0].startswith(("+", "~")):
+        return overrides
+    return [f"{key}={quoted(overrides[0])}", *overrides[1:]]
+
+
+def _config_dir(flags: list[str]) -> Path | None:
+    """Return the user's folder of YAML files, where the flags name one."""
+    for flag, value in pairwise(flags):
+        if flag in ("--config-dir", "-cd"):
+            return Path(value)
+    return None
 
 
 def _quiet() -> None:

@@ -179,11 +179,16 @@ def _limits(metadata: Sequence[Any]) -> Iterator[str]:
                 yield f"of at least {length}"
 
 
-def groups(step: str) -> dict[str, tuple[str, ...]]:
-    """Return the groups of a step's configuration, each with the names of its YAML files, of extensions too."""
+def groups(step: str, own: Path | None = None) -> dict[str, tuple[str, ...]]:
+    """Return the groups of a step's configuration, each with the names of its YAML files.
+
+    Args:
+        step: Its word.
+        own: The user's folder of YAML files, beside ours and those of the extensions.
+    """
     import yaml
 
-    places = (config_folder(), *conf_folders())
+    places = (config_folder(), *conf_folders(), *(() if own is None else (own,)))
     (path, *_) = [place / f"{step}.yaml" for place in places if (place / f"{step}.yaml").is_file()]
     names = []
     for item in yaml.safe_load(path.read_text(encoding="utf-8")).get("defaults", []):

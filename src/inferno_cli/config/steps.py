@@ -272,3 +272,12 @@ class UiConfig(Step):
     """Address on which the pages are served."""
     port: Annotated[int, Field(ge=1, le=65535)]
     """Its port."""
+
+
+class InitConfig(Section):
+    """``inferno init FOLDER``: YAML files to start from."""
+
+    folder: str
+    """Folder of your own YAML files, which --config-dir takes."""
+    name: str
+    """Name of the dataset and of the experiment."""
