@@ -15,16 +15,10 @@ import numpy as np
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from inferno_cli.config import (
-    NormalisationSystematic,
-    Reference,
-    SyntheticDataset,
-    TrainConfig,
-    TransformSystematic,
-    config_folder,
-    resolve,
-)
-from inferno_cli.events.synthetic import draw_background, draw_signal, log_ratio, transform
+from inferno_cli.config import Reference, TrainConfig, config_folder, resolve
+from inferno_cli.events.sources.synthetic import SyntheticDataset, draw_background, draw_signal, transform
+from inferno_cli.events.systematics.normalisation import NormalisationSystematic
+from inferno_cli.events.systematics.transform import TransformSystematic
 
 EDGES = np.linspace(0, 1, 11)
 Array = np.ndarray
@@ -52,9 +46,9 @@ class Benchmark:
 
     def histogram(self, events: Array) -> Array:
         """Shares of events in ten equal bins of f_s / (f_s + f_b)."""
-        square, linear, constant = log_ratio(self.dataset)
+        exact = self.dataset.exact_classifier()
         x = events.astype(np.float64)
-        score = 1 / (1 + np.exp(-(x**2 @ square + x @ linear + constant)))
+        score = 1 / (1 + np.exp(-(x**2 @ exact.square + x @ exact.linear + exact.constant)))
         return np.histogram(score, EDGES)[0] / len(events)
 
     def templates(self, rng: np.random.Generator, n: int, *, paired: bool) -> Array:

@@ -23,7 +23,7 @@ from hypothesis import settings
 from omegaconf import DictConfig
 
 from inferno_cli.config import Measurement, Morph, TrainConfig, config_folder, resolve
-from inferno_cli.events import NOMINAL, Variation
+from inferno_cli.events import NOMINAL, Events, Variation
 from inferno_cli.histograms import Templates, scaled
 
 settings.register_profile("inferno", deadline=None, max_examples=25, derandomize=True, database=None)
@@ -87,6 +87,11 @@ def ntuples(path: Path, *, fit: Sequence[str] = (), seed: int = 1, **dataset: An
     return changed(
         compose("dataset=top11004", "nuisance=none"), dataset=defaults | dataset, nuisance=nuisance, seed=seed
     )
+
+
+def load(config: TrainConfig) -> Events:
+    """Generate or read the events of a run."""
+    return config.dataset.load(config.request)
 
 
 # -------------------------------------------------------------------------------------------------- signals

@@ -14,8 +14,8 @@ FILES = sorted(SOURCE.rglob("*.py"))
 
 # Design, section 4; the modules in OPEN and the top-level package are open to all.
 ALLOWED = {
-    "config": set(),
-    "events": {"config"},
+    "events": set(),
+    "config": {"events"},
     "likelihood": {"config"},
     "prepare": {"config"},
     "histograms": {"config", "events"},
@@ -138,7 +138,7 @@ def test_the_table_has_no_circle():
         ready = [item for item, needs in ALLOWED.items() if item not in order and needs <= set(order)]
         assert ready, f"a circle among {set(ALLOWED) - set(order)}"
         order += ready
-    assert order[0] == "config"
+    assert order[0] == "events"
 
 
 def modules(path: Path) -> set[str]:

@@ -17,6 +17,7 @@ import pytest
 from conftest import write
 
 from inferno_cli.runs.record import Results
+from inferno_cli.section import Names
 
 QUICK = (
     # Whatever the defaults are tuned to: enough for a network that a likelihood can be built on.
@@ -120,16 +121,15 @@ def _one_thread() -> Iterator[None]:
 @pytest.fixture(scope="session", autouse=True)
 def _bound_once() -> Iterator[None]:
     """Integrate the Cramer-Rao bound, half a second, once for each problem: it does not depend on the events."""
-    from inferno_cli.config import Nuisance, SyntheticDataset
-    from inferno_cli.events import synthetic
+    from inferno_cli.events.sources import synthetic
 
     integrate = synthetic.cramer_rao_bound
-    kept: dict[str, float] = {}
+    kept: dict[str, float | None] = {}
 
-    def bound(dataset: SyntheticDataset, nuisance: Nuisance) -> float:
-        key = dataset.model_dump_json(exclude={"events"}) + nuisance.model_dump_json()
+    def bound(dataset: synthetic.SyntheticDataset, fitted: Names, unconstrained: Names) -> float | None:
+        key = dataset.model_dump_json(exclude={"events"}) + str((fitted, unconstrained))
         if key not in kept:
-            kept[key] = integrate(dataset, nuisance)
+            kept[key] = integrate(dataset, fitted, unconstrained)
         return kept[key]
 
     with pytest.MonkeyPatch.context() as patch:

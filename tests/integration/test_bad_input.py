@@ -489,7 +489,9 @@ def test_tracking_server_is_dead(step: str, tmp_path: Path, runs: Runs, monkeypa
     def never(*_: object, **__: object) -> None:
         raise AssertionError("work was begun")
 
-    monkeypatch.setattr(sys.modules["inferno_cli.events"], "load", never)
+    from inferno_cli.events.sources.synthetic import SyntheticDataset
+
+    monkeypatch.setattr(SyntheticDataset, "load", never)
     monkeypatch.setattr(sys.modules["inferno_cli.fit"], "fit_workspace", never)
     arguments = SYNTHETIC if step == "train" else ("fit", "report.plots=false", f"workspace={workspace}")
     start = time.perf_counter()

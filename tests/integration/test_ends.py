@@ -54,7 +54,7 @@ def stopping(monkeypatch: pytest.MonkeyPatch, where: str, number: int) -> None:
 
 
 STAGES = {
-    "events": "inferno_cli.events.load",
+    "events": "inferno_cli.events.sources.synthetic.SyntheticDataset.load",
     "training": "inferno_cli.training.fit_network.Validation._smoothed",  # inside of Lightning
     "templates": "inferno_cli.training.summarise",
     "fit": "iminuit.minuit.Minuit.migrad",

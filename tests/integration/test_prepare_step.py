@@ -11,13 +11,12 @@ import awkward as ak
 import numpy as np
 import pytest
 import uproot
-from conftest import ntuples
+from conftest import load, ntuples
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 
 from inferno_cli import code
 from inferno_cli.config import PrepareConfig, config_folder, resolve
-from inferno_cli.events import load
 from inferno_cli.prepare import FEATURES
 from inferno_cli.prepare.nanoaod import needed, objects
 from inferno_cli.prepare.run import part_path

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import ntuples, rows, small_trees, synthetic, write
+from conftest import load, ntuples, rows, small_trees, synthetic, write
 from scipy import stats
 
 from inferno_cli.config import DataConfig, TrainConfig
 from inferno_cli.errors import DatasetError, TemplateError
-from inferno_cli.events import Description, describe, load, load_whole
+from inferno_cli.events import Description, describe
 from inferno_cli.events.separation import separation
-from inferno_cli.events.whole import leaks
+from inferno_cli.events.validation import leaks
 from inferno_cli.report.dataset.page import as_html
 from inferno_cli.report.dataset.tables import as_json
 
@@ -34,7 +34,11 @@ def described(config: TrainConfig, **changes: Any) -> Description:
     settings = data_config(config, **changes)
     factor = settings.dataset.downsample_factor
     return describe(
-        load_whole(settings), settings.described, bins=settings.bins, seed=settings.seed, downsample_factor=factor
+        settings.dataset.validated(settings.request, settings.source_branches),
+        settings.request.effects,
+        bins=settings.bins,
+        seed=settings.seed,
+        downsample_factor=factor,
     )
 
 

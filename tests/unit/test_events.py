@@ -7,7 +7,7 @@ from importlib.resources import files
 
 import numpy as np
 import pytest
-from conftest import compose, ntuples, rows, small_trees, write
+from conftest import compose, load, ntuples, rows, small_trees, write
 
 from inferno_cli.errors import (
     BranchNotFoundError,
@@ -17,7 +17,7 @@ from inferno_cli.errors import (
     TemplateError,
     TreeNotFoundError,
 )
-from inferno_cli.events import NOMINAL, Events, Sample, Variation, generator, load, split_rows
+from inferno_cli.events import NOMINAL, Events, Sample, Variation, generator, split_rows
 
 EVENTS = np.arange(1, 241)
 SPLITS = ("train", "validation", "template")

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import make_measurement, make_templates, synthetic
+from conftest import load, make_measurement, make_templates, synthetic
 
 from inferno_cli.config import Binning, Measurement, Morph
-from inferno_cli.events import NOMINAL, Sample, Variation, generator, load
-from inferno_cli.events.synthetic import BACKGROUND_VARIANCE, SIGNAL_RATE, log_density, signal_share
+from inferno_cli.events import NOMINAL, Sample, Variation, generator
+from inferno_cli.events.sources.synthetic import BACKGROUND_VARIANCE, SIGNAL_RATE, log_density
 from inferno_cli.histograms import TOTAL, Response, bin_map, enveloped, fill, responses, scaled
 from inferno_cli.histograms.cells import axis_edges, weighted_quantiles
 from inferno_cli.report.network.explanation import (
@@ -282,4 +282,6 @@ def test_the_share_of_signal_is_that_of_the_densities() -> None:
     signal = 50 * np.exp(log_density(x, (0, 0), (1, 1), SIGNAL_RATE))
     background = 1000 * np.exp(log_density(x, (2, 0), BACKGROUND_VARIANCE, 3.0))
 
-    np.testing.assert_allclose(signal_share(config.dataset, x), signal / (signal + background), rtol=1e-12)
+    np.testing.assert_allclose(
+        config.dataset.exact_classifier().signal_share(x), signal / (signal + background), rtol=1e-12
+    )

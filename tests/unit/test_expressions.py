@@ -7,14 +7,13 @@ import time
 
 import numpy as np
 import pytest
-from conftest import ntuples, small_trees, write
+from conftest import load, ntuples, small_trees, write
 from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from inferno_cli.config import TrainConfig, resolve
 from inferno_cli.errors import BranchNotFoundError, ConfigError, DatasetError
-from inferno_cli.events import load
 from inferno_cli.expressions import FUNCTIONS, MAX_DEPTH, MAX_LENGTH, MAX_STEPS, parse
 
 A, B = np.array([1.0, 2.0, 3.0]), np.array([5.0, 7.0, 11.0])

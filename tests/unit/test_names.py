@@ -14,6 +14,7 @@ import uproot
 import yaml
 from conftest import (
     changed,
+    load,
     make_measurement,
     make_templates,
     ntuples,
@@ -29,11 +30,12 @@ from hypothesis import strategies as st
 from mlflow.utils.validation import _validate_metric_name, _validate_param_name
 from omegaconf import OmegaConf
 
-from inferno_cli.config import Measurement, TrainConfig, WeightSystematic, resolve
-from inferno_cli.config.effects import require_consistent
+from inferno_cli.config import Measurement, TrainConfig, resolve
 from inferno_cli.errors import ConfigError, DatasetError, WorkspaceError
-from inferno_cli.events import NOMINAL, load
-from inferno_cli.events.trees import tree_names
+from inferno_cli.events import NOMINAL
+from inferno_cli.events.effects import effects, require_consistent
+from inferno_cli.events.root.trees import tree_names
+from inferno_cli.events.systematics.weight import WeightSystematic
 from inferno_cli.fit.workspace import require_valid
 from inferno_cli.histograms import Templates
 from inferno_cli.names import another, distinct, distinct_with_parts, folded, printable
@@ -345,7 +347,7 @@ def test_an_envelope_and_another_systematic_of_its_parameter_do_not_share_a_samp
     pdf = WeightSystematic(**values | {"up": "w{member}", "down": "w{member}"}, members=2)
     other = WeightSystematic(**values, up="weight", modifier_name="pdf")
     with pytest.raises(ValueError, match="vary sample 'QCD' with the same parameter 'pdf'"):
-        require_consistent({"pdf": pdf, "other": other}, ("QCD",))
+        require_consistent(effects({"pdf": pdf, "other": other}, ("pdf", "other"), ("QCD",)))
 
 
 @pytest.mark.parametrize(("name", "message"), [(" a", "begins or ends with a blank"), ("statistical", "rename the")])

@@ -8,11 +8,12 @@ import numpy as np
 import pyhf
 import pytest
 import torch
-from conftest import compose, make_measurement, make_templates, ntuples, rows, small_trees, write
+from conftest import compose, load, make_measurement, make_templates, ntuples, rows, small_trees, write
 
-from inferno_cli.config import Effect, Measurement, Morph, config_folder
+from inferno_cli.config import Measurement, Morph, config_folder
 from inferno_cli.errors import ConfigError, InfernoError
-from inferno_cli.events import NOMINAL, Sample, Variation, load
+from inferno_cli.events import NOMINAL, Sample, Variation
+from inferno_cli.events.effects import Effect
 from inferno_cli.histograms import envelope, enveloped, fill, morphed, scaled
 from inferno_cli.likelihood import covariance
 from inferno_cli.training.batches import to_tensors

@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import compose, synthetic
+from conftest import compose, load, synthetic
 
 from inferno_cli.errors import ConfigError
-from inferno_cli.events import load
-from inferno_cli.events.synthetic import BACKGROUND_MEAN, BACKGROUND_VARIANCE, SIGNAL_RATE, log_density, log_ratio
+from inferno_cli.events.sources.synthetic import BACKGROUND_MEAN, BACKGROUND_VARIANCE, SIGNAL_RATE, log_density
 from inferno_cli.training import Statistic, export, export_sample, summarise, train
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
@@ -25,7 +24,8 @@ EVENTS = "dataset.events={train: 4000, validation: 100000, template: 400000}"
 def test_the_ratio_is_that_of_the_densities(overrides: tuple[str, ...]) -> None:
     dataset = synthetic(*overrides).dataset
     x = np.random.default_rng(1).normal(0, 3, (100, 3)) ** 2
-    square, linear, constant = log_ratio(dataset)  # type: ignore[arg-type]
+    exact = dataset.exact_classifier()
+    square, linear, constant = exact.square, exact.linear, exact.constant
 
     mean = (BACKGROUND_MEAN[0] + dataset.nominal.r, BACKGROUND_MEAN[1])  # type: ignore[union-attr]
     signal = log_density(x, dataset.signal_mean, (1, 1), SIGNAL_RATE)  # type: ignore[union-attr]
@@ -35,7 +35,7 @@ def test_the_ratio_is_that_of_the_densities(overrides: tuple[str, ...]) -> None:
 
 def test_the_ratio_at_a_point_worked_out_by_hand() -> None:
     """At (0, 0, 0): 2 / (2 pi) for the signal, 3 exp(-4 / 10) / (2 pi sqrt(45)) for the background."""
-    constant = log_ratio(synthetic().dataset)[2]  # type: ignore[arg-type]
+    constant = synthetic().dataset.exact_classifier().constant
     assert constant == pytest.approx(np.log(2) - np.log(3 * np.exp(-0.4) / 45**0.5))
 
 
@@ -47,7 +47,8 @@ def test_score_is_the_share_of_the_signal_and_the_file_says_the_same(tmp_path: P
     trained = train(config, events, tmp_path)
 
     x = np.array([[0.0, 0.0, 0.0], [5.0, 1.0, 0.1], [-1.0, 2.0, 3.0]], dtype=np.float32)
-    square, linear, constant = log_ratio(config.dataset)  # type: ignore[arg-type]
+    exact = config.dataset.exact_classifier()
+    square, linear, constant = exact.square, exact.linear, exact.constant
     expected = 1 / (1 + np.exp(-(x.astype(float) ** 2 @ square + x.astype(float) @ linear + constant)))
     groups = tuple((i,) for i in range(10))
     statistic = Statistic(trained.module, events.features, groups)

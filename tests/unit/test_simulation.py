@@ -15,12 +15,12 @@ from conftest import compose
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 
+from conftest import load  # noqa: E402
 from top11004.assemble import Sample, build, checksum, event_weight, inclusion, pseudo_data, thin, write  # noqa: E402
 from top11004.detector import BOTTOM, LIGHT, choose_one, tag_weight, trigger_weight  # noqa: E402
 from top11004.parts import NOMINAL, part_path, part_seed  # noqa: E402
 from top11004.settings import LABEL, PROCESSES, ROWS, YIELD_FACTOR, YIELDS, Detector, Settings  # noqa: E402
 
-from inferno_cli.events import load  # noqa: E402
 from inferno_cli.prepare import FEATURES  # noqa: E402
 
 SETTINGS = Settings(seed=4, chunk=300)

@@ -11,14 +11,14 @@ import lightning.pytorch as pl
 import numpy as np
 import pytest
 import torch
-from conftest import make_measurement, synthetic
+from conftest import load, make_measurement, synthetic
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from inferno_cli.config import Measurement, TrainConfig
 from inferno_cli.errors import SingularInformationError
-from inferno_cli.events import NOMINAL, Events, Sample, load, variations
+from inferno_cli.events import NOMINAL, Events, Sample, variations
 from inferno_cli.histograms import fill
 from inferno_cli.training import Bce, Evaluation, Inferno, SummaryModule, assign, create, evaluate, train
 from inferno_cli.training import fit_network as fit_network_module

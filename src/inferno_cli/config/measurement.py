@@ -6,23 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from inferno_cli.config.steps import TrainConfig
-from inferno_cli.config.systematics import FreeNormalisation, MorphSystematic, NormalisationSystematic
+from inferno_cli.events.modifiers import Morph, NormFactor, NormSys
 from inferno_cli.section import POI, Names
-
-
-@dataclass(frozen=True)
-class Morph:
-    """How the templates of a variation are used in the likelihood.
-
-    Attributes:
-        scale: One standard deviation is this many times the variation.
-        normalisation: Whether the change of the yield counts.
-        members: Labels of the variations: one, or several of an envelope, which are summed in quadrature.
-    """
-
-    members: Names
-    scale: float = 1.0
-    normalisation: bool = True
 
 
 @dataclass(frozen=True)
@@ -57,17 +42,15 @@ class Measurement:
         normalisation: dict[str, dict[str, tuple[float, float]]] = {}
         shapes: dict[str, dict[str, Morph]] = {}
         for effect in config.effects(names):
-            item, parameter, sample = effect.definition, effect.parameter, effect.sample
-            if isinstance(item, FreeNormalisation):
-                free[parameter] = (*free.get(parameter, ()), sample)
-                bounds[parameter] = item.bounds
-            elif isinstance(item, NormalisationSystematic):
-                normalisation.setdefault(parameter, {})[sample] = item.factors
-            elif isinstance(item, MorphSystematic):
-                morph = Morph(tuple(effect.members), item.scale, item.normalisation)
-                shapes.setdefault(parameter, {})[sample] = morph
-            else:
-                shapes.setdefault(parameter, {})[sample] = Morph((parameter,), item.scale)
+            parameter, sample = effect.parameter, effect.sample
+            match effect.modifier:
+                case NormFactor() as factor:
+                    free[parameter] = (*free.get(parameter, ()), sample)
+                    bounds[parameter] = factor.bounds
+                case NormSys() as yields:
+                    normalisation.setdefault(parameter, {})[sample] = yields.factors
+                case Morph() as morph:
+                    shapes.setdefault(parameter, {})[sample] = morph
         freed = config.parameters(tuple(name for name in config.nuisance.unconstrained if name in names))
         return cls(
             samples=config.sample_names,

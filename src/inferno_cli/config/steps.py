@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from inferno_cli.config.datasets import Dataset, NtupleDataset
-from inferno_cli.config.effects import Effect, effects
+from inferno_cli.choices import any_of
 from inferno_cli.config.schema import Binning, Fit, Likelihood, Model, Nuisance, Report, Tracking, Trainer
-from inferno_cli.config.systematics import MorphSystematic, TransformSystematic
+from inferno_cli.events.dataset import Dataset, Request
+from inferno_cli.events.effects import Effect, effects
 from inferno_cli.section import POI, Names, Section, Seed
+
+if TYPE_CHECKING:
+    AnyDataset = Dataset
+else:
+    AnyDataset = any_of("inferno_cli.events.sources", Dataset)
 
 
 class Step(Section):
@@ -54,7 +59,7 @@ class TrainConfig(FolderStep):
     """Of several runs in ``trained_in`` that of this experiment."""
     seed: Seed
     """Of every draw: the events and the training."""
-    dataset: Annotated[Dataset, Field(discriminator="kind")]
+    dataset: AnyDataset
     """What is measured."""
     model: Model
     nuisance: Nuisance
@@ -81,6 +86,11 @@ class TrainConfig(FolderStep):
         """Return what the systematics ``names`` do to the samples of the likelihood."""
         return effects(self.dataset.systematics, names, self.sample_names)
 
+    @property
+    def request(self) -> Request:
+        """What the run needs of its dataset."""
+        return Request(self.sample_names, self.effects(self.nuisance.fit), self.data_seed)
+
     def parameters(self, names: Names) -> Names:
         """Names of the nuisance parameters of the systematics ``names``."""
         return tuple(dict.fromkeys(effect.parameter for effect in self.effects(names)))
@@ -100,7 +110,7 @@ class TrainConfig(FolderStep):
 
         if self.trained_for is not None and self.trained_in is None:
             raise ValueError(f"trained_for is {self.trained_for!r}, which chooses among the runs of trained_in=FOLDER")
-        if self.model.kind == "optimal" and isinstance(self.dataset, NtupleDataset):
+        if self.model.kind == "optimal" and self.dataset.exact_classifier() is None:
             raise ValueError(
                 f"model.kind is 'optimal', which needs exact densities; dataset {self.dataset.name!r} is made of "
                 "events. Use dataset=synthetic, or model=bce"
@@ -118,9 +128,7 @@ class TrainConfig(FolderStep):
             systematic = systematics[name]
             if not set(systematic.samples) & set(self.sample_names):
                 raise ValueError(f"nuisance.fit: {name!r} touches none of the samples in likelihood.samples")
-            if name in self.nuisance.unconstrained and not isinstance(
-                systematic, TransformSystematic | MorphSystematic
-            ):
+            if name in self.nuisance.unconstrained and not systematic.can_be_unconstrained:
                 raise ValueError(
                     f"nuisance.unconstrained: {name!r} is of kind {systematic.kind!r}; only shapes can be freed "
                     "(for a yield use kind 'free')"
@@ -140,26 +148,18 @@ class TrainConfig(FolderStep):
                     f"likelihood.poi_bounds begins at {low:g}, and fit.{key} fits without signal; "
                     f"lower the bound to 0 or less, or set fit.{key}=false"
                 )
-        has_data = not isinstance(self.dataset, NtupleDataset) or "data" in {
-            sample.role for sample in self.dataset.samples.values()
-        }
-        if self.fit.data == "observed" and not has_data:
+        if self.fit.data == "observed" and not self.dataset.has_observed:
             raise ValueError("fit.data is 'observed', but no sample of the dataset has the role 'data'")
-        if not {name for name in self.sample_names if self._is_signal(name)}:
+        if not self.signal_names:
             raise ValueError("likelihood.samples leaves no signal sample")
-        if all(self._is_signal(name) for name in self.sample_names):
+        if self.signal_names == self.sample_names:
             raise ValueError("likelihood.samples leaves no background sample")
         return self
-
-    def _is_signal(self, name: str) -> bool:
-        if isinstance(self.dataset, NtupleDataset):
-            return self.dataset.samples[name].role == "signal"
-        return name == "signal"
 
     @property
     def signal_names(self) -> Names:
         """Samples scaled by the POI."""
-        return tuple(name for name in self.sample_names if self._is_signal(name))
+        return tuple(name for name in self.sample_names if name in self.dataset.signal_names)
 
 
 class DataConfig(TrainConfig):
@@ -183,9 +183,10 @@ class DataConfig(TrainConfig):
         return self
 
     @property
-    def described(self) -> tuple[Effect, ...]:
-        """What the systematics to be described do to the samples of the likelihood."""
-        return self.effects(tuple(self.dataset.systematics) if self.systematics is None else self.systematics)
+    def request(self) -> Request:
+        """What is to be described."""
+        names = tuple(self.dataset.systematics) if self.systematics is None else self.systematics
+        return Request(self.sample_names, self.effects(names), self.data_seed)
 
 
 class FitConfig(FolderStep):

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from inferno_cli.config import Effect, MorphSystematic, NormalisationSystematic, ShapeSystematic, TransformSystematic
-from inferno_cli.events.sample import DIRECTIONS, NOMINAL, FloatArray, Sample, Variation
+from inferno_cli.events.effects import Effect
+from inferno_cli.events.sample import DIRECTIONS, NOMINAL, FloatArray, Variation
 from inferno_cli.events.separation import separation
-from inferno_cli.events.whole import Whole, WholeSample
+from inferno_cli.events.validation import Validated, ValidatedSample
 
 ALL = "all backgrounds"
 RANGE = (0.005, 0.995)
@@ -133,39 +133,41 @@ class Description:
     findings: tuple[str, ...]
 
 
-def describe(whole: Whole, effects: Sequence[Effect], *, bins: int, seed: int, downsample_factor: float) -> Description:
+def describe(
+    dataset: Validated, effects: Sequence[Effect], *, bins: int, seed: int, downsample_factor: float
+) -> Description:
     """Describe a dataset.
 
     Args:
-        whole: The dataset.
+        dataset: The dataset.
         effects: The systematics to be described, all of which were read.
         bins: Of the histograms.
         seed: With which it was read, for the record.
         downsample_factor: The same.
     """
     return Description(
-        dataset=whole.name,
-        label=whole.label,
+        dataset=dataset.name,
+        label=dataset.label,
         seed=seed,
         downsample_factor=downsample_factor,
-        checksum=whole.checksum,
-        observed_rows=whole.observed_rows,
-        observed_used=None if whole.observed is None else len(whole.observed),
-        samples=tuple(_sample(item) for item in whole.samples),
+        checksum=dataset.checksum,
+        observed_rows=dataset.observed_rows,
+        observed_used=None if dataset.observed is None else len(dataset.observed),
+        samples=tuple(_sample(item) for item in dataset.samples),
         systematics=tuple(
             _systematic(item, effect)
             for effect in effects
-            for item in whole.samples
+            for item in dataset.samples
             if item.events.name == effect.sample
         ),
-        features=tuple(_features(whole)),
-        separation=tuple(_separations(whole)),
-        histograms=tuple(_histogram(whole, column, bins) for column in range(len(whole.features))),
-        findings=whole.findings,
+        features=tuple(_features(dataset)),
+        separation=tuple(_separations(dataset)),
+        histograms=tuple(_histogram(dataset, column, bins) for column in range(len(dataset.features))),
+        findings=dataset.findings,
     )
 
 
-def _sample(item: WholeSample) -> SampleEntry:
+def _sample(item: ValidatedSample) -> SampleEntry:
     weights = item.weights
     return SampleEntry(
         name=item.events.name,
@@ -180,49 +182,29 @@ def _sample(item: WholeSample) -> SampleEntry:
     )
 
 
-def _systematic(item: WholeSample, effect: Effect) -> SystematicEntry:
-    definition = effect.definition
-    up: float | None = None
-    down: float | None = None
-    rows: tuple[int, int] | None = None
-    overlap: tuple[float, float] | None = None
-    if isinstance(definition, NormalisationSystematic):
-        up, down = (factor - 1 for factor in definition.factors)
-    elif isinstance(definition, MorphSystematic | TransformSystematic):
-        up, down = _yield_effect(item.events, effect)
-    if isinstance(definition, ShapeSystematic):
-        pair = [Variation(effect.parameter, direction) for direction in DIRECTIONS]
-        rows = item.rows[pair[0]], item.rows[pair[1]]
-        overlap = item.overlap[pair[0]], item.overlap[pair[1]]
-    return SystematicEntry(effect.systematic, definition.kind, effect.parameter, effect.sample, up, down, rows, overlap)
-
-
-def _yield_effect(events: Sample, effect: Effect) -> tuple[float, float]:
-    """Relative change of the yield, up and down; of several members summed in quadrature, as an envelope."""
-    definition = effect.definition
-    scale = definition.scale if isinstance(definition, MorphSystematic) else 1.0
-    if isinstance(definition, MorphSystematic) and not definition.normalisation:
-        return 0.0, 0.0
-    yields = dict(zip(events.variations, events.yields, strict=True))
-    changes = [
-        [scale * (yields[Variation(label, direction)] / yields[NOMINAL] - 1) for direction in DIRECTIONS]
-        for label in effect.members
-    ]
-    if len(changes) == 1:
-        return float(changes[0][0]), float(changes[0][1])
-    pairs = np.array(changes)
-    return (
-        float(np.sqrt((pairs.max(axis=1).clip(min=0) ** 2).sum())),
-        -float(np.sqrt((pairs.min(axis=1).clip(max=0) ** 2).sum())),
+def _systematic(item: ValidatedSample, effect: Effect) -> SystematicEntry:
+    yields = dict(zip(item.events.variations, item.events.yields, strict=True))
+    up, down = effect.modifier.yield_changes(yields) or (None, None)
+    higher, lower = (Variation(effect.parameter, direction) for direction in DIRECTIONS)
+    has_trees = higher in item.rows
+    return SystematicEntry(
+        name=effect.systematic,
+        kind=effect.definition.kind,
+        parameter=effect.parameter,
+        sample=effect.sample,
+        up=up,
+        down=down,
+        rows=(item.rows[higher], item.rows[lower]) if has_trees else None,
+        overlap=(item.overlap[higher], item.overlap[lower]) if has_trees else None,
     )
 
 
-def _features(whole: Whole) -> Iterator[FeatureEntry]:
-    for column, feature in enumerate(whole.features):
-        for item in whole.samples:
+def _features(dataset: Validated) -> Iterator[FeatureEntry]:
+    for column, feature in enumerate(dataset.features):
+        for item in dataset.samples:
             yield _feature(feature, item.events.name, item.features[:, column], item.weights)
-        if whole.observed is not None:
-            values = whole.observed[:, column]
+        if dataset.observed is not None:
+            values = dataset.observed[:, column]
             yield _feature(feature, "observed", values, np.ones(len(values)))
 
 
@@ -239,11 +221,11 @@ def _feature(feature: str, sample: str, values: NDArray[Any], weights: FloatArra
     return FeatureEntry(feature, sample, float(values.min()), float(values.max()), mean, deviation, missing)
 
 
-def _separations(whole: Whole) -> Iterator[SeparationEntry]:
-    signal = [item for item in whole.samples if item.events.is_signal]
-    backgrounds = [item for item in whole.samples if not item.events.is_signal]
+def _separations(dataset: Validated) -> Iterator[SeparationEntry]:
+    signal = [item for item in dataset.samples if item.events.is_signal]
+    backgrounds = [item for item in dataset.samples if not item.events.is_signal]
     groups = {item.events.name: [item] for item in backgrounds} | {ALL: backgrounds}
-    for column, feature in enumerate(whole.features):
+    for column, feature in enumerate(dataset.features):
         ours = _finite(signal, column)
         for name, items in groups.items():
             theirs = _finite(items, column)
@@ -251,15 +233,15 @@ def _separations(whole: Whole) -> Iterator[SeparationEntry]:
                 yield SeparationEntry(feature, name, *separation(*ours, *theirs))
 
 
-def _finite(items: Sequence[WholeSample], column: int) -> tuple[NDArray[np.float32], FloatArray]:
+def _finite(items: Sequence[ValidatedSample], column: int) -> tuple[NDArray[np.float32], FloatArray]:
     values = np.concatenate([item.features[:, column] for item in items])
     weights = np.concatenate([item.weights for item in items])
     good = np.isfinite(values)
     return values[good], weights[good]
 
 
-def _histogram(whole: Whole, column: int, bins: int) -> Histogram:
-    values, _ = _finite(whole.samples, column)
+def _histogram(dataset: Validated, column: int, bins: int) -> Histogram:
+    values, _ = _finite(dataset.samples, column)
     low, high = np.quantile(values, RANGE) if len(values) else (0.0, 1.0)
     if not low < high:
         low, high = low - 0.5, low + 0.5
@@ -270,13 +252,13 @@ def _histogram(whole: Whole, column: int, bins: int) -> Histogram:
         return np.asarray(np.bincount(number, weights, bins), dtype=np.float64)
 
     samples, variance = {}, np.zeros(bins)
-    for item in whole.samples:
+    for item in dataset.samples:
         values, weights = _finite([item], column)
         samples[item.events.name] = fill(values, weights)
         variance += fill(values, weights**2)
     observed = None
-    if whole.observed is not None:
-        values = whole.observed[:, column]
+    if dataset.observed is not None:
+        values = dataset.observed[:, column]
         values = values[np.isfinite(values)]
         observed = fill(values, np.ones(len(values)))
-    return Histogram(whole.features[column], edges, samples, np.sqrt(variance), observed)
+    return Histogram(dataset.features[column], edges, samples, np.sqrt(variance), observed)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from inferno_cli.errors import DatasetError, TemplateError
 
 if TYPE_CHECKING:
-    from inferno_cli.events.membership import Membership
+    from inferno_cli.events.assignment import SplitAssignment
 
 FloatArray = NDArray[np.float64]
 Direction = Literal["up", "down"]
@@ -161,7 +161,7 @@ class Events:
         train, validation, template: The same samples in each, with the same yields.
         observed: Features of the observed events, shape (n_events, n_features), or None.
         checksum: SHA-256 of what was read or generated.
-        membership: Which rows of the files are in which split; None of generated events.
+        assignment: Which rows of the files are in which split; None of generated events.
     """
 
     name: str
@@ -172,7 +172,7 @@ class Events:
     template: tuple[Sample, ...]
     observed: NDArray[np.float32] | None
     checksum: str
-    membership: Membership | None = None
+    assignment: SplitAssignment | None = None
 
 
 def sum_of_squares(group: NDArray[np.int64], weights: FloatArray) -> float:

@@ -7,8 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from inferno_cli.choices import sections
 from inferno_cli.config.load import OUTPUT_KEYS, is_below
 from inferno_cli.errors import ComparisonError
+from inferno_cli.events.dataset import Dataset
 from inferno_cli.runs.record import Results
 
 MODEL, EXPERIMENT, SEED = "model.kind", "experiment", "seed"
@@ -201,14 +203,7 @@ def _same_data(jobs: Sequence[Job]) -> None:
                     f"{two!r} in {job.where}. Compare the runs of one dataset: runs=..., of an experiment one sweep: "
                     "runs=mlflow:EXPERIMENT/RUN"
                 )
-        # Files do not depend on the configuration; generated events do, and on the seed.
-        generated = job.settings.get("dataset.kind") == "synthetic"
-        drawn = {k: v for k, v in job.settings.items() if k.startswith("dataset.events")}
-        own = job.settings.get("dataset.seed")
-        drawn[SEED] = job.settings.get(SEED) if own is None else own
-        drawn |= {k: job.settings.get(f"dataset.{k}") for k in ("downsample_factor", "signal_mean")}
-        drawn |= {k: v for k, v in job.settings.items() if k.startswith(("dataset.yields", "dataset.nominal"))}
-        same = checksums.setdefault(_text(drawn) if generated else _text(workspace), job)
+        same = checksums.setdefault(_text(_made_by(job) or workspace), job)
         assert same.results is not None
         if same.results.dataset_checksum != job.results.dataset_checksum:
             raise ComparisonError(
@@ -216,6 +211,17 @@ def _same_data(jobs: Sequence[Job]) -> None:
                 f"{same.results.dataset_checksum[:12]} in {same.where} and {job.results.dataset_checksum[:12]} in "
                 f"{job.where}. Run the older of them again, or leave one out: runs=..."
             )
+
+
+def _made_by(job: Job) -> dict[str, Any]:
+    """Return the settings on which the events of a run depend: none where they are read from files."""
+    kind = sections("inferno_cli.events.sources", Dataset).get(job.settings.get("dataset.kind", ""))
+    if kind is None or kind.has_files:
+        return {}
+    own = job.settings.get("dataset.seed")
+    keys = tuple(f"dataset.{key}" for key in kind.made_by)
+    drawn = {SEED: job.settings.get(SEED) if own is None else own}
+    return drawn | {key: value for key, value in job.settings.items() if is_below(key, keys)}
 
 
 def _text(value: Any) -> str:

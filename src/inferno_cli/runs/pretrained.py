@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from inferno_cli.config import NtupleDataset, ShapeSystematic, TrainConfig
+from inferno_cli.config import TrainConfig
 from inferno_cli.errors import RunError
 from inferno_cli.files import file_checksum, user_path
 from inferno_cli.runs.find import settings_of
@@ -104,12 +104,13 @@ def provenance(run: FinishedRun, config: TrainConfig) -> TrainedInRecord:
 def require_same_division(config: TrainConfig, run: FinishedRun, dataset_checksum: str) -> None:
     """Raise RunError if events that the network was trained on could be in the templates.
 
-    The generated samples of the splits are independent. Ntuples are divided by a seeded draw over their events, which
-    depends on what is read.
+    The generated samples of the splits are independent. Other events are divided by a seeded draw, which depends on
+    what is read.
     """
-    if not isinstance(config.dataset, NtupleDataset):
+    here = config.dataset.division(config.request)
+    if here is None:
         return
-    here, there = _division(config), _division(run.config)
+    there = run.config.dataset.division(run.config.request) or {}
     here["data"], there["data"] = dataset_checksum[:12], run.results.dataset_checksum[:12]
     for key, value in here.items():
         if there.get(key) != value:
@@ -117,21 +118,3 @@ def require_same_division(config: TrainConfig, run: FinishedRun, dataset_checksu
                 f"the events would be divided otherwise than in {run.folder}, and events that its network was trained "
                 f"on would be in the templates: {key} is {value}, there {there.get(key)}. Use the same"
             )
-
-
-def _division(config: TrainConfig) -> dict[str, Any]:
-    """Return what decides which event is in which split."""
-    dataset = config.dataset
-    if not isinstance(dataset, NtupleDataset):
-        return {"dataset.kind": dataset.kind}
-    shapes = [
-        effect for effect in config.effects(config.nuisance.fit) if isinstance(effect.definition, ShapeSystematic)
-    ]
-    return {
-        "the seed of the data": config.data_seed,
-        "dataset.splits": str(dataset.splits),
-        "dataset.event_id": dataset.event_id,
-        "dataset.samples": {name: str(dataset.samples[name]) for name in config.sample_names},
-        "the shape systematics in nuisance.fit": sorted((x.sample, x.systematic, str(x.definition)) for x in shapes),
-        "dataset.file": (dataset.file, dataset.tree, dataset.variation),
-    }

@@ -36,8 +36,8 @@ def run(config: DataConfig, composed: Any) -> None:
         raise OutputError(f"{folder} holds a description of a dataset. {OTHER}, or set overwrite=true")
     log.info(f"events: {config.dataset.name}")
     description = events.describe(
-        events.load_whole(config),
-        config.described,
+        config.dataset.validated(config.request, config.source_branches),
+        config.request.effects,
         bins=config.bins,
         seed=config.data_seed,
         downsample_factor=config.dataset.downsample_factor,

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from inferno_cli.config import ExplainConfig, NtupleDataset, SyntheticDataset
+from inferno_cli.config import ExplainConfig
 from inferno_cli.errors import DatasetError, OutputError, RunError
 from inferno_cli.files import together, user_path
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from inferno_cli.events import Events
+    from inferno_cli.events.dataset import LogRatio
     from inferno_cli.histograms import BinMap, Templates
     from inferno_cli.histograms.templates import Bins
     from inferno_cli.report.network.explanation import Explanation, ImportanceRecord
@@ -91,15 +92,12 @@ def run(config: ExplainConfig, composed: Any) -> None:  # noqa: ARG001
 
 def _events(finished: FinishedRun) -> Events:
     """Generate or read the events of the run again."""
-    from inferno_cli import events as events_package
-
     dataset = finished.config.dataset
     log.info(f"events: {dataset.name}")
-    events = events_package.load(finished.config)
+    events = dataset.load(finished.config.request)
     if events.checksum != finished.results.dataset_checksum:
-        where = f"the files of {dataset.path}" if isinstance(dataset, NtupleDataset) else "the generated events"
         raise DatasetError(
-            f"{where} are not those of the run (checksum {events.checksum[:12]}..., the run has "
+            f"{dataset.origin} are not those of the run (checksum {events.checksum[:12]}..., the run has "
             f"{finished.results.dataset_checksum[:12]}...). Put the files of the run back, or train again"
         )
     if events.label:
@@ -176,8 +174,8 @@ def _pictures(
     from inferno_cli.histograms import bin_map
 
     dataset = finished.config.dataset
-    if isinstance(dataset, SyntheticDataset):
-        return [], _planes(dataset, explainer)
+    if (exact := dataset.exact_classifier()) is not None:
+        return [], _planes(exact, explainer)
     names = [item.feature for item in found.importance]
     # The first pairs of the order in which the sum of the two ranks rises.
     ranked = sorted(itertools.combinations(range(len(names)), 2), key=lambda pair: (sum(pair), pair))
@@ -186,11 +184,10 @@ def _pictures(
     return [bin_map(samples, bins, len(found.bins), statistic.features, pair, config.cells) for pair in pairs], []
 
 
-def _planes(dataset: SyntheticDataset, explainer: Explainer) -> list[Slice]:
+def _planes(exact: LogRatio, explainer: Explainer) -> list[Slice]:
     """Cut the synthetic mixture at quantiles of its third feature."""
     import numpy as np
 
-    from inferno_cli.events.synthetic import signal_share
     from inferno_cli.histograms.cells import weighted_quantiles
     from inferno_cli.report.network.figures import Slice
 
@@ -198,12 +195,12 @@ def _planes(dataset: SyntheticDataset, explainer: Explainer) -> list[Slice]:
     values = np.concatenate([sample.features[0] for sample in samples]).astype(np.float64)
     weights = np.concatenate([sample.weights[0] for sample in samples])
     ends = [weighted_quantiles(column, weights, (0.005, 0.995)) for column in values.T[:2]]
-    axes = {name: np.linspace(low, high, POINTS) for name, (low, high) in zip(dataset.features[:2], ends, strict=True)}
-    third = dataset.features[2]
+    first, second, third = explainer.statistic.features
+    axes = {name: np.linspace(low, high, POINTS) for name, (low, high) in zip((first, second), ends, strict=True)}
     slices = []
     for share, value in zip(QUANTILES, weighted_quantiles(values[:, 2], weights, QUANTILES), strict=True):
         plane = explainer.plane(axes, {third: float(value)})
         title = f"{third} = {value:.2f} ({share:.0%} quantile)"
-        purity = signal_share(dataset, plane.points).reshape(plane.bin.shape)
+        purity = exact.signal_share(plane.points).reshape(plane.bin.shape)
         slices.append(Slice(plane.features, title, plane.x, plane.y, plane.bin, purity))
     return slices

@@ -15,7 +15,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from inferno_cli.config import NtupleDataset, PredictConfig
+from inferno_cli.config import PredictConfig
 from inferno_cli.errors import ConfigError, DatasetError, DatasetFileError, InfernoError, OutputError, TreeNotFoundError
 from inferno_cli.files import together, user_path
 from inferno_cli.progress import Advance, progress
@@ -23,8 +23,8 @@ from inferno_cli.progress import Advance, progress
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from inferno_cli.events.membership import Membership
-    from inferno_cli.events.trees import Tree
+    from inferno_cli.events.assignment import SplitAssignment
+    from inferno_cli.events.root.trees import Tree
     from inferno_cli.runs.finished import FinishedRun
     from inferno_cli.training import Statistic
 
@@ -62,8 +62,9 @@ def run(config: PredictConfig, composed: Any) -> None:  # noqa: ARG001
     if finished.results.label:
         log.info(f"run: {finished.results.label}")
     jobs = _plan(config, finished)
-    split = _membership(config, finished, jobs)
-    writer = Writer(finished.statistic(), split, _otherwise(finished), _event_id(finished), config.keep, config.chunk)
+    split = _assignment(config, finished, jobs)
+    event_id = finished.config.dataset.id_branches
+    writer = Writer(finished.statistic(), split, _otherwise(finished), event_id, config.keep, config.chunk)
     about = _about(finished, writer.statistic)
     rows = sum(tree.rows for job in jobs for tree in job.trees)
     with _together(jobs[0].target.parent) as scratch, progress("auto", "predict", rows) as advance:
@@ -81,10 +82,10 @@ def run(config: PredictConfig, composed: Any) -> None:  # noqa: ARG001
 # ------------------------------------------------------------------------------------------- what is to be done
 def _plan(config: PredictConfig, finished: FinishedRun) -> list[Job]:
     """Look at the input and the output before any work."""
-    from inferno_cli.events.trees import Tree
+    from inferno_cli.events.root.trees import Tree
 
     needed = dict.fromkeys(config.keep, "keep")
-    needed |= dict.fromkeys(_event_id(finished), "dataset.event_id of the run")
+    needed |= dict.fromkeys(finished.config.dataset.id_branches, "dataset.event_id of the run")
     needed |= dict.fromkeys(finished.config.dataset.features, "a feature of the network")
     folder = finished.folder / "predictions" if config.output is None else user_path(config.output)
     jobs: list[Job] = []
@@ -100,35 +101,27 @@ def _plan(config: PredictConfig, finished: FinishedRun) -> list[Job]:
     return jobs
 
 
-def _event_id(finished: FinishedRun) -> tuple[str, ...]:
-    dataset = finished.config.dataset
-    return dataset.event_id if isinstance(dataset, NtupleDataset) else ()
-
-
 def _inputs(config: PredictConfig, finished: FinishedRun) -> dict[Path, list[str]]:
     """Return the trees to be read, by file."""
-    from inferno_cli.events.files import find_files
-    from inferno_cli.events.ntuples import EMBEDDED, Reader, configured_trees
-    from inferno_cli.events.recognition import needed_files
-    from inferno_cli.events.trees import tree_names
+    from inferno_cli.events.root.files import find_files
+    from inferno_cli.events.root.trees import tree_names
 
     dataset = finished.config.dataset
     pattern = config.tree or "*"
     if config.input is not None:
         return {path: tree_names(path, pattern) for path in find_files(config.input, "*.root", "input", "input")}
-    if not isinstance(dataset, NtupleDataset):
+    if not dataset.has_files:
         raise ConfigError(
             f"input is missing: the run is on the generated dataset {dataset.name!r}, which has no files. "
             "Name a ROOT file with its features: input=PATH"
         )
     try:
-        needed_files(finished.config)  # all that the run read must be there; the trees that it left out may be missing
-        trees = configured_trees(Reader(dataset))
+        # All that the run read must be there; the trees that it left out may be missing.
+        dataset.files(finished.config.request)
+        trees = dataset.trees()
     except DatasetError as error:
-        absolute = dataset.path == EMBEDDED or Path(dataset.path).expanduser().is_absolute()
-        here = "" if absolute else f" (dataset.path={dataset.path} is relative, and the command runs in {Path.cwd()})"
         raise DatasetFileError(
-            f"the run's dataset cannot be read: {error}; or name the files: input=PATH{here}"
+            f"the run's dataset cannot be read: {error}; or name the files: input=PATH{dataset.location_hint}"
         ) from error
     found: dict[Path, list[str]] = {}
     for path, name in trees:
@@ -140,18 +133,17 @@ def _inputs(config: PredictConfig, finished: FinishedRun) -> dict[Path, list[str
     return found
 
 
-def _membership(config: PredictConfig, finished: FinishedRun, jobs: Sequence[Job]) -> Membership | None:
+def _assignment(config: PredictConfig, finished: FinishedRun, jobs: Sequence[Job]) -> SplitAssignment | None:
     """Find out which rows the run trained on; None where that is the same for all of them, see ``_otherwise``."""
-    from inferno_cli.events.recognition import find_membership, needed_files
-
-    run, checksum = finished.config, finished.results.dataset_checksum
-    if not isinstance(run.dataset, NtupleDataset):
+    dataset, request = finished.config.dataset, finished.config.request
+    checksum = finished.results.dataset_checksum
+    if not dataset.has_files:
         log.info("split: -1 everywhere, the run is on generated events")
         return None
     trees = [(job.source, tree.name) for job in jobs for tree in job.trees]
-    found = find_membership(finished.folder, run, checksum, trees, config.input)
+    found = dataset.assignment(request, finished.folder, checksum, trees, config.input)
     if config.input is None:
-        files = needed_files(run)
+        files = dataset.files(request)
         known = {} if found is None else found.files
         other = [str(path.absolute()) for path, sha256 in files.items() if sha256 not in known]
         changed = {Path(name).name for name in other}
@@ -162,14 +154,14 @@ def _membership(config: PredictConfig, finished: FinishedRun, jobs: Sequence[Job
             lists = {"not as the run read it": other, "read by the run and missing": gone}
             said = "; ".join(f"{what}: {_listed(names)}" for what, names in lists.items() if names)
             raise DatasetError(
-                f"the files of {run.dataset.path} have changed since the run (checksum {checksum[:12]}...; {said}). "
-                f"Put them back, or predict on them as they are with input={run.dataset.path}, where split is -2 for "
+                f"{dataset.origin} have changed since the run (checksum {checksum[:12]}...; {said}). "
+                f"Put them back, or predict on them as they are with input={dataset.location}, where split is -2 for "
                 "an event that cannot be recognised"
             )
     if found is None:
         log.info(
             "split: -2 everywhere; the run has not written down what it used each event for, and its dataset is not "
-            f"in {run.dataset.path} as it was"
+            f"in {dataset.location} as it was"
         )
     else:
         log.info("split: 0 train, 1 validation, 2 template, -1 not used by the run, -2 unknown")
@@ -182,14 +174,14 @@ def _listed(names: Sequence[str], most: int = 3) -> str:
 
 def _otherwise(finished: FinishedRun) -> int:
     """Return the split of every row where no event of the run is known."""
-    from inferno_cli.events.membership import NOT_USED, UNKNOWN
+    from inferno_cli.events.assignment import NOT_USED, UNKNOWN
 
-    return UNKNOWN if isinstance(finished.config.dataset, NtupleDataset) else NOT_USED
+    return UNKNOWN if finished.config.dataset.has_files else NOT_USED
 
 
 def _about(finished: FinishedRun, statistic: Statistic) -> str:
     """What the files say of themselves, as JSON."""
-    from inferno_cli.events.membership import NOT_USED, SPLITS, UNKNOWN
+    from inferno_cli.events.assignment import NOT_USED, SPLITS, UNKNOWN
     from inferno_cli.runs.job import code_version
 
     return json.dumps(
@@ -216,7 +208,7 @@ class Writer:
     def __init__(
         self,
         statistic: Statistic,
-        split: Membership | None,
+        split: SplitAssignment | None,
         otherwise: int,
         event_id: tuple[str, ...],
         keep: tuple[str, ...],
@@ -238,7 +230,7 @@ class Writer:
         import numpy as np
         import uproot
 
-        from inferno_cli.events.files import file_checksum
+        from inferno_cli.events.root.files import file_checksum
 
         checksum = "" if self.split is None else file_checksum(job.source)
         made_types = {name: np.dtype(kind) for name, kind in self.types.items()}
@@ -265,11 +257,13 @@ class Writer:
         """
         import numpy as np
 
-        from inferno_cli.events.files import id_columns
-        from inferno_cli.events.membership import UNKNOWN
-        from inferno_cli.events.trees import as_features
+        from inferno_cli.events.assignment import UNKNOWN
+        from inferno_cli.events.root.files import id_columns
+        from inferno_cli.events.root.trees import feature_table
 
-        features = as_features(columns, self.statistic.features, first_row, tree.where)
+        chosen = {name: columns[name] for name in self.statistic.features}
+        n = len(columns[self.statistic.features[0]])
+        features = feature_table(chosen, n, tree.where, first_row=first_row)
         prediction = self.statistic.apply(features)
         split = np.full(len(features), self.otherwise)
         if self.split is not None:

@@ -184,7 +184,6 @@ def pipeline(
     Returns:
         The record, and the files of the run by folder of the store.
     """
-    from inferno_cli import events as events_package
     from inferno_cli import training, workspace
     from inferno_cli.config import Measurement
     from inferno_cli.fit import fit_workspace
@@ -201,12 +200,12 @@ def pipeline(
         statistic = taken.statistic()
         training.require_fits(config, statistic, taken.folder)
     with clock.part("events", f"events: {config.dataset.name}"):
-        events = events_package.load(config)
+        events = config.dataset.load(config.request)
     if events.label:
         log.info(f"events: {events.label}")
-    if events.membership is not None:
-        events.membership.save(folder / events_package.MEMBERSHIP_FILE)
-        events = replace(events, membership=None)  # as large as the ids of all events
+    if events.assignment is not None:
+        events.assignment.save(folder)
+        events = replace(events, assignment=None)  # as large as the ids of all events
     origin: list[Path] = []
     if taken is not None:
         require_same_division(config, taken, events.checksum)
@@ -304,21 +303,13 @@ def _record(
     taken: FinishedRun | None,
 ) -> Results:
     """Gather what the parts found."""
-    from inferno_cli.config import POI, SyntheticDataset
+    from inferno_cli.config import POI
     from inferno_cli.runs.fit_record import fit_records
     from inferno_cli.runs.pretrained import provenance
     from inferno_cli.runs.record import PartsRecord, PoiVarianceRecord, Results, TrainingRecord, bin_records, finite
 
     judged = trained.validation
-    synthetic: dict[str, float | None] = {}
-    if isinstance(config.dataset, SyntheticDataset):
-        from inferno_cli.events.synthetic import cramer_rao_bound
-
-        s = config.dataset.yields.signal * config.dataset.downsample_factor
-        synthetic = {
-            "sigma_s": s * fit.parameters[POI].hesse,
-            "cramer_rao_bound_s": cramer_rao_bound(config.dataset, config.nuisance),
-        }
+    expected = config.dataset.quoted_signal()
     return Results(
         model=config.model.kind,
         dataset=events.name,
@@ -351,7 +342,8 @@ def _record(
         code_version=version,
         workspace=str(workspace.path),
         timing=dict(seconds),
-        **{"sigma_s": None, "cramer_rao_bound_s": None, **synthetic},
+        sigma_s=None if expected is None else expected * fit.parameters[POI].hesse,
+        cramer_rao_bound_s=config.dataset.cramer_rao_bound(config.nuisance.fit, config.nuisance.unconstrained),
         **fit_records(
             replace(fit, notes=(*fit.notes, *_template_notes(config, summary), *_closed_form_notes(fit, summary))),
             workspace.spec,

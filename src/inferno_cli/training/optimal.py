@@ -8,10 +8,9 @@ from pathlib import Path
 
 import torch
 
-from inferno_cli.config import Measurement, SyntheticDataset, TrainConfig
+from inferno_cli.config import Measurement, TrainConfig
 from inferno_cli.errors import SingularInformationError
 from inferno_cli.events import Events
-from inferno_cli.events.synthetic import log_ratio
 from inferno_cli.training.batches import to_tensors
 from inferno_cli.training.epochs import CHECKPOINT, Epoch, Training
 from inferno_cli.training.evaluation import evaluate, judge, outputs
@@ -34,16 +33,17 @@ def exact(config: TrainConfig, events: Events, folder: Path) -> Training:
         SingularInformationError: If the bins of the validation split cannot constrain the parameters.
     """
     start = time.perf_counter()
-    assert isinstance(config.dataset, SyntheticDataset)
+    ratio = config.dataset.exact_classifier()
+    assert ratio is not None
     measurement = Measurement.from_config(config, config.nuisance.train)
     samples = [sample.only(measurement.variations) for sample in events.validation]
     module = create(config.model, config.trainer, measurement, samples, events.template)
     assert isinstance(module, Optimal)
     layer = module.network[0]
     assert isinstance(layer, Quadratic)
-    square, linear, constant = log_ratio(config.dataset)
-    for buffer, values in ((layer.square, square), (layer.linear, linear), (layer.constant, [constant])):
-        buffer.copy_(torch.as_tensor(values, dtype=torch.float64))
+    layer.square.copy_(torch.as_tensor(ratio.square))
+    layer.linear.copy_(torch.as_tensor(ratio.linear))
+    layer.constant.copy_(torch.as_tensor([ratio.constant], dtype=torch.float64))
 
     fitted = Measurement.from_config(config, config.nuisance.fit)
     evaluation = evaluate(module, events.validation, config.binning, fitted)

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from inferno_cli.config.systematics import AnySystematic, WeightSystematic
+from inferno_cli.choices import any_of
+from inferno_cli.events.modifiers import Modifier
+from inferno_cli.events.systematic import Systematic
 from inferno_cli.section import Names
+
+if TYPE_CHECKING:
+    AnySystematic = Systematic
+else:
+    AnySystematic = any_of("inferno_cli.events.systematics", Systematic)
 
 
 @dataclass(frozen=True)
@@ -24,30 +32,33 @@ class Effect:
     parameter: str
     sample: str
     systematic: str
-    definition: AnySystematic
+    definition: Systematic
     members: Mapping[str, int]
 
+    @property
+    def modifier(self) -> Modifier:
+        """What the parameter is in the likelihood."""
+        return self.definition.modifier(tuple(self.members))
 
-def effects(systematics: Mapping[str, AnySystematic], names: Sequence[str], samples: Names) -> tuple[Effect, ...]:
+    @property
+    def shifted_trees(self) -> str | None:
+        """What {systematic} is in the names of its shifted trees; None: it has none."""
+        return self.definition.shifted_trees(self.systematic)
+
+
+def effects(systematics: Mapping[str, Systematic], names: Sequence[str], samples: Names) -> tuple[Effect, ...]:
     """Return what the systematics ``names`` do to ``samples``, in their order."""
     found = []
     for name in names:
         item = systematics[name]
         for sample in samples:
-            if sample not in item.samples:
-                continue
-            parameter = item.modifier_name or (name if item.correlated else f"{name}_{sample}")
-            members = {parameter: 0}
-            if isinstance(item, WeightSystematic) and item.members is not None:
-                members = {f"{parameter}_{i}": i for i in range(item.members)}
-                if not item.envelope:
-                    found += [Effect(label, sample, name, item, {label: i}) for label, i in members.items()]
-                    continue
-            found.append(Effect(parameter, sample, name, item, members))
+            if sample in item.samples:
+                for parameter, members in item.parameters(name, sample).items():
+                    found.append(Effect(parameter, sample, name, item, members))
     return tuple(found)
 
 
-def require_consistent(systematics: Mapping[str, AnySystematic], samples: Names) -> None:
+def require_consistent(every: Sequence[Effect]) -> None:
     """Check that every nuisance parameter has one meaning.
 
     Raises:
@@ -55,7 +66,7 @@ def require_consistent(systematics: Mapping[str, AnySystematic], samples: Names)
     """
     first: dict[str, Effect] = {}
     touched: dict[tuple[str, str], str] = {}
-    for effect in effects(systematics, tuple(systematics), samples):
+    for effect in every:
         other = first.setdefault(effect.parameter, effect)
         if other.definition.kind != effect.definition.kind:
             raise ValueError(

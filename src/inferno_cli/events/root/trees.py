@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inferno_cli.errors import BranchNotFoundError, DatasetError, DatasetFileError, TreeNotFoundError, closest
-from inferno_cli.events.files import first_line, opened
+from inferno_cli.events.root.files import first_line, opened
 
 Columns = dict[str, NDArray[Any]]
 
@@ -133,26 +133,41 @@ class Tree:
                 yield {name: np.asarray(part[name]) for name in self.branches}
 
 
-def as_features(columns: Columns, names: tuple[str, ...], first_row: int, where: str) -> NDArray[np.float32]:
-    """Return the features of a chunk, shape (n_rows, n_features).
+def feature_table(
+    columns: Mapping[str, NDArray[Any]], n: int, where: str, *, first_row: int = 0, missing: bool = False
+) -> NDArray[np.float32]:
+    """Return branches as a table for the network, shape (n_rows, n_features).
 
     Args:
-        columns: The chunk.
-        names: The features, in the order of the network's inputs.
-        first_row: Number of its first row in the tree, for the message.
-        where: The tree, for the message.
+        columns: The branches, in the order of the network's inputs.
+        n: Number of rows.
+        where: Names the tree in errors.
+        first_row: Number of the first row in the tree, for errors.
+        missing: Take values that are not finite.
 
     Raises:
         DatasetError: If a value is not finite.
     """
-    table = np.empty((len(columns[names[0]]), len(names)), dtype=np.float32)
-    for i, name in enumerate(names):
+    table = np.empty((n, len(columns)), dtype=np.float32)
+    for i, (name, values) in enumerate(columns.items()):
         with np.errstate(over="ignore"):
-            table[:, i] = columns[name]
-        bad = np.flatnonzero(~np.isfinite(table[:, i]))
-        if len(bad):
-            raise DatasetError(
-                f"branch {name!r} of {where}: the value in row {first_row + bad[0]} is not finite "
-                f"({columns[name][bad[0]]}). Remove these events or repair the branch"
-            )
+            table[:, i] = values
+        if not missing:
+            require_finite(table[:, i], values, f"branch {name!r} of {where}", first_row)
     return table
+
+
+def require_finite(values: NDArray[Any], stored: NDArray[Any], what: str, first_row: int = 0) -> None:
+    """Check the values that are used; name those that are stored in the file.
+
+    Raises:
+        DatasetError: If a value is not finite.
+    """
+    bad = np.flatnonzero(~np.isfinite(values))
+    if len(bad):
+        first = stored[bad[0]]
+        why = "too large for a network (float32)" if np.isfinite(first) else "not finite"
+        raise DatasetError(
+            f"{what}: {len(bad)} of {len(values)} values are {why} (first in row {first_row + bad[0]}: {first}). "
+            "Remove these events or repair the branch"
+        )

@@ -6,18 +6,15 @@ import shutil
 
 import numpy as np
 import pytest
-from conftest import ntuples, rows, small_trees, write
+from conftest import load, ntuples, rows, small_trees, write
 from hypothesis import given
 from hypothesis import strategies as st
 
 from inferno_cli.errors import BranchNotFoundError, DatasetError, OutputError, RunError, TreeNotFoundError
-from inferno_cli.events import load
-from inferno_cli.events.files import file_checksum, id_columns
+from inferno_cli.events.assignment import FILE, SplitAssignment
 from inferno_cli.events.ids import EventIds
-from inferno_cli.events.membership import FILE, Membership
-from inferno_cli.events.ntuples import Reader, configured_trees
-from inferno_cli.events.recognition import find_membership, needed_files
-from inferno_cli.events.trees import Tree, as_features, tree_names
+from inferno_cli.events.root.files import file_checksum, id_columns
+from inferno_cli.events.root.trees import Tree, feature_table, tree_names
 
 FAR = [-(2**62), -1, 0, 1, 2, 2**62]
 TABLES = st.integers(1, 3).flatmap(
@@ -66,8 +63,8 @@ def run(tmp_path):
 def train(config, run):
     """Read and divide the events as a run does; return them."""
     events = load(config)
-    assert events.membership is not None
-    events.membership.save(run / FILE)
+    assert events.assignment is not None
+    events.assignment.save(run)
     return events
 
 
@@ -85,16 +82,18 @@ def splits_of(events, sample):
 
 def predicted(run, config, checksum, path, tree, where=None):
     """What `predict` writes: the split of every row of a tree, by the number of the event, and in order."""
-    membership = find_membership(run, config, checksum, [(path, tree)], where)
-    if membership is None:
+    assignment = config.dataset.assignment(config.request, run, checksum, [(path, tree)], where)
+    if assignment is None:
         return None
     names = (*config.dataset.event_id, *config.dataset.features)
     found = []
     first = 0
     for columns in Tree(path, tree, dict.fromkeys(names, "needed")).chunks(100):  # also in chunks
-        features = as_features(columns, config.dataset.features, first, tree)
+        features = feature_table(
+            {name: columns[name] for name in config.dataset.features}, len(columns["x"]), tree, first_row=first
+        )
         ids = id_columns({name: columns[name] for name in config.dataset.event_id}, len(features))
-        found.append(membership.of_rows(file_checksum(path), tree, ids, features, first))
+        found.append(assignment.of_rows(file_checksum(path), tree, ids, features, first))
         first += len(features)
     return np.concatenate(found).tolist()
 
@@ -311,8 +310,8 @@ def test_a_run_needs_no_more_than_its_own_trees(tmp_path):
     (tmp_path / "ttbar_jes_up.root").write_text("not ROOT")
     samples = {"ttbar": {"role": "signal"}, "QCD": {"role": "background"}}
     config = ntuples(tmp_path, file="{sample}{variation}.root", tree="events", samples=samples)
-    assert len(load(config).membership.places) == 2
-    assert [path.name for path in needed_files(config)] == ["QCD.root", "ttbar.root"]
+    assert len(load(config).assignment.parts) == 2
+    assert [path.name for path in config.dataset.files(config.request)] == ["QCD.root", "ttbar.root"]
 
 
 # ---------------------------------------------------------------------------------------------------- the file
@@ -340,8 +339,8 @@ def test_ids_of_any_size_are_kept(tmp_path, run):
     ids = np.stack([table["run"], table["event"]], axis=1)
     features = np.stack([table["x"], table["y"]], axis=1)
     expected = splits_of(made, "ttbar")
-    for membership in (made.membership, Membership.load(run / FILE, made.checksum)):
-        found = membership.of_rows("other", "other", ids, features, 0)
+    for assignment in (made.assignment, SplitAssignment.load(run, made.checksum)):
+        found = assignment.of_rows("other", "other", ids, features, 0)
         assert found.tolist() == [expected[n] for n in N]
 
 
@@ -358,22 +357,22 @@ def test_a_damaged_file_is_an_error(small, run, damage):
     else:
         path.write_bytes({"truncated": content[:-100], "no zip": b"text", "empty": b""}.get(damage, content))
     with pytest.raises(RunError, match=r"membership.npz cannot be read .*Copy the whole folder"):
-        Membership.load(path, checksum)
+        SplitAssignment.load(run, checksum)
 
 
 def test_the_file_of_another_run_is_an_error(small, run):
     train(ntuples(small), run)
     with pytest.raises(RunError, match=r"membership.npz is of a run on other events \(checksum "):
-        Membership.load(run / FILE, "0" * 64)
+        SplitAssignment.load(run, "0" * 64)
 
 
 def test_a_file_that_cannot_be_written_is_an_error(small, tmp_path):
     with pytest.raises(OutputError, match="cannot be written"):
-        load(ntuples(small)).membership.save(tmp_path / "nowhere" / FILE)
+        load(ntuples(small)).assignment.save(tmp_path / "nowhere")
 
 
 def test_configured_trees_are_those_that_are_there(small):
-    found = {name: place.sample for (_, name), (place,) in configured_trees(Reader(ntuples(small).dataset)).items()}
+    found = {name: part.sample for (_, name), (part,) in ntuples(small).dataset.trees().items()}
     signal = dict.fromkeys(["ttbar", "ttbar_jes_up", "ttbar_jes_down"], "ttbar")
     assert found == signal | {"QCD": "QCD", "Data": "Data"}
 
@@ -430,5 +429,7 @@ def test_a_branch_of_lists_is_refused(tmp_path):
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e300])
 def test_a_value_that_is_not_finite_is_named_with_its_row(value):
     columns = {"x": np.arange(3.0), "y": np.array([0.0, 1.0, value])}
-    with pytest.raises(DatasetError, match=r"branch 'y' of tree 't': the value in row 102 is not finite"):
-        as_features(columns, ("x", "y"), 100, "tree 't'")
+    with pytest.raises(
+        DatasetError, match=r"branch 'y' of tree 't': 1 of 3 values are (not finite|too large .*) \(first in row 102"
+    ):
+        feature_table(columns, 3, "tree 't'", first_row=100)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from inferno_cli.errors import OutputError, RunError
 from inferno_cli.events.ids import UNKNOWN as NOT_FOUND
 from inferno_cli.events.ids import EventIds
-from inferno_cli.files import whole
+from inferno_cli.files import file_checksum, whole
 
 FILE = "membership.npz"
 SCHEMA = "inferno_cli/membership/1"
@@ -26,12 +26,29 @@ NOT_USED, UNKNOWN = -1, -2
 """Of a row that the run used for nothing, and of one of which that cannot be told."""
 
 
+FileTree = tuple[Path, str]
+"""A file, and the name of a tree in it."""
+
+
 @dataclass(frozen=True)
-class Place:
-    """Where a tree stands in the dataset: its sample, and how many rows of the sample come before it."""
+class Part:
+    """What a tree is in the dataset: a part of a sample, and how many rows of the sample come before it."""
 
     sample: str
     first_row: int
+
+
+Parts = tuple[Part, ...]
+"""What a tree is: several parts, where samples share it."""
+
+
+def by_checksum(trees: Mapping[FileTree, Parts]) -> dict[tuple[str, str], Parts]:
+    """Return trees by the SHA-256 of their files, whatever the files are called."""
+    found: dict[tuple[str, str], Parts] = {}
+    for (path, tree), parts in trees.items():
+        key = file_checksum(path), tree
+        found[key] = tuple(dict.fromkeys((*found.get(key, ()), *parts)))
+    return found
 
 
 @dataclass(frozen=True)
@@ -50,7 +67,7 @@ class Division:
     prints: NDArray[np.uint32] | None
 
     @classmethod
-    def of(cls, events: EventIds, parts: Sequence[NDArray[np.intp]], features: NDArray[np.float32] | None) -> Division:
+    def of(cls, events: EventIds, parts: Sequence[NDArray[np.intp]], features: NDArray[np.float32]) -> Division:
         """Gather a sample that was divided.
 
         Args:
@@ -61,33 +78,32 @@ class Division:
         split = np.full(len(events), NOT_USED, dtype=np.int8)
         for number, rows in enumerate(parts):
             split[rows] = number
-        prints = None if features is None else fingerprints(features)
-        if prints is not None and len(np.unique(prints)) < MIN_DISTINCT * len(prints):
-            prints = None
-        return cls(events, split, prints)
+        prints = fingerprints(features)
+        tell_apart = features.shape[1] and len(np.unique(prints)) >= MIN_DISTINCT * len(prints)
+        return cls(events, split, prints if tell_apart else None)
 
 
 @dataclass(frozen=True)
-class Membership:
+class SplitAssignment:
     """The split of the rows of a dataset, by event id: an event is in the same split in every variation.
 
     Attributes:
         checksum: Of everything that the run read.
         files: The files that it read: their names, by SHA-256.
-        places: What stands in them, by SHA-256 of the file and name of the tree.
+        parts: What stands in them, by SHA-256 of the file and name of the tree.
         divisions: The events of each sample.
         by_row: The events have no ids: row i of the sample is event i.
     """
 
     checksum: str
     files: Mapping[str, str]
-    places: Mapping[tuple[str, str], tuple[Place, ...]]
+    parts: Mapping[tuple[str, str], Parts]
     divisions: Mapping[str, Division]
     by_row: bool
 
-    def with_places(self, places: Mapping[tuple[str, str], tuple[Place, ...]]) -> Membership:
+    def with_parts(self, parts: Mapping[tuple[str, str], Parts]) -> SplitAssignment:
         """Return the same with more trees whose sample is known."""
-        return replace(self, places={**places, **self.places})
+        return replace(self, parts={**parts, **self.parts})
 
     def of_rows(
         self,
@@ -110,14 +126,14 @@ class Membership:
             features: Shape (n_rows, n_features).
             first_row: Number of the first of them in the tree.
         """
-        places = self.places.get((checksum, tree), ())
-        if len(places) != 1:  # two, of copies of one file or of two samples in one tree: no better than none
+        parts = self.parts.get((checksum, tree), ())
+        if len(parts) != 1:  # two, of copies of one file or of two samples in one tree: no better than none
             return self._of_any_sample(ids, features)
-        division = self.divisions.get(places[0].sample)
+        division = self.divisions.get(parts[0].sample)
         if division is None:
             return np.full(len(ids), NOT_USED, dtype=np.int8)
         if self.by_row:
-            first = places[0].first_row + first_row
+            first = parts[0].first_row + first_row
             return division.split[first : first + len(ids)]
         number = division.events.find(ids)
         return np.where(number == NOT_FOUND, np.int8(NOT_USED), division.split[number])
@@ -139,8 +155,9 @@ class Membership:
             split = np.where(same, division.split[number], split)
         return np.where(unclear | (same_id & (split == NOT_USED)), np.int8(UNKNOWN), split)
 
-    def save(self, path: Path) -> None:
-        """Write the file in one step."""
+    def save(self, folder: Path) -> None:
+        """Write the file into the folder of a run, in one step."""
+        path = folder / FILE
         about = {
             "schema": SCHEMA,
             "dataset_checksum": self.checksum,
@@ -148,9 +165,9 @@ class Membership:
             "by_row": self.by_row,
             "files": dict(self.files),
             "trees": [
-                [checksum, tree, place.sample, place.first_row]
-                for (checksum, tree), places in self.places.items()
-                for place in places
+                [checksum, tree, part.sample, part.first_row]
+                for (checksum, tree), parts in self.parts.items()
+                for part in parts
             ],
             "samples": list(self.divisions),
         }
@@ -169,37 +186,22 @@ class Membership:
             raise OutputError(f"{path} cannot be written: {error}") from error
 
     @classmethod
-    def load(cls, path: Path, dataset_checksum: str) -> Membership:
-        """Read the file of a run.
+    def load(cls, folder: Path, dataset_checksum: str) -> SplitAssignment | None:
+        """Read the file of a run; None for a run before there was such a file.
 
         Args:
-            path: The file.
+            folder: Folder of the run.
             dataset_checksum: That of the record of the run.
 
         Raises:
             RunError: If the file is damaged, or of another run.
         """
+        path = folder / FILE
+        if not path.is_file():
+            return None
         try:
             with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
-                about = json.loads(str(stored["about"]))
-                if about["schema"] != SCHEMA:
-                    raise ValueError(f"its schema is {about['schema']}, expected {SCHEMA}")
-                divisions = {}
-                for i, name in enumerate(about["samples"]):
-                    split = stored[f"split_{i}"].astype(np.int8)
-                    if about["by_row"]:
-                        divisions[name] = Division(EventIds(np.arange(len(split))[:, None]), split, None)
-                        continue
-                    ids = stored[f"ids_{i}"].astype(np.int64, copy=False)
-                    events = EventIds(np.cumsum(ids, axis=1, out=ids).T)
-                    prints = stored[f"prints_{i}"].astype(np.uint32) if f"prints_{i}" in stored else None
-                    if len(split) != len(events) or (prints is not None and len(prints) != len(events)):
-                        raise ValueError(f"sample {name!r} has {len(split)} splits of {len(events)} events")
-                    divisions[name] = Division(events, split, prints)
-            places: dict[tuple[str, str], tuple[Place, ...]] = {}
-            for checksum, tree, sample, first_row in about["trees"]:
-                places[checksum, tree] = (*places.get((checksum, tree), ()), Place(sample, first_row))
-            found = cls(about["dataset_checksum"], about["files"], places, divisions, about["by_row"])
+                found = cls._of_arrays(stored)
         except Exception as error:  # numpy, zipfile and zlib raise many kinds for a damaged file
             raise RunError(
                 f"{path} cannot be read ({type(error).__name__}: {error}), which says what the run used each event "
@@ -211,6 +213,28 @@ class Membership:
                 f"{dataset_checksum[:12]}...). Copy the whole folder of the run again, or train again"
             )
         return found
+
+    @classmethod
+    def _of_arrays(cls, stored: Mapping[str, NDArray[Any]]) -> SplitAssignment:
+        about = json.loads(str(stored["about"]))
+        if about["schema"] != SCHEMA:
+            raise ValueError(f"its schema is {about['schema']}, expected {SCHEMA}")
+        divisions = {}
+        for i, name in enumerate(about["samples"]):
+            split = stored[f"split_{i}"].astype(np.int8)
+            if about["by_row"]:
+                divisions[name] = Division(EventIds(np.arange(len(split))[:, None]), split, None)
+                continue
+            ids = stored[f"ids_{i}"].astype(np.int64, copy=False)
+            events = EventIds(np.cumsum(ids, axis=1, out=ids).T)
+            prints = stored[f"prints_{i}"].astype(np.uint32) if f"prints_{i}" in stored else None
+            if len(split) != len(events) or (prints is not None and len(prints) != len(events)):
+                raise ValueError(f"sample {name!r} has {len(split)} splits of {len(events)} events")
+            divisions[name] = Division(events, split, prints)
+        parts: dict[tuple[str, str], Parts] = {}
+        for checksum, tree, sample, first_row in about["trees"]:
+            parts[checksum, tree] = (*parts.get((checksum, tree), ()), Part(sample, first_row))
+        return cls(about["dataset_checksum"], about["files"], parts, divisions, about["by_row"])
 
 
 def fingerprints(features: NDArray[np.float32]) -> NDArray[np.uint32]:

@@ -9,8 +9,8 @@ import numpy as np
 
 from inferno_cli import expressions
 from inferno_cli.errors import ConfigError, DatasetError
+from inferno_cli.events.root.trees import one_per_row
 from inferno_cli.events.sample import FloatArray
-from inferno_cli.events.trees import one_per_row
 
 NAME_OF_NOMINAL = "weight"
 """What stands for the nominal weight in those of a systematic."""

@@ -1,0 +1,271 @@
+"""What every kind of dataset answers for itself; each kind is a file of ``events/sources``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from inferno_cli.errors import closest
+from inferno_cli.events.assignment import FileTree, Parts, SplitAssignment
+from inferno_cli.events.effects import AnySystematic, Effect, effects, require_consistent
+from inferno_cli.events.sample import Events, FloatArray
+from inferno_cli.events.validation import Validated
+from inferno_cli.section import POI, REGION, Names, Section, Seed, require_group, require_name
+
+SUMS = ("total", "all backgrounds", "observed")
+"""What tables and records call several samples together, or the data."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a run needs of its dataset.
+
+    Attributes:
+        samples: The samples of the likelihood, signal first.
+        effects: What the systematics do to them.
+        seed: Seed of the events, and of how they are divided.
+    """
+
+    samples: Names
+    effects: tuple[Effect, ...]
+    seed: int
+
+    def effects_on(self, sample: str) -> list[Effect]:
+        """Return the effects on one sample."""
+        return [effect for effect in self.effects if effect.sample == sample]
+
+
+@dataclass(frozen=True)
+class LogRatio:
+    """Logarithm of the ratio of the exact densities, signal to background: ``square @ x^2 + linear @ x + constant``.
+
+    Attributes:
+        square, linear: Coefficients, shape (n_features,) each.
+        constant: At the origin.
+        odds: Expected signal events for each background event.
+    """
+
+    square: FloatArray
+    linear: FloatArray
+    constant: float
+    odds: float
+
+    def signal_share(self, x: FloatArray) -> FloatArray:
+        """Return the expected share of signal at ``x``, shape (n, n_features); shape (n,)."""
+        logarithm = np.log(self.odds) + x**2 @ self.square + x @ self.linear + self.constant
+        return np.asarray(1 / (1 + np.exp(-logarithm)))
+
+
+class Dataset(Section):
+    """What every dataset has, and what it is asked.
+
+    A kind derives from this, and adds ``kind: Literal[...]``, its own keys, ``features``, ``sample_names``,
+    ``signal_names``, ``load`` and ``validated``. One that is read from files overrides what is asked of files.
+    """
+
+    name: str
+    """Its name in every output."""
+    seed: Seed | None = None
+    """Seed of the events, or of how they are divided; null: that of the run, so that a number varies training alone."""
+    downsample_factor: Annotated[float, Field(gt=0, le=1)]
+    """Share of the luminosity: scales every expected yield, and takes that share of the data."""
+    systematics: dict[str, AnySystematic]
+    """What can vary, by name."""
+
+    if TYPE_CHECKING:
+
+        @property
+        def kind(self) -> str:
+            """Name of the kind: a field of each."""
+            return ""
+
+        @property
+        def features(self) -> Names:
+            """Names of the features: a field or a property of each."""
+            return ()
+
+    has_files: ClassVar[bool] = False
+    """Whether the events are in files: the same for every configuration, and perhaps changed since a run."""
+    made_by: ClassVar[Names] = ()
+    """Keys that decide which events are generated, beside the seed; of files none."""
+
+    # ------------------------------------------------------------------------------------------ what it holds
+    @property
+    def sample_names(self) -> Names:
+        """Samples of the likelihood, signal first."""
+        raise NotImplementedError
+
+    @property
+    def signal_names(self) -> Names:
+        """Those that the POI scales."""
+        raise NotImplementedError
+
+    @property
+    def id_branches(self) -> Names:
+        """Branches that identify an event."""
+        return ()
+
+    @property
+    def has_observed(self) -> bool:
+        """Whether there are observed events."""
+        return True
+
+    @property
+    def origin(self) -> str:
+        """Where the events are from, for messages."""
+        return f"the files of {self.location}" if self.has_files else "the generated events"
+
+    def load(self, request: Request) -> Events:
+        """Generate or read the events of a run, in three splits.
+
+        Raises:
+            DatasetError: If the events cannot be used.
+            TemplateError: If a yield is not positive.
+        """
+        raise NotImplementedError
+
+    def validated(self, request: Request, source_branches: Names) -> Validated:
+        """Generate or read every event that is there, and say what is odd about them.
+
+        Args:
+            request: What is to be described.
+            source_branches: Branches that name the generated event that a row is made from.
+
+        Raises:
+            DatasetError: Whatever ``load`` refuses but features that are not finite, which are described; and source
+                events with rows in more than one split.
+            TemplateError: If a yield is not positive.
+        """
+        raise NotImplementedError
+
+    # ----------------------------------------------------------------------------- where its densities are known
+    @property
+    def nominal_parameters(self) -> Mapping[str, float]:
+        """Parameters of the densities that events can be transformed to."""
+        return {}
+
+    def transformed(self, features: NDArray[np.float32], parameter: str, shift: float) -> NDArray[np.float32]:
+        """Return events as they would be with one of ``nominal_parameters`` moved."""
+        raise NotImplementedError
+
+    def exact_classifier(self) -> LogRatio | None:
+        """Return the best classifier that there is; None: the densities are not known."""
+        return None
+
+    def quoted_signal(self) -> float | None:
+        """Return the signal events that ``mu = 1`` stands for, where people quote their number; None: they do not."""
+        return None
+
+    def cramer_rao_bound(self, fitted: Names, unconstrained: Names) -> float | None:
+        """Return the smallest possible standard deviation of the signal events, for any summary of the data.
+
+        Args:
+            fitted: Systematics that are nuisance parameters; the others are known.
+            unconstrained: Those of them without a constraint term.
+
+        Returns:
+            None where the densities are not known.
+        """
+        return None
+
+    # ------------------------------------------------------------------------------------ where it is read from files
+    @property
+    def location(self) -> str:
+        """Where its files are, as the configuration says it."""
+        return ""
+
+    @property
+    def location_hint(self) -> str:
+        """What there is to say about that where they are not found, such as that a path is relative."""
+        return ""
+
+    def division(self, request: Request) -> dict[str, Any] | None:
+        """Return what decides which event is in which split, by key; None: the splits are generated independently."""
+        return None
+
+    def files(self, request: Request) -> dict[Path, str]:
+        """Return the files that a run would read now, and the SHA-256 of each."""
+        return {}
+
+    def trees(self) -> Mapping[FileTree, Parts]:
+        """Return the trees that the configuration names and the files hold, also those that a run leaves out."""
+        return {}
+
+    def assignment(
+        self, request: Request, folder: Path, checksum: str, trees: Sequence[FileTree], elsewhere: str | None
+    ) -> SplitAssignment | None:
+        """Return which rows of some trees a finished run used for what; None: that cannot be told any more.
+
+        Args:
+            request: What the run needed.
+            folder: Folder of the run.
+            checksum: Checksum of what it read.
+            trees: The trees whose rows will be looked up.
+            elsewhere: Another place where its dataset may be now.
+
+        Raises:
+            RunError: If what the run wrote down is damaged.
+        """
+        return None
+
+    # ------------------------------------------------------------------------------------------------------- checks
+    def check(self) -> None:
+        """Raise ValueError, with the key in front, if its own keys contradict each other."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        """Check the names, and the samples, features and parameters that the systematics name."""
+        self.check()
+        require_name(self.name, "name")
+        samples = self.sample_names
+        for name in samples:
+            if name in SUMS:
+                raise ValueError(
+                    f"samples: {name!r} means something else in tables and records (all samples, or the data); "
+                    "rename it"
+                )
+        for name in self.features:
+            require_name(name, "features")
+        for name, systematic in self.systematics.items():
+            key = f"systematics.{name}"
+            require_name(name, "systematics")
+            if systematic.modifier_name is not None:
+                require_name(systematic.modifier_name, f"{key}.modifier_name")
+            if systematic.group is not None:
+                require_group(systematic.group, f"{key}.group")
+            for sample in systematic.samples:
+                if sample not in samples:
+                    raise ValueError(f"{key}.samples: unknown sample {sample!r}{closest(sample, samples)}")
+            systematic.check(key, self)
+        every = effects(self.systematics, tuple(self.systematics), samples)
+        require_consistent(every)
+        _require_free(every, samples)
+        return self
+
+
+def _require_free(every: Sequence[Effect], samples: Names) -> None:
+    """Check that no parameter or sample has a name that means something else in the fit."""
+    staterror = f"staterror_{REGION}"
+    taken = {
+        POI: "is the parameter of interest",
+        "all": "stands for every parameter in the lists of fit",
+        staterror: "is the statistical error of the templates",
+    }
+    free_shapes: dict[str, str] = {}
+    for effect in every:
+        key = f"systematics.{effect.systematic}"
+        meaning = taken.get(staterror if effect.parameter.startswith(f"{staterror}[") else effect.parameter)
+        if meaning is not None:
+            raise ValueError(f"{key}: {effect.parameter!r} {meaning}; rename the parameter")
+        shape = f"{effect.sample}@{effect.parameter}"
+        meant = f"what the effect of {effect.parameter!r} on {effect.sample!r} is called where it has no constraint"
+        if shape in samples:
+            raise ValueError(f"samples: {shape!r} is {meant}; rename the sample")
+        if free_shapes.setdefault(shape, meant) != meant:
+            raise ValueError(f"{key}: {shape!r} is {meant}, and {free_shapes[shape]}; rename the systematic")

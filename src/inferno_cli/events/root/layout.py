@@ -1,0 +1,109 @@
+"""The keys of flat ntuples: where their events are, and what they mean."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from inferno_cli.events.dataset import Dataset
+from inferno_cli.section import ExpressionText, Fraction, Names, Positive, Section, require_name
+
+EMBEDDED = "embedded"
+"""Stands for the path of the sample that is shipped with the package."""
+
+
+class Splits(Section):
+    """Shares of the events (by event id) for training, model selection and the fitted templates."""
+
+    train: Fraction
+    """For the training."""
+    validation: Fraction
+    """To choose the epoch."""
+    template: Fraction
+    """For the templates that are fitted."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        total = self.train + self.validation + self.template
+        if abs(total - 1) > 1e-9:
+            raise ValueError(f"train + validation + template is {total:g}, expected 1")
+        return self
+
+
+class NtupleSample(Section):
+    """One sample of the ntuples and its role in the fit."""
+
+    role: Literal["signal", "background", "data"]
+    """mu scales the signal; data are the observed events."""
+    weight: ExpressionText | None = None
+    """Overrides the dataset's weight expression; data has none."""
+    split_by: Names | None = None
+    """Branches whose values must not be shared between splits, when they differ from the event id."""
+    tree: str | None = None
+    """Overrides the dataset's tree."""
+    file: str | None = None
+    """Overrides the dataset's file."""
+
+
+class NtupleLayout(Dataset):
+    """Flat ntuples: their files, trees and branches."""
+
+    path: str
+    """A ROOT file, a folder, a glob, or ``embedded`` for the sample shipped with the package."""
+    file: str
+    """Glob below ``path`` when that is a folder; may hold {sample} and {variation}."""
+    tree: str
+    """Name of the tree; may hold {sample} and {variation}."""
+    variation: str
+    """What {variation} is for a shifted tree; may hold {systematic} and {direction}. Nominal: empty."""
+    features: Annotated[Names, Field(min_length=1)]
+    """Branches that go into the network."""
+    event_id: Names
+    """Branches that identify an event; they pair the nominal with the shifted trees."""
+    weight: ExpressionText
+    """Event weight of simulated samples, an expression of branches."""
+    luminosity_scale: Positive
+    """Multiplies every weight."""
+    samples: dict[str, NtupleSample]
+    splits: Splits
+
+    def check(self) -> None:
+        """Refuse roles and names that contradict each other."""
+        for role in ("signal", "background"):
+            if not self._with_role(role):
+                raise ValueError(f"samples: none has the role {role!r}")
+        if twice := [name for i, name in enumerate(self.features) if name in self.features[:i]]:
+            raise ValueError(f"features: {', '.join(twice)} is named twice; each branch goes into the network once")
+        if len(self._with_role("data")) > 1:
+            raise ValueError("samples: more than one has the role 'data'")
+        for name in self.samples:
+            require_name(name, "samples")
+
+    def _with_role(self, role: str) -> Names:
+        return tuple(name for name, sample in self.samples.items() if sample.role == role)
+
+    @property
+    def signal_names(self) -> Names:
+        """Those that the POI scales."""
+        return self._with_role("signal")
+
+    @property
+    def sample_names(self) -> Names:
+        """Samples of the likelihood, signal first."""
+        return self.signal_names + self._with_role("background")
+
+    @property
+    def observed_name(self) -> str | None:
+        """The sample of the observed events."""
+        return next(iter(self._with_role("data")), None)
+
+    @property
+    def id_branches(self) -> Names:
+        """Branches that identify an event."""
+        return self.event_id
+
+    @property
+    def scale(self) -> float:
+        """What every weight is multiplied by."""
+        return self.luminosity_scale * self.downsample_factor

@@ -1,0 +1,404 @@
+"""Samples of flat ntuples: their trees are found, read, and their rows made events, aligned by event id."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from glob import escape
+from importlib.resources import files as package_files
+from pathlib import Path
+from string import Formatter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inferno_cli.errors import ConfigError, DatasetError, DatasetFileError, TreeNotFoundError, closest
+from inferno_cli.events.assignment import FileTree, Part, Parts
+from inferno_cli.events.effects import Effect
+from inferno_cli.events.ids import UNKNOWN, EventIds
+from inferno_cli.events.root.files import file_checksum, find_files, id_columns, opened
+from inferno_cli.events.root.layout import EMBEDDED, NtupleLayout
+from inferno_cli.events.root.trees import contents, feature_table, is_tree, one_per_row, require_finite
+from inferno_cli.events.root.weights import Weight
+from inferno_cli.events.sample import (
+    DIRECTIONS,
+    NOMINAL,
+    FloatArray,
+    Sample,
+    Variation,
+    generator,
+    split_rows,
+    variations,
+)
+
+EMBEDDED_FILE = "top11004_sim.root"
+LABEL = "label"
+"""A text of this name in a file is what every output made from it must say."""
+MIN_OVERLAP = 0.5
+"""A shifted tree shares most events with the nominal; with less than this share the ids cannot be the same."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of one sample in one variation.
+
+    Attributes:
+        ids: Event ids, shape (n_events, n_branches).
+        features: Shape (n_events, n_features).
+        weights: By variation, shape (n_events,).
+        group: Values that must not be shared between splits: ``split_by``, else the ids.
+        trees: The trees, in the order of the rows.
+    """
+
+    ids: NDArray[np.int64]
+    features: NDArray[np.float32]
+    weights: dict[Variation, FloatArray]
+    group: NDArray[np.int64]
+    trees: tuple[FileTree, ...]
+
+
+class Reader:
+    """Reads the trees of one dataset configuration."""
+
+    def __init__(self, dataset: NtupleLayout, *, missing: bool = False) -> None:
+        """Prepare to read.
+
+        Args:
+            dataset: Where the events are.
+            missing: Take features that are not finite, to describe them; else they are an error.
+        """
+        self.dataset = dataset
+        self.missing = missing
+        self.used: set[Path] = set()
+        self.ids: dict[str, EventIds] = {}
+        """Of the samples that were read: the event of each row of a ``Sample``."""
+        self.overlap: dict[tuple[str, Variation], float] = {}
+        """Share of events that a sample and its shifted trees have in common, of the smaller of the two."""
+        self.claims: dict[FileTree, tuple[str, Variation, tuple[FileTree, ...]]] = {}
+        """Who reads a tree: the sample, its variation, and its nominal trees."""
+
+    # ------------------------------------------------------------------------------------------------ finding trees
+    def configured(self, sample: str, variation: Variation) -> tuple[list[Path], str]:
+        """Return the files that may hold one sample in one variation, and the name of its tree."""
+        dataset, settings = self.dataset, self.dataset.samples[sample]
+        suffix = _fill(dataset.variation, "variation", **variation._asdict()) if variation.systematic else ""
+        names = {"sample": sample, "variation": suffix}
+        tree = _fill(settings.tree or dataset.tree, "tree", **names)
+        # A "*" or "[" in a name is no pattern: "W*" must not read the files of "W+jets".
+        literal = {key: escape(name) for key, name in names.items()}
+        pattern = _fill(settings.file or dataset.file, "file", **literal)
+        if dataset.path == EMBEDDED:
+            return [Path(str(package_files("inferno_cli") / "data" / EMBEDDED_FILE))], tree
+        return find_files(dataset.path, pattern, "dataset.path", "dataset.file"), tree
+
+    def locate(self, sample: str, variation: Variation) -> tuple[FileTree, ...]:
+        """Return the trees that hold one sample in one variation."""
+        files, tree = self.configured(sample, variation)
+        fix = "Fix dataset.tree, dataset.variation or dataset.path"
+        found: list[FileTree] = []
+        trees: set[str] = set()
+        for path in files:
+            inside = contents(path)
+            trees |= {name for name, kind in inside.items() if is_tree(kind)}
+            if is_tree(inside.get(tree, "")):
+                found.append((path, tree))
+            elif tree in inside:
+                raise TreeNotFoundError(
+                    f"{tree!r} (sample {sample!r}, {variation}) in {path} is a {inside[tree]}, expected a TTree or "
+                    f"RNTuple. {fix}"
+                )
+        if not found:
+            searched = files[0] if len(files) == 1 else f"any of {len(files)} files in {files[0].parent}"
+            raise TreeNotFoundError(
+                f"tree {tree!r} (sample {sample!r}, {variation}) is missing from {searched}{closest(tree, trees)}. "
+                f"{fix}"
+            )
+        return tuple(found)
+
+    def trees(self, only: Collection[Path] | None = None) -> dict[FileTree, Parts]:
+        """Return the trees that the configuration names and the files hold: data and shifted trees as well.
+
+        Those of a sample or a systematic that a run leaves out may be missing.
+
+        Args:
+            only: Look into these files alone; None: all.
+        """
+        found: dict[FileTree, Parts] = {}
+        for sample in self.dataset.samples:
+            shapes = []
+            for name, item in self.dataset.systematics.items():
+                source = item.shifted_trees(name)
+                if source is not None and sample in item.samples:
+                    shapes.append(source)
+            for variation in variations(shapes):
+                try:
+                    files, tree = self.configured(sample, variation)
+                except DatasetFileError:
+                    continue
+                first_row = 0
+                for path in files:
+                    if (only is None or path in only) and is_tree(contents(path).get(tree, "")):
+                        found[path, tree] = (*found.get((path, tree), ()), Part(sample, first_row))
+                        first_row += 0 if self.dataset.event_id else _entries(path, tree)
+        return found
+
+    # ---------------------------------------------------------------------------------------------------- reading
+    def read(self, sample: str, variation: Variation, weights: dict[Variation, Weight]) -> Table:
+        """Read one sample in one variation.
+
+        Args:
+            sample: Name of the sample.
+            variation: Which trees: the nominal, or those of a shape systematic.
+            weights: Weight expressions by variation that share these events; empty for data.
+        """
+        trees = self.locate(sample, variation)
+        parts = [self._read_tree(path, tree, sample, weights) for path, tree in trees]
+        ids = np.concatenate([part.ids for part in parts])
+        if not len(ids):
+            searched = ", ".join(f"tree {tree!r} in {path}" for path, tree in trees)
+            raise DatasetError(
+                f"sample {sample!r}, {variation}: no events in {searched}. Leave the sample out with "
+                "likelihood.samples, or fix dataset.path"
+            )
+        if not self.dataset.event_id:
+            ids = np.arange(len(ids))[:, None]
+        group = np.concatenate([part.group for part in parts])
+        return Table(
+            ids=ids,
+            features=np.concatenate([part.features for part in parts]),
+            weights={key: np.concatenate([part.weights[key] for part in parts]) for key in weights},
+            group=group if self.dataset.samples[sample].split_by else ids,
+            trees=trees,
+        )
+
+    def _read_tree(self, path: Path, tree: str, sample: str, weights: dict[Variation, Weight]) -> Table:
+        dataset, settings = self.dataset, self.dataset.samples[sample]
+        self.used.add(path)
+        where = f"tree {tree!r} in {path}"
+        split_key = f"dataset.samples.{sample}.split_by (null where every row is an event of its own)"
+        with opened(path, tree) as branches:
+
+            def columns(names: tuple[str, ...], key: str) -> dict[str, NDArray[Any]]:
+                return {name: one_per_row(branches, name, where, f"Fix {key}") for name in names}
+
+            features = columns(dataset.features, "dataset.features")
+            ids = columns(dataset.event_id, "dataset.event_id")
+            groups = columns(settings.split_by or (), split_key)
+            values = {variation: weight.values(branches, where) for variation, weight in weights.items()}
+            n = int(branches.num_entries)
+        for variation, array in values.items():
+            require_finite(array, array, f"weight {weights[variation].expression!r} of {where}")
+        return Table(
+            ids=id_columns(ids, n, where),
+            features=feature_table(features, n, where, missing=self.missing),
+            weights=values,
+            group=id_columns(groups, n, where),
+            trees=((path, tree),),
+        )
+
+    def column(self, table: Table, branch: str) -> NDArray[np.int64] | None:
+        """Read one more branch of integers, shape (n_rows, 1); None where a tree has none of that name."""
+        parts = []
+        for path, tree in table.trees:
+            with opened(path, tree) as branches:
+                if branch not in branches:
+                    return None
+                where = f"tree {tree!r} in {path}"
+                values = one_per_row(branches, branch, where, "Fix source_branches")
+                parts.append(id_columns({branch: values}, len(values), where))
+        return np.concatenate(parts)
+
+    def tables(self, name: str, effects: Sequence[Effect]) -> dict[Variation, Table]:
+        """Read one simulated sample: the nominal with all its weights first, then every shifted selection."""
+        own = self.dataset.samples[name].weight
+        weight = Weight(self.dataset.weight, "dataset.weight")
+        if own is not None:
+            weight = Weight(own, f"dataset.samples.{name}.weight")
+        weights = {NOMINAL: weight}
+        shifts: dict[Variation, Variation] = {}
+        for effect in effects:
+            for label, number in effect.members.items():
+                for direction in DIRECTIONS:
+                    variation = Variation(label, direction)
+                    if effect.shifted_trees is not None:
+                        shifts[variation] = Variation(effect.shifted_trees, direction)
+                    if (text := effect.definition.varied_weight(direction, number)) is not None:
+                        key = f"dataset.systematics.{effect.systematic}.{direction}"
+                        weights[variation] = Weight(text, key, weight)
+        nominal = self.read(name, NOMINAL, weights)
+        self._claim(name, NOMINAL, nominal.trees, nominal.trees)
+        found = {variation: self.read(name, trees, {variation: weight}) for variation, trees in shifts.items()}
+        for variation, table in found.items():
+            _require_everywhere(name, variation, nominal.trees, table.trees)
+            self._claim(name, variation, nominal.trees, table.trees)
+        return {NOMINAL: nominal, **found}
+
+    def _claim(
+        self, sample: str, variation: Variation, nominal: tuple[FileTree, ...], trees: tuple[FileTree, ...]
+    ) -> None:
+        """Check that shifted trees are not those of another sample: "TT" + "_had_jes_up" is "TT_had" + "_jes_up"."""
+        for path, tree in trees:
+            other, its_variation, its_nominal = self.claims.setdefault((path, tree), (sample, variation, nominal))
+            if other != sample and its_nominal != nominal and (variation, its_variation) != (NOMINAL, NOMINAL):
+                raise DatasetError(
+                    f"tree {tree!r} in {path} is that of sample {other!r}, {its_variation}, and of sample {sample!r}, "
+                    f"{variation}; expected a tree for each. Rename a sample or a systematic, or fix dataset.tree or "
+                    "dataset.variation"
+                )
+
+    # ---------------------------------------------------------------------------------------------------- aligning
+    def aligned(self, name: str, tables: Mapping[Variation, Table], effects: Sequence[Effect]) -> Sample:
+        """Return the rows of one simulated sample as events: those with one id are one event.
+
+        Raises:
+            DatasetError: If ids repeat, a shifted tree has other events, or one event has several ``split_by``.
+            TemplateError: If a yield is not positive.
+        """
+        dataset = self.dataset
+        ids = self.ids[name] = EventIds(np.concatenate([table.ids for table in tables.values()]))
+        rows = {variation: ids.find(table.ids) for variation, table in tables.items()}
+        for variation, table_rows in rows.items():
+            self._check_ids(name, variation, rows[NOMINAL], table_rows)
+        features = np.zeros((len(tables), len(ids), len(dataset.features)), dtype=np.float32)
+        weights: dict[Variation, FloatArray] = {}
+        view = []
+        for block, (variation, table) in enumerate(tables.items()):
+            features[block, rows[variation]] = table.features
+            for varied, values in table.weights.items():
+                weights[varied] = np.zeros(len(ids))
+                weights[varied][rows[variation]] = values
+                view.append(block)
+        sample = Sample(
+            name=name,
+            is_signal=name in dataset.signal_names,
+            group=self._groups(name, tables, rows, len(ids)),
+            variations=tuple(weights),
+            features=features,
+            view=tuple(view),
+            weights=np.stack(list(weights.values())) * dataset.luminosity_scale * dataset.downsample_factor,
+        )
+        for effect in effects:
+            sample = effect.definition.vary(sample, effect.parameter, dataset)
+        return sample
+
+    def _groups(
+        self, name: str, tables: Mapping[Variation, Table], rows: Mapping[Variation, NDArray[Any]], n: int
+    ) -> NDArray[np.int64]:
+        """Return the number of each event's ``split_by``, shape (n_events,), which is the same in every tree."""
+        group = np.full(n, UNKNOWN)
+        labels = EventIds(np.concatenate([table.group for table in tables.values()]))
+        for variation, table in tables.items():
+            found, before = labels.find(table.group), group[rows[variation]]
+            if other := int(((before != UNKNOWN) & (before != found)).sum()):
+                raise DatasetError(
+                    f"sample {name!r}, {variation}: {other} events have another value of "
+                    f"{' + '.join(self.dataset.samples[name].split_by or ())} than in the trees before, expected the "
+                    "same; their source events would leak between the splits. Repair the branch, or fix "
+                    f"dataset.samples.{name}.split_by"
+                )
+            group[rows[variation]] = found
+        return group
+
+    def _require_distinct(self, name: str, variation: Variation, rows: NDArray[Any]) -> None:
+        if repeated := len(rows) - len(np.unique(rows)):
+            raise DatasetError(
+                f"sample {name!r}, {variation}: {repeated} of {len(rows)} events repeat an id "
+                f"({' + '.join(self.dataset.event_id)}). Fix dataset.event_id, or remove the copies"
+            )
+
+    def _check_ids(self, name: str, variation: Variation, nominal: NDArray[Any], rows: NDArray[Any]) -> None:
+        self._require_distinct(name, variation, rows)
+        share = len(np.intersect1d(nominal, rows)) / min(len(nominal), len(rows))
+        if variation != NOMINAL:
+            self.overlap[name, variation] = share
+        if share < MIN_OVERLAP:
+            raise DatasetError(
+                f"sample {name!r}, {variation}: {share:.0%} of the event ids ({' + '.join(self.dataset.event_id)}) "
+                f"are also in the nominal tree, expected at least {MIN_OVERLAP:.0%}. The shifted tree must hold the "
+                "same events; fix dataset.event_id"
+            )
+
+    # -------------------------------------------------------------------------------------------- splits and the data
+    def split(self, sample: Sample, seed: int) -> list[NDArray[np.intp]]:
+        """Return the rows of the train, validation and template split of a sample."""
+        splits = self.dataset.splits
+        shares = (splits.train, splits.validation, splits.template)
+        return split_rows(sample.group, shares, generator(seed, f"split {sample.name}"))
+
+    def observed(self) -> Table | None:
+        """Read all observed events, or return None where no sample has the role "data"."""
+        if (name := self.dataset.observed_name) is None:
+            return None
+        table = self.read(name, NOMINAL, {})
+        self._require_distinct(name, NOMINAL, EventIds(table.ids).find(table.ids))
+        return table
+
+    def used_data(self, table: Table | None, seed: int) -> NDArray[np.float32] | None:
+        """Return the features of the observed events that are used: a seeded share of ``downsample_factor``."""
+        if table is None:
+            return None
+        n = len(table.features)
+        kept = round(n * self.dataset.downsample_factor)
+        return table.features[np.sort(generator(seed, "observed").permutation(n)[:kept])]
+
+    # --------------------------------------------------------------------------------------------------- the files
+    def checksum(self) -> str:
+        """SHA-256 over the checksums of the files that were read."""
+        digest = hashlib.sha256()
+        for path in sorted(self.used):
+            digest.update(file_checksum(path).encode())
+        return digest.hexdigest()
+
+    def label(self) -> str:
+        """What every output must say about these files: the texts ``label`` in them."""
+        import uproot
+
+        labels = []
+        for path in sorted(self.used):
+            with uproot.open(path) as file:
+                if LABEL in file and isinstance(text := file[LABEL], str):
+                    labels.append(str(text))
+        return "; ".join(dict.fromkeys(labels))
+
+
+def _entries(path: Path, tree: str) -> int:
+    with opened(path, tree) as branches:
+        return int(branches.num_entries)
+
+
+def _fill(pattern: str, key: str, **values: str) -> str:
+    allowed = ", ".join(f"{{{name}}}" for name in values)
+    error = ConfigError(f"dataset.{key} is {pattern!r}; the placeholders that it may hold are {allowed}")
+    try:
+        parts = list(Formatter().parse(pattern))
+    except ValueError as broken:
+        raise error from broken
+    # Names alone: format() also takes attributes, {sample.__class__}, and widths of any size, {sample:999999999}.
+    for _, name, width, conversion in parts:
+        if name is not None and (name not in values or width or conversion):
+            raise error
+    return pattern.format(**values)
+
+
+def _require_everywhere(
+    sample: str, variation: Variation, nominal: tuple[FileTree, ...], moved: tuple[FileTree, ...]
+) -> None:
+    """Check that trees that stand beside the nominal one in some of its files do so in all: events would be lost.
+
+    Where none does, the shifted events have files of their own, which may be divided in another way.
+    """
+    files, tree = {path for path, _ in moved}, moved[0][1]
+    if moved == nominal:
+        raise TreeNotFoundError(
+            f"sample {sample!r}, {variation}: dataset.tree and dataset.file name the nominal tree {tree!r} again, "
+            "expected one of shifted events. Put {variation} into one of them"
+        )
+    lacking = [path for path, _ in nominal if path not in files]
+    if lacking and len(lacking) < len(nominal):
+        raise TreeNotFoundError(
+            f"tree {tree!r} (sample {sample!r}, {variation}) is missing from {lacking[0]}, and from {len(lacking)} of "
+            f"the {len(nominal)} files with the nominal tree {nominal[0][1]!r} in all, expected none. Write it there, "
+            "empty where nothing is selected"
+        )

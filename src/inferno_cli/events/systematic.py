@@ -1,0 +1,115 @@
+"""What every kind of systematic uncertainty answers for itself; each kind is a file of ``events/systematics``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, ClassVar, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from inferno_cli.events.modifiers import Modifier, Morph
+from inferno_cli.events.sample import Direction, Sample
+from inferno_cli.section import Names, Positive, Section
+
+
+class Origin(Protocol):
+    """What a systematic may ask the dataset that it belongs to."""
+
+    has_files: ClassVar[bool]
+
+    @property
+    def features(self) -> Names: ...  # noqa: D102
+
+    @property
+    def id_branches(self) -> Names: ...  # noqa: D102
+
+    @property
+    def nominal_parameters(self) -> Mapping[str, float]: ...  # noqa: D102
+
+    def transformed(self, features: NDArray[np.float32], parameter: str, shift: float) -> NDArray[np.float32]: ...  # noqa: D102
+
+
+class Systematic(Section):
+    """What every systematic uncertainty has.
+
+    A kind derives from this, adds ``kind: Literal[...]`` and its own keys, and says which ``modifier`` it becomes. One
+    that varies events overrides ``shifted_trees``, ``varied_weight`` or ``vary``.
+    """
+
+    samples: Annotated[Names, Field(min_length=1)]
+    """The samples that it touches."""
+    modifier_name: str | None = None
+    """Its nuisance parameter, if not its own name: systematics that share one are fully correlated."""
+    correlated: bool = True
+    """One nuisance parameter for all samples; without it each sample has its own, NAME_SAMPLE."""
+    group: str | None = None
+    """Part of the error of mu that it is counted in; without it the fit groups by the type of the modifier."""
+
+    if TYPE_CHECKING:
+
+        @property
+        def kind(self) -> str:
+            """Name of the kind: a field of each."""
+            return ""
+
+    can_be_unconstrained: ClassVar[bool] = False
+    """Whether its constraint term can be dropped."""
+
+    @model_validator(mode="after")
+    def _one_or_many(self) -> Self:
+        if self.modifier_name is not None and not self.correlated:
+            raise ValueError(
+                f"modifier_name {self.modifier_name!r} shares one parameter, and correlated=false asks for one per "
+                "sample; drop one of the two"
+            )
+        return self
+
+    def check(self, key: str, dataset: Origin) -> None:
+        """Raise ValueError, with the key in front, if the dataset cannot have this systematic."""
+
+    def parameters(self, name: str, sample: str) -> dict[str, dict[str, int]]:
+        """Return the nuisance parameters of one sample, each with the labels of its variations and their numbers.
+
+        Args:
+            name: Key of the systematic in the dataset.
+            sample: The sample.
+        """
+        parameter = self.modifier_name or (name if self.correlated else f"{name}_{sample}")
+        return {parameter: {parameter: 0}}
+
+    def modifier(self, members: Names) -> Modifier:
+        """Return what a parameter is in the likelihood, given the labels of its variations."""
+        raise NotImplementedError
+
+    def shifted_trees(self, name: str) -> str | None:
+        """Return what {systematic} is in the names of its shifted trees; None: it has none."""
+        return None
+
+    def varied_weight(self, direction: Direction, number: int) -> str | None:
+        """Return the weight of the nominal events in one direction, of one member; None: it has none of its own."""
+        return None
+
+    def vary(self, sample: Sample, parameter: str, dataset: Origin) -> Sample:
+        """Return the events of a sample with the variations that are computed from the nominal ones."""
+        return sample
+
+    def density_parameter(self) -> tuple[str, float] | None:
+        """Return the parameter of the dataset's exact densities that it moves, and one standard deviation of it."""
+        return None
+
+
+class MorphSystematic(Systematic):
+    """A systematic that moves events between bins, so that its templates can be scaled."""
+
+    scale: Positive = 1.0
+    """Size of one standard deviation in units of what the up and down variations are."""
+    normalisation: bool = True
+    """Keep the change of the yield; without it only the shape varies."""
+
+    can_be_unconstrained: ClassVar[bool] = True
+
+    def modifier(self, members: Names) -> Modifier:
+        """Return a shape, scaled."""
+        return Morph(members, self.scale, self.normalisation)
