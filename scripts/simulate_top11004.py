@@ -6,7 +6,7 @@
     python -m inferno_cli train +experiment=top11004 dataset.path=sample.root
 
 Top pairs, W/Z + jets, single top and multijets at 7 TeV become the trees of the embedded sample. The selection, the
-features and the shifted selections are those of ``inferno_cli.prepare``. Finished parts are kept in OUTPUT.parts: the
+features and the shifted selections are those of ``inferno_cli.analyses``. Finished parts are kept in OUTPUT.parts: the
 same command goes on where it was stopped. The same seed gives the same arrays, whatever the number of jobs; the file
 holds the settings, the versions and a checksum of every tree (``simulation``, a JSON text), and the ``label`` that
 every result from it shows. README.md in scripts/top11004 says what is simulated, how, and what is not.

@@ -22,7 +22,7 @@ def reconstruct(truth: ak.Array, detector: Detector, rng: np.random.Generator, s
         smearings: How often each event is measured.
 
     Returns:
-        Events as ``inferno_cli.prepare.select`` takes them, in the order of the generated ones, with ``jets.gen_pt``,
+        Events as the selection takes them, in the order of the generated ones, with ``jets.gen_pt``,
         ``jets.kind``, ``number``, ``smearing``, ``weight`` (generator's times the probability of exactly one identified
         tau) and ``n_vertices``. Events without a candidate for a tau are left out.
     """

@@ -12,8 +12,11 @@ from pathlib import Path
 import awkward as ak
 import numpy as np
 
+from inferno_cli.analyses.cut_flow import CutFlow
+from inferno_cli.analyses.top11004.features import features
+from inferno_cli.analyses.top11004.selection import select
+from inferno_cli.analyses.top11004.variations import DIRECTIONS, vary
 from inferno_cli.code import code_digest
-from inferno_cli.prepare import DIRECTIONS, CutFlow, features, select, vary
 from top11004.detector import control_weight, reconstruct, tag_weight, trigger_weight
 from top11004.settings import PROCESSES, Settings
 
@@ -29,7 +32,7 @@ def part_seed(seed: int, process: str, chunk: int) -> int:
 @cache
 def code_key() -> str:
     """Return the digest of the code that makes a part: of this folder, and of the package's preparation."""
-    digest = hashlib.sha256(code_digest("prepare").encode())
+    digest = hashlib.sha256(code_digest("analyses").encode())
     for path in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()[:8]

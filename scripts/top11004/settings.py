@@ -9,7 +9,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 
-from inferno_cli.config import Selection, Variations
+from inferno_cli.analyses.top11004.settings import Selection, Variations
 
 LABEL = "simulated stand-in, not CMS data"
 """Every table, plot and log made from the file says so."""

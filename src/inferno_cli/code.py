@@ -14,7 +14,7 @@ def code_digest(*packages: str) -> str:
     """Return the digest of every module of inferno_cli, or only of those in the packages that are named.
 
     Args:
-        packages: Such as "prepare"; none: all.
+        packages: Such as "analyses"; none: all.
 
     Raises:
         FileNotFoundError: If there is no such package.

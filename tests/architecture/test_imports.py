@@ -17,7 +17,7 @@ ALLOWED = {
     "events": set(),
     "config": {"events"},
     "likelihood": {"config"},
-    "prepare": {"config"},
+    "analyses": {"events"},
     "histograms": {"config", "events"},
     "training": {"config", "events", "histograms", "likelihood"},
     "workspace": {"config", "events", "histograms"},

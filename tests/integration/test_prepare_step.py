@@ -16,10 +16,12 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 
 from inferno_cli import code
-from inferno_cli.config import PrepareConfig, config_folder, resolve
-from inferno_cli.prepare import FEATURES
-from inferno_cli.prepare.nanoaod import needed, objects
-from inferno_cli.prepare.run import part_path
+from inferno_cli.analyses.ntuples import part_path
+from inferno_cli.analyses.top11004.analysis import TauJets
+from inferno_cli.analyses.top11004.features import FEATURES
+from inferno_cli.analyses.top11004.nanoaod import needed, objects
+from inferno_cli.config import config_folder, resolve
+from inferno_cli.steps.prepare import PrepareConfig
 from integration.conftest import inferno, succeed
 
 REAL = Path(__file__).parents[1] / "data" / "nanoAOD_2015_CMS_Open_Data_ttbar.root"
@@ -156,13 +158,13 @@ def edit(path: Path) -> None:
 
 def test_rows_of_other_code_are_made_again(package: Path, tmp_path: Path) -> None:
     def part() -> Path:
-        return part_path(tmp_path, REAL, settings(PRESET).prepare, norm=1.0)
+        return part_path(tmp_path, REAL, TauJets(settings(PRESET).prepare, 1.0))
 
     before, everything = part(), code.code_digest()
-    edit(package / "report" / "plots.py")
-    assert part() == before, "a plot makes no rows"
+    edit(package / "progress.py")
+    assert part() == before, "a bar makes no rows"
     assert code.code_digest() != everything
-    edit(package / "prepare" / "features.py")
+    edit(package / "analyses" / "top11004" / "features.py")
     assert part() != before
 
 

@@ -16,7 +16,6 @@ from inferno_cli.config import (
     Measurement,
     Morph,
     PredictConfig,
-    PrepareConfig,
     TrainConfig,
     UiConfig,
     config_folder,
@@ -24,6 +23,7 @@ from inferno_cli.config import (
 )
 from inferno_cli.errors import ConfigError, closest
 from inferno_cli.runs.search import space
+from inferno_cli.steps.prepare import PrepareConfig
 
 TOP = ("dataset=top11004", "nuisance=jes_qcd_norm")
 

@@ -13,9 +13,11 @@ import uproot
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inferno_cli.config import Curve, JetCuts, ObjectCuts, Selection, Variations
-from inferno_cli.prepare import FEATURES, CutFlow, features, select, vary
-from inferno_cli.prepare.features import event_shapes
+from inferno_cli.analyses.cut_flow import CutFlow
+from inferno_cli.analyses.top11004.features import FEATURES, event_shapes, features
+from inferno_cli.analyses.top11004.selection import select
+from inferno_cli.analyses.top11004.settings import Curve, JetCuts, ObjectCuts, Selection, Variations
+from inferno_cli.analyses.top11004.variations import vary
 
 REAL = Path(__file__).parents[1] / "data" / "nanoAOD_2015_CMS_Open_Data_ttbar.root"
 

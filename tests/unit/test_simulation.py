@@ -21,7 +21,7 @@ from top11004.detector import BOTTOM, LIGHT, choose_one, tag_weight, trigger_wei
 from top11004.parts import NOMINAL, part_path, part_seed  # noqa: E402
 from top11004.settings import LABEL, PROCESSES, ROWS, YIELD_FACTOR, YIELDS, Detector, Settings  # noqa: E402
 
-from inferno_cli.prepare import FEATURES  # noqa: E402
+from inferno_cli.analyses.top11004.features import FEATURES  # noqa: E402
 
 SETTINGS = Settings(seed=4, chunk=300)
 SHIFTS = [f"{name}_{direction}" for name in ("jes", "jer", "taue") for direction in ("up", "down")]

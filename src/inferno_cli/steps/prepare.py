@@ -6,16 +6,40 @@ import logging
 import sys
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from inferno_cli.config import PrepareConfig, Step
+from pydantic import Field
+
+from inferno_cli.analyses.top11004.settings import Preparation
+from inferno_cli.config import FolderStep, Step
 from inferno_cli.files import user_path
-from inferno_cli.progress import progress
+from inferno_cli.progress import Mode, progress
+from inferno_cli.section import LONGEST_NAME, Places, Positive
 
 if TYPE_CHECKING:
-    from inferno_cli.prepare import Prepared
+    from inferno_cli.analyses.ntuples import Prepared
 
 log = logging.getLogger(__name__)
+
+
+class PrepareConfig(FolderStep):
+    """``inferno prepare``: from NanoAOD to the ntuples of one sample."""
+
+    files: Annotated[Places, Field(min_length=1)]
+    """Paths, a list or with commas between; * and ? stand for any characters."""
+    sample: Annotated[str, Field(pattern=r"^\w+$", max_length=LONGEST_NAME)]
+    """Name of the sample, and of its trees."""
+    output: str
+    """Folder of the ntuples."""
+    norm: Positive
+    """Multiplies the column norm: cross-section times luminosity over the sum of generator weights."""
+    workers: Annotated[int, Field(ge=1)]
+    """Input files at a time."""
+    chunk: Annotated[int, Field(ge=1)]
+    """Events in memory at a time, in each worker."""
+    progress: Mode
+    """How far it is: a bar on a terminal, lines in a log."""
+    prepare: Preparation
 
 
 def schema() -> type[Step]:
@@ -30,7 +54,8 @@ def run(config: PrepareConfig, composed: Any) -> None:
         config: The validated configuration.
         composed: The same as Hydra composed it, for the record.
     """
-    from inferno_cli.prepare import expand, prepare
+    from inferno_cli.analyses.ntuples import expand, prepare
+    from inferno_cli.analyses.top11004.analysis import TauJets
     from inferno_cli.runs.folder import begin
     from inferno_cli.runs.job import Job
     from inferno_cli.runs.status import finish
@@ -47,8 +72,7 @@ def run(config: PrepareConfig, composed: Any) -> None:
             files,
             sample=config.sample,
             folder=folder,
-            settings=config.prepare,
-            norm=config.norm,
+            analysis=TauJets(config.prepare, config.norm),
             workers=config.workers,
             size=config.chunk,
             advance=advance,

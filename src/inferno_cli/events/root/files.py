@@ -43,20 +43,28 @@ def find_files(text: str, pattern: str, path_key: str, pattern_key: str) -> list
 
 @contextmanager
 def opened(path: Path, tree: str) -> Iterator[Any]:
-    """Open a tree; whatever goes wrong while it is read is the file's fault, unless it is ours already."""
+    """Open a tree, see ``readable``."""
     import uproot
 
+    with readable(f"tree {tree!r} in {path} cannot be read"), uproot.open(path) as file:
+        yield file[tree]
+
+
+@contextmanager
+def readable(failure: str) -> Iterator[None]:
+    """Whatever goes wrong while a file is read is the file's fault, unless it is ours already.
+
+    Args:
+        failure: What cannot be done then, for the message.
+    """
     try:
-        with uproot.open(path) as file:
-            yield file[tree]
-    except InfernoError:
-        raise
-    except MemoryError:
+        yield
+    except (InfernoError, MemoryError):
         raise
     except Exception as error:  # uproot raises many kinds for a damaged file
         raise DatasetFileError(
-            f"tree {tree!r} in {path} cannot be read ({type(error).__name__}: {first_line(error)}); the file may be "
-            "truncated: compare its size or checksum with the original and copy it again"
+            f"{failure} ({type(error).__name__}: {first_line(error)}); the file may be truncated: compare its size or "
+            "checksum with the original and copy it again"
         ) from error
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from inferno_cli.errors import BranchNotFoundError, DatasetError, DatasetFileError, TreeNotFoundError, closest
-from inferno_cli.events.root.files import first_line, opened
+from inferno_cli.errors import BranchNotFoundError, DatasetError, TreeNotFoundError, closest
+from inferno_cli.events.root.files import opened, readable
 
 Columns = dict[str, NDArray[Any]]
 
@@ -23,14 +23,9 @@ def contents(path: Path) -> dict[str, str]:
     Raises:
         DatasetFileError: If the file cannot be read.
     """
-    try:
+    with readable(f"{path} cannot be read as a ROOT file"):
         status = path.stat()
         return _contents(path, status.st_size, status.st_mtime_ns)
-    except Exception as error:  # uproot raises many kinds for a damaged file
-        raise DatasetFileError(
-            f"{path} cannot be read as a ROOT file ({type(error).__name__}: {first_line(error)}); it may be truncated: "
-            "compare its size or checksum with the original and copy it again"
-        ) from error
 
 
 @cache

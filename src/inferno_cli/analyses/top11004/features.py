@@ -6,7 +6,7 @@ import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
 
-from inferno_cli.prepare.kinematics import Array, as_float64, delta_phi, momentum
+from inferno_cli.analyses.top11004.kinematics import Array, as_float64, delta_phi, momentum
 
 FEATURES = ("aplanarity", "chargeEta", "MET_met", "deltaPhiTauMet", "mt", "mTauJet", "ht", "sphericity")
 

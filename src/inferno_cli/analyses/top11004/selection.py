@@ -2,56 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
 
-from inferno_cli.config import ObjectCuts, Selection
-from inferno_cli.prepare.kinematics import Array, nearest
-
-ALL = "all events"
-
-
-@dataclass(frozen=True)
-class CutFlow:
-    """How many events are left after each cut, applied one after the other.
-
-    Attributes:
-        cuts: Names, in order; the first is every event.
-        events: Numbers of events, shape (n_cuts,).
-        weights: Sums of their weights, shape (n_cuts,).
-    """
-
-    cuts: tuple[str, ...]
-    events: tuple[int, ...]
-    weights: tuple[float, ...]
-
-    def __add__(self, other: CutFlow) -> CutFlow:
-        """Cut flow of both sets of events."""
-        if self.cuts != other.cuts:
-            raise ValueError(f"cut flows of different selections: {self.cuts} and {other.cuts}")
-        return CutFlow(
-            self.cuts,
-            tuple(a + b for a, b in zip(self.events, other.events, strict=True)),
-            tuple(a + b for a, b in zip(self.weights, other.weights, strict=True)),
-        )
-
-    def scaled(self, factor: float) -> CutFlow:
-        """Return the same with every weight multiplied."""
-        return CutFlow(self.cuts, self.events, tuple(factor * weight for weight in self.weights))
-
-    def lines(self, title: str) -> Iterable[str]:
-        """Yield the rows of a table: the cut, events left, and their share of the cut before."""
-        width = max(map(len, (*self.cuts, title)))
-        yield f"{title:<{width}}  {'events':>10}  {'of before':>9}  {'weighted':>12}"
-        before = self.events[0]
-        for cut, number, weight in zip(self.cuts, self.events, self.weights, strict=True):
-            share = f"{number / before:9.1%}" if before else f"{'-':>9}"
-            yield f"{cut:<{width}}  {number:>10}  {share}  {weight:>12.6g}"
-            before = number
+from inferno_cli.analyses.cut_flow import ALL, CutFlow
+from inferno_cli.analyses.top11004.kinematics import Array, nearest
+from inferno_cli.analyses.top11004.settings import ObjectCuts, Selection
 
 
 @dataclass(frozen=True)

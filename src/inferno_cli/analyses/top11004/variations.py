@@ -7,8 +7,8 @@ from typing import Literal
 import awkward as ak
 import numpy as np
 
-from inferno_cli.config import Curve, Variations
-from inferno_cli.prepare.kinematics import Array, as_float64, nearest
+from inferno_cli.analyses.top11004.kinematics import Array, as_float64, nearest
+from inferno_cli.analyses.top11004.settings import Curve, Variations
 
 DIRECTIONS = ("up", "down")
 

@@ -12,25 +12,30 @@ from dataclasses import asdict, dataclass
 from glob import glob
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
 
 from inferno_cli import signals
+from inferno_cli.analyses.cut_flow import CutFlow
 from inferno_cli.code import code_digest
-from inferno_cli.config import Preparation
 from inferno_cli.errors import DatasetFileError, MemoryLimitError, Stopped
 from inferno_cli.files import user_path, whole
-from inferno_cli.prepare.features import features
-from inferno_cli.prepare.nanoaod import chunks
-from inferno_cli.prepare.selection import CutFlow, select
-from inferno_cli.prepare.variations import DIRECTIONS, vary
 from inferno_cli.progress import Advance
 
-NOMINAL = ""
 Table = dict[str, NDArray[Any]]
+
+
+class Analysis(Protocol):
+    """What makes rows of the events of a file; its text (``repr``) holds every setting, and it goes to workers."""
+
+    def tables(self, path: Path, size: int) -> Iterator[tuple[dict[str, Table], CutFlow]]:
+        """Yield what comes of each ``size`` events.
+
+        Yields:
+            Rows by suffix of the tree ("" for the nominal, "_jes_up", ...), and the nominal cut flow.
+        """
 
 
 @dataclass(frozen=True)
@@ -69,62 +74,34 @@ def expand(patterns: Sequence[str]) -> tuple[Path, ...]:
     return tuple(found)
 
 
-def process_chunk(events: Any, columns: Table, settings: Preparation, norm: float) -> tuple[dict[str, Table], CutFlow]:
-    """Select one piece of a file, in every variation.
-
-    Returns:
-        Rows by suffix of the tree ("" for the nominal, "_jes_up", ...), and the nominal cut flow.
-    """
-    columns = {name: values * norm if name == "norm" else values for name, values in columns.items()}
-    shifts = [(name, direction) for name in settings.variations.run for direction in DIRECTIONS]
-    radius = settings.selection.jets.cleaning_radius
-    tables: dict[str, Table] = {}
-    nominal: CutFlow | None = None
-    for shift in (None, *shifts):
-        moved = events if shift is None else vary(events, *shift, settings.variations, radius)
-        selected = select(moved, settings.selection, columns.get("norm"))
-        nominal = nominal or selected.cut_flow
-        tables["" if shift is None else "_" + "_".join(shift)] = {
-            **{name: values[selected.rows] for name, values in columns.items()},
-            **features(selected.tau, selected.jets, selected.met),
-            "nJets": ak.to_numpy(ak.num(selected.jets)).astype(np.int16),
-        }
-    assert nominal is not None
-    return tables, nominal
-
-
-def process_file(path: Path, part: Path, settings: Preparation, norm: float, size: int) -> Path:
+def process_file(path: Path, part: Path, analysis: Analysis, size: int) -> None:
     """Make the rows of one input file, and keep them with its cut flow."""
     pieces: dict[str, list[Table]] = {}
     flow: CutFlow | None = None
-    for events, columns in chunks(path, settings, size):
-        tables, cut_flow = process_chunk(events, columns, settings, norm)
+    for tables, cut_flow in analysis.tables(path, size):
         flow = cut_flow if flow is None else flow + cut_flow
         for suffix, table in tables.items():
             pieces.setdefault(suffix, []).append(table)
-    if flow is None:
-        raise DatasetFileError(f"{path} has no events in tree {settings.tree!r}. Leave it out of files")
-    arrays = {
-        f"{suffix}/{name}": np.concatenate([table[name] for table in tables])
-        for suffix, tables in pieces.items()
-        for name in tables[0]
-    }
+    assert flow is not None
+    arrays = {"cut_flow": np.array(json.dumps(asdict(flow)))}
+    for suffix, several in pieces.items():
+        for name in several[0]:
+            arrays[f"{suffix}/{name}"] = np.concatenate([table[name] for table in several])
     part.parent.mkdir(parents=True, exist_ok=True)
-    arrays["cut_flow"] = np.array(json.dumps(asdict(flow)))
     with whole(part) as partial, partial.open("wb") as stream:
         np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
-    return part
 
 
-def part_path(folder: Path, path: Path, settings: Preparation, norm: float) -> Path:
+def part_path(folder: Path, path: Path, analysis: Analysis) -> Path:
     """Return where the rows of an input file are kept: another name if the file, a setting or the code changes.
 
-    Of the code only this package counts: other changes, a new plot say, must not cost a day of preparation. It reads
-    nothing else of inferno_cli but settings, and their values are in the name.
+    Of the code only this package counts: other changes, a new plot say, must not cost a day of preparation. Of the rest
+    of inferno_cli it takes how files are opened, and settings, whose values are in the name.
     """
     status = path.stat()
-    made_by = [settings.model_dump(mode="json"), code_digest("prepare")]
-    text = json.dumps([str(path.resolve()), status.st_size, status.st_mtime_ns, norm, *made_by])
+    text = json.dumps(
+        [str(path.resolve()), status.st_size, status.st_mtime_ns, repr(analysis), code_digest("analyses")]
+    )
     return folder / f"{path.stem}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.npz"
 
 
@@ -133,8 +110,7 @@ def prepare(
     *,
     sample: str,
     folder: Path,
-    settings: Preparation,
-    norm: float,
+    analysis: Analysis,
     workers: int,
     size: int,
     advance: Advance,
@@ -142,20 +118,19 @@ def prepare(
     """Make the ntuples of one sample.
 
     Args:
-        files: NanoAOD files.
+        files: Files of events.
         sample: Name of the trees.
         folder: Of the output.
-        settings: Branches, selection, variations.
-        norm: Multiplies the column ``norm``.
+        analysis: What makes rows of the events.
         workers: Input files at a time.
         size: Events in memory at a time, in each worker.
         advance: Told of every finished file.
     """
-    parts = {path: part_path(folder / f"{sample}.parts", path, settings, norm) for path in files}
+    parts = {path: part_path(folder / f"{sample}.parts", path, analysis) for path in files}
     missing = [path for path in files if not parts[path].is_file()]
     done = resumed = len(files) - len(missing)
     advance(resumed, is_line=False)
-    for path in _in_parallel(missing, parts, settings, norm, workers, size):
+    for path in _in_parallel(missing, parts, analysis, workers, size):
         done += 1
         advance(said=f"{done}/{len(files)} {path}", is_line=True)
     output = folder / f"{sample}.root"
@@ -164,19 +139,19 @@ def prepare(
 
 
 def _in_parallel(
-    files: list[Path], parts: dict[Path, Path], settings: Preparation, norm: float, workers: int, size: int
+    files: list[Path], parts: dict[Path, Path], analysis: Analysis, workers: int, size: int
 ) -> Iterator[Path]:
     """Process files, and yield each as it is finished."""
     if workers == 1 or len(files) < 2:
         for path in files:
-            process_file(path, parts[path], settings, norm, size)
+            process_file(path, parts[path], analysis, size)
             yield path
         return
     # Not forked: uproot's threads would not survive it.
     spawn = get_context("spawn")
     with ProcessPoolExecutor(min(workers, len(files)), mp_context=spawn, initializer=_listen) as pool:
         with signals.blocked():  # also for the workers, until they listen
-            waiting = {pool.submit(_in_worker, path, parts[path], settings, norm, size): path for path in files}
+            waiting = {pool.submit(_in_worker, path, parts[path], analysis, size): path for path in files}
         try:
             for future in as_completed(waiting):
                 future.result()
@@ -200,10 +175,10 @@ def _listen() -> None:
         os._exit(128 + stop.number)
 
 
-def _in_worker(path: Path, part: Path, settings: Preparation, norm: float, size: int) -> None:
+def _in_worker(path: Path, part: Path, analysis: Analysis, size: int) -> None:
     """Process a file; a worker that is stopped must not take the next one."""
     try:
-        process_file(path, part, settings, norm, size)
+        process_file(path, part, analysis, size)
     except Stopped as stop:  # what was half written is removed
         os._exit(128 + stop.number)
 

@@ -1,4 +1,7 @@
-"""Selection of events, and how the shifted ones are made: thresholds in GeV, angles in rad."""
+"""The keys of the preparation: where the objects are, which events are kept, how the shifted ones are made.
+
+Thresholds in GeV, angles in rad.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,69 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from inferno_cli.section import Names, NonNegative, Positive, Section
+from inferno_cli.section import Finite, Names, NonNegative, Positive, Section
 
 Count = Annotated[int, Field(ge=0)]
+
+
+class ObjectBranches(Section):
+    """Branches of one kind of object, each with one entry for each object of an event."""
+
+    pt: str
+    """Transverse momentum, GeV."""
+    eta: str
+    """Pseudorapidity."""
+    phi: str
+    """Azimuth, rad."""
+    mass: str | None = None
+    """null: massless."""
+    require: Annotated[dict[str, Finite], Field(default_factory=dict)]
+    """Identification: the smallest value of a branch; true is 1."""
+
+
+class JetBranches(ObjectBranches):
+    """Branches of the jets."""
+
+    tag: str
+    """b-tag discriminant."""
+    tag_min: Finite
+    """A jet above this is tagged."""
+    gen_index: str | None = None
+    """Index of the matched generated jet, negative where there is none; null: no resolution variation."""
+    gen_pt: str | None = None
+    """pT of the generated jets."""
+
+    @model_validator(mode="after")
+    def _pair(self) -> Self:
+        if (self.gen_index is None) != (self.gen_pt is None):
+            raise ValueError("gen_index and gen_pt go together")
+        return self
+
+
+class TauBranches(ObjectBranches):
+    """Branches of the hadronic taus."""
+
+    charge: str
+    """Electric charge."""
+
+
+class MetBranches(Section):
+    """Branches of the missing transverse momentum."""
+
+    pt: str
+    """Its size, GeV."""
+    phi: str
+    """Its azimuth, rad."""
+
+
+class Branches(Section):
+    """Where the objects are."""
+
+    jets: JetBranches
+    taus: TauBranches
+    electrons: ObjectBranches
+    muons: ObjectBranches
+    met: MetBranches
 
 
 class ObjectCuts(Section):
@@ -93,4 +156,27 @@ class Variations(Section):
         for name in self.run:
             if name not in ("jes", "jer", "taue"):
                 raise ValueError(f"run: unknown variation {name!r}; known: jes, jer, taue")
+        return self
+
+
+class Preparation(Section):
+    """What is read and selected; a preset in ``conf/prepare``."""
+
+    tree: str
+    """Name of the tree."""
+    branches: Branches
+    columns: dict[str, str | Finite]
+    """Further branches of the ntuple: a branch with one number for each event, or a constant."""
+    integers: Names
+    """Those of ``columns`` that are whole numbers."""
+    selection: Selection
+    variations: Variations
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        unknown = sorted(set(self.integers) - set(self.columns))
+        if unknown:
+            raise ValueError(f"integers: {', '.join(unknown)} not in columns")
+        if "jer" in self.variations.run and self.branches.jets.gen_index is None:
+            raise ValueError("variations.run has jer, which needs branches.jets.gen_index and gen_pt")
         return self

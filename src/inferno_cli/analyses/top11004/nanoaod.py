@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import awkward as ak
 import numpy as np
 
-from inferno_cli.config import ObjectBranches, Preparation
+from inferno_cli.analyses.top11004.kinematics import Array, as_float64
+from inferno_cli.analyses.top11004.settings import ObjectBranches, Preparation
 from inferno_cli.errors import BranchNotFoundError, DatasetFileError, TreeNotFoundError, closest
-from inferno_cli.prepare.kinematics import Array, as_float64
+from inferno_cli.events.root.files import opened
+from inferno_cli.events.root.trees import contents, is_tree
 
 
 def needed(settings: Preparation) -> dict[str, str]:
@@ -32,39 +33,6 @@ def needed(settings: Preparation) -> dict[str, str]:
     return names
 
 
-@contextmanager
-def opened(path: Path, settings: Preparation) -> Iterator[Any]:
-    """Open the tree of a file, every branch of it there."""
-    import uproot
-
-    try:
-        file = uproot.open(path)
-    except MemoryError:
-        raise
-    except Exception as error:  # uproot raises many kinds for a damaged file
-        raise DatasetFileError(
-            f"{path} cannot be read as a ROOT file ({type(error).__name__}); it may be truncated: compare its size or "
-            "checksum with the original and copy it again"
-        ) from error
-    with file:
-        trees = {key for key, kind in file.classnames(cycle=False).items() if kind != "TDirectory"}
-        if settings.tree not in trees:
-            raise TreeNotFoundError(
-                f"tree {settings.tree!r} is missing from {path}{closest(settings.tree, trees)}. Fix prepare.tree"
-            )
-        tree = file[settings.tree]
-        present = set(tree.keys())
-        for name, key in needed(settings).items():
-            if name not in present:
-                collection = [item for item in present if item.partition("_")[0] == name.partition("_")[0]]
-                near = closest(name, collection).partition("; known")[0]
-                raise BranchNotFoundError(
-                    f"branch {name!r} is missing from tree {settings.tree!r} in {path}{near}. "
-                    f"Fix {key}, or choose another preset (prepare=...)"
-                )
-        yield tree
-
-
 def chunks(path: Path, settings: Preparation, size: int) -> Iterator[tuple[Array, dict[str, Any]]]:
     """Read a file piece by piece.
 
@@ -76,11 +44,30 @@ def chunks(path: Path, settings: Preparation, size: int) -> Iterator[tuple[Array
     Yields:
         The identified objects of the events, see ``select``, and the further columns.
     """
-    with opened(path, settings) as tree:
+    for arrays in _read(path, settings, size):
+        yield objects(arrays, settings), columns(arrays, settings)
+
+
+def _read(path: Path, settings: Preparation, size: int) -> Iterator[Array]:
+    trees = [name for name, kind in contents(path).items() if is_tree(kind)]
+    if settings.tree not in trees:
+        raise TreeNotFoundError(
+            f"tree {settings.tree!r} is missing from {path}{closest(settings.tree, trees)}. Fix prepare.tree"
+        )
+    with opened(path, settings.tree) as tree:
+        present = set(tree.keys())
+        for name, key in needed(settings).items():
+            if name not in present:
+                collection = [item for item in present if item.partition("_")[0] == name.partition("_")[0]]
+                near = closest(name, collection).partition("; known")[0]
+                raise BranchNotFoundError(
+                    f"branch {name!r} is missing from tree {settings.tree!r} in {path}{near}. "
+                    f"Fix {key}, or choose another preset (prepare=...)"
+                )
+        if not tree.num_entries:
+            raise DatasetFileError(f"{path} has no events in tree {settings.tree!r}. Leave it out of files")
         for start in range(0, tree.num_entries, size):
-            stop = min(start + size, tree.num_entries)
-            arrays = tree.arrays(list(needed(settings)), entry_start=start, entry_stop=stop)
-            yield objects(arrays, settings), columns(arrays, settings)
+            yield tree.arrays(list(needed(settings)), entry_start=start, entry_stop=start + size)
 
 
 def objects(arrays: Array, settings: Preparation) -> Array:

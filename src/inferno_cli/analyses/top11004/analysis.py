@@ -1,0 +1,53 @@
+"""NanoAOD to rows: every piece of a file is selected, nominal and in every variation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import awkward as ak
+import numpy as np
+
+from inferno_cli.analyses.cut_flow import CutFlow
+from inferno_cli.analyses.ntuples import Table
+from inferno_cli.analyses.top11004.features import features
+from inferno_cli.analyses.top11004.nanoaod import chunks
+from inferno_cli.analyses.top11004.selection import select
+from inferno_cli.analyses.top11004.settings import Preparation
+from inferno_cli.analyses.top11004.variations import DIRECTIONS, vary
+
+
+@dataclass(frozen=True)
+class TauJets:
+    """The selection of tau + jets events.
+
+    Attributes:
+        settings: Branches, selection, variations.
+        norm: Multiplies the column ``norm``.
+    """
+
+    settings: Preparation
+    norm: float
+
+    def tables(self, path: Path, size: int) -> Iterator[tuple[dict[str, Table], CutFlow]]:
+        """Yield the rows of every tree, and the nominal cut flow, of each ``size`` events."""
+        for events, columns in chunks(path, self.settings, size):
+            if "norm" in columns:
+                columns["norm"] = columns["norm"] * self.norm
+            tables = {}
+            tables[""], cut_flow = self._selected(events, columns)
+            for name in self.settings.variations.run:
+                for direction in DIRECTIONS:
+                    radius = self.settings.selection.jets.cleaning_radius
+                    moved = vary(events, name, direction, self.settings.variations, radius)
+                    tables[f"_{name}_{direction}"], _ = self._selected(moved, columns)
+            yield tables, cut_flow
+
+    def _selected(self, events: Any, columns: Table) -> tuple[Table, CutFlow]:
+        selected = select(events, self.settings.selection, columns.get("norm"))
+        table = {name: values[selected.rows] for name, values in columns.items()}
+        table |= features(selected.tau, selected.jets, selected.met)
+        table["nJets"] = ak.to_numpy(ak.num(selected.jets)).astype(np.int16)
+        return table, selected.cut_flow
