@@ -39,10 +39,10 @@ from inferno_cli.events.systematics.weight import WeightSystematic
 from inferno_cli.fit.workspace import require_valid
 from inferno_cli.histograms import Templates
 from inferno_cli.names import another, distinct, distinct_with_parts, folded, printable
-from inferno_cli.report.page import markdown
 from inferno_cli.report.run.stacks import free_shapes, sample_colours
 from inferno_cli.report.stack import colours_of, merged
 from inferno_cli.report.style import plain, save_figures
+from inferno_cli.report.tables import markdown
 from inferno_cli.runs.mlflow.run import _key
 from inferno_cli.runs.record import Results
 from inferno_cli.workspace import build, export

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
-
-from inferno_cli.names import printable
+from collections.abc import Iterable, Iterator, Mapping
 
 CSS = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 76rem; margin: 2rem auto; padding: 0 1rem; }
@@ -23,14 +19,6 @@ tr.published { color: #717581; font-style: italic; } tr.incomplete td { backgrou
 figure { display: inline-block; margin: 1rem 1rem 0 0; } img { max-width: 100%; height: auto; }
 .missing { color: #bd1f01; } code { font-size: .85em; }
 """
-
-
-class Line(NamedTuple):
-    """A row of a table: its cells, a class of the style sheet, and what is said when the mouse is on it."""
-
-    cells: Sequence[str]
-    kind: str = ""
-    title: str = ""
 
 
 def as_page(title: str, label: str, parts: Iterable[str]) -> str:
@@ -53,40 +41,10 @@ def as_page(title: str, label: str, parts: Iterable[str]) -> str:
     return "\n".join([*head, *parts, "</body></html>"]) + "\n"
 
 
-def markdown(text: str) -> str:
-    """Return a text that Markdown, also in a table, shows as it is: the signs that mean something else are escaped."""
-    return re.sub(r"([\\`*|])", r"\\\1", html.escape(printable(text), quote=False))
-
-
-def as_table(headings: Sequence[str], lines: Iterable[Line], *, label: str, places: int = 1) -> str:
-    """Return a table that scrolls by itself where it is too wide.
-
-    Args:
-        headings: Of the columns.
-        lines: The rows.
-        label: What must not be overlooked, or empty.
-        places: The first columns, which say what a row is; the others are numbers.
-    """
-
-    def row(tag: str, texts: Sequence[str]) -> str:
-        kinds = ['class="place"' if i < places else "" for i in range(len(texts))]
-        return "".join(f"<{tag} {kind}>{html.escape(x)}</{tag}>" for kind, x in zip(kinds, texts, strict=True))
-
-    body = "".join(
-        f'<tr class="{line.kind}" title="{html.escape(line.title)}">{row("td", line.cells)}</tr>' for line in lines
-    )
-    caption = f"<caption>{html.escape(label)}</caption>" if label else ""
-    head = f"<thead><tr>{row('th', headings)}</tr></thead>"
-    return f'<div class="scroll"><table>{caption}{head}<tbody>{body}</tbody></table></div>'
-
-
-def as_list(items: Iterable[Line]) -> str:
-    """Return a list; the first cell of each line is its text."""
-    return "<ul>" + "".join(f"<li{_class(item.kind)}>{html.escape(item.cells[0])}</li>" for item in items) + "</ul>"
-
-
-def _class(kind: str) -> str:
-    return f" class={kind}" if kind else ""
+def as_list(items: Iterable[str], warned: str = "missing") -> str:
+    """Return a list; an item that begins with ``warned`` is marked."""
+    marks = ((" class=missing" if item.startswith(warned) else "", item) for item in items)
+    return "<ul>" + "".join(f"<li{mark}>{html.escape(item)}</li>" for mark, item in marks) + "</ul>"
 
 
 def as_figures(pictures: Mapping[str, bytes]) -> Iterator[str]:

@@ -1,33 +1,58 @@
-"""The trials of a search on the terminal, and what is said at its end."""
+"""The trials of a search: ``search.csv``, ``best.yaml``, and a table on the terminal."""
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from inferno_cli.report.terminal import WIDTH_OF_A_WIDE_ONE, new_table, terminal
-from inferno_cli.runs.trials import Trial, overrides, ranked, write_trials
+import yaml
+
+from inferno_cli.report.tables import WIDTH_OF_A_WIDE_ONE, Line, Table, terminal
+from inferno_cli.runs.search import Trial, overrides
 
 SHOWN = 10
 """Trials on the terminal, the best first; search.csv has all."""
 WORDS = {"complete": "finished", "pruned": "pruned", "fail": "failed", "running": "running"}
 
 
+def _ranked(tried: Sequence[Trial]) -> tuple[list[Trial], list[str]]:
+    """Return the trials that count, the best first, and the keys that were searched."""
+    rows = sorted(
+        (x for x in tried if x.state != "stopped"), key=lambda x: (x.state != "complete", x.value or math.inf)
+    )
+    return rows, list(dict.fromkeys(key for trial in tried for key in trial.params))
+
+
+def write_trials(tried: Sequence[Trial], folder: Path) -> list[Path]:
+    """Write all trials, and the best one where there is one; return the files."""
+    rows, keys = _ranked(tried)
+    files = [folder / "search.csv"]
+    headings = ["trial", "state", "sigma_mu_hard", *keys, "error"]
+    lines = [Line([x.number, x.state, x.value, *(x.params.get(key) for key in keys), x.error]) for x in rows]
+    files[0].write_text(Table(headings, lines).csv(), encoding="utf-8")
+    if rows and rows[0].state == "complete":
+        best = {"trial": rows[0].number, "sigma_mu_hard": rows[0].value, "overrides": overrides(rows[0].params)}
+        files.append(folder / "best.yaml")
+        files[-1].write_text(yaml.safe_dump(best, sort_keys=False), encoding="utf-8")
+    return files
+
+
 def show_trials(tried: Sequence[Trial], version: str) -> None:
     """Print the best trials, found with this version of Optuna."""
-    rows, keys = ranked(tried)
+    rows, keys = _ranked(tried)
     states = [row.state for row in rows]
     said = ", ".join(f"{states.count(state)} {word}" for state, word in WORDS.items() if state in states)
     console = terminal(WIDTH_OF_A_WIDE_ONE)
     console.print(f"search: {said}; sigma(mu) on the validation split, hard bins (Optuna {version})")
     headings = ("trial", "sigma(mu)", *(key.rpartition(".")[2] for key in keys), "")
-    table = new_table(headings, places=len(headings))
+    lines = []
     for row in rows[:SHOWN]:
         value = "" if row.value is None else f"{row.value:.4f}"
         texts = [f"{x:.4g}" if isinstance(x, float) else str(x) for x in (row.params.get(key) for key in keys)]
-        table.add_row(str(row.number), value, *texts, "" if row.state == "complete" else WORDS[row.state])
-    console.print(table)
+        lines.append(Line([row.number, value, *texts, "" if row.state == "complete" else WORDS[row.state]]))
+    console.print(Table(headings, lines, places=len(headings)).on_terminal())
     if rows and rows[0].state == "complete":
         console.print(f"best: trial {rows[0].number}: {' '.join(overrides(rows[0].params))}", soft_wrap=True)
 

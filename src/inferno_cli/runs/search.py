@@ -8,6 +8,7 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,13 +23,35 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
     from inferno_cli.runs.record import Results
-    from inferno_cli.runs.trials import Trial
-
 STORAGE, STUDY = "optuna.db", "search"
 DRAW = "draw"
 """Attribute of a trial: the number of its draw, which gives the seed of Optuna's sampler."""
 STARTUP = 5
 """Trials that are drawn at random, and that are finished before one is compared with their median."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One point that was tried.
+
+    Attributes:
+        number: Its folder in that of the search.
+        state: complete, pruned, fail, running, or stopped: killed before its end, and asked for again.
+        value: The hard sigma(mu) on the validation split; of a pruned trial at its last epoch.
+        params: What was searched, by key.
+        error: Why it failed.
+    """
+
+    number: int
+    state: str
+    value: float | None
+    params: Mapping[str, Any]
+    error: str = ""
+
+
+def overrides(params: Mapping[str, Any]) -> list[str]:
+    """Return the overrides of a point."""
+    return [f"{key}={value}" for key, value in params.items()]
 
 
 def objective(results: Results) -> float | None:
@@ -254,8 +277,6 @@ def _is_stopped(item: FrozenTrial) -> bool:
 
 def trials(study: Study) -> list[Trial]:
     """Return what was tried."""
-    from inferno_cli.runs.trials import Trial
-
     return [
         Trial(
             item.number,

@@ -32,8 +32,7 @@ def run(config: CompareConfig, composed: Any) -> None:  # noqa: ARG001
         TrackingError: If a store of runs cannot be read; or the comparison not be logged, after its files are written.
     """
     from inferno_cli.report.comparison.comparison import Comparison
-    from inferno_cli.report.comparison.headline import comparison_headline
-    from inferno_cli.report.comparison.page import write_comparison
+    from inferno_cli.report.comparison.page import headline, write_comparison
     from inferno_cli.report.comparison.tables import show_comparison
     from inferno_cli.runs.find import collect
     from inferno_cli.runs.mlflow.sweep import log_to_parent
@@ -52,7 +51,7 @@ def run(config: CompareConfig, composed: Any) -> None:  # noqa: ARG001
     tracked = config.track and config.tracking.backend != "none" and (len(found.sweeps) == 1 or found.study)
     try:
         for sweep in found.sweeps if tracked else ():
-            if (uri := log_to_parent(sweep, files, "compare", comparison_headline(comparison))) is not None:
+            if (uri := log_to_parent(sweep, files, "compare", headline(comparison))) is not None:
                 log.info("tracking: logged to the parent run of %s in %s", sweep, uri)
     finally:  # after the log, which must not depend on who reads the table
         show_comparison(comparison)

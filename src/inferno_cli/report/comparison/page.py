@@ -10,11 +10,14 @@ from inferno_cli.errors import FileError, OutputError
 from inferno_cli.files import read_json, together
 from inferno_cli.report.comparison.comparison import Comparison
 from inferno_cli.report.comparison.figures import figures
-from inferno_cli.report.comparison.tables import as_csv, as_json, as_markdown, cells, headings, remarks
-from inferno_cli.report.page import Line, as_figures, as_list, as_page, as_table
+from inferno_cli.report.comparison.tables import as_csv, as_json, as_markdown, foremost, remarks, table
+from inferno_cli.report.page import as_figures, as_list, as_page
 from inferno_cli.report.style import save_figures
+from inferno_cli.report.tables import markdown
 
 PAGE, RECORD = "compare.html", "compare.json"
+MAX_ROWS = 40
+"""Of the table in a description: MLflow cuts long descriptions. The page has all."""
 
 
 def write_comparison(comparison: Comparison, folder: Path) -> tuple[Path, ...]:
@@ -52,11 +55,12 @@ def _figures_of(record: Path) -> set[str]:
 
 def as_html(comparison: Comparison, pictures: Mapping[str, bytes]) -> str:
     """Return the page, with the pictures (PNG by name) in it."""
-    parts = [_table(comparison, main=True)]
+    parts = [table(comparison, comparison.main).html(comparison.label)]
     if lines := remarks(comparison):
-        parts.append(as_list(Line([line], "missing" if line.startswith("missing") else "") for line in lines))
+        parts.append(as_list(lines))
     if comparison.others:
-        parts += ["<h2>Nuisance parameters: HESSE errors and correlations</h2>", _table(comparison, main=False)]
+        others = table(comparison, comparison.others).html(comparison.label)
+        parts += ["<h2>Nuisance parameters: HESSE errors and correlations</h2>", others]
     parts += ["<h2>Figures</h2>", *as_figures(pictures), "<h2>Runs</h2><ul>"]
     for point in comparison.points:
         for job in point.jobs:
@@ -66,10 +70,14 @@ def as_html(comparison: Comparison, pictures: Mapping[str, bytes]) -> str:
     return as_page(comparison.title, comparison.label, [*parts, "</ul>"])
 
 
-def _table(comparison: Comparison, *, main: bool) -> str:
-    columns = comparison.main if main else comparison.others
-    lines = [
-        Line(texts, "published" if row.source else "incomplete" if row.missing else "", row.source)
-        for row, texts in cells(comparison, columns)
-    ]
-    return as_table(headings(comparison, columns), lines, label=comparison.label, places=len(comparison.keys))
+def headline(comparison: Comparison) -> str:
+    """Return the foremost columns as Markdown: the description of a sweep's run in MLflow, which shows a few lines."""
+    shown = table(comparison, foremost(comparison))
+    parts = [markdown(comparison.title), "\n".join(shown.markdown()[: MAX_ROWS + 2])]
+    if len(shown.rows) > MAX_ROWS:
+        parts.append(f"... and {len(shown.rows) - MAX_ROWS} more")
+    if comparison.label:
+        parts.insert(1, f"**{markdown(comparison.label)}**")
+    if comparison.missing:
+        parts.append(f"**{len(comparison.missing)} runs did not finish**")
+    return "\n\n".join([*parts, f"Figures and every column: artifact `compare/{PAGE}`"])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -12,9 +10,8 @@ from rich.text import Text
 
 from inferno_cli.config import POI
 from inferno_cli.report.comparison.comparison import SPREAD, Comparison, Quantity, Row, Statistic
-from inferno_cli.report.page import markdown
 from inferno_cli.report.style import MODEL_NAMES
-from inferno_cli.report.terminal import WIDTH_OF_A_WIDE_ONE, new_table, show_title, terminal
+from inferno_cli.report.tables import WIDTH_OF_A_WIDE_ONE, Line, Table, markdown, show_title, terminal
 from inferno_cli.runs.points import MODEL
 
 SCHEMA = "inferno_cli/comparison/1"
@@ -65,19 +62,25 @@ def number(statistic: Statistic | None, form: str, *, spread: bool) -> str:
     return f"{text} [{low}, {high}]" if spread and low != high else text
 
 
-def headings(comparison: Comparison, columns: Sequence[Quantity]) -> list[str]:
-    """Return the heading of every column."""
-    return [*comparison.names.values(), "repeats", *(item.title for item in columns)]
+def table(comparison: Comparison, columns: Sequence[Quantity], spread: str | None = None) -> Table:
+    """Return the points and the published numbers in some columns; published rows that have none are left out.
 
-
-def cells(comparison: Comparison, columns: Sequence[Quantity]) -> list[tuple[Row, list[str]]]:
-    """Return every row with its cells; published rows that have none of the columns are left out."""
-    found = []
+    Args:
+        comparison: The points.
+        columns: The columns.
+        spread: Name of the only column with the range of the repeats; None: all have it.
+    """
+    lines = []
     for row in comparison.rows:
-        numbers = [number(row.values.get(item.name), item.form, spread=True) for item in columns]
+        numbers = []
+        for item in columns:
+            shows_range = spread is None or item.name == spread
+            numbers.append(number(row.values.get(item.name), item.form, spread=shows_range))
         if any(numbers) or not row.source:
-            found.append((row, [*place_cells(comparison, row), *numbers]))
-    return found
+            kind = "published" if row.source else "incomplete" if row.missing else ""
+            lines.append(Line([*place_cells(comparison, row), *numbers], kind, row.source))
+    headings = [*comparison.names.values(), "repeats", *(item.title for item in columns)]
+    return Table(headings, lines, len(comparison.keys))
 
 
 def foremost(comparison: Comparison, names: Sequence[str] = FOREMOST) -> list[Quantity]:
@@ -93,14 +96,7 @@ def show_comparison(comparison: Comparison) -> None:
     columns = foremost(comparison, FOREMOST if console.width < WIDE else ())
     # One column has room for the spread over the repeats.
     spread = "sigma_s" if any(item.name == "sigma_s" for item in columns) else "width"
-    table = new_table(headings(comparison, columns), len(comparison.keys))
-    for row in comparison.rows:
-        shown = [number(row.values.get(item.name), item.form, spread=item.name == spread) for item in columns]
-        if "width" in row.values or "sigma_s" in row.values or not row.source:
-            table.add_row(
-                *(Text(x) for x in (*place_cells(comparison, row), *shown)), style="dim" if row.source else ""
-            )
-    console.print(table)
+    console.print(table(comparison, columns, spread).on_terminal())
     if comparison.label and any(row.source for row in comparison.rows):
         console.print(Text(f"published rows are not of the {comparison.label.partition(',')[0]}", style="dim"))
     for line in remarks(comparison):
@@ -136,34 +132,27 @@ def _notes(comparison: Comparison) -> list[str]:
 
 def as_csv(comparison: Comparison) -> str:
     """Return every column as CSV: the median, then the smallest and largest, of every quantity."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     spread = [f"{item.name}{end}" for item in comparison.quantities for end in ("", "_low", "_high")]
-    writer.writerow([*comparison.keys, "repeats", "missing", "source", "label", *spread])
+    lines = []
     for row in comparison.rows:
-        place = [json.dumps(x) if isinstance(x, list | dict) else x for x in (row.at.get(k) for k in comparison.keys)]
-        numbers: list[float | str] = []
+        places = (row.at.get(key) for key in comparison.keys)
+        cells: list[Any] = [json.dumps(x) if isinstance(x, list | dict) else x for x in places]
+        source, label = (f"published: {row.source}", row.label) if row.source else ("runs", comparison.label)
+        cells += [row.repeats, row.missing, source, label]
         for item in comparison.quantities:
             entry = row.values.get(item.name)
-            numbers += ["", "", ""] if entry is None else [entry.median, entry.low, entry.high]
-        source, label = (f"published: {row.source}", row.label) if row.source else ("runs", comparison.label)
-        writer.writerow([*place, row.repeats, row.missing, source, label, *numbers])
-    return text.getvalue()
+            cells += ["", "", ""] if entry is None else [entry.median, entry.low, entry.high]
+        lines.append(Line(cells))
+    return Table([*comparison.keys, "repeats", "missing", "source", "label", *spread], lines).csv()
 
 
 def as_markdown(comparison: Comparison) -> str:
     """Return the main table and that of the nuisance parameters as Markdown."""
     lines = [f"# {markdown(comparison.title)}", ""]
     for columns in (comparison.main, comparison.others):
-        if not columns:
-            continue
-        lines += [f"**{markdown(comparison.label)}**", ""] if comparison.label else []
-        titles = list(map(markdown, headings(comparison, columns)))
-        lines += ["| " + " | ".join(titles) + " |", "|" + "---|" * len(comparison.keys)]
-        lines[-1] += "--:|" * (len(titles) - len(comparison.keys))
-        for _, texts in cells(comparison, columns):
-            lines.append("| " + " | ".join(map(markdown, texts)) + " |")
-        lines.append("")
+        if columns:
+            lines += [f"**{markdown(comparison.label)}**", ""] if comparison.label else []
+            lines += [*table(comparison, columns).markdown(), ""]
     lines += [f"- {markdown(line)}" for line in remarks(comparison)]
     return "\n".join(lines) + "\n"
 

@@ -11,7 +11,7 @@ from inferno_cli.events import Description
 from inferno_cli.files import write_whole
 from inferno_cli.report.dataset.figures import control_plots
 from inferno_cli.report.dataset.tables import as_json, tables, title
-from inferno_cli.report.page import Line, as_figures, as_list, as_page, as_table
+from inferno_cli.report.page import as_figures, as_list, as_page
 from inferno_cli.report.style import save_figures
 
 DATA_PAGE, DATA_FILE = "data.html", "data.json"
@@ -43,14 +43,16 @@ def write_data(description: Description, folder: Path, *, plots: bool, formats: 
 def as_html(description: Description, pictures: Mapping[str, bytes]) -> str:
     """Return the page, with the pictures (PNG by name) in it."""
     parts = ["<h2>Findings</h2>"]
-    findings = [Line([text]) for text in description.findings]
-    parts.append(as_list(findings) if findings else "<p>Nothing is odd: what is looked for is said below.</p>")
+    parts.append(
+        as_list(description.findings)
+        if description.findings
+        else "<p>Nothing is odd: what is looked for is said below.</p>"
+    )
     for table in tables(description):
         if table.rows:
-            lines = (Line(row) for row in table.rows)
             parts += [
                 f"<h2>{html.escape(table.title)}</h2><p>{html.escape(table.note)}</p>",
-                as_table(table.headings, lines, label=description.label, places=table.places),
+                table.html(description.label),
             ]
     if pictures:
         parts += ["<h2>Control plots</h2>", *as_figures(pictures)]

@@ -5,34 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
-from typing import NamedTuple
 
 import numpy as np
-from rich.table import Table as RichTable
 from rich.text import Text
 
 from inferno_cli.events import ALL, Description, SystematicEntry
-from inferno_cli.report.terminal import new_table, show_title, terminal
+from inferno_cli.report.tables import Line, Table, show_title, terminal
 
 SCHEMA = "inferno_cli/data/1"
-
-
-class Table(NamedTuple):
-    """One table, as text.
-
-    Attributes:
-        title: What it holds.
-        note: How to read it.
-        headings: Of the columns, the first of which says what a row is.
-        rows: Cells.
-        places: The first columns, which say what a row is; the others are numbers.
-    """
-
-    title: str
-    note: str
-    headings: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    places: int = 1
 
 
 def title(description: Description) -> str:
@@ -46,26 +26,17 @@ def tables(description: Description) -> tuple[Table, ...]:
 
 
 def _samples(description: Description) -> Table:
-    rows = [
-        (
-            item.name,
-            "signal" if item.is_signal else "background",
-            f"{item.rows}",
-            f"{item.sources}",
-            " / ".join(map(str, item.splits)),
-            f"{item.expected:.2f}",
-            f"{item.error:.2f}",
-            f"{item.effective:.0f}",
-            f"{item.negative:.1%}",
-        )
-        for item in description.samples
-    ]
+    lines = []
+    for item in description.samples:
+        role = "signal" if item.is_signal else "background"
+        splits = " / ".join(map(str, item.splits))
+        sums = (f"{item.expected:.2f}", f"{item.error:.2f}", f"{item.effective:.0f}", f"{item.negative:.1%}")
+        lines.append(Line([item.name, role, item.rows, item.sources, splits, *sums]))
     total = sum(item.expected for item in description.samples)
     error = np.sqrt(sum(item.error**2 for item in description.samples))
-    rows.append(("prediction", "", "", "", "", f"{total:.2f}", f"{error:.2f}", "", ""))
-    if description.observed_used is not None:
-        data = ("data", "data", f"{description.observed_rows}", "", "", f"{description.observed_used}", "", "", "")
-        rows.append(data)
+    lines.append(Line(["prediction", "", "", "", "", f"{total:.2f}", f"{error:.2f}", "", ""]))
+    if (used := description.observed_used) is not None:
+        lines.append(Line(["data", "data", description.observed_rows, "", "", used, "", "", ""]))
     note = (
         "Yield: expected events, with luminosity scale and downsample factor; of data the events that are used. "
         "Events: what is divided into train, validation and template, nominal or shifted, rows of one source event "
@@ -73,7 +44,7 @@ def _samples(description: Description) -> Table:
         "Effective: unweighted events with the same relative error, (sum w)² / sum w²."
     )
     headings = ("sample", "role", "rows", "events", "splits", "yield", "error", "effective", "w < 0")
-    return Table("Samples", note, headings, tuple(rows), places=2)
+    return Table(headings, lines, 2, "Samples", note)
 
 
 def _change(item: SystematicEntry | None) -> str:
@@ -84,31 +55,30 @@ def _change(item: SystematicEntry | None) -> str:
 
 def _systematics(description: Description) -> Table:
     samples = [item.name for item in description.samples]
-    rows = []
+    lines = []
     for name in dict.fromkeys(item.name for item in description.systematics):
         mine = {item.sample: item for item in description.systematics if item.name == name}
         kind = next(iter(mine.values())).kind
-        rows.append((name, kind, *(_change(mine.get(sample)) for sample in samples)))
+        lines.append(Line([name, kind, *(_change(mine.get(sample)) for sample in samples)]))
     heading = "Systematics: change of the yield at +1 and -1 standard deviation, in percent"
     note = "Of eigenvectors, the sum of their changes in quadrature; free: a yield without a constraint."
-    return Table(heading, note, ("systematic", "kind", *samples), tuple(rows), places=2)
+    return Table(("systematic", "kind", *samples), lines, 2, heading, note)
+
+
+def _common(item: SystematicEntry | None) -> str:
+    if item is None or item.rows is None or item.overlap is None:
+        return ""
+    return f"{item.rows[0]} {item.rows[1]} ({item.overlap[0]:.1%} {item.overlap[1]:.1%})"
 
 
 def _overlap(description: Description) -> Table:
     samples = [item.name for item in description.samples]
-    rows = []
+    lines = []
     for name in dict.fromkeys(item.name for item in description.systematics if item.overlap is not None):
         mine = {item.sample: item for item in description.systematics if item.name == name}
-        cells = []
-        for sample in samples:
-            item = mine.get(sample)
-            if item is None or item.rows is None or item.overlap is None:
-                cells.append("")
-            else:
-                cells.append(f"{item.rows[0]} {item.rows[1]} ({item.overlap[0]:.1%} {item.overlap[1]:.1%})")
-        rows.append((name, *cells))
+        lines.append(Line([name, *(_common(mine.get(sample)) for sample in samples)]))
     note = "Rows up and down, and the share of events (by id) in common with the nominal, of the smaller of the two."
-    return Table("Shifted selections", note, ("systematic", *samples), tuple(rows))
+    return Table(("systematic", *samples), lines, 1, "Shifted selections", note)
 
 
 def _number(value: float | None) -> str:
@@ -119,22 +89,22 @@ def _features(description: Description) -> Iterator[Table]:
     backgrounds = list(dict.fromkeys(item.background for item in description.separation))
     names = list(dict.fromkeys(item.feature for item in description.features))
     found = {(item.feature, item.background): item for item in description.separation}
-    rows = []
+    lines = []
     for name in names:
         pairs = [found.get((name, background)) for background in backgrounds]
-        rows.append((name, *("" if pair is None else f"{pair.auc:.3f} {pair.ks:.3f}" for pair in pairs)))
+        lines.append(Line([name, *("" if pair is None else f"{pair.auc:.3f} {pair.ks:.3f}" for pair in pairs)]))
     note = (
         "AUC and KS distance of the signal against each background, weighted. AUC: probability that the signal has the "
         "larger value, 0.5 where the feature says nothing, below 0.5 where the signal has the smaller one."
     )
-    yield Table("Separation", note, ("feature", *backgrounds), tuple(rows))
-    rows = []
+    yield Table(("feature", *backgrounds), lines, 1, "Separation", note)
+    lines = []
     for item in description.features:
         numbers = (item.minimum, item.maximum, item.mean, item.deviation)
-        rows.append((item.feature, item.sample, *map(_number, numbers), f"{item.missing}"))
+        lines.append(Line([item.feature, item.sample, *map(_number, numbers), item.missing]))
     headings = ("feature", "sample", "smallest", "largest", "mean", "std. dev.", "missing")
     note = "Weighted mean and standard deviation; missing: values that are not finite, which the others leave out."
-    yield Table("Features", note, headings, tuple(rows), places=2)
+    yield Table(headings, lines, 2, "Features", note)
 
 
 def show_data(description: Description) -> None:
@@ -145,7 +115,7 @@ def show_data(description: Description) -> None:
     for table in (samples, systematics, _short_features(description)):
         if table.rows:
             console.print(Text(table.title, style="bold"))
-            console.print(_on_terminal(table))
+            console.print(table.on_terminal())
             console.print()
     for text in description.findings:
         console.print(Text(f"finding: {text}"), soft_wrap=True)
@@ -153,24 +123,15 @@ def show_data(description: Description) -> None:
 
 def _short_features(description: Description) -> Table:
     """Return one row for each feature: its range over all samples, and its separation against all backgrounds."""
-    rows = []
+    lines = []
     for item in (item for item in description.separation if item.background == ALL):
         mine = [entry for entry in description.features if entry.feature == item.feature]
         low = min(entry.minimum for entry in mine if entry.minimum is not None)
         high = max(entry.maximum for entry in mine if entry.maximum is not None)
         missing = sum(entry.missing for entry in mine)
-        rows.append(
-            (item.feature, _number(low), _number(high), f"{missing}", f"{item.auc:.3f}", f"{item.ks:.3f}"),
-        )
+        lines.append(Line([item.feature, _number(low), _number(high), missing, f"{item.auc:.3f}", f"{item.ks:.3f}"]))
     headings = ("feature", "smallest", "largest", "missing", "AUC", "KS")
-    return Table("Features: range, and separation of the signal from all backgrounds", "", headings, tuple(rows))
-
-
-def _on_terminal(table: Table) -> RichTable:
-    shown = new_table(table.headings, table.places)
-    for row in table.rows:
-        shown.add_row(*(Text(cell) for cell in row))
-    return shown
+    return Table(headings, lines, title="Features: range, and separation of the signal from all backgrounds")
 
 
 def as_json(description: Description) -> str:

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from inferno_cli.files import write_whole
 from inferno_cli.histograms import TOTAL, Response, Templates
-from inferno_cli.report.terminal import new_table, show_title, terminal
+from inferno_cli.report.tables import Line, Table, show_title, terminal
 from inferno_cli.runs.fit_record import Record
 from inferno_cli.runs.record import finite
 
@@ -141,32 +141,29 @@ def show_explanation(explanation: Explanation) -> None:
     console = terminal()
     plus_minus = "±" if console.encoding.lower().startswith("utf") else "+-"
     show_title(console, f"{explanation.title}: sigma(mu) {explanation.sigma_mu:#.4g}", explanation.label)
-    table = new_table(("shuffled feature", "sigma(mu)", "change", "smallest", "largest"))
+    lines = []
     for item in explanation.importance:
-        change = ["singular" if x is None else f"{100 * x / explanation.sigma_mu:+.1f}%" for x in _changes(item)]
+        changes = (item.change, item.low, item.high)
+        change = ["singular" if x is None else f"{100 * x / explanation.sigma_mu:+.1f}%" for x in changes]
         sigma = "singular" if item.change is None else f"{explanation.sigma_mu + item.change:#.4g}"
-        table.add_row(*(Text(cell) for cell in (item.feature, sigma, *change)))
-    console.print(table)
+        lines.append(Line([item.feature, sigma, *change]))
+    headings = ["shuffled feature", "sigma(mu)", "change", "smallest", "largest"]
+    console.print(Table(headings, lines).on_terminal())
     totals = [item for item in explanation.responses if item.sample == TOTAL]
     shown = sorted(totals, key=lambda item: -max((abs(x) for x in (*item.up, *item.down) if x is not None), default=0))
     names = list(explanation.bins[0].samples)
-    table = new_table(
-        ("bin", "events", *(f"% {name}" for name in names), *(f"{x.parameter} (%)" for x in shown[:MAX_SHOWN]))
-    )
+    headings = ["bin", "events", *(f"% {name}" for name in names), *(f"{x.parameter} (%)" for x in shown[:MAX_SHOWN])]
+    lines = []
     for number, entry in enumerate(explanation.bins):
         shares = [f"{100 * entry.samples[name][0] / entry.total[0]:.1f}" for name in names]
         moved = [f"{item.up[number]:+.1f}/{item.down[number]:+.1f}" for item in shown[:MAX_SHOWN]]
         events = f"{entry.total[0]:.1f} {plus_minus}{entry.total[1]:.1f}"
-        table.add_row(*(Text(cell) for cell in (str(number), events, *shares, *moved)))
+        lines.append(Line([number, events, *shares, *moved]))
     console.print()
-    console.print(table)
+    console.print(Table(headings, lines).on_terminal())
     if len(shown) > MAX_SHOWN:
         console.print(Text(f"and {len(shown) - MAX_SHOWN} more parameters in {EXPLANATION_FILE}", style="dim"))
 
 
 MAX_SHOWN = 3
 """Parameters on the terminal, those that move a bin most."""
-
-
-def _changes(item: ImportanceRecord) -> tuple[float | None, float | None, float | None]:
-    return item.change, item.low, item.high

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from inferno_cli.config import POI
-from inferno_cli.report.page import markdown
 from inferno_cli.report.run.canvas import title
 from inferno_cli.report.run.summary import decimals, significance_text
+from inferno_cli.report.tables import markdown
 from inferno_cli.runs.record import Results
 
 

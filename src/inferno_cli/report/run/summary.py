@@ -6,14 +6,15 @@ import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from rich import table
 from rich.console import Console, Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from inferno_cli.fit.result import Estimate, Impact, Limit, Significance
 from inferno_cli.names import printable
 from inferno_cli.report.run.canvas import title
 from inferno_cli.report.run.yields import YIELDS_FILE, channels
+from inferno_cli.report.tables import Line, Table
 from inferno_cli.runs.record import Results
 
 MAX_NUISANCES = 8
@@ -51,7 +52,7 @@ def summary(results: Results, *, plus_minus: str = "±") -> RenderableType:
         parts.append(Text(f"*** {results.label} ***", style="bold yellow"))
     parts.append(_parameters(results, plus_minus))
     if facts := list(_facts(results, plus_minus)):
-        grid = Table.grid(padding=(0, 2, 0, 0))
+        grid = table.Table.grid(padding=(0, 2, 0, 0))
         grid.add_column(overflow="fold")
         grid.add_column(overflow="fold")
         for name, value in facts:
@@ -72,25 +73,19 @@ def closing_line(path: Path) -> str:
     return f"results: {path}"
 
 
-def _parameters(results: Results, plus_minus: str) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
-    # Names of a foreign workspace can be long: folded, never cut.
-    table.add_column("", overflow="fold")
-    for heading in ("best fit", "HESSE", "MINOS"):
-        table.add_column(heading, justify="right", overflow="fold")
+def _parameters(results: Results, plus_minus: str) -> RenderableType:
+    lines: list[Line] = []
 
-    def add(name: str, estimate: Estimate, style: str = "") -> None:
+    def add(name: str, estimate: Estimate, kind: str = "") -> None:
         digits = decimals(estimate.hesse)
         hesse = f"{plus_minus}{estimate.hesse:.{digits}f}" if estimate.hesse > 0 else "constant"
         if estimate.at_limit is not None:
             hesse = "at its limit"
         minos = "" if estimate.minos is None else "  ".join(f"{side:+z.{digits}f}" for side in estimate.minos)
-        cells = (name, f"{estimate.bestfit:z.{digits}f}", hesse, minos)
-        # Text, not str: rich would read "[...]" in a name as markup.
-        table.add_row(*(Text(printable(cell)) for cell in cells), style=style)
+        lines.append(Line([name, f"{estimate.bestfit:z.{digits}f}", hesse, minos], kind))
 
     poi = results.parameters["mu"]
-    add("mu" if results.poi == "mu" else f"mu ({results.poi})", poi, "bold")
+    add("mu" if results.poi == "mu" else f"mu ({results.poi})", poi, "poi")
     if results.stat_only is not None:
         add("mu, stat. only", results.stat_only.mu)
     scalars = [name for name in results.scalars if name != "mu"]
@@ -98,16 +93,12 @@ def _parameters(results: Results, plus_minus: str) -> Table:
     for name in shown:
         add(name, results.parameters[name])
     if len(shown) < len(scalars):
-        table.add_row(Text(f"... and {len(scalars) - len(shown)} more in results.json"))
+        lines.append(Line([f"... and {len(scalars) - len(shown)} more in results.json"]))
     for name, entries in _vectors(results).items():
         errors = [entry.hesse for entry in entries]
         values = [entry.bestfit for entry in entries]
-        table.add_row(
-            Text(printable(f"{name} ({len(entries)} bins)")),
-            Text(_range(values, 3)),
-            Text(plus_minus + _range(errors, 3)),
-        )
-    return table
+        lines.append(Line([f"{name} ({len(entries)} bins)", _range(values, 3), plus_minus + _range(errors, 3)]))
+    return Table(("", "best fit", "HESSE", "MINOS"), lines).on_terminal(gap=3)
 
 
 def _vectors(results: Results) -> dict[str, list[Estimate]]:

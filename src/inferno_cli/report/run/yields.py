@@ -7,7 +7,7 @@ from pathlib import Path
 
 from inferno_cli.errors import OutputError
 from inferno_cli.fit.result import Yields
-from inferno_cli.report.page import markdown
+from inferno_cli.report.tables import markdown
 from inferno_cli.runs.record import Results
 
 YIELDS_FILE = "yields.md"
