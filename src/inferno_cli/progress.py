@@ -64,3 +64,18 @@ def progress(mode: Mode, what: str, total: int | None = None) -> Iterator[Advanc
             log.info(said or f"{what}, {done}{'' if total is None else f' of {total}'}")
 
     yield tell
+
+
+class Stopwatch:
+    """Wall seconds of each part, said aloud when the part begins."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def part(self, name: str, message: str) -> Iterator[None]:
+        """Time one part."""
+        log.info(message)
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = round(time.perf_counter() - start, 3)

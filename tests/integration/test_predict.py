@@ -20,7 +20,7 @@ from conftest import write
 
 from inferno_cli.events import NOMINAL, Variation
 from inferno_cli.histograms import Templates
-from inferno_cli.runs.finished import FinishedRun
+from inferno_cli.runs.run_folder import RunFolder
 from inferno_cli.runs.status import Status
 from integration.conftest import FIT_ONLY_MU, LABEL, QUICK, Outcome, Runs, inferno, own_analysis, succeed, table, trees
 
@@ -75,7 +75,7 @@ def weights(tree: str) -> np.ndarray:
 def test_the_templates_of_the_run_come_out_again(model: str, top: Callable[[str], tuple[Path, Path]]) -> None:
     """The formula of the README: bin the template split, and keep the yield of each variation."""
     run, path = top(model)
-    templates, finished = Templates.load(run / "templates.root"), FinishedRun.load(str(run))
+    templates, finished = Templates.load(run / "templates.root"), RunFolder.load(str(run))
     luminosity, shapes = finished.config.dataset.downsample_factor, finished.results.parts
     assert len(templates.histograms) == 13
     found = {}
@@ -95,7 +95,7 @@ def test_the_templates_of_the_run_come_out_again(model: str, top: Callable[[str]
 @pytest.mark.parametrize("model", MODELS)
 def test_the_rows_are_those_of_the_input(model: str, top: Callable[[str], tuple[Path, Path]]) -> None:
     run, path = top(model)
-    results = FinishedRun.load(str(run)).results
+    results = RunFolder.load(str(run)).results
     groups = [item.merged_from for item in results.bins or ()]
     outputs = ["score"] if model == "bce" else [f"output_{i}" for i in range(10)]
     with uproot.open(path) as file:

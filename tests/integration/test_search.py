@@ -20,9 +20,10 @@ from inferno_cli.config import TrainConfig
 from inferno_cli.errors import ConfigError, FitFailedError
 from inferno_cli.report.comparison import page as comparison_page
 from inferno_cli.runs import search
-from inferno_cli.runs.finished import FinishedRun
 from inferno_cli.runs.record import RESULTS_FILE, Results
-from inferno_cli.runs.status import Status, reused
+from inferno_cli.runs.reuse import reused
+from inferno_cli.runs.run_folder import RunFolder
+from inferno_cli.runs.status import Status
 from inferno_cli.steps import train
 from integration.conftest import FEW_EVENTS, FIT_ONLY_MU, QUICK, inferno, succeed
 
@@ -37,7 +38,7 @@ class Pipeline:
         self.before: Callable[[TrainConfig], None] = lambda config: None
 
     def __call__(
-        self, config: TrainConfig, folder: Path, version: str, taken: FinishedRun | None = None
+        self, config: TrainConfig, folder: Path, version: str, taken: RunFolder | None = None
     ) -> tuple[Results, dict[str, Any]]:
         self.configs.append(config)
         self.before(config)

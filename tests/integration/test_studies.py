@@ -14,9 +14,9 @@ from handmade import record
 from inferno_cli.config import TrainConfig, config_folder
 from inferno_cli.errors import FitFailedError
 from inferno_cli.report.comparison import page as comparison_page
-from inferno_cli.runs import status
-from inferno_cli.runs.finished import FinishedRun
+from inferno_cli.runs import points, status
 from inferno_cli.runs.record import RESULTS_FILE, Results
+from inferno_cli.runs.run_folder import RunFolder
 from inferno_cli.runs.status import Status
 from inferno_cli.steps import train
 from integration.conftest import inferno, succeed
@@ -43,11 +43,11 @@ class Pipeline:
 
     def __init__(self) -> None:
         self.configs: list[TrainConfig] = []
-        self.taken: list[FinishedRun | None] = []
+        self.taken: list[RunFolder | None] = []
         self.before: Callable[[TrainConfig], None] = lambda config: None
 
     def __call__(
-        self, config: TrainConfig, folder: Path, version: str, taken: FinishedRun | None = None
+        self, config: TrainConfig, folder: Path, version: str, taken: RunFolder | None = None
     ) -> tuple[Results, dict[str, Any]]:
         self.before(config)
         self.configs.append(config)
@@ -283,7 +283,7 @@ def test_a_point_is_run_again_when_it_is_another_one(
     one = ("+study=bins", "study.repeats=1", "model.bins=5", "model=inferno")
     start(tmp_path, *one)
     if change == "code":
-        monkeypatch.setattr(status, "code_digest", lambda: "another")
+        monkeypatch.setattr(points, "code_digest", lambda: "another")
     if change == "results":
         next(tmp_path.rglob(RESULTS_FILE)).unlink()
 

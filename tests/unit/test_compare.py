@@ -16,15 +16,16 @@ from omegaconf import OmegaConf
 
 from inferno_cli.config import Reference, config_folder, resolve
 from inferno_cli.errors import ComparisonError, RunError
-from inferno_cli.report.comparison.comparison import Comparison, Statistic
+from inferno_cli.report.comparison.comparison import Comparison, Spread
 from inferno_cli.report.comparison.figures import figures
 from inferno_cli.report.comparison.page import write_comparison
+from inferno_cli.report.comparison.points import short_names
 from inferno_cli.report.comparison.tables import as_csv, as_json, as_markdown, remarks, show_comparison
 from inferno_cli.report.comparison.tables import number as number_text
 from inferno_cli.runs.find import collect, settings_of
-from inferno_cli.runs.finished import FinishedRun
-from inferno_cli.runs.points import MODEL, short_names
+from inferno_cli.runs.points import MODEL
 from inferno_cli.runs.record import RESULTS_FILE, Results
+from inferno_cli.runs.run_folder import RunFolder
 from inferno_cli.runs.status import Status, finish
 from inferno_cli.runs.sweeps import planned
 
@@ -211,7 +212,7 @@ def test_results_of_a_run_before_are_not_those_of_the_last_one_in_its_folder(sta
     assert [Path(job.where).name for job in comparison.missing] == ["0"]
     assert comparison.missing[0].error == f"{state}: why"
     with pytest.raises(RunError, match=f"the last run in .*0 did not finish: {state}"):
-        FinishedRun.load(str(tmp_path / "0"))
+        RunFolder.load(str(tmp_path / "0"))
 
 
 def test_a_job_that_failed_before_its_record_is_known_by_what_hydra_left(tmp_path: Path) -> None:
@@ -464,8 +465,8 @@ def test_of_observed_data_the_observed_significance_is_shown(
 
 
 def test_a_range_that_rounds_away_is_not_shown() -> None:
-    assert number_text(Statistic(1.0, 1.0 - 1e-8, 1.0 + 1e-8, 3), ".3f", spread=True) == "1.000"
-    assert number_text(Statistic(1.0, 0.9, 1.1, 3), ".3f", spread=True) == "1.000 [0.900, 1.100]"
+    assert number_text(Spread(1.0, 1.0 - 1e-8, 1.0 + 1e-8, 3), ".3f", spread=True) == "1.000"
+    assert number_text(Spread(1.0, 0.9, 1.1, 3), ".3f", spread=True) == "1.000 [0.900, 1.100]"
 
 
 def test_columns_with_published_numbers_are_the_first(sweep: Path) -> None:

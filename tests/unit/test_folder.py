@@ -16,9 +16,10 @@ from handmade import config, put, record
 from omegaconf import DictConfig, OmegaConf
 
 from inferno_cli.errors import OutputError, RunError
-from inferno_cli.runs.finished import open_record
 from inferno_cli.runs.folder import begin, holds_finished, owned
-from inferno_cli.runs.status import KEPT, Status, finish, finished, reused, verify
+from inferno_cli.runs.reuse import finished_of, reused
+from inferno_cli.runs.run_folder import open_record
+from inferno_cli.runs.status import KEPT, Status, finish, verify
 
 COMPOSED = OmegaConf.create({"seed": 1})
 
@@ -183,8 +184,8 @@ def test_a_file_that_has_changed_is_named(name: str, tmp_path: Path) -> None:
     with pytest.raises(RunError, match=rf"{tmp_path / name} has changed since the run finished"):
         verify(tmp_path)
     with pytest.raises(RunError, match="has changed since"):
-        finished(tmp_path, "a")
-    assert finished(tmp_path, "b") is None
+        finished_of(tmp_path, "a")
+    assert finished_of(tmp_path, "b") is None
 
 
 @pytest.mark.parametrize("name", KEPT)
@@ -192,7 +193,7 @@ def test_what_was_deleted_is_left_to_those_who_need_it(name: str, tmp_path: Path
     run(tmp_path)
     (tmp_path / name).unlink()
     verify(tmp_path)
-    assert finished(tmp_path, "a") == (None if name == "results.json" else tmp_path)
+    assert finished_of(tmp_path, "a") == (None if name == "results.json" else tmp_path)
 
 
 @pytest.mark.parametrize("made", [os.mkfifo, os.mkdir])

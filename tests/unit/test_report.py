@@ -33,7 +33,7 @@ from inferno_cli.fit.result import (
 from inferno_cli.fit.yields import yields
 from inferno_cli.histograms import Templates
 from inferno_cli.report.run.figures import draw
-from inferno_cli.report.run.summary import closing_line, show, summary
+from inferno_cli.report.run.summary import show, summary
 from inferno_cli.report.run.yields import write_yields
 from inferno_cli.report.stack import merged
 from inferno_cli.runs.record import BinRecord, PoiVarianceRecord, Results, TrainingRecord
@@ -382,10 +382,6 @@ def test_another_parameter_has_the_name_that_mu_gets(fit: FitResult) -> None:
 def test_no_yields_no_file(fit: FitResult, tmp_path: Path) -> None:
     assert write_yields(record(replace(fit, yields=())), tmp_path) == ()
     assert list(tmp_path.iterdir()) == []
-
-
-def test_closing_line() -> None:
-    assert closing_line(Path("outputs/results.json")) == "results: outputs/results.json"
 
 
 @pytest.fixture

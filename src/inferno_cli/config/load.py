@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -89,25 +89,6 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield from flatten(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value
-
-
-OUTPUT_KEYS = (
-    "output_dir",
-    "tracking",
-    "report",
-    "export",
-    "reuse",
-    "overwrite",
-    "trainer.progress",
-    "fit.progress",
-    "hydra",
-)
-"""Keys, and sections, that say where a run goes and how it is shown: not what it measures."""
-
-
-def is_below(key: str, sections: Iterable[str]) -> bool:
-    """Whether a dotted key is one of some keys, or in one of some sections."""
-    return any(key == section or key.startswith(f"{section}.") for section in sections)
 
 
 ADDED_GROUPS = ("experiment", "study", "sweep")

@@ -7,7 +7,7 @@ import itertools
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 from inferno_cli.config import flatten
 from inferno_cli.errors import ComparisonError, FileError, RunError
 from inferno_cli.files import read_json, user_path
-from inferno_cli.runs.finished import CONFIG_FILE
 from inferno_cli.runs.folder import HYDRA, OVERRIDES_FILE
-from inferno_cli.runs.points import EXPERIMENT, MODEL, SEED, Job
+from inferno_cli.runs.points import EXPERIMENT, MODEL, SEED, identity
 from inferno_cli.runs.record import RESULTS_FILE, SCHEMA, Results
-from inferno_cli.runs.status import RECORD, Status, origin, verify
+from inferno_cli.runs.reuse import origin
+from inferno_cli.runs.run_folder import CONFIG_FILE
+from inferno_cli.runs.status import RECORD, Status, verify
 from inferno_cli.runs.sweeps import MULTIRUN, planned, read_of_run
 
 if TYPE_CHECKING:
@@ -27,6 +28,28 @@ if TYPE_CHECKING:
 
 MLFLOW = "mlflow:"
 """In front of the name of an experiment."""
+
+
+@dataclass(frozen=True)
+class FoundRun:
+    """One run, or what is left of one that did not finish.
+
+    Attributes:
+        where: Its folder.
+        settings: Its configuration, flat, with dotted keys; empty when it is not known.
+        results: What it found; None: it did not finish.
+        error: Why not.
+    """
+
+    where: str
+    settings: Mapping[str, Any]
+    results: Results | None
+    error: str = ""
+
+    @property
+    def identity(self) -> str:
+        """The settings that decide what is measured, with the seed, as one string."""
+        return identity(self.settings)
 
 
 @dataclass(frozen=True)
@@ -40,7 +63,7 @@ class Collected:
         study: Name of the study that all of them belong to, or "".
     """
 
-    jobs: tuple[Job, ...]
+    jobs: tuple[FoundRun, ...]
     folder: Path | None
     sweeps: tuple[Path, ...]
     study: str
@@ -70,7 +93,7 @@ def collect(places: Sequence[str], tracking: Tracking | None = None) -> Collecte
     return replace(found, jobs=(*jobs, *found.jobs), study=found.study if set(studies) == {found.study} else "")
 
 
-def _in_store(tracking: Tracking, experiment: str) -> list[tuple[Job, str]]:
+def _in_store(tracking: Tracking, experiment: str) -> list[tuple[FoundRun, str]]:
     """Return the runs of an experiment, and the study that each belongs to."""
     from inferno_cli.runs.mlflow.stored import download, stored_runs
 
@@ -94,13 +117,13 @@ def _in_store(tracking: Tracking, experiment: str) -> list[tuple[Job, str]]:
                 jobs.append((replace(job, where=where), study))
             else:
                 settings = settings_of(folder)[0] or run.settings  # without files: of an earlier version
-                jobs.append((Job(where, settings, None, run.why), str(settings.get("study.name") or "")))
+                jobs.append((FoundRun(where, settings, None, run.why), str(settings.get("study.name") or "")))
     return jobs
 
 
 def _in_folders(places: Sequence[str]) -> Collected:
     """Find runs in folders."""
-    read: dict[Path, tuple[Job, list[str], str]] = {}
+    read: dict[Path, tuple[FoundRun, list[str], str]] = {}
     inside: list[Path] = []
     for given in places:
         pattern = str(user_path(given).absolute())
@@ -129,7 +152,7 @@ def _in_folders(places: Sequence[str]) -> Collected:
     return Collected(tuple(jobs), common, tuple(sweeps), studies[0] if len(set(studies)) == 1 else "")
 
 
-def _of_one_step(read: dict[Path, tuple[Job, list[str], str]]) -> dict[Path, tuple[Job, list[str], str]]:
+def _of_one_step(read: dict[Path, tuple[FoundRun, list[str], str]]) -> dict[Path, tuple[FoundRun, list[str], str]]:
     """Leave out the folders of other steps that are in one place beside those of runs, or else of fits."""
     for key in (MODEL, "workspace"):
         if any(key in job.settings for job, _, _ in read.values()):
@@ -167,7 +190,7 @@ def settings_of(folder: Path) -> tuple[dict[str, Any], list[str]]:
     return settings, overrides
 
 
-def _job(folder: Path) -> tuple[Job, list[str], str]:
+def _job(folder: Path) -> tuple[FoundRun, list[str], str]:
     """Return a run, what was overridden, and the study that it belongs to."""
     settings, overrides = settings_of(folder)
     study = str(settings.get("study.name") or "")
@@ -179,13 +202,13 @@ def _job(folder: Path) -> tuple[Job, list[str], str]:
         if (before / RESULTS_FILE).is_file() and (there is None or there.state != "reused"):
             job, _, study = _job(before)
             return job, overrides, study
-        return Job(str(folder), settings, None, f"was finished in {before}, which is not there"), overrides, study
+        return FoundRun(str(folder), settings, None, f"was finished in {before}, which is not there"), overrides, study
     # Results beside another state are of a run in the same folder before.
     if not path.is_file() or (status is not None and status.state != "finished"):
         error = "no results.json: stopped, or still running"
         if status is not None and status.error:
             error = f"{status.state}: {' '.join(status.error.split())}"
-        return Job(str(folder), settings, None, error), overrides, study
+        return FoundRun(str(folder), settings, None, error), overrides, study
     if not settings:
         raise ComparisonError(f"{folder} has no {CONFIG_FILE}: what was run there is not known. Copy the whole folder")
     try:
@@ -195,7 +218,7 @@ def _job(folder: Path) -> tuple[Job, list[str], str]:
     results = _results(path)
     if results.model is not None and not {MODEL, "workspace"} & settings.keys():
         raise ComparisonError(f"{folder / CONFIG_FILE} is not that of the run. Copy the folder of the run again")
-    return Job(str(folder), settings, results), overrides, study
+    return FoundRun(str(folder), settings, results), overrides, study
 
 
 def _results(path: Path) -> Results:
@@ -219,14 +242,16 @@ def _results(path: Path) -> Results:
         ) from error
 
 
-def _not_started(sweep: Path) -> Iterator[tuple[Job, frozenset[str]]]:
+def _not_started(sweep: Path) -> Iterator[tuple[FoundRun, frozenset[str]]]:
     """Yield the jobs of a multirun that left no folder: it was stopped before them."""
     for number, own in enumerate(planned(sweep)):
         if not (sweep / str(number)).exists():
-            yield Job(str(sweep / str(number)), {}, None, f"not started: {' '.join(own)}"), frozenset(own)
+            yield FoundRun(str(sweep / str(number)), {}, None, f"not started: {' '.join(own)}"), frozenset(own)
 
 
-def _like(job: Job, own: frozenset[str], overrides: Sequence[frozenset[str]], known: Sequence[Job]) -> Job:
+def _like(
+    job: FoundRun, own: frozenset[str], overrides: Sequence[frozenset[str]], known: Sequence[FoundRun]
+) -> FoundRun:
     """Give a job that was not started the settings of another repeat of its point, where there is one."""
 
     def point(texts: frozenset[str]) -> frozenset[str]:

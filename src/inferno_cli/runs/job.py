@@ -32,7 +32,7 @@ def code_version() -> str:
 
 
 @dataclass(frozen=True)
-class Job:
+class HydraJob:
     """One job of Hydra's.
 
     Attributes:
@@ -46,7 +46,7 @@ class Job:
     sweep: Path | None
 
     @classmethod
-    def current(cls) -> Job:
+    def current(cls) -> HydraJob:
         """Return the job that Hydra is running."""
         from hydra.core.hydra_config import HydraConfig
         from hydra.types import RunMode
@@ -59,7 +59,7 @@ class Job:
         return cls(folder, _own(sweep, list(hydra.overrides.task)), sweep)
 
     @classmethod
-    def of(cls, folder: Path) -> Job:
+    def of(cls, folder: Path) -> HydraJob:
         """Return the job that ran in a folder."""
         sweep, overrides = folder.absolute().parent, folder / HYDRA / OVERRIDES_FILE
         if not (sweep / MULTIRUN).is_file() or not overrides.is_file():

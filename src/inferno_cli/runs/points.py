@@ -1,230 +1,78 @@
-"""Runs grouped into points: what differs between their configurations, and the repeats of each."""
+"""What makes two runs the same: the settings that decide what is measured, and the code that measured it."""
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from inferno_cli.choices import sections
-from inferno_cli.config.load import OUTPUT_KEYS, is_below
-from inferno_cli.errors import ComparisonError
-from inferno_cli.events.dataset import Dataset
-from inferno_cli.runs.record import Results
+from inferno_cli.code import code_digest
+from inferno_cli.config import flatten
 
 MODEL, EXPERIMENT, SEED = "model.kind", "experiment", "seed"
+PRETRAINED = "trained_in"
+OUTPUT_KEYS = (
+    "output_dir",
+    "tracking",
+    "report",
+    "export",
+    "reuse",
+    "overwrite",
+    "trainer.progress",
+    "fit.progress",
+    "hydra",
+)
+"""Keys, and sections, that say where a run goes and how it is shown: not what it measures."""
 UNIMPORTANT = (*OUTPUT_KEYS, "study", "dataset.path")
 """What does not make a point. Another path with the same data is the same; other data are an error."""
 
 
-@dataclass(frozen=True)
-class Job:
-    """One run, or what is left of one that did not finish.
-
-    Attributes:
-        where: Its folder.
-        settings: Its configuration, flat, with dotted keys; empty when it is not known.
-        results: What it found; None: it did not finish.
-        error: Why not.
-    """
-
-    where: str
-    settings: Mapping[str, Any]
-    results: Results | None
-    error: str = ""
-
-    @property
-    def identity(self) -> str:
-        """The settings that decide what is measured, with the seed, as one string."""
-        return identity(self.settings)
+def is_output(key: str) -> bool:
+    """Whether a dotted key, or that of a section, says only where a run goes and how it is shown."""
+    return is_below(key, OUTPUT_KEYS)
 
 
-@dataclass(frozen=True)
-class Point:
-    """The repeats of one configuration, which differ in the seed alone.
+def matters(key: str) -> bool:
+    """Whether a dotted key decides what is measured."""
+    return not is_below(key, UNIMPORTANT)
 
-    Attributes:
-        at: The swept parameters and their values; the model first.
-        jobs: The finished repeats.
-        missing: The others.
-    """
 
-    at: Mapping[str, Any]
-    jobs: tuple[Job, ...]
-    missing: tuple[Job, ...]
-
-    @property
-    def results(self) -> tuple[Results, ...]:
-        """What the finished repeats found."""
-        return tuple(job.results for job in self.jobs if job.results is not None)
-
-    @property
-    def place(self) -> str:
-        """Where it is in the sweep, without the model: what is compared with it has the same place."""
-        return place(self.at)
+def is_below(key: str, sections: Iterable[str]) -> bool:
+    """Whether a dotted key is one of some keys, or in one of some sections."""
+    return any(key == section or key.startswith(f"{section}.") for section in sections)
 
 
 def identity(settings: Mapping[str, Any]) -> str:
-    """Return the settings that decide what is measured, with the seed, as one string."""
-    return _text({key: settings[key] for key in sorted(settings) if not is_below(key, UNIMPORTANT)})
+    """Return the settings of a flat configuration that decide what is measured, with the seed, as one string."""
+    return as_text({key: settings[key] for key in sorted(settings) if matters(key)})
 
 
-def place(at: Mapping[str, Any]) -> str:
-    """Return the swept values without the model's as a text that can be compared."""
-    return _text({key: value for key, value in at.items() if key != MODEL})
+def point_of_training(params: Mapping[str, Any], network: str | None) -> str:
+    """Return the digest of a resolved configuration, of the code, and of the network that it takes.
 
-
-def group(jobs: Sequence[Job]) -> tuple[Point, ...]:
-    """Group runs into points.
+    What does not change the result (where it is written, plots, progress) does not count. The code counts as the
+    text of its modules: the version says nothing of changes that are not committed.
 
     Args:
-        jobs: The runs, in the order in which the points shall be.
-
-    Raises:
-        ComparisonError: If nothing finished, or the runs do not belong together: other datasets, other data.
+        params: The configuration, nested.
+        network: SHA-256 of the checkpoint of ``trained_in``: the network makes the point, not where it is.
     """
-    finished = [job for job in jobs if job.results is not None]
-    if finished:  # all of them: of two folders with the same configuration, each may have other data
-        _same_data(finished)
-    jobs = _last_of_each(jobs)
-    if not finished:
-        errors = "".join(f"\n  {job.where}: {job.error}" for job in jobs[:5])
-        raise ComparisonError(f"none of {len(jobs)} runs finished; there is nothing to compare.{errors}")
-    known = [job for job in jobs if job.settings]
-    keys = swept(known)
-    points: dict[str, Point] = {}
-    for job in known:
-        at = {key: job.settings.get(key) for key in keys}
-        point = points.get(_text(at), Point(at, (), ()))
-        if job.results is None:
-            points[_text(at)] = replace(point, missing=(*point.missing, job))
-        else:
-            points[_text(at)] = replace(point, jobs=(*point.jobs, job))
-    return tuple(points.values())
+    settings = dict(flatten(params)) | ({} if network is None else {PRETRAINED: network})
+    return _digest(f"{identity(settings)} {settings.get('dataset.path')} {code_digest()}")
 
 
-def swept(jobs: Sequence[Job]) -> tuple[str, ...]:
-    """Return the keys that differ between runs, the model first, without those that follow from others.
-
-    ``model=bce,inferno`` changes the hidden layers as well, and ``+experiment=...`` many keys: a key whose value is a
-    function of the model and the experiment is left out. ``beside_the_model`` says which of these are not the model's.
-    """
-    values = _values(jobs)
-    leading = _leading(values)
-    others = []
-    for key in values:
-        copied = key == "nuisance.train" and values[key] == values.get("nuisance.fit")
-        if key not in leading and not copied and not _follows(values, leading, key):
-            others.append(key)
-    return (*leading, *others)
+def point_of_fit(params: Mapping[str, Any], spec: Mapping[str, Any]) -> str:
+    """Return the digest of what decides the files of a fit: not where they go, nor where the workspace is."""
+    decides = {key: value for key, value in params.items() if key not in ("workspace", "output_dir", "overwrite")}
+    return _digest(json.dumps([decides, spec, code_digest()], sort_keys=True, default=str))
 
 
-def beside_the_model(jobs: Sequence[Job]) -> dict[str, dict[str, Any]]:
-    """Return the settings outside of ``model`` that differ from model to model and are no column, by model.
-
-    Runs that somebody puts together may differ in their likelihood as well: that has to be said.
-    """
-    values = _values(jobs)
-    leading = _leading(values)
-    found = {}
-    for key in values:
-        copied = key == "nuisance.train" and values[key] == values.get("nuisance.fit")
-        of_model = key in leading or key.startswith("model.")
-        if of_model or copied or not _follows(values, leading, key) or _follows(values, leading[1:], key):
-            continue
-        found[key] = {str(job.settings.get(MODEL)): job.settings.get(key) for job in jobs}
-    return found
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
-def _values(jobs: Sequence[Job]) -> dict[str, list[str]]:
-    """Every setting that matters, by key, as texts in the order of the runs."""
-    keys = dict.fromkeys(key for job in jobs for key in job.settings if key != SEED and not is_below(key, UNIMPORTANT))
-    return {key: [_text(job.settings.get(key)) for job in jobs] for key in keys}
-
-
-def _leading(values: Mapping[str, Sequence[str]]) -> list[str]:
-    """The model, and the experiment where there are several."""
-    return [key for key in (MODEL, EXPERIMENT) if key in values and (key == MODEL or len(set(values[key])) > 1)]
-
-
-def _follows(values: Mapping[str, Sequence[str]], leading: Sequence[str], key: str) -> bool:
-    """Whether the value of a key is a function of the leading ones; of none: whether it is the same everywhere."""
-    rows = zip(*(values[name] for name in leading), strict=True) if leading else ((),) * len(values[key])
-    combined = list(rows)
-    return len(set(zip(combined, values[key], strict=True))) == len(set(combined))
-
-
-def short_names(keys: Sequence[str]) -> dict[str, str]:
-    """Return the shortest ends of dotted keys that tell them apart: ``r.width``, ``bins``."""
-    names = {}
-    for key in keys:
-        parts = key.split(".")
-        # Of a systematic: its name and what changes of it.
-        length = 2 if len(parts) > 2 else 1
-        while len(parts) > length and any(
-            other != key and other.split(".")[-length:] == parts[-length:] for other in keys
-        ):
-            length += 1
-        names[key] = ".".join(parts[-length:])
-    plain = {MODEL: "model", "nuisance.fit": "nuisance"}
-    return names | {key: name for key, name in plain.items() if key in keys}
-
-
-def _last_of_each(jobs: Iterable[Job]) -> list[Job]:
-    """Keep one of several runs of the same configuration and seed: the last that finished, else the last."""
-    kept: dict[str, Job] = {}
-    for job in jobs:
-        key = job.identity if job.settings else job.where
-        if key not in kept or job.results is not None or kept[key].results is None:
-            kept[key] = job
-    return list(kept.values())
-
-
-def _same_data(jobs: Sequence[Job]) -> None:
-    """Check that finished runs are of the same data; of fits, each workspace."""
-    first = jobs[0]
-    assert first.results is not None
-    checksums: dict[str, Job] = {}
-    for job in jobs:
-        assert job.results is not None
-        if (MODEL in first.settings) != (MODEL in job.settings):
-            raise ComparisonError(
-                f"{first.where} and {job.where} are a training and a fit of a workspace, which have not the same "
-                "columns. Compare the ones or the others: runs=..."
-            )
-        # Of fits alone, the workspace may be what is swept.
-        workspace = job.settings.get("workspace") if MODEL not in job.settings else None
-        for what in ("dataset", "label") if workspace is None else ("label",):
-            one, two = getattr(first.results, what), getattr(job.results, what)
-            if one != two:
-                raise ComparisonError(
-                    f"the runs are of different data and cannot be compared: {what} is {one!r} in {first.where} and "
-                    f"{two!r} in {job.where}. Compare the runs of one dataset: runs=..., of an experiment one sweep: "
-                    "runs=mlflow:EXPERIMENT/RUN"
-                )
-        same = checksums.setdefault(_text(_made_by(job) or workspace), job)
-        assert same.results is not None
-        if same.results.dataset_checksum != job.results.dataset_checksum:
-            raise ComparisonError(
-                "the runs are of different versions of the data and cannot be compared: the checksum is "
-                f"{same.results.dataset_checksum[:12]} in {same.where} and {job.results.dataset_checksum[:12]} in "
-                f"{job.where}. Run the older of them again, or leave one out: runs=..."
-            )
-
-
-def _made_by(job: Job) -> dict[str, Any]:
-    """Return the settings on which the events of a run depend: none where they are read from files."""
-    kind = sections("inferno_cli.events.sources", Dataset).get(job.settings.get("dataset.kind", ""))
-    if kind is None or kind.has_files:
-        return {}
-    own = job.settings.get("dataset.seed")
-    keys = tuple(f"dataset.{key}" for key in kind.made_by)
-    drawn = {SEED: job.settings.get(SEED) if own is None else own}
-    return drawn | {key: value for key, value in job.settings.items() if is_below(key, keys)}
-
-
-def _text(value: Any) -> str:
+def as_text(value: Any) -> str:
     """Return a value as text in which 1 and 1.0 are the same."""
 
     def plain(item: Any) -> Any:

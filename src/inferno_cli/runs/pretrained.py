@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,18 +11,20 @@ from inferno_cli.config import TrainConfig
 from inferno_cli.errors import RunError
 from inferno_cli.files import file_checksum, user_path
 from inferno_cli.runs.find import settings_of
-from inferno_cli.runs.finished import CONFIG_FILE, FinishedRun
 from inferno_cli.runs.points import EXPERIMENT, MODEL, SEED, identity
 from inferno_cli.runs.record import RESULTS_FILE, TrainedInRecord
+from inferno_cli.runs.run_folder import CONFIG_FILE, RunFolder
 from inferno_cli.runs.status import FILE, Status
 
+TRAINED_IN = "trained_in.yaml"
+"""In the folder of a run that takes a network: the configuration that it was trained with."""
 REMEDY = (
     "Run what trains the network first (for a study: inferno train -m +study=benchmarks), or fix trained_in=FOLDER: "
     "a finished run, or a folder with several of them"
 )
 
 
-def find(config: TrainConfig) -> FinishedRun:
+def find(config: TrainConfig) -> RunFolder:
     """Return the run of ``trained_in``: itself, or among several that of the same model, seed and ``trained_for``.
 
     Of several with the same configuration it is the last one.
@@ -34,7 +37,7 @@ def find(config: TrainConfig) -> FinishedRun:
     if folder.name == RESULTS_FILE or (folder / RESULTS_FILE).is_file():
         if config.trained_for is not None:
             raise RunError(f"trained_for={config.trained_for} chooses among several runs; trained_in={place} is one")
-        return FinishedRun.load(place, "trained_in")
+        return RunFolder.load(place, "trained_in")
     if not folder.is_dir():
         raise RunError(f"trained_in={place} is not a folder. {REMEDY}")
     wanted: dict[str, Any] = {MODEL: config.model.kind, SEED: config.seed}
@@ -54,7 +57,7 @@ def find(config: TrainConfig) -> FinishedRun:
             f"trained_in={place}: {len(found)} runs of {said} are there, with different configurations ({places}). "
             "Name the folder of one of them, or choose with trained_for=EXPERIMENT"
         )
-    return FinishedRun.load(str(found[-1][0]), "trained_in")
+    return RunFolder.load(str(found[-1][0]), "trained_in")
 
 
 def _runs(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
@@ -73,7 +76,7 @@ def _runs(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
                 yield run, settings
 
 
-def checksum(run: FinishedRun) -> str:
+def checksum(run: RunFolder) -> str:
     """SHA-256 of the checkpoint of a run.
 
     Raises:
@@ -88,7 +91,7 @@ def checksum(run: FinishedRun) -> str:
         raise RunError(f"the checkpoint {path} cannot be read: {error}. Copy the whole folder of the run") from error
 
 
-def provenance(run: FinishedRun, config: TrainConfig) -> TrainedInRecord:
+def provenance(run: RunFolder, config: TrainConfig) -> TrainedInRecord:
     """Return what the record says of the run whose network was taken."""
     return TrainedInRecord(
         folder=str(run.folder.absolute()),
@@ -101,7 +104,14 @@ def provenance(run: FinishedRun, config: TrainConfig) -> TrainedInRecord:
     )
 
 
-def require_same_division(config: TrainConfig, run: FinishedRun, dataset_checksum: str) -> None:
+def keep_origin(run: RunFolder, folder: Path) -> Path:
+    """Copy the configuration that the network was trained with to the folder of the run that takes it."""
+    path = folder / TRAINED_IN
+    shutil.copyfile(run.folder / CONFIG_FILE, path)
+    return path
+
+
+def require_same_division(config: TrainConfig, run: RunFolder, dataset_checksum: str) -> None:
     """Raise RunError if events that the network was trained on could be in the templates.
 
     The generated samples of the splits are independent. Other events are divided by a seeded draw, which depends on

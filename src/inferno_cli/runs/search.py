@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
     from inferno_cli.runs.record import Results
+log = logging.getLogger(__name__)
+
 STORAGE, STUDY = "optuna.db", "search"
 DRAW = "draw"
 """Attribute of a trial: the number of its draw, which gives the seed of Optuna's sampler."""

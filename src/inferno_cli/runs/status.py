@@ -5,15 +5,13 @@ A job that is killed cannot say so: "running" without a ``results.json`` means t
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
-from inferno_cli.code import code_digest
 from inferno_cli.errors import FileError, OutputError, RunError
 from inferno_cli.files import read_json, sha256, write_whole
 
@@ -116,45 +114,3 @@ def verify(folder: Path, names: Sequence[str] = KEPT) -> None:
                 f"{path} has changed since the run finished (its SHA-256 is not that in {FILE}). Copy the folder of "
                 "the run again, or run it again"
             )
-
-
-def point(params: Mapping[str, Any]) -> str:
-    """Return the digest of a resolved configuration and of the code.
-
-    What does not change the result (where it is written, plots, progress) does not count. The code counts as the
-    text of its modules: the version says nothing of changes that are not committed.
-    """
-    from inferno_cli.config import flatten
-    from inferno_cli.runs.points import identity
-
-    settings = dict(flatten(params))
-    text = f"{identity(settings)} {settings.get('dataset.path')} {code_digest()}"
-    return hashlib.sha256(text.encode()).hexdigest()[:20]
-
-
-def finished(folder: Path, wanted: str) -> Path | None:
-    """Return the folder of a finished run of a point below ``folder``, or None.
-
-    Raises:
-        RunError: If its files have changed since.
-    """
-    from inferno_cli.runs.record import RESULTS_FILE
-
-    for path in sorted(folder.glob(f"**/{FILE}")):
-        status = Status.read(path.parent)
-        same = status is not None and status.state == "finished" and status.point == wanted
-        if same and (path.parent / RESULTS_FILE).is_file():
-            verify(path.parent)
-            return path.parent
-    return None
-
-
-def origin(folder: Path) -> Path:
-    """Return the folder of the run that stands for a job: its own, unless another one was reused."""
-    said = Status.read(folder)
-    return Path(os.path.normpath(folder / said.of)) if said is not None and said.state == "reused" else folder
-
-
-def reused(folder: Path, of: Path, point: str) -> Status:
-    """Return the status of a job for which another run stands; a relative path, so that both can be moved."""
-    return Status("reused", point, of=os.path.relpath(of.resolve(), folder.resolve()))

@@ -28,10 +28,10 @@ def run(config: DataConfig, composed: Any) -> None:
     from inferno_cli.report.dataset.page import write_data
     from inferno_cli.report.dataset.tables import show_data
     from inferno_cli.runs.folder import OTHER, begin
-    from inferno_cli.runs.job import Job
+    from inferno_cli.runs.job import HydraJob
     from inferno_cli.runs.status import finish
 
-    folder = Job.current().folder
+    folder = HydraJob.current().folder
     if not begin(folder, composed, "", overwrite=config.overwrite):
         raise OutputError(f"{folder} holds a description of a dataset. {OTHER}, or set overwrite=true")
     log.info(f"events: {config.dataset.name}")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from inferno_cli.histograms.templates import Bins
     from inferno_cli.report.network.explanation import Explanation, ImportanceRecord
     from inferno_cli.report.network.figures import Slice
-    from inferno_cli.runs.finished import FinishedRun
+    from inferno_cli.runs.run_folder import RunFolder
     from inferno_cli.training import Explainer
 
 log = logging.getLogger(__name__)
@@ -51,11 +51,10 @@ def run(config: ExplainConfig, composed: Any) -> None:  # noqa: ARG001
     """
     from inferno_cli.report.network.explanation import EXPLANATION_FILE, show_explanation
     from inferno_cli.report.network.figures import draw_explanation
-    from inferno_cli.report.run.summary import closing_line
-    from inferno_cli.runs.finished import FinishedRun
     from inferno_cli.runs.mlflow.afterwards import log_to_run
+    from inferno_cli.runs.run_folder import RunFolder
 
-    finished = FinishedRun.load(config.run)
+    finished = RunFolder.load(config.run)
     folder = finished.folder / "explain" if config.output is None else user_path(config.output)
     statistic = finished.statistic()
     from inferno_cli.training import Explainer  # after it is known that there is memory for torch
@@ -87,10 +86,10 @@ def run(config: ExplainConfig, composed: Any) -> None:  # noqa: ARG001
         and (uri := log_to_run(finished.folder, [path, *(folder / plot.name for plot in plots)], "explain")) is not None
     ):
         log.info("tracking: logged to the run in %s", uri)
-    sys.stdout.write(closing_line(path) + "\n")
+    sys.stdout.write(f"results: {path}\n")
 
 
-def _events(finished: FinishedRun) -> Events:
+def _events(finished: RunFolder) -> Events:
     """Generate or read the events of the run again."""
     dataset = finished.config.dataset
     log.info(f"events: {dataset.name}")
@@ -105,7 +104,7 @@ def _events(finished: FinishedRun) -> Events:
     return events
 
 
-def _templates(finished: FinishedRun, explainer: Explainer) -> Templates:
+def _templates(finished: RunFolder, explainer: Explainer) -> Templates:
     """Fill the templates of the run again."""
     import numpy as np
 
@@ -123,7 +122,7 @@ def _templates(finished: FinishedRun, explainer: Explainer) -> Templates:
 
 
 def _explanation(
-    config: ExplainConfig, finished: FinishedRun, explainer: Explainer, bins: Sequence[Bins], templates: Templates
+    config: ExplainConfig, finished: RunFolder, explainer: Explainer, bins: Sequence[Bins], templates: Templates
 ) -> Explanation:
     """Shuffle the features, and take the bins apart."""
     from inferno_cli.histograms import responses
@@ -166,7 +165,7 @@ def _importance(config: ExplainConfig, explainer: Explainer, sigma: float) -> li
 
 
 def _pictures(
-    config: ExplainConfig, finished: FinishedRun, explainer: Explainer, bins: Sequence[Bins], found: Explanation
+    config: ExplainConfig, finished: RunFolder, explainer: Explainer, bins: Sequence[Bins], found: Explanation
 ) -> tuple[list[BinMap], list[Slice]]:
     """Return the bins over pairs of features: of the events, or, where the densities are known, of the plane."""
     if not config.report.plots:

@@ -36,13 +36,13 @@ def run(config: LogConfig, composed: Any) -> None:  # noqa: ARG001
     """
     from inferno_cli.files import read_yaml
     from inferno_cli.report.run.headline import headline
-    from inferno_cli.runs.finished import CONFIG_FILE, open_record
-    from inferno_cli.runs.job import Job
+    from inferno_cli.runs.job import HydraJob
     from inferno_cli.runs.mlflow.afterwards import logged_as
     from inferno_cli.runs.mlflow.results import log_results
     from inferno_cli.runs.mlflow.run import tracked
     from inferno_cli.runs.mlflow.store import absolute_uri, check, shown
     from inferno_cli.runs.mlflow.sweep import has_parent
+    from inferno_cli.runs.run_folder import CONFIG_FILE, open_record
 
     folder, results = open_record(config.run, "run")
     try:
@@ -56,7 +56,7 @@ def run(config: LogConfig, composed: Any) -> None:  # noqa: ARG001
     if before is not None and before[1] == "FINISHED":
         log.info(f"tracking: the run in {folder} is logged already, as {before[0]} in {shown(uri)}")
         return
-    job = Job.of(folder)
+    job = HydraJob.of(folder)
     name, tags = f"fit {results.dataset}", {"code_version": results.code_version}
     if results.model is not None:
         name = f"{results.dataset} {results.model}"
@@ -94,9 +94,9 @@ def _tracking(config: LogConfig, params: dict[str, Any], folder: Path) -> Tracki
 def files(folder: Path, results: Results, *, checkpoint: bool) -> dict[str, list[Path]]:
     """Return the files of a run by folder of the store."""
     from inferno_cli.files import sha256
-    from inferno_cli.runs.finished import CONFIG_FILE
     from inferno_cli.runs.folder import HYDRA, OVERRIDES_FILE
-    from inferno_cli.steps.train import TRAINED_IN
+    from inferno_cli.runs.pretrained import TRAINED_IN
+    from inferno_cli.runs.run_folder import CONFIG_FILE
 
     names = [CONFIG_FILE, f"{HYDRA}/{OVERRIDES_FILE}", *HERE, TRAINED_IN]
     found = {"": [folder / name for name in names]}

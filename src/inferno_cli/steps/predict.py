@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from inferno_cli.events.assignment import SplitAssignment
     from inferno_cli.events.root.trees import Tree
-    from inferno_cli.runs.finished import FinishedRun
+    from inferno_cli.runs.run_folder import RunFolder
     from inferno_cli.training import Statistic
 
     Columns = dict[str, NDArray[Any]]
@@ -41,7 +41,7 @@ def schema() -> type[PredictConfig]:
 
 
 @dataclass(frozen=True)
-class Job:
+class PredictionFile:
     """One file: what is read, and where the predictions go."""
 
     source: Path
@@ -56,9 +56,9 @@ def run(config: PredictConfig, composed: Any) -> None:  # noqa: ARG001
         config: The validated configuration.
         composed: The same as Hydra composed it; the files say themselves which run they are of.
     """
-    from inferno_cli.runs.finished import FinishedRun
+    from inferno_cli.runs.run_folder import RunFolder
 
-    finished = FinishedRun.load(config.run)
+    finished = RunFolder.load(config.run)
     if finished.results.label:
         log.info(f"run: {finished.results.label}")
     jobs = _plan(config, finished)
@@ -80,7 +80,7 @@ def run(config: PredictConfig, composed: Any) -> None:  # noqa: ARG001
 
 
 # ------------------------------------------------------------------------------------------- what is to be done
-def _plan(config: PredictConfig, finished: FinishedRun) -> list[Job]:
+def _plan(config: PredictConfig, finished: RunFolder) -> list[PredictionFile]:
     """Look at the input and the output before any work."""
     from inferno_cli.events.root.trees import Tree
 
@@ -88,7 +88,7 @@ def _plan(config: PredictConfig, finished: FinishedRun) -> list[Job]:
     needed |= dict.fromkeys(finished.config.dataset.id_branches, "dataset.event_id of the run")
     needed |= dict.fromkeys(finished.config.dataset.features, "a feature of the network")
     folder = finished.folder / "predictions" if config.output is None else user_path(config.output)
-    jobs: list[Job] = []
+    jobs: list[PredictionFile] = []
     for source, names in _inputs(config, finished).items():
         target = folder / source.name
         if target in {job.target for job in jobs}:
@@ -97,11 +97,11 @@ def _plan(config: PredictConfig, finished: FinishedRun) -> list[Job]:
             raise ConfigError(f"{target} is the input itself. Choose another folder: output=...")
         if target.exists() and not config.overwrite:
             raise OutputError(f"{target} is there already. Choose another folder, output=..., or overwrite=true")
-        jobs.append(Job(source, target, tuple(Tree(source, name, needed) for name in names)))
+        jobs.append(PredictionFile(source, target, tuple(Tree(source, name, needed) for name in names)))
     return jobs
 
 
-def _inputs(config: PredictConfig, finished: FinishedRun) -> dict[Path, list[str]]:
+def _inputs(config: PredictConfig, finished: RunFolder) -> dict[Path, list[str]]:
     """Return the trees to be read, by file."""
     from inferno_cli.events.root.files import find_files
     from inferno_cli.events.root.trees import tree_names
@@ -133,7 +133,7 @@ def _inputs(config: PredictConfig, finished: FinishedRun) -> dict[Path, list[str
     return found
 
 
-def _assignment(config: PredictConfig, finished: FinishedRun, jobs: Sequence[Job]) -> SplitAssignment | None:
+def _assignment(config: PredictConfig, finished: RunFolder, jobs: Sequence[PredictionFile]) -> SplitAssignment | None:
     """Find out which rows the run trained on; None where that is the same for all of them, see ``_otherwise``."""
     dataset, request = finished.config.dataset, finished.config.request
     checksum = finished.results.dataset_checksum
@@ -172,14 +172,14 @@ def _listed(names: Sequence[str], most: int = 3) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-def _otherwise(finished: FinishedRun) -> int:
+def _otherwise(finished: RunFolder) -> int:
     """Return the split of every row where no event of the run is known."""
     from inferno_cli.events.assignment import NOT_USED, UNKNOWN
 
     return UNKNOWN if finished.config.dataset.has_files else NOT_USED
 
 
-def _about(finished: FinishedRun, statistic: Statistic) -> str:
+def _about(finished: RunFolder, statistic: Statistic) -> str:
     """What the files say of themselves, as JSON."""
     from inferno_cli.events.assignment import NOT_USED, SPLITS, UNKNOWN
     from inferno_cli.runs.job import code_version
@@ -225,7 +225,7 @@ class Writer:
             if name in self.types:
                 raise ConfigError(f"branch {name!r} would be there twice: the predictions have one of this name")
 
-    def write(self, job: Job, path: Path, about: str, advance: Advance) -> None:
+    def write(self, job: PredictionFile, path: Path, about: str, advance: Advance) -> None:
         """Write the predictions of one file."""
         import numpy as np
         import uproot

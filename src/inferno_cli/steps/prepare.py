@@ -57,10 +57,10 @@ def run(config: PrepareConfig, composed: Any) -> None:
     from inferno_cli.analyses.ntuples import expand, prepare
     from inferno_cli.analyses.top11004.analysis import TauJets
     from inferno_cli.runs.folder import begin
-    from inferno_cli.runs.job import Job
+    from inferno_cli.runs.job import HydraJob
     from inferno_cli.runs.status import finish
 
-    own = Job.current().folder
+    own = HydraJob.current().folder
     begin(own, composed, "", overwrite=True)  # it holds no results
     files = expand(config.files)
     folder = user_path(config.output)

@@ -11,7 +11,9 @@ from typing import Any
 
 from inferno_cli.config import POI, Reference, ReferenceRow
 from inferno_cli.names import another
-from inferno_cli.runs.points import MODEL, Job, Point, beside_the_model, group, place, short_names
+from inferno_cli.report.comparison.points import Point, beside_the_model, group, place, short_names
+from inferno_cli.runs.find import FoundRun
+from inferno_cli.runs.points import MODEL
 from inferno_cli.runs.record import Results
 
 SPREAD = "median [smallest, largest] of the repeats"
@@ -89,7 +91,7 @@ P_VALUES = {"significance": "p_value", "observed_significance": "observed_p_valu
 
 
 @dataclass(frozen=True)
-class Statistic:
+class Spread:
     """A number over the repeats."""
 
     median: float
@@ -106,7 +108,7 @@ class Row:
     label: str
     repeats: int
     missing: int
-    values: Mapping[str, Statistic]
+    values: Mapping[str, Spread]
     source: str = ""
 
     @property
@@ -120,12 +122,12 @@ class Comparison:
     """Points of one dataset, and the published numbers beside them."""
 
     points: tuple[Point, ...]
-    jobs: tuple[Job, ...]
+    jobs: tuple[FoundRun, ...]
     reference: Reference
     notes: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, jobs: Sequence[Job], reference: Reference, notes: Sequence[str] = ()) -> Comparison:
+    def of(cls, jobs: Sequence[FoundRun], reference: Reference, notes: Sequence[str] = ()) -> Comparison:
         """Group runs and compare them.
 
         Raises:
@@ -164,7 +166,7 @@ class Comparison:
         return short_names(self.keys)
 
     @property
-    def missing(self) -> tuple[Job, ...]:
+    def missing(self) -> tuple[FoundRun, ...]:
         """Runs that did not finish."""
         done = {job.identity for point in self.points for job in point.jobs}
         return tuple(job for job in self.jobs if job.results is None and (not job.settings or job.identity not in done))
@@ -234,11 +236,11 @@ class Comparison:
             numbers = [number for number in map(item.read, point.results) if number is not None]
             if numbers:
                 middle = statistics.median(numbers)
-                values[item.name] = Statistic(middle, min(numbers), max(numbers), len(numbers))
+                values[item.name] = Spread(middle, min(numbers), max(numbers), len(numbers))
         for name, p_value in P_VALUES.items():
             # That of the median: p-values of repeats differ by powers of ten, and a median of two is their mean.
             if (z := values.get(name)) is not None and p_value in values:
-                values[p_value] = Statistic(_p_value(z.median), _p_value(z.high), _p_value(z.low), z.repeats)
+                values[p_value] = Spread(_p_value(z.median), _p_value(z.high), _p_value(z.low), z.repeats)
         return Row(point.at, "", len(point.jobs), len(point.missing), values)
 
     def _applies(self, row: ReferenceRow) -> bool:
@@ -259,7 +261,7 @@ class Comparison:
         for name, (value, spread) in row.pairs.items():
             # A correlation of two parameters has two names.
             other = next((x for x in self._swapped(name) if x in columns), name)
-            values[name if name in columns else other] = Statistic(value, value - spread, value + spread, 0)
+            values[name if name in columns else other] = Spread(value, value - spread, value + spread, 0)
         return Row(
             at, row.label or "published", 0, 0, values, row.source or self.reference.source or self.reference.name
         )

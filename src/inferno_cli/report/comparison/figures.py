@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from inferno_cli.config import POI
 from inferno_cli.report.comparison.comparison import Comparison, Row
+from inferno_cli.report.comparison.points import Point, place
 from inferno_cli.report.comparison.tables import NAMES, number, value_text
 from inferno_cli.report.style import MUTED, SIGNAL, labelled_figure, plain
-from inferno_cli.runs.points import MODEL, Point, place
+from inferno_cli.runs.points import MODEL
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,7 +9,7 @@ from typing import Any
 from rich.text import Text
 
 from inferno_cli.config import POI
-from inferno_cli.report.comparison.comparison import SPREAD, Comparison, Quantity, Row, Statistic
+from inferno_cli.report.comparison.comparison import SPREAD, Comparison, Quantity, Row, Spread
 from inferno_cli.report.style import MODEL_NAMES
 from inferno_cli.report.tables import WIDTH_OF_A_WIDE_ONE, Line, Table, markdown, show_title, terminal
 from inferno_cli.runs.points import MODEL
@@ -54,7 +54,7 @@ def place_cells(comparison: Comparison, row: Row) -> list[str]:
     return [*cells, f"{row.repeats}" if not row.missing else f"{row.repeats} of {row.repeats + row.missing}"]
 
 
-def number(statistic: Statistic | None, form: str, *, spread: bool) -> str:
+def number(statistic: Spread | None, form: str, *, spread: bool) -> str:
     """Return a number, with the range of its repeats in brackets where there are several."""
     if statistic is None:
         return ""

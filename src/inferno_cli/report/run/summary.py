@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from rich import table
 from rich.console import Console, Group, RenderableType
@@ -66,11 +65,6 @@ def show(results: Results) -> None:
     console = Console(highlight=False)
     plus_minus = "±" if console.encoding.lower().startswith("utf") else "+-"
     console.print(summary(results, plus_minus=plus_minus))
-
-
-def closing_line(path: Path) -> str:
-    """Return the last line of a run: where its record is."""
-    return f"results: {path}"
 
 
 def _parameters(results: Results, plus_minus: str) -> RenderableType:

@@ -21,11 +21,11 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf.errors import OmegaConfBaseException
 
-from inferno_cli.config.load import OUTPUT_KEYS, is_below
 from inferno_cli.errors import FileError, TrackingError
 from inferno_cli.files import read_yaml, write_whole
 from inferno_cli.runs.mlflow.afterwards import log_files, read_run
 from inferno_cli.runs.mlflow.store import LOCK_TIMEOUT, Store, connect
+from inferno_cli.runs.points import is_output
 from inferno_cli.signals import held
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def _name(folder: Path) -> str:
         saved = read_yaml(folder / "multirun.yaml")
         task = [str(text) for text in saved["hydra"]["overrides"]["task"]]
         keys = [text.lstrip("+").partition("=")[0].replace("/", ".") for text in task]
-        said = [text for text, key in zip(task, keys, strict=True) if not is_below(key, OUTPUT_KEYS)]
+        said = [text for text, key in zip(task, keys, strict=True) if not is_output(key)]
         return " ".join(said)[:_NAME_LENGTH] or folder.name
     except (FileError, KeyError, TypeError):
         return folder.name

@@ -10,7 +10,8 @@ from inferno_cli.config import TrainConfig, config_folder, resolve
 from inferno_cli.errors import ConfigError, RunError
 from inferno_cli.files import read_yaml, user_path
 from inferno_cli.memory import LEAST_FOR_TORCH, require_memory
-from inferno_cli.runs.status import Status, origin, verify
+from inferno_cli.runs.reuse import origin
+from inferno_cli.runs.status import Status, verify
 
 if TYPE_CHECKING:
     from inferno_cli.runs.record import Results
@@ -65,7 +66,7 @@ def _unreadable(folder: Path, error: Exception) -> RunError:
 
 
 @dataclass(frozen=True)
-class FinishedRun:
+class RunFolder:
     """A run of ``inferno train``.
 
     Attributes:
@@ -79,7 +80,7 @@ class FinishedRun:
     results: Results
 
     @classmethod
-    def load(cls, place: str, key: str = "run") -> FinishedRun:
+    def load(cls, place: str, key: str = "run") -> RunFolder:
         """Read a run.
 
         Args:

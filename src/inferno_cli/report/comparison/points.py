@@ -1,0 +1,193 @@
+"""Runs grouped into points: what differs between their configurations, and the repeats of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from inferno_cli.choices import sections
+from inferno_cli.errors import ComparisonError
+from inferno_cli.events.dataset import Dataset
+from inferno_cli.runs.find import FoundRun
+from inferno_cli.runs.points import EXPERIMENT, MODEL, SEED, as_text, is_below, matters
+from inferno_cli.runs.record import Results
+
+
+@dataclass(frozen=True)
+class Point:
+    """The repeats of one configuration, which differ in the seed alone.
+
+    Attributes:
+        at: The swept parameters and their values; the model first.
+        jobs: The finished repeats.
+        missing: The others.
+    """
+
+    at: Mapping[str, Any]
+    jobs: tuple[FoundRun, ...]
+    missing: tuple[FoundRun, ...]
+
+    @property
+    def results(self) -> tuple[Results, ...]:
+        """What the finished repeats found."""
+        return tuple(job.results for job in self.jobs if job.results is not None)
+
+    @property
+    def place(self) -> str:
+        """Where it is in the sweep, without the model: what is compared with it has the same place."""
+        return place(self.at)
+
+
+def place(at: Mapping[str, Any]) -> str:
+    """Return the swept values without the model's as a text that can be compared."""
+    return as_text({key: value for key, value in at.items() if key != MODEL})
+
+
+def group(jobs: Sequence[FoundRun]) -> tuple[Point, ...]:
+    """Group runs into points.
+
+    Args:
+        jobs: The runs, in the order in which the points shall be.
+
+    Raises:
+        ComparisonError: If nothing finished, or the runs do not belong together: other datasets, other data.
+    """
+    finished = [job for job in jobs if job.results is not None]
+    if finished:  # all of them: of two folders with the same configuration, each may have other data
+        _same_data(finished)
+    jobs = _last_of_each(jobs)
+    if not finished:
+        errors = "".join(f"\n  {job.where}: {job.error}" for job in jobs[:5])
+        raise ComparisonError(f"none of {len(jobs)} runs finished; there is nothing to compare.{errors}")
+    known = [job for job in jobs if job.settings]
+    keys = swept(known)
+    points: dict[str, Point] = {}
+    for job in known:
+        at = {key: job.settings.get(key) for key in keys}
+        point = points.get(as_text(at), Point(at, (), ()))
+        if job.results is None:
+            points[as_text(at)] = replace(point, missing=(*point.missing, job))
+        else:
+            points[as_text(at)] = replace(point, jobs=(*point.jobs, job))
+    return tuple(points.values())
+
+
+def swept(jobs: Sequence[FoundRun]) -> tuple[str, ...]:
+    """Return the keys that differ between runs, the model first, without those that follow from others.
+
+    ``model=bce,inferno`` changes the hidden layers as well, and ``+experiment=...`` many keys: a key whose value is a
+    function of the model and the experiment is left out. ``beside_the_model`` says which of these are not the model's.
+    """
+    values = _values(jobs)
+    leading = _leading(values)
+    others = []
+    for key in values:
+        copied = key == "nuisance.train" and values[key] == values.get("nuisance.fit")
+        if key not in leading and not copied and not _follows(values, leading, key):
+            others.append(key)
+    return (*leading, *others)
+
+
+def beside_the_model(jobs: Sequence[FoundRun]) -> dict[str, dict[str, Any]]:
+    """Return the settings outside of ``model`` that differ from model to model and are no column, by model.
+
+    Runs that somebody puts together may differ in their likelihood as well: that has to be said.
+    """
+    values = _values(jobs)
+    leading = _leading(values)
+    found = {}
+    for key in values:
+        copied = key == "nuisance.train" and values[key] == values.get("nuisance.fit")
+        of_model = key in leading or key.startswith("model.")
+        if of_model or copied or not _follows(values, leading, key) or _follows(values, leading[1:], key):
+            continue
+        found[key] = {str(job.settings.get(MODEL)): job.settings.get(key) for job in jobs}
+    return found
+
+
+def _values(jobs: Sequence[FoundRun]) -> dict[str, list[str]]:
+    """Every setting that matters, by key, as texts in the order of the runs."""
+    keys = dict.fromkeys(key for job in jobs for key in job.settings if key != SEED and matters(key))
+    return {key: [as_text(job.settings.get(key)) for job in jobs] for key in keys}
+
+
+def _leading(values: Mapping[str, Sequence[str]]) -> list[str]:
+    """The model, and the experiment where there are several."""
+    return [key for key in (MODEL, EXPERIMENT) if key in values and (key == MODEL or len(set(values[key])) > 1)]
+
+
+def _follows(values: Mapping[str, Sequence[str]], leading: Sequence[str], key: str) -> bool:
+    """Whether the value of a key is a function of the leading ones; of none: whether it is the same everywhere."""
+    rows = zip(*(values[name] for name in leading), strict=True) if leading else ((),) * len(values[key])
+    combined = list(rows)
+    return len(set(zip(combined, values[key], strict=True))) == len(set(combined))
+
+
+def short_names(keys: Sequence[str]) -> dict[str, str]:
+    """Return the shortest ends of dotted keys that tell them apart: ``r.width``, ``bins``."""
+    names = {}
+    for key in keys:
+        parts = key.split(".")
+        # Of a systematic: its name and what changes of it.
+        length = 2 if len(parts) > 2 else 1
+        while len(parts) > length and any(
+            other != key and other.split(".")[-length:] == parts[-length:] for other in keys
+        ):
+            length += 1
+        names[key] = ".".join(parts[-length:])
+    plain = {MODEL: "model", "nuisance.fit": "nuisance"}
+    return names | {key: name for key, name in plain.items() if key in keys}
+
+
+def _last_of_each(jobs: Iterable[FoundRun]) -> list[FoundRun]:
+    """Keep one of several runs of the same configuration and seed: the last that finished, else the last."""
+    kept: dict[str, FoundRun] = {}
+    for job in jobs:
+        key = job.identity if job.settings else job.where
+        if key not in kept or job.results is not None or kept[key].results is None:
+            kept[key] = job
+    return list(kept.values())
+
+
+def _same_data(jobs: Sequence[FoundRun]) -> None:
+    """Check that finished runs are of the same data; of fits, each workspace."""
+    first = jobs[0]
+    assert first.results is not None
+    checksums: dict[str, FoundRun] = {}
+    for job in jobs:
+        assert job.results is not None
+        if (MODEL in first.settings) != (MODEL in job.settings):
+            raise ComparisonError(
+                f"{first.where} and {job.where} are a training and a fit of a workspace, which have not the same "
+                "columns. Compare the ones or the others: runs=..."
+            )
+        # Of fits alone, the workspace may be what is swept.
+        workspace = job.settings.get("workspace") if MODEL not in job.settings else None
+        for what in ("dataset", "label") if workspace is None else ("label",):
+            one, two = getattr(first.results, what), getattr(job.results, what)
+            if one != two:
+                raise ComparisonError(
+                    f"the runs are of different data and cannot be compared: {what} is {one!r} in {first.where} and "
+                    f"{two!r} in {job.where}. Compare the runs of one dataset: runs=..., of an experiment one sweep: "
+                    "runs=mlflow:EXPERIMENT/RUN"
+                )
+        same = checksums.setdefault(as_text(_made_by(job) or workspace), job)
+        assert same.results is not None
+        if same.results.dataset_checksum != job.results.dataset_checksum:
+            raise ComparisonError(
+                "the runs are of different versions of the data and cannot be compared: the checksum is "
+                f"{same.results.dataset_checksum[:12]} in {same.where} and {job.results.dataset_checksum[:12]} in "
+                f"{job.where}. Run the older of them again, or leave one out: runs=..."
+            )
+
+
+def _made_by(job: FoundRun) -> dict[str, Any]:
+    """Return the settings on which the events of a run depend: none where they are read from files."""
+    kind = sections("inferno_cli.events.sources", Dataset).get(job.settings.get("dataset.kind", ""))
+    if kind is None or kind.has_files:
+        return {}
+    own = job.settings.get("dataset.seed")
+    keys = tuple(f"dataset.{key}" for key in kind.made_by)
+    drawn = {SEED: job.settings.get(SEED) if own is None else own}
+    return drawn | {key: value for key, value in job.settings.items() if is_below(key, keys)}

@@ -1,0 +1,144 @@
+"""The record of a run that has a network: what its parts found, and what has to be said of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from inferno_cli.config import POI
+from inferno_cli.runs.fit_record import fit_records
+from inferno_cli.runs.pretrained import provenance
+from inferno_cli.runs.record import PartsRecord, PoiVarianceRecord, Results, TrainingRecord, bin_records, finite
+
+if TYPE_CHECKING:
+    from inferno_cli.config import TrainConfig
+    from inferno_cli.events import Events
+    from inferno_cli.fit import FitResult
+    from inferno_cli.runs.run_folder import RunFolder
+    from inferno_cli.training import Summary, Training
+    from inferno_cli.workspace import Workspace
+
+HONEST, EVEN = 0.05, 0.3
+"""Relative difference of sigma(mu) with the noise of the variations, and even part of a shape that dominates its odd
+part (in bin errors), above which a note says so."""
+CLOSED_FORM = 0.01
+"""Relative difference of HESSE from the closed form of the Asimov fit above which a note says so."""
+
+
+def training_results(
+    config: TrainConfig,
+    events: Events,
+    trained: Training,
+    summary: Summary,
+    workspace: Workspace,
+    fit: FitResult,
+    *,
+    version: str,
+    seconds: Mapping[str, float],
+    pretrained: RunFolder | None,
+) -> Results:
+    """Gather what the parts of a run found.
+
+    Args:
+        config: The configuration.
+        events: What was read or generated.
+        trained: The network.
+        summary: Its templates.
+        workspace: What was fitted.
+        fit: Its fit.
+        version: Version of the code.
+        seconds: Wall time of each part.
+        pretrained: The run whose network was taken; then that is where it was trained.
+    """
+    notes = (*fit.notes, *_template_notes(config, summary), *_closed_form_notes(fit, summary))
+    expected = config.dataset.quoted_signal()
+    return Results(
+        model=config.model.kind,
+        dataset=events.name,
+        label=events.label,
+        seed=config.seed,
+        poi_variance=PoiVarianceRecord(
+            validation_soft=finite(trained.validation.soft),
+            validation_hard=finite(trained.validation.hard),
+            validation_honest=finite(trained.validation.honest),
+            templates=summary.poi_variance,
+            honest=finite(summary.honest_variance),
+        ),
+        noise_information=summary.noise_information,
+        noise_shares=summary.noise_shares,
+        parts={name: PartsRecord.model_validate(vars(item)) for name, item in summary.parts.items()},
+        stability=summary.stability,
+        bins=bin_records(summary.templates),
+        trained_in=None if pretrained is None else provenance(pretrained, config),
+        training=_training(config, trained) if pretrained is None else pretrained.results.training,
+        dataset_checksum=events.checksum,
+        code_version=version,
+        workspace=str(workspace.path),
+        timing=dict(seconds),
+        sigma_s=None if expected is None else expected * fit.parameters[POI].hesse,
+        cramer_rao_bound_s=config.dataset.cramer_rao_bound(config.nuisance.fit, config.nuisance.unconstrained),
+        **fit_records(replace(fit, notes=notes), workspace.spec),
+    )
+
+
+def _training(config: TrainConfig, trained: Training) -> TrainingRecord:
+    return TrainingRecord(
+        best_epoch=trained.best.number,
+        loss=tuple(finite(epoch.loss) for epoch in trained.epochs),
+        sigma_mu_soft=tuple(finite(math.sqrt(epoch.evaluation.soft)) for epoch in trained.epochs),
+        sigma_mu_hard=tuple(finite(math.sqrt(epoch.evaluation.hard)) for epoch in trained.epochs),
+        nuisance=config.parameters(config.nuisance.train),
+        history=tuple(epoch.metrics() for epoch in trained.epochs),
+    )
+
+
+def _template_notes(config: TrainConfig, summary: Summary) -> Iterator[str]:
+    """Say what the templates leave open."""
+    plain, honest = math.sqrt(summary.poi_variance), math.sqrt(summary.honest_variance)
+    if honest > (1 + HONEST) * plain:
+        yield (
+            f"sigma(mu) is {plain:.3g} from the templates, and {honest:.3g} once the noise of their variations is "
+            "counted: more simulated events would help"
+        )
+    for name, share in summary.noise_shares.items():
+        if share > config.binning.max_noise_information:
+            yield (
+                f"{share:.0%} of what the fit knows of {name} is noise of its variations, more than "
+                f"binning.max_noise_information={config.binning.max_noise_information:g}: its constraint is too small"
+            )
+    for name, item in summary.parts.items():
+        if item.even > max(item.odd, EVEN):
+            yield (
+                f"up and down of {name} move the templates to the same side by {item.even:.2g} bin errors, apart by "
+                f"{item.odd:.2g}: the training and HESSE see only the difference, take MINOS"
+            )
+
+
+def _closed_form_notes(fit: FitResult, summary: Summary) -> Iterator[str]:
+    """Say where HESSE of the Asimov fit is not the closed form of the same likelihood, which the training used."""
+    closed, hesse = math.sqrt(summary.poi_variance), fit.parameters[fit.poi].hesse
+    if fit.data == "asimov" and not abs(hesse / closed - 1) <= CLOSED_FORM:
+        yield (
+            f"HESSE of {fit.poi} is {hesse:.4g}, and {closed:.4g} in closed form from the templates, right for "
+            "Asimov data: please report this, with the workspace"
+        )
+
+
+def merging(config: TrainConfig, summary: Summary) -> Iterator[str]:
+    """Say which bins were merged, by which rule, and which key changes it; nothing where none was."""
+    if summary.templates.n_bins >= config.model.bins:
+        return
+    groups = "  ".join("+".join(map(str, group)) for group in summary.templates.groups)
+    yield f"templates: {config.model.bins} bins merged to {summary.templates.n_bins}: {groups}"
+    if summary.n_supported < config.model.bins:
+        yield (
+            f"templates: {summary.n_supported} bins have enough events (binning.min_yield="
+            f"{config.binning.min_yield:g}, binning.min_effective_events={config.binning.min_effective_events:g})"
+        )
+    if summary.n_supported > summary.templates.n_bins:
+        yield (
+            f"templates: {summary.templates.n_bins} of these {summary.n_supported} bins give the smallest sigma(mu) "
+            "once the noise of the variations is counted (binning.merge_noise=true)"
+        )

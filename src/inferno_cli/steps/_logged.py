@@ -1,0 +1,99 @@
+"""What `train` and `fit` have in common: a run in its folder, logged in MLflow, shown at its end."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from inferno_cli.config import Tracking
+    from inferno_cli.runs.job import HydraJob
+    from inferno_cli.runs.record import Results
+
+    Files = Mapping[str, Sequence[Path]]
+
+
+def resolved(composed: DictConfig) -> dict[str, Any]:
+    """Return a configuration as nested mappings, without interpolations."""
+    from omegaconf import OmegaConf
+
+    params = OmegaConf.to_container(composed, resolve=True)
+    assert isinstance(params, dict)
+    return {str(key): value for key, value in params.items()}
+
+
+def run_and_log(
+    work: Callable[[], tuple[Results, Files]],
+    composed: DictConfig,
+    tracking: Tracking,
+    job: HydraJob,
+    point: str,
+    *,
+    name: str,
+    tags: Mapping[str, str],
+) -> Results | None:
+    """Do the work of a run that has begun in its folder, log it, and show what it found.
+
+    Args:
+        work: Returns the record, written last, and the files of the run by folder of the store.
+        composed: The configuration, which is written down first.
+        tracking: Where the run is logged.
+        job: The job of Hydra's.
+        point: Digest of what is run.
+        name: What the run is called in the store, unless it is one of a sweep.
+        tags: Its tags.
+
+    Returns:
+        The record; None where a search stopped the trial early.
+    """
+    from omegaconf import OmegaConf
+
+    from inferno_cli.report.run.headline import headline
+    from inferno_cli.runs import search
+    from inferno_cli.runs.folder import HYDRA, OVERRIDES_FILE, holds_finished
+    from inferno_cli.runs.mlflow.results import log_results, result_stays
+    from inferno_cli.runs.mlflow.run import tracked
+    from inferno_cli.runs.mlflow.store import check
+    from inferno_cli.runs.run_folder import CONFIG_FILE
+    from inferno_cli.runs.status import Status, finish
+
+    config_path = job.folder / CONFIG_FILE
+    config_path.write_text(OmegaConf.to_yaml(composed, resolve=True), encoding="utf-8")
+    check(tracking)
+    called = name if job.sweep is None else job.name
+    results: Results | None = None
+    try:
+        with (
+            result_stays(job.folder),
+            tracked(tracking, name=called, params=resolved(composed), tags=tags, sweep_folder=job.sweep) as logged,
+        ):
+            logged.remember(job.folder)
+            overrides = job.folder / HYDRA / OVERRIDES_FILE
+            logged.artifacts([config_path, *([overrides] if overrides.is_file() else [])])
+            try:
+                results, files = work()
+            except search.Pruned as stop:
+                logged.tags({"pruned": str(stop)})
+                Status("pruned", point, error=str(stop)).write(job.folder)
+                search.log.info(f"pruned: {stop}")
+                return None
+            finish(job.folder, point)  # whatever becomes of the tracking
+            log_results(logged, results, headline(results), files)
+    finally:
+        if results is not None and holds_finished(job.folder):
+            show_run(job.folder, results)
+    return results
+
+
+def show_run(folder: Path, results: Results | None = None) -> None:
+    """Print the summary of a finished run, where its record is given, and where that is."""
+    from inferno_cli.report.run.summary import show
+    from inferno_cli.runs.record import RESULTS_FILE
+
+    if results is not None:
+        show(results)
+    sys.stdout.write(f"results: {folder / RESULTS_FILE}\n")
