@@ -24,6 +24,7 @@ ALLOWED = {
     "fit": {"config"},
     "runs": {"config", "events", "histograms", "training", "workspace", "fit"},
     "report": {"config", "events", "histograms", "fit", "runs"},
+    "testing": {"config", "events"},
 }
 OPEN = {
     "choices",

@@ -132,6 +132,88 @@ def test_two_sections_of_one_kind_are_an_error(install):
         choices.sections("mine.flavours", Flavour)
 
 
+BLOBS = """
+import numpy as np
+from typing import ClassVar, Literal
+from inferno_cli.events import NOMINAL, Events, Sample, generator
+from inferno_cli.events.dataset import Dataset
+from inferno_cli.events.validation import Validated, ValidatedSample
+
+class Blobs(Dataset):
+    kind: Literal["blobs"]
+    distance: float
+    features: ClassVar = ("x", "y")
+    sample_names: ClassVar = ("s", "b")
+    signal_names: ClassVar = ("s",)
+    made_by: ClassVar = ("distance",)
+    has_observed: ClassVar = False
+
+    def load(self, request):
+        parts = {}
+        for part in ("train", "validation", "template"):
+            samples = []
+            for i, name in enumerate(self.sample_names):
+                values = generator(request.seed, part + name).normal(i * self.distance, 1, (1, 2000, 2))
+                weights = np.full((1, 2000), (0.05, 0.5)[i] * self.downsample_factor)
+                features = values.astype(np.float32)
+                sample = Sample(name, name == "s", np.arange(2000), (NOMINAL,), features, (0,), weights)
+                for effect in request.effects_on(name):
+                    sample = effect.definition.vary(sample, effect.parameter, self)
+                samples.append(sample)
+            parts[part] = tuple(samples)
+        checksum = str(float(parts["train"][0].features.sum()))
+        return Events(self.name, "", self.features, **parts, observed=None, checksum=checksum)
+
+    def validated(self, request, source_branches):
+        events = self.load(request)
+        rows, none = {NOMINAL: 2000}, {NOMINAL: np.zeros(2, dtype=int)}
+        samples = []
+        for item in events.template:
+            one = ValidatedSample(item, item.features[0], item.weights[0], rows, none, {}, (2000, 2000, 2000))
+            samples.append(one)
+        return Validated(self.name, "", self.features, tuple(samples), None, 0, (), events.checksum)
+"""
+SMEAR = """
+from typing import Literal
+import numpy as np
+from inferno_cli.events.systematic import MorphSystematic
+
+class Smear(MorphSystematic):
+    kind: Literal["smear"]
+    factor: float
+
+    def vary(self, sample, parameter, dataset):
+        weights = sample.weights[0]
+        up, down = (sample.features[0] * np.float32(1 + sign * self.factor) for sign in (1, -1))
+        return sample.with_variation(parameter, (up, weights), (down, weights))
+"""
+BLOBS_YAML = """
+kind: blobs
+name: blobs
+distance: 1.5
+downsample_factor: 1.0
+systematics: {smear: {kind: smear, samples: [b], factor: 0.1}}
+"""
+
+
+def test_a_dataset_and_a_systematic_of_an_installed_package_pass_our_tests_and_are_trained_on(install):
+    files = {"__init__.py": "", "sources/__init__.py": "", "systematics/__init__.py": ""}
+    files |= {"sources/blobs.py": BLOBS, "systematics/smear.py": SMEAR, "conf/dataset/blobs.yaml": BLOBS_YAML}
+    place = install(files)
+    python = [sys.executable, "-m"]
+    environment = {"PYTHONPATH": f"{place}:{Path(choices.__file__).parents[1]}"}
+    tests = ["pytest", "-q", "-p", "no:cacheprovider", "-k", "blobs or every", "--pyargs"]
+    modules = [f"inferno_cli.testing.{name}" for name in ("sources", "systematics")]
+    found = subprocess.run([*python, *tests, *modules], cwd=place, env=environment, capture_output=True, text=True)
+    assert (found.returncode, " passed" in found.stdout) == (0, True), found.stdout
+
+    train = ["inferno_cli", "train", "dataset=blobs", "model=bce", "trainer.max_epochs=2", "nuisance=none"]
+    train += ["nuisance.train=[smear]", "nuisance.fit=[smear]", "tracking=none", "report.plots=false"]
+    found = subprocess.run([*python, *train], cwd=place, env=environment, capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
+    assert "smear" in found.stdout
+
+
 def test_a_step_of_an_installed_package_runs_with_its_own_yaml(install):
     step = '"""Say hello."""\n\nfrom inferno_cli.section import Section\n\n\nclass Hello(Section):\n    name: str\n'
     step += "\n\ndef schema():\n    return Hello\n\n\ndef run(config, composed):\n    import sys\n"
