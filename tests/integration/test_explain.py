@@ -13,7 +13,7 @@ import yaml
 
 from inferno_cli.events import NOMINAL
 from inferno_cli.histograms import Templates
-from inferno_cli.report.network.explanation import Explanation
+from inferno_cli.runs.explanation import Explanation
 from inferno_cli.runs.status import Status
 from integration.conftest import LABEL, Runs, inferno, succeed
 

@@ -17,14 +17,14 @@ from inferno_cli.events import NOMINAL, Sample, Variation, generator
 from inferno_cli.events.sources.synthetic import BACKGROUND_VARIANCE, SIGNAL_RATE, log_density
 from inferno_cli.histograms import TOTAL, Response, bin_map, enveloped, fill, responses, scaled
 from inferno_cli.histograms.cells import axis_edges, weighted_quantiles
-from inferno_cli.report.network.explanation import (
+from inferno_cli.report.network.figures import _figures, draw_explanation
+from inferno_cli.report.network.tables import show_explanation
+from inferno_cli.runs.explanation import (
     Explanation,
     ImportanceRecord,
     by_importance,
     compositions,
-    show_explanation,
 )
-from inferno_cli.report.network.figures import _figures, draw_explanation
 from inferno_cli.training import Explainer, Statistic, create
 from inferno_cli.training.explanation import shuffled
 

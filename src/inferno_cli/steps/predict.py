@@ -5,48 +5,19 @@ Chunk by chunk, so that the memory does not grow with the file.
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from inferno_cli.config import PredictConfig
-from inferno_cli.errors import ConfigError, DatasetError, DatasetFileError, InfernoError, OutputError, TreeNotFoundError
-from inferno_cli.files import together, user_path
-from inferno_cli.progress import Advance, progress
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from inferno_cli.events.assignment import SplitAssignment
-    from inferno_cli.events.root.trees import Tree
-    from inferno_cli.runs.run_folder import RunFolder
-    from inferno_cli.training import Statistic
-
-    Columns = dict[str, NDArray[Any]]
+from inferno_cli.progress import progress
 
 log = logging.getLogger(__name__)
-
-SCHEMA = "inferno_cli/predictions/1"
 
 
 def schema() -> type[PredictConfig]:
     """Return the class of this step's configuration."""
     return PredictConfig
-
-
-@dataclass(frozen=True)
-class PredictionFile:
-    """One file: what is read, and where the predictions go."""
-
-    source: Path
-    target: Path
-    trees: tuple[Tree, ...]
 
 
 def run(config: PredictConfig, composed: Any) -> None:  # noqa: ARG001
@@ -56,237 +27,24 @@ def run(config: PredictConfig, composed: Any) -> None:  # noqa: ARG001
         config: The validated configuration.
         composed: The same as Hydra composed it; the files say themselves which run they are of.
     """
+    from inferno_cli.runs.predictions import Writer, about, find_assignment, output_folder, plan
     from inferno_cli.runs.run_folder import RunFolder
 
     finished = RunFolder.load(config.run)
     if finished.results.label:
         log.info(f"run: {finished.results.label}")
-    jobs = _plan(config, finished)
-    split = _assignment(config, finished, jobs)
-    event_id = finished.config.dataset.id_branches
-    writer = Writer(finished.statistic(), split, _otherwise(finished), event_id, config.keep, config.chunk)
-    about = _about(finished, writer.statistic)
-    rows = sum(tree.rows for job in jobs for tree in job.trees)
-    with _together(jobs[0].target.parent) as scratch, progress("auto", "predict", rows) as advance:
-        for job in jobs:
-            writer.write(job, scratch / job.target.name, about, advance)
+    files = plan(config, finished)
+    split = find_assignment(config, finished, files)
+    writer = Writer(finished.statistic(), split, finished.config.dataset, config.keep, config.chunk)
+    text = about(finished, writer.statistic)
+    rows = sum(tree.rows for file in files for tree in file.trees)
+    with output_folder(files[0].target.parent) as scratch, progress("auto", "predict", rows) as advance:
+        for file in files:
+            writer.write(file, scratch / file.target.name, text, advance)
     if split is not None and writer.unknown:
         log.info(
             f"split: -2 for {writer.unknown} of {rows} rows, in files that the run has not read: they have the ids of "
             "events that it used, and other features, or no ids"
         )
-    for job in jobs:
-        sys.stdout.write(f"predictions: {job.target.absolute()}\n")
-
-
-# ------------------------------------------------------------------------------------------- what is to be done
-def _plan(config: PredictConfig, finished: RunFolder) -> list[PredictionFile]:
-    """Look at the input and the output before any work."""
-    from inferno_cli.events.root.trees import Tree
-
-    needed = dict.fromkeys(config.keep, "keep")
-    needed |= dict.fromkeys(finished.config.dataset.id_branches, "dataset.event_id of the run")
-    needed |= dict.fromkeys(finished.config.dataset.features, "a feature of the network")
-    folder = finished.folder / "predictions" if config.output is None else user_path(config.output)
-    jobs: list[PredictionFile] = []
-    for source, names in _inputs(config, finished).items():
-        target = folder / source.name
-        if target in {job.target for job in jobs}:
-            raise ConfigError(f"two input files are called {source.name}. Predict one folder after another: input=...")
-        if target.exists() and target.samefile(source):
-            raise ConfigError(f"{target} is the input itself. Choose another folder: output=...")
-        if target.exists() and not config.overwrite:
-            raise OutputError(f"{target} is there already. Choose another folder, output=..., or overwrite=true")
-        jobs.append(PredictionFile(source, target, tuple(Tree(source, name, needed) for name in names)))
-    return jobs
-
-
-def _inputs(config: PredictConfig, finished: RunFolder) -> dict[Path, list[str]]:
-    """Return the trees to be read, by file."""
-    from inferno_cli.events.root.files import find_files
-    from inferno_cli.events.root.trees import tree_names
-
-    dataset = finished.config.dataset
-    pattern = config.tree or "*"
-    if config.input is not None:
-        return {path: tree_names(path, pattern) for path in find_files(config.input, "*.root", "input", "input")}
-    if not dataset.has_files:
-        raise ConfigError(
-            f"input is missing: the run is on the generated dataset {dataset.name!r}, which has no files. "
-            "Name a ROOT file with its features: input=PATH"
-        )
-    try:
-        # All that the run read must be there; the trees that it left out may be missing.
-        dataset.files(finished.config.request)
-        trees = dataset.trees()
-    except DatasetError as error:
-        raise DatasetFileError(
-            f"the run's dataset cannot be read: {error}; or name the files: input=PATH{dataset.location_hint}"
-        ) from error
-    found: dict[Path, list[str]] = {}
-    for path, name in trees:
-        if name == pattern or fnmatchcase(name, pattern):
-            found.setdefault(path, []).append(name)
-    if not found:
-        known = ", ".join(sorted({name for _, name in trees}))
-        raise TreeNotFoundError(f"no tree of the run's dataset matches {config.tree!r}; known: {known}. Fix tree=NAME")
-    return found
-
-
-def _assignment(config: PredictConfig, finished: RunFolder, jobs: Sequence[PredictionFile]) -> SplitAssignment | None:
-    """Find out which rows the run trained on; None where that is the same for all of them, see ``_otherwise``."""
-    dataset, request = finished.config.dataset, finished.config.request
-    checksum = finished.results.dataset_checksum
-    if not dataset.has_files:
-        log.info("split: -1 everywhere, the run is on generated events")
-        return None
-    trees = [(job.source, tree.name) for job in jobs for tree in job.trees]
-    found = dataset.assignment(request, finished.folder, checksum, trees, config.input)
-    if config.input is None:
-        files = dataset.files(request)
-        known = {} if found is None else found.files
-        other = [str(path.absolute()) for path, sha256 in files.items() if sha256 not in known]
-        changed = {Path(name).name for name in other}
-        gone = [
-            name for sha256, name in known.items() if sha256 not in files.values() and Path(name).name not in changed
-        ]
-        if other or gone:
-            lists = {"not as the run read it": other, "read by the run and missing": gone}
-            said = "; ".join(f"{what}: {_listed(names)}" for what, names in lists.items() if names)
-            raise DatasetError(
-                f"{dataset.origin} have changed since the run (checksum {checksum[:12]}...; {said}). "
-                f"Put them back, or predict on them as they are with input={dataset.location}, where split is -2 for "
-                "an event that cannot be recognised"
-            )
-    if found is None:
-        log.info(
-            "split: -2 everywhere; the run has not written down what it used each event for, and its dataset is not "
-            f"in {dataset.location} as it was"
-        )
-    else:
-        log.info("split: 0 train, 1 validation, 2 template, -1 not used by the run, -2 unknown")
-    return found
-
-
-def _listed(names: Sequence[str], most: int = 3) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
-
-
-def _otherwise(finished: RunFolder) -> int:
-    """Return the split of every row where no event of the run is known."""
-    from inferno_cli.events.assignment import NOT_USED, UNKNOWN
-
-    return UNKNOWN if finished.config.dataset.has_files else NOT_USED
-
-
-def _about(finished: RunFolder, statistic: Statistic) -> str:
-    """What the files say of themselves, as JSON."""
-    from inferno_cli.events.assignment import NOT_USED, SPLITS, UNKNOWN
-    from inferno_cli.runs.job import code_version
-
-    return json.dumps(
-        {
-            "schema": SCHEMA,
-            "label": finished.results.label,
-            "run": str(finished.folder.absolute()),
-            "model": finished.results.model,
-            "dataset": finished.results.dataset,
-            "dataset_checksum": finished.results.dataset_checksum,
-            "features": statistic.features,
-            "groups": statistic.groups,
-            "split": {name: number for number, name in enumerate(SPLITS)}
-            | {"not in the training run": NOT_USED, "unknown": UNKNOWN},
-            "code_version": code_version(),
-        }
-    )
-
-
-# ---------------------------------------------------------------------------------------------------- doing it
-class Writer:
-    """Writes what a statistic says of trees."""
-
-    def __init__(
-        self,
-        statistic: Statistic,
-        split: SplitAssignment | None,
-        otherwise: int,
-        event_id: tuple[str, ...],
-        keep: tuple[str, ...],
-        chunk: int,
-    ) -> None:
-        self.statistic, self.split, self.event_id, self.chunk = statistic, split, event_id, chunk
-        self.otherwise, self.unknown = otherwise, 0
-        self.copied = tuple(dict.fromkeys((*event_id, *keep)))
-        kind = statistic.module.model.kind
-        n_outputs = len(statistic.final)
-        self.outputs = tuple(f"output_{i}" for i in range(n_outputs)) if kind == "inferno" else ("score",)
-        self.types = {"split": "int8", "bin": "int32", "network_bin": "int32"} | dict.fromkeys(self.outputs, "float32")
-        for name in self.copied:
-            if name in self.types:
-                raise ConfigError(f"branch {name!r} would be there twice: the predictions have one of this name")
-
-    def write(self, job: PredictionFile, path: Path, about: str, advance: Advance) -> None:
-        """Write the predictions of one file."""
-        import numpy as np
-        import uproot
-
-        from inferno_cli.events.root.files import file_checksum
-
-        checksum = "" if self.split is None else file_checksum(job.source)
-        made_types = {name: np.dtype(kind) for name, kind in self.types.items()}
-        with uproot.recreate(path) as file:
-            file["inferno_cli"] = about
-            for tree in job.trees:
-                written = file.mktree(tree.name, {name: tree.types[name] for name in self.copied} | made_types)
-                first_row = 0
-                for columns in tree.chunks(self.chunk):
-                    written.extend(self.rows(checksum, tree, columns, first_row))
-                    new = len(columns[self.statistic.features[0]])
-                    first_row += new
-                    is_last = True if first_row == tree.rows else None
-                    advance(new, f"predict: {tree.name} {first_row}/{tree.rows}", is_line=is_last)
-
-    def rows(self, checksum: str, tree: Tree, columns: Columns, first_row: int) -> Columns:
-        """Return the branches of one chunk.
-
-        Args:
-            checksum: Of the file.
-            tree: The tree.
-            columns: What was read of it.
-            first_row: Number of the first row in the tree.
-        """
-        import numpy as np
-
-        from inferno_cli.events.assignment import UNKNOWN
-        from inferno_cli.events.root.files import id_columns
-        from inferno_cli.events.root.trees import feature_table
-
-        chosen = {name: columns[name] for name in self.statistic.features}
-        n = len(columns[self.statistic.features[0]])
-        features = feature_table(chosen, n, tree.where, first_row=first_row)
-        prediction = self.statistic.apply(features)
-        split = np.full(len(features), self.otherwise)
-        if self.split is not None:
-            ids = id_columns({name: columns[name] for name in self.event_id}, len(features), tree.where)
-            split = self.split.of_rows(checksum, tree.name, ids, features, first_row)
-            self.unknown += int((split == UNKNOWN).sum())
-        made = {"split": split, "bin": prediction.bin, "network_bin": prediction.network_bin}
-        made |= dict(zip(self.outputs, prediction.response.T, strict=True))
-        return {name: columns[name] for name in self.copied} | {
-            name: values.astype(self.types[name]) for name, values in made.items()
-        }
-
-
-@contextmanager
-def _together(folder: Path) -> Iterator[Path]:
-    """Own the folder of the output, and give one to write to; the files move when all of them are whole."""
-    from inferno_cli.runs.folder import owned
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with owned(folder, "Choose another folder: output=..."), together(folder) as scratch:
-            yield scratch
-    except InfernoError:
-        raise
-    except OSError as error:
-        raise OutputError(f"{folder} cannot be written: {error}. Choose another folder: output=...") from error
+    for file in files:
+        sys.stdout.write(f"predictions: {file.target.absolute()}\n")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inferno_cli.histograms import TOTAL, BinMap
-from inferno_cli.report.network.explanation import Explanation, ResponseRecord
+from inferno_cli.report.network.tables import title
 from inferno_cli.report.stack import OTHER_COLOUR, SAMPLE_COLOURS, other_than
 from inferno_cli.report.style import ACCENT, SIGNAL, labelled_figure, plain, save_figures, short
+from inferno_cli.runs.explain import Slice
+from inferno_cli.runs.explanation import Explanation, ResponseRecord
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,26 +24,6 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 MAX_ROWS = 30
 """Parameters in the figure of all responses, those that move a bin most."""
-
-
-@dataclass(frozen=True)
-class Slice:
-    """The fitted bin over a plane of two features, the others fixed.
-
-    Attributes:
-        features: Names, x and y.
-        title: Where the others are.
-        x, y: Centres of the cells, shape (n_x,) and (n_y,).
-        bin: Shape (n_x, n_y).
-        signal_share: Expected share of signal, shape (n_x, n_y), where the densities are known.
-    """
-
-    features: tuple[str, str]
-    title: str
-    x: Array
-    y: Array
-    bin: Array
-    signal_share: Array | None = None
 
 
 def draw_explanation(
@@ -91,7 +72,7 @@ def _figures(
 
 
 def _figure(explanation: Explanation, *, width: float = 6.4, height: float = 4.8) -> Figure:
-    return labelled_figure(explanation.label, explanation.title, width=width, height=height)
+    return labelled_figure(explanation.label, title(explanation), width=width, height=height)
 
 
 def _importance(explanation: Explanation) -> Figure:
@@ -226,7 +207,7 @@ def _slices(explanation: Explanation, slices: Sequence[Slice]) -> Figure:
     n_bins = len(explanation.bins)
     colours, norm = _colours(n_bins)
     known = slices[0].signal_share is not None
-    said = explanation.title + ("; white lines: share of signal, from the exact densities" if known else "")
+    said = title(explanation) + ("; white lines: share of signal, from the exact densities" if known else "")
     figure = labelled_figure(explanation.label, said, width=2.75 * len(slices) + 1.1, height=3.6)
     panels = figure.subplots(1, len(slices), sharey=True, squeeze=False)[0]
     for axes, item in zip(panels, slices, strict=True):

@@ -1,4 +1,4 @@
-"""The record of what a network learnt, ``explain.json``: typed and versioned; and its tables on the terminal."""
+"""The record of what a network learnt, ``explain.json``: typed and versioned."""
 
 from __future__ import annotations
 
@@ -10,11 +10,9 @@ from typing import Literal, Self
 
 import numpy as np
 from pydantic import Field
-from rich.text import Text
 
 from inferno_cli.files import write_whole
-from inferno_cli.histograms import TOTAL, Response, Templates
-from inferno_cli.report.tables import Line, Table, show_title, terminal
+from inferno_cli.histograms import Response, Templates
 from inferno_cli.runs.fit_record import Record
 from inferno_cli.runs.record import finite
 
@@ -103,13 +101,6 @@ class Explanation(Record):
     bins: tuple[BinComposition, ...]
     responses: tuple[ResponseRecord, ...]
 
-    @property
-    def title(self) -> str:
-        """What is explained."""
-        from inferno_cli.report.style import MODEL_NAMES
-
-        return f"{MODEL_NAMES.get(self.model, self.model)} on {self.dataset}, template split"
-
     def save(self, path: Path) -> None:
         """Write the file in one step: it is whole, or not there."""
         write_whole(path, self.model_dump_json(indent=1, by_alias=True) + "\n")
@@ -134,36 +125,3 @@ def compositions(templates: Templates) -> tuple[BinComposition, ...]:
         )
         for i, group in enumerate(templates.groups)
     )
-
-
-def show_explanation(explanation: Explanation) -> None:
-    """Print the importance of the features, and the bins with their largest responses."""
-    console = terminal()
-    plus_minus = "±" if console.encoding.lower().startswith("utf") else "+-"
-    show_title(console, f"{explanation.title}: sigma(mu) {explanation.sigma_mu:#.4g}", explanation.label)
-    lines = []
-    for item in explanation.importance:
-        changes = (item.change, item.low, item.high)
-        change = ["singular" if x is None else f"{100 * x / explanation.sigma_mu:+.1f}%" for x in changes]
-        sigma = "singular" if item.change is None else f"{explanation.sigma_mu + item.change:#.4g}"
-        lines.append(Line([item.feature, sigma, *change]))
-    headings = ["shuffled feature", "sigma(mu)", "change", "smallest", "largest"]
-    console.print(Table(headings, lines).on_terminal())
-    totals = [item for item in explanation.responses if item.sample == TOTAL]
-    shown = sorted(totals, key=lambda item: -max((abs(x) for x in (*item.up, *item.down) if x is not None), default=0))
-    names = list(explanation.bins[0].samples)
-    headings = ["bin", "events", *(f"% {name}" for name in names), *(f"{x.parameter} (%)" for x in shown[:MAX_SHOWN])]
-    lines = []
-    for number, entry in enumerate(explanation.bins):
-        shares = [f"{100 * entry.samples[name][0] / entry.total[0]:.1f}" for name in names]
-        moved = [f"{item.up[number]:+.1f}/{item.down[number]:+.1f}" for item in shown[:MAX_SHOWN]]
-        events = f"{entry.total[0]:.1f} {plus_minus}{entry.total[1]:.1f}"
-        lines.append(Line([number, events, *shares, *moved]))
-    console.print()
-    console.print(Table(headings, lines).on_terminal())
-    if len(shown) > MAX_SHOWN:
-        console.print(Text(f"and {len(shown) - MAX_SHOWN} more parameters in {EXPLANATION_FILE}", style="dim"))
-
-
-MAX_SHOWN = 3
-"""Parameters on the terminal, those that move a bin most."""

@@ -1,0 +1,47 @@
+"""What a network learnt as tables on the terminal."""
+
+from __future__ import annotations
+
+from rich.text import Text
+
+from inferno_cli.histograms import TOTAL
+from inferno_cli.report.style import MODEL_NAMES
+from inferno_cli.report.tables import Line, Table, show_title, terminal
+from inferno_cli.runs.explanation import EXPLANATION_FILE, Explanation
+
+MAX_SHOWN = 3
+"""Parameters on the terminal, those that move a bin most."""
+
+
+def title(explanation: Explanation) -> str:
+    """Return what is explained."""
+    return f"{MODEL_NAMES.get(explanation.model, explanation.model)} on {explanation.dataset}, template split"
+
+
+def show_explanation(explanation: Explanation) -> None:
+    """Print the importance of the features, and the bins with their largest responses."""
+    console = terminal()
+    plus_minus = "±" if console.encoding.lower().startswith("utf") else "+-"
+    show_title(console, f"{title(explanation)}: sigma(mu) {explanation.sigma_mu:#.4g}", explanation.label)
+    lines = []
+    for item in explanation.importance:
+        changes = (item.change, item.low, item.high)
+        change = ["singular" if x is None else f"{100 * x / explanation.sigma_mu:+.1f}%" for x in changes]
+        sigma = "singular" if item.change is None else f"{explanation.sigma_mu + item.change:#.4g}"
+        lines.append(Line([item.feature, sigma, *change]))
+    headings = ["shuffled feature", "sigma(mu)", "change", "smallest", "largest"]
+    console.print(Table(headings, lines).on_terminal())
+    totals = [item for item in explanation.responses if item.sample == TOTAL]
+    shown = sorted(totals, key=lambda item: -max((abs(x) for x in (*item.up, *item.down) if x is not None), default=0))
+    names = list(explanation.bins[0].samples)
+    headings = ["bin", "events", *(f"% {name}" for name in names), *(f"{x.parameter} (%)" for x in shown[:MAX_SHOWN])]
+    lines = []
+    for number, entry in enumerate(explanation.bins):
+        shares = [f"{100 * entry.samples[name][0] / entry.total[0]:.1f}" for name in names]
+        moved = [f"{item.up[number]:+.1f}/{item.down[number]:+.1f}" for item in shown[:MAX_SHOWN]]
+        events = f"{entry.total[0]:.1f} {plus_minus}{entry.total[1]:.1f}"
+        lines.append(Line([number, events, *shares, *moved]))
+    console.print()
+    console.print(Table(headings, lines).on_terminal())
+    if len(shown) > MAX_SHOWN:
+        console.print(Text(f"and {len(shown) - MAX_SHOWN} more parameters in {EXPLANATION_FILE}", style="dim"))
