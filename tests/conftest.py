@@ -6,7 +6,7 @@ import copy
 import json
 import signal
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
@@ -24,7 +24,9 @@ from omegaconf import DictConfig
 
 from inferno_cli.config import Measurement, Morph, TrainConfig, config_folder, resolve
 from inferno_cli.events import NOMINAL, Events, Variation
-from inferno_cli.histograms import Templates, scaled
+from inferno_cli.histograms import Templates, fitted, scaled, specification
+from inferno_cli.likelihood import Spec
+from inferno_cli.likelihood.writers import cabinetry, datacard, pyhf
 
 settings.register_profile("inferno", deadline=None, max_examples=25, derandomize=True, database=None)
 settings.load_profile("inferno")
@@ -226,20 +228,36 @@ def channel_of(measurement: Measurement, templates: Templates) -> Any:
     """Build the likelihood of hard templates (training.template_channel without importing Lightning)."""
     import torch
 
-    from inferno_cli.likelihood import build, expectation
+    from inferno_cli.likelihood import expectation
 
     measurement, templates = prepared(measurement, templates)
-    spec = build(
-        measurement,
-        torch.from_numpy(templates.nominal),
-        torch.from_numpy(templates.variance),
-        {
-            key: (torch.from_numpy(up), torch.from_numpy(down))
-            for key, (up, down) in templates.varied.items()
-            if key[0] in measurement.shapes
-        },
-    )
-    return expectation(spec)
+    return expectation(specification(templates, measurement, torch.from_numpy))
+
+
+@dataclass(frozen=True)
+class Written:
+    """A likelihood, the files that a run writes of it, and the names of its samples by those in cabinetry's."""
+
+    likelihood: Spec
+    spec: dict[str, Any]
+    path: Path
+    config: Path
+    samples: dict[str, str]
+
+
+def build(
+    templates: Templates, measurement: Measurement, *, poi_bounds: tuple[float, float], observed: bool, folder: Path
+) -> Written:
+    """Write the workspace and the cabinetry configuration of a run."""
+    likelihood = fitted(templates, measurement, poi_bounds=poi_bounds, observed=observed)
+    config, path = cabinetry.write(likelihood, folder), folder / pyhf.FILE
+    samples = {text: name for name, text in cabinetry.names(likelihood).samples.items()}
+    return Written(likelihood, pyhf.write(likelihood, path).content, path, config, samples)
+
+
+def export(written: Written, folder: Path, label: str = "", data: str = "Asimov data") -> tuple[Path, ...]:
+    """Write the files for Combine."""
+    return datacard.write(written.likelihood, folder, data=data, label=label)
 
 
 # ------------------------------------------------------------------------------------------------------- fits

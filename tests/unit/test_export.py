@@ -18,14 +18,13 @@ import numpy as np
 import pyhf
 import pytest
 import uproot
-import yaml
-from conftest import channel_of, make_measurement, make_templates, prepared
+from conftest import Written, build, channel_of, export, make_measurement, make_templates, prepared
 
 from inferno_cli.config import Measurement
 from inferno_cli.errors import WorkspaceError
 from inferno_cli.histograms import Templates
 from inferno_cli.likelihood import poi_variance
-from inferno_cli.workspace import Workspace, build, export
+from inferno_cli.likelihood.spec import NormSys
 
 SETTINGS = {"normsys": {"interpcode": "code4"}, "histosys": {"interpcode": "code4p"}}
 BINS = 5
@@ -73,11 +72,22 @@ VARIANTS = {
 }
 
 
-def write(folder: Path, measurement: Measurement, templates: Templates | None = None, observed=False) -> Workspace:
+def write(folder: Path, measurement: Measurement, templates: Templates | None = None, observed=False) -> Written:
     measurement = replace(measurement, bounds=dict.fromkeys(measurement.free, (0.5, 1.5)))
     measurement, templates = prepared(measurement, templates or toy())
     settings = {"poi_bounds": (-5.0, 10.0), "observed": observed, "folder": folder}
     return build(templates, measurement, **settings)
+
+
+def with_modifiers(written: Written, name: str, change) -> Written:
+    """Change the modifiers of one sample of the specification."""
+    (channel,) = written.likelihood.channels
+    samples = [
+        replace(sample, modifiers=tuple(change(sample.modifiers))) if sample.name == name else sample
+        for sample in channel.samples
+    ]
+    channels = (replace(channel, samples=tuple(samples)),)
+    return replace(written, likelihood=replace(written.likelihood, channels=channels))
 
 
 @pytest.fixture(params=VARIANTS)
@@ -393,11 +403,8 @@ def test_without_staterror_the_histograms_keep_their_errors(tmp_path):
 
 def test_a_sample_outside_staterror_has_no_errors(tmp_path):
     """Not what a configuration can say today; autoMCStats would count them."""
-    workspace = write(tmp_path, measure())
-    config = yaml.safe_load(workspace.config.read_text())
-    next(sample for sample in config["Samples"] if sample["Name"] == "QCD")["DisableStaterror"] = True
-    workspace.config.write_text(yaml.safe_dump(config))
-    export(workspace, tmp_path / "export")
+    written = write(tmp_path, measure())
+    export(with_modifiers(written, "QCD", lambda found: found[1:]), tmp_path / "export")
     card = Card.read(tmp_path / "export")
     assert card.mc_stats == [0, 1, 1]
     assert (card.histograms["QCD"][1] == 0).all()
@@ -423,7 +430,7 @@ def test_a_barlow_beeston_parameter_is_a_staterror_parameter(tmp_path, unconstra
 @pytest.mark.parametrize(("observed", "said"), [(True, "observed events"), (False, "Asimov data")])
 def test_data_are_what_the_run_fits(tmp_path, observed, said):
     workspace = write(tmp_path, measure(), observed=observed)
-    export(workspace, tmp_path / "export", "a label")
+    export(workspace, tmp_path / "export", "a label", said)
     card = Card.read(tmp_path / "export")
     observation = workspace.spec["observations"][0]["data"]
     np.testing.assert_allclose(card.histograms["data_obs"][0], observation, rtol=1e-12)
@@ -523,23 +530,20 @@ def test_parts_of_a_free_shape_that_are_empty_are_left_out(tmp_path, caplog):
 
 
 def test_a_parameter_may_change_a_shape_here_and_a_yield_there(tmp_path):
-    """Not what a configuration can say today; cabinetry can, with ModifierName."""
-    workspace = write(tmp_path, measure())
-    config = yaml.safe_load(workspace.config.read_text())
-    effect = {"Up": {"Normalization": 0.1}, "Down": {"Normalization": -0.2}}
-    extra = {"Name": "jes on QCD", "ModifierName": "jes", "Type": "Normalization", "Samples": ["QCD"], **effect}
-    config["Systematics"].append(extra)
-    workspace.config.write_text(yaml.safe_dump(config))
-    export(workspace, tmp_path / "export")
+    """Not what a configuration can say today; the specification of a likelihood can."""
+    written = write(tmp_path, measure())
+
+    def moved(modifiers):
+        return (*modifiers, NormSys("jes", 1.1, 0.8))
+
+    export(with_modifiers(written, "QCD", moved), tmp_path / "export")
     card = Card.read(tmp_path / "export")
     assert card.constrained["jes"][0] == "shape"
     for direction, factor in ((1, 1.1), (-1, 0.8)):
         np.testing.assert_allclose(card.yields("QCD", jes=direction), factor * card.yields("QCD"), rtol=1e-12)
 
-    extra["Samples"] = ["signal"]
-    workspace.config.write_text(yaml.safe_dump(config))
     with pytest.raises(WorkspaceError, match="'jes' acts twice on 'signal'"):
-        export(workspace, tmp_path / "again")
+        export(with_modifiers(written, "signal", moved), tmp_path / "again")
 
 
 # ------------------------------------------------------------------------------------------------- cabinetry

@@ -13,7 +13,9 @@ import pytest
 import uproot
 import yaml
 from conftest import (
+    build,
     changed,
+    export,
     load,
     make_measurement,
     make_templates,
@@ -45,7 +47,6 @@ from inferno_cli.report.style import plain, save_figures
 from inferno_cli.report.tables import markdown
 from inferno_cli.runs.mlflow.run import _key
 from inferno_cli.runs.record import Results
-from inferno_cli.workspace import build, export
 
 ODD = (
     *("W jets", "W-jets", "W_jets", "DY_M10.5", "DY_M10.9", "a:b", "a;1", "a/b", "b/c", "..", "../../x", "."),
@@ -196,6 +197,10 @@ def test_every_template_is_where_it_belongs(number, tmp_path, monkeypatch):
     require_right(json.loads(made.path.read_text()), {x: x for x in made.samples.values()}, measurement, templates)
     again = cabinetry.workspace.build(cabinetry.configuration.load(made.config))
     require_right(again, dict(made.samples), measurement, templates)
+    for sample in again["channels"][0]["samples"]:
+        sample["name"] = made.samples[sample["name"]]
+    for key in ("channels", "observations"):  # what cabinetry calculates is what was written, to the last digit
+        assert json.loads(json.dumps(again[key])) == made.spec[key]
 
     export(made, run / "export")
     monkeypatch.chdir(run / "export")

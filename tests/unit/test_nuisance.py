@@ -8,7 +8,7 @@ import numpy as np
 import pyhf
 import pytest
 import torch
-from conftest import compose, load, make_measurement, make_templates, ntuples, rows, small_trees, write
+from conftest import build, compose, load, make_measurement, make_templates, ntuples, rows, small_trees, write
 
 from inferno_cli.config import Measurement, Morph, config_folder
 from inferno_cli.errors import ConfigError, InfernoError
@@ -20,7 +20,6 @@ from inferno_cli.training.batches import to_tensors
 from inferno_cli.training.evaluation import evaluate
 from inferno_cli.training.modules import create
 from inferno_cli.training.recipe import template_channel
-from inferno_cli.workspace import build
 
 TOP = ("dataset=top11004", "nuisance=jes_qcd_norm")
 SIMULATION = ("TTJets_signal", "TTJets_bkg", "WZJets", "STJets")

@@ -16,14 +16,13 @@ import pytest
 import scipy.optimize
 import torch
 import yaml
-from conftest import channel_of, compose, make_measurement, make_templates, prepared
+from conftest import Written, build, channel_of, compose, make_measurement, make_templates, prepared
 
 from inferno_cli.config import Measurement
 from inferno_cli.errors import DeeperMinimumError, FitFailedError, TemplateError, WorkspaceError
 from inferno_cli.fit import fit_workspace, read_workspace
 from inferno_cli.histograms import Templates
-from inferno_cli.likelihood import covariance, expected_yields, nll, poi_variance
-from inferno_cli.workspace import Workspace, build, morph_name
+from inferno_cli.likelihood import covariance, expected_yields, morph_name, nll, poi_variance
 
 BINS = 6
 QUICK = compose("fit.scan_points=null", "fit.significance=false", "fit.stat_only=false").fit
@@ -61,14 +60,14 @@ def measure(**changes) -> Measurement:
     return make_measurement(["signal", "QCD", "top"], **(settings | changes))
 
 
-def write(folder, measurement: Measurement, templates: Templates | None = None, **changes) -> Workspace:
+def write(folder, measurement: Measurement, templates: Templates | None = None, **changes) -> Written:
     measurement = replace(measurement, bounds=dict.fromkeys(measurement.free, changes.pop("bounds", (0.0, 10.0))))
     measurement, templates = prepared(measurement, templates or toy())
     settings = {"poi_bounds": (-20.0, 20.0), "observed": False, "folder": folder} | changes
     return build(templates, measurement, **settings)
 
 
-def model_of(workspace: Workspace):
+def model_of(workspace: Written):
     return pyhf.Workspace(workspace.spec).model(modifier_settings=SETTINGS)
 
 

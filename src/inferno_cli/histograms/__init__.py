@@ -2,6 +2,7 @@
 
 from inferno_cli.histograms.binning import LinearFit, effective_events, merge, noise_information, purity
 from inferno_cli.histograms.cells import BinMap, bin_map
+from inferno_cli.histograms.fitted import fitted, specification
 from inferno_cli.histograms.morph import envelope, enveloped, morphed, scaled
 from inferno_cli.histograms.responses import TOTAL, Response, responses
 from inferno_cli.histograms.symmetry import Parts, parts, symmetrised
@@ -19,6 +20,7 @@ __all__ = [
     "envelope",
     "enveloped",
     "fill",
+    "fitted",
     "merge",
     "morphed",
     "noise_information",
@@ -26,5 +28,6 @@ __all__ = [
     "purity",
     "responses",
     "scaled",
+    "specification",
     "symmetrised",
 ]

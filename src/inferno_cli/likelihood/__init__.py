@@ -11,9 +11,11 @@ from inferno_cli.likelihood.expectation import (
 )
 from inferno_cli.likelihood.information import bin_variance, correlation, covariance, information_matrix, poi_variance
 from inferno_cli.likelihood.interpolation import code4, code4p
+from inferno_cli.likelihood.spec import Spec
 
 __all__ = [
     "Expectation",
+    "Spec",
     "bin_variance",
     "build",
     "code4",

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from inferno_cli.config import TrainConfig
     from inferno_cli.events import Events
     from inferno_cli.fit import FitResult
+    from inferno_cli.likelihood.writers.pyhf import Workspace
     from inferno_cli.runs.run_folder import RunFolder
     from inferno_cli.training import Summary, Training
-    from inferno_cli.workspace import Workspace
 
 HONEST, EVEN = 0.05, 0.3
 """Relative difference of sigma(mu) with the noise of the variations, and even part of a shape that dominates its odd
@@ -79,7 +79,7 @@ def training_results(
         timing=dict(seconds),
         sigma_s=None if expected is None else expected * fit.parameters[POI].hesse,
         cramer_rao_bound_s=config.dataset.cramer_rao_bound(config.nuisance.fit, config.nuisance.unconstrained),
-        **fit_records(replace(fit, notes=notes), workspace.spec),
+        **fit_records(replace(fit, notes=notes), workspace.content),
     )
 
 

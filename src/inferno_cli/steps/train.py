@@ -18,10 +18,11 @@ from inferno_cli.progress import Stopwatch
 if TYPE_CHECKING:
     from inferno_cli.events import Events
     from inferno_cli.fit import FitResult
+    from inferno_cli.likelihood import Spec
+    from inferno_cli.likelihood.writers.pyhf import Workspace
     from inferno_cli.runs.record import Results
     from inferno_cli.runs.run_folder import RunFolder
     from inferno_cli.training import Summary, Training
-    from inferno_cli.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +93,8 @@ def pipeline(
     Returns:
         The record, and the files of the run by folder of the store.
     """
-    from inferno_cli import training, workspace
+    from inferno_cli import training
+    from inferno_cli.likelihood.writers import cabinetry, datacard
     from inferno_cli.report.run.yields import write_yields
     from inferno_cli.runs.record import RESULTS_FILE
     from inferno_cli.runs.training_record import merging, training_results
@@ -116,20 +118,22 @@ def pipeline(
             code_version=version,
         )
     with clock.part("fit", f"fit: {config.fit.data} data"):
-        built, fit = _fit(config, folder, summary)
+        likelihood, workspace, fit = _fit(config, folder, summary)
+        cabinetry_path = cabinetry.write(likelihood, folder)
     exported: tuple[Path, ...] = ()
     if config.export:
         with clock.part("export", "export: ROOT histograms, Combine datacard, cabinetry configuration"):
-            exported = workspace.export(built, folder / "export", events.label)
+            data = "observed events" if config.fit.data == "observed" else "Asimov data"
+            exported = datacard.write(likelihood, folder / "export", data=data, label=events.label)
     record = training_results(
-        config, events, trained, summary, built, fit, version=version, seconds=clock.seconds, pretrained=pretrained
+        config, events, trained, summary, workspace, fit, version=version, seconds=clock.seconds, pretrained=pretrained
     )
-    plots = _plots(config, folder, clock, record, summary, built, fit)
+    plots = _plots(config, folder, clock, record, summary, workspace, fit)
     record = record.model_copy(update={"timing": dict(clock.seconds)})
     tables = write_yields(record, folder)
     record.save(folder / RESULTS_FILE)
     files = {
-        "": [folder / RESULTS_FILE, built.path, built.config, templates_path, onnx_path, *tables, *origin],
+        "": [folder / RESULTS_FILE, workspace.path, cabinetry_path, templates_path, onnx_path, *tables, *origin],
         "plots": list(plots),
         "export": list(exported),
     }
@@ -172,19 +176,20 @@ def _network(
     return events, trained, [origin]
 
 
-def _fit(config: TrainConfig, folder: Path, summary: Summary) -> tuple[Workspace, FitResult]:
-    from inferno_cli import workspace
+def _fit(config: TrainConfig, folder: Path, summary: Summary) -> tuple[Spec, Workspace, FitResult]:
     from inferno_cli.config import Measurement
     from inferno_cli.fit import fit_workspace
+    from inferno_cli.histograms import fitted
+    from inferno_cli.likelihood.writers import pyhf
 
-    built = workspace.build(
+    likelihood = fitted(
         summary.templates,
         Measurement.from_config(config, config.nuisance.fit),
         poi_bounds=config.likelihood.poi_bounds,
         observed=config.fit.data == "observed",
-        folder=folder,
     )
-    return built, fit_workspace(built.spec, config.grouped_fit, where=str(built.path))
+    workspace = pyhf.write(likelihood, folder / pyhf.FILE)
+    return likelihood, workspace, fit_workspace(workspace.content, config.grouped_fit, where=str(workspace.path))
 
 
 def _plots(
@@ -193,7 +198,7 @@ def _plots(
     clock: Stopwatch,
     record: Results,
     summary: Summary,
-    built: Workspace,
+    workspace: Workspace,
     fit: FitResult,
 ) -> tuple[Path, ...]:
     from inferno_cli.report.run.figures import draw
@@ -206,6 +211,6 @@ def _plots(
             folder=folder / "plots",
             formats=config.report.formats,
             templates=summary.templates,
-            workspace=built.spec,
+            workspace=workspace.content,
             fit=fit,
         )

@@ -9,9 +9,9 @@ import torch
 
 from inferno_cli.config import Binning, Measurement
 from inferno_cli.events import Sample
-from inferno_cli.histograms import LinearFit, Templates, enveloped, fill, merge, scaled
+from inferno_cli.histograms import LinearFit, Templates, enveloped, fill, merge, scaled, specification
 from inferno_cli.histograms.templates import Bins
-from inferno_cli.likelihood import Expectation, bin_variance, build, expectation, yields_and_jacobian
+from inferno_cli.likelihood import Expectation, bin_variance, expectation, yields_and_jacobian
 
 
 def make_templates(
@@ -55,13 +55,7 @@ def make_templates(
 
 def template_channel(measurement: Measurement, templates: Templates) -> Expectation:
     """Build the likelihood of hard templates."""
-    varied = {
-        key: (torch.from_numpy(up), torch.from_numpy(down))
-        for key, (up, down) in templates.varied.items()
-        if key[0] in measurement.shapes
-    }
-    nominal, variance = torch.from_numpy(templates.nominal), torch.from_numpy(templates.variance)
-    return expectation(build(measurement, nominal, variance, varied))
+    return expectation(specification(templates, measurement, torch.from_numpy))
 
 
 @torch.no_grad()
