@@ -17,8 +17,7 @@ from omegaconf import OmegaConf
 from inferno_cli.config import Reference, config_folder, resolve
 from inferno_cli.errors import ComparisonError, RunError
 from inferno_cli.report.comparison.comparison import Comparison, Spread
-from inferno_cli.report.comparison.figures import figures
-from inferno_cli.report.comparison.page import write_comparison
+from inferno_cli.report.comparison.page import figures, write_comparison
 from inferno_cli.report.comparison.points import short_names
 from inferno_cli.report.comparison.tables import as_csv, as_json, as_markdown, remarks, show_comparison
 from inferno_cli.report.comparison.tables import number as number_text
@@ -408,8 +407,6 @@ def test_of_a_yield_the_relative_error_is_shown(tmp_path: Path) -> None:
 
     assert [row.values["relative_error_s"].median for row in comparison.rows] == pytest.approx([0.4, 0.24])
     assert "| sigma(s) | sigma(s)/s |" in as_markdown(comparison)
-    from inferno_cli.report.comparison.figures import figures
-
     assert {"sigma_s_yields.signal", "relative_error_s_yields.signal"} <= set(dict(figures(comparison)))
 
 
@@ -553,8 +550,6 @@ def test_figures_of_an_earlier_comparison_do_not_stay(sweep: Path, tmp_path: Pat
 
 
 def test_the_label_is_on_every_figure(sweep: Path) -> None:
-    from inferno_cli.report.comparison.figures import figures
-
     drawn = dict(figures(compared(sweep)))
 
     assert set(drawn) == {"width_bins", "scans", "training", "templates"}
@@ -563,8 +558,6 @@ def test_the_label_is_on_every_figure(sweep: Path) -> None:
 
 
 def test_the_curve_of_widths_goes_through_the_medians_and_the_published_points(sweep: Path) -> None:
-    from inferno_cli.report.comparison.figures import figures
-
     drawn = dict(figures(compared(sweep, reference=published("bins"))))
     (axes,) = drawn["width_bins"].axes
     lines = {line.get_label(): line for line in axes.get_lines()}

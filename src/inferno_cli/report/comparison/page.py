@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from inferno_cli.choices import choices
 from inferno_cli.errors import FileError, OutputError
 from inferno_cli.files import read_json, together
 from inferno_cli.report.comparison.comparison import Comparison
-from inferno_cli.report.comparison.figures import figures
 from inferno_cli.report.comparison.tables import as_csv, as_json, as_markdown, foremost, remarks, table
 from inferno_cli.report.page import as_figures, as_list, as_page
 from inferno_cli.report.style import save_figures
 from inferno_cli.report.tables import markdown
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 PAGE, RECORD = "compare.html", "compare.json"
+FIGURES = "inferno_cli.report.comparison.figures"
 MAX_ROWS = 40
 """Of the table in a description: MLflow cuts long descriptions. The page has all."""
 
@@ -43,6 +48,13 @@ def write_comparison(comparison: Comparison, folder: Path) -> tuple[Path, ...]:
     except OSError as error:
         raise OutputError(f"the comparison cannot be written to {folder}: {error}. Choose output=FOLDER") from error
     return tuple(folder / name for name in (*[name for name in texts if name != PAGE], *names, PAGE))
+
+
+def figures(comparison: Comparison) -> Iterator[tuple[str, Figure]]:
+    """Yield the name and the figure of everything that the runs have, ours and those of installed packages."""
+    modules = [choice.load() for choice in choices(FIGURES).values()]
+    for module in sorted(modules, key=lambda module: getattr(module, "POSITION", len(modules))):
+        yield from module.draw(comparison)
 
 
 def _figures_of(record: Path) -> set[str]:

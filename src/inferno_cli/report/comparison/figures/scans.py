@@ -1,0 +1,47 @@
+"""Scans of the likelihood, of the repeat with the median width."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from inferno_cli.config import POI
+from inferno_cli.report.comparison.comparison import Comparison
+from inferno_cli.report.comparison.figures._common import overlaid
+from inferno_cli.report.comparison.points import Point
+from inferno_cli.report.style import MUTED
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+POSITION = 2
+
+
+def draw(comparison: Comparison) -> Iterator[tuple[str, Figure]]:
+    """Yield one figure with the scan of mu of every point; nothing where no run has one."""
+    scanned = []
+    for point in comparison.points:
+        results = comparison.representative(point)
+        if results is not None and results.nll_scan is not None:
+            scanned.append(point)
+    if not scanned:
+        return
+
+    def curve(axes: Axes, point: Point, **style: Any) -> None:
+        results = comparison.representative(point)
+        assert results is not None
+        assert results.nll_scan is not None
+        scan, best = results.nll_scan, results.parameters[POI].bestfit
+        values, rise = np.asarray(scan.values), np.clip(scan.delta_twice_nll, 0, None)
+        dense = np.linspace(values.min(), values.max(), 201)
+        root = np.interp(dense, values, np.sign(values - best) * np.sqrt(rise))
+        axes.plot(dense, root**2, **style)
+
+    figure = overlaid(comparison, scanned, curve, r"$\mu$", r"$2\,\Delta$ NLL")
+    for axes in (item for item in figure.axes if item.axison):
+        axes.axhline(1, color=MUTED, linewidth=0.9, linestyle=":")
+        axes.set_ylim(0, 6)
+    yield "scans", figure
