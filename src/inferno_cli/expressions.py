@@ -156,31 +156,17 @@ FUNCTIONS: dict[str, Function] = {
     "logical_xor": Function(_reduced(np.logical_xor, _truth), 2, 2),
 }
 
-_UNARY: dict[type[ast.unaryop], Callable[..., Value]] = {
-    ast.UAdd: _number,
-    ast.USub: _of_numbers(np.negative),
-    ast.Not: lambda value: ~_truth(value),
-    ast.Invert: _inverted,
-}
-_BINARY: dict[type[ast.operator], Callable[..., Value]] = {
-    ast.Add: _of_numbers(np.add),
-    ast.Sub: _of_numbers(np.subtract),
-    ast.Mult: _of_numbers(np.multiply),
-    ast.Div: _of_numbers(np.divide),
-    ast.FloorDiv: _of_numbers(np.floor_divide),
-    ast.Mod: _of_numbers(np.mod),
-    ast.Pow: _of_numbers(np.power),
-    ast.BitAnd: _bitwise(np.bitwise_and, "&"),
-    ast.BitOr: _bitwise(np.bitwise_or, "|"),
-    ast.BitXor: _bitwise(np.bitwise_xor, "^"),
-}
-_COMPARED: dict[type[ast.cmpop], Callable[[Value, Value], Value]] = {
-    ast.Lt: np.less,
-    ast.LtE: np.less_equal,
-    ast.Gt: np.greater,
-    ast.GtE: np.greater_equal,
-    ast.Eq: np.equal,
-    ast.NotEq: np.not_equal,
+_OPERATORS: dict[type[ast.AST], Callable[..., Value]] = {
+    **{ast.UAdd: _number, ast.USub: _of_numbers(np.negative)},
+    **{ast.Not: lambda value: ~_truth(value), ast.Invert: _inverted},
+    **{ast.Add: _of_numbers(np.add), ast.Sub: _of_numbers(np.subtract)},
+    **{ast.Mult: _of_numbers(np.multiply), ast.Div: _of_numbers(np.divide)},
+    **{ast.FloorDiv: _of_numbers(np.floor_divide), ast.Mod: _of_numbers(np.mod), ast.Pow: _of_numbers(np.power)},
+    **{ast.BitAnd: _bitwise(np.bitwise_and, "&"), ast.BitOr: _bitwise(np.bitwise_or, "|")},
+    **{ast.BitXor: _bitwise(np.bitwise_xor, "^")},
+    **{ast.Lt: np.less, ast.LtE: np.less_equal, ast.Gt: np.greater, ast.GtE: np.greater_equal},
+    **{ast.Eq: np.equal, ast.NotEq: np.not_equal},
+    **{ast.And: _reduced(np.logical_and, _truth), ast.Or: _reduced(np.logical_or, _truth)},
 }
 
 
@@ -193,17 +179,11 @@ class Constant:
 
 
 @dataclass(frozen=True)
-class Branch:
-    """Push the values of a branch."""
+class Column:
+    """Push the values of a branch, or of a name that stands for given values."""
 
     name: str
-
-
-@dataclass(frozen=True)
-class Given:
-    """Push values that stand for a name, and are no branch."""
-
-    name: str
+    is_given: bool = False
 
 
 @dataclass(frozen=True)
@@ -214,7 +194,7 @@ class Apply:
     n: int
 
 
-Step = Constant | Branch | Given | Apply
+Step = Constant | Column | Apply
 
 
 @dataclass(frozen=True)
@@ -240,12 +220,16 @@ class Expression:
     @property
     def branches(self) -> tuple[str, ...]:
         """Names of the branches that it needs."""
-        return tuple(dict.fromkeys(step.name for step in self.steps if isinstance(step, Branch)))
+        return tuple(column.name for column in self._columns if not column.is_given)
 
     @property
     def given(self) -> tuple[str, ...]:
         """Names of the other values that it needs."""
-        return tuple(dict.fromkeys(step.name for step in self.steps if isinstance(step, Given)))
+        return tuple(column.name for column in self._columns if column.is_given)
+
+    @property
+    def _columns(self) -> tuple[Column, ...]:
+        return tuple(dict.fromkeys(step for step in self.steps if isinstance(step, Column)))
 
     def evaluate(
         self, columns: Mapping[str, NDArray[Any]], given: Mapping[str, NDArray[np.float64]] | None = None
@@ -261,8 +245,9 @@ class Expression:
         Raises:
             DatasetError: If ``&``, ``|``, ``^`` or ``~`` meets numbers that it has no meaning for.
         """
-        values: dict[Step, NDArray[Any]] = {Branch(name): columns[name] for name in self.branches}
-        values |= {Given(name): (given or {})[name] for name in self.given}
+        values: dict[Column, NDArray[Any]] = {}
+        for column in self._columns:
+            values[column] = (given or {})[column.name] if column.is_given else columns[column.name]
         with np.errstate(all="ignore"):
             if not values:
                 return np.asarray(self._value({}))
@@ -270,10 +255,10 @@ class Expression:
             found = np.empty(n_rows)
             for first in range(0, n_rows, BLOCK):
                 rows = slice(first, first + BLOCK)
-                found[rows] = self._value({step: column[rows] for step, column in values.items()})
+                found[rows] = self._value({column: array[rows] for column, array in values.items()})
         return found
 
-    def _value(self, values: Mapping[Step, NDArray[Any]]) -> Value:
+    def _value(self, values: Mapping[Column, NDArray[Any]]) -> Value:
         stack: list[Value] = []
         for step in self.steps:
             if isinstance(step, Constant):
@@ -335,7 +320,7 @@ def _require_no_other_reading(text: str) -> None:
 
 def branch(name: str) -> Expression:
     """Return the expression that is one branch, whatever its name."""
-    return Expression(name, (Branch(name),))
+    return Expression(name, (Column(name),))
 
 
 class _Reader:
@@ -350,28 +335,35 @@ class _Reader:
         """Add the steps of a node, at a depth below the whole expression."""
         if depth > MAX_DEPTH:
             raise _refused(self.text, f"it has more than {MAX_DEPTH} levels")
-        if isinstance(node, ast.Constant):
-            self._constant(node)
-        elif isinstance(node, ast.Name | ast.Attribute):
-            self._name(node)
-        elif isinstance(node, ast.UnaryOp):
-            self.read(node.operand, depth + 1)
-            self._apply(node, _UNARY[type(node.op)], 1)
-        elif isinstance(node, ast.BinOp):
-            self._binary(node, depth)
-        elif isinstance(node, ast.BoolOp):
-            compute = np.logical_and if isinstance(node.op, ast.And) else np.logical_or
-            self._arguments(node.values, depth)
-            self._apply(node, _reduced(compute, _truth), len(node.values))
-        elif isinstance(node, ast.Compare):
-            self._comparison(node, depth)
-        elif isinstance(node, ast.IfExp):
-            self._arguments([node.test, node.body, node.orelse], depth)
-            self._apply(node, _where, 3)
-        elif isinstance(node, ast.Call):
-            self._call(node, depth)
-        else:
+        match node:
+            case ast.Constant():
+                self._constant(node)
+            case ast.Name() | ast.Attribute():
+                self._name(node)
+            case ast.UnaryOp():
+                self._operation(node, node.op, [node.operand], depth)
+            case ast.BinOp():
+                self._binary(node, depth)
+            case ast.BoolOp():
+                self._operation(node, node.op, node.values, depth)
+            case ast.Compare():
+                self._comparison(node, depth)
+            case ast.IfExp():
+                self._arguments([node.test, node.body, node.orelse], depth)
+                self._apply(node, _where, 3)
+            case ast.Call():
+                self._call(node, depth)
+            case _:
+                raise self._unknown(node)
+
+    def _operation(self, node: ast.expr, operator: ast.AST, operands: list[ast.expr], depth: int) -> None:
+        self._arguments(operands, depth)
+        self._apply(node, self._operator(node, operator), len(operands))
+
+    def _operator(self, node: ast.expr, operator: ast.AST) -> Callable[..., Value]:
+        if type(operator) not in _OPERATORS:
             raise self._unknown(node)
+        return _OPERATORS[type(operator)]
 
     def _arguments(self, nodes: list[ast.expr], depth: int) -> None:
         for node in nodes:
@@ -399,7 +391,7 @@ class _Reader:
         if any(part.startswith("__") and part.endswith("__") for part in parts):
             raise self._unknown(node)  # such as __class__: no branch that anybody has
         name = ".".join(reversed(parts))
-        self._add(Given(name) if name in self.given else Branch(name))
+        self._add(Column(name, name in self.given))
 
     def _binary(self, node: ast.BinOp, depth: int) -> None:
         # A sum of a hundred terms is a tree a hundred levels deep, to the left.
@@ -408,19 +400,13 @@ class _Reader:
             chain.append(chain[-1].left)
         self.read(chain[-1].left, depth + 1)
         for item in reversed(chain):
-            compute = _BINARY.get(type(item.op))
-            if compute is None:
-                raise self._unknown(item)
+            compute = self._operator(item, item.op)
             self.read(item.right, depth + 1)
             self._apply(item, compute, 2)
 
     def _comparison(self, node: ast.Compare, depth: int) -> None:
         operands = [node.left, *node.comparators]
-        comparisons = []
-        for operator in node.ops:
-            if type(operator) not in _COMPARED:
-                raise self._unknown(node)
-            comparisons.append(_COMPARED[type(operator)])
+        comparisons = [self._operator(node, operator) for operator in node.ops]
         for operand in operands:
             bits = isinstance(operand, ast.BinOp) and isinstance(operand.op, ast.BitAnd | ast.BitOr | ast.BitXor)
             if bits and not self._bracketed(operand):
@@ -438,7 +424,7 @@ class _Reader:
             only = node.args[0] if len(node.args) == 1 and not node.keywords else None
             if not isinstance(only, ast.Constant) or not isinstance(only.value, str):
                 raise _refused(self.text, f"{GETTER} takes the name of a branch in quotes, and nothing else")
-            self._add(Branch(only.value))
+            self._add(Column(only.value))
             return
         if name is None:
             raise self._unknown(node)

@@ -22,7 +22,7 @@ def _listed(value: Any) -> Any:
     return tuple(part.strip() for part in parts if part.strip())
 
 
-Places = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+Paths = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 """Files or folders: one, several with commas between, or a list."""
 
 

@@ -229,8 +229,9 @@ def test_a_preset_of_other_branches_names_the_first_that_is_missing(tmp_path: Pa
 
 
 def test_missing_and_broken_files(tmp_path: Path) -> None:
-    assert f"no file matches '{tmp_path}/none*.root'. Fix files" in refused(
-        tmp_path, PRESET, f"files=['{tmp_path}/none*.root']"
+    assert (
+        f"{tmp_path}/none*.root (files) is neither a file nor a folder, and no file matches it. Fix files"
+        in refused(tmp_path, PRESET, f"files=['{tmp_path}/none*.root']")
     )
     broken = tmp_path / "broken.root"
     broken.write_bytes(REAL.read_bytes()[:5000])

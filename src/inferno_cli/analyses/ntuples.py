@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
-from glob import glob
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,8 +19,8 @@ from numpy.typing import NDArray
 from inferno_cli import signals
 from inferno_cli.analyses.cut_flow import CutFlow
 from inferno_cli.code import code_digest
-from inferno_cli.errors import DatasetFileError, MemoryLimitError, Stopped
-from inferno_cli.files import user_path, whole
+from inferno_cli.errors import MemoryLimitError, Stopped
+from inferno_cli.files import whole
 from inferno_cli.progress import Advance
 
 Table = dict[str, NDArray[Any]]
@@ -53,25 +52,6 @@ class Prepared:
     rows: dict[str, int]
     cut_flow: CutFlow
     resumed: int
-
-
-def expand(patterns: Sequence[str]) -> tuple[Path, ...]:
-    """Files that the patterns name, in their order, each once.
-
-    Raises:
-        DatasetFileError: If one names none.
-    """
-    found: dict[Path, None] = {}
-    for pattern in patterns:
-        text = str(user_path(pattern))
-        paths = [Path(text)] if Path(text).is_file() else [Path(item) for item in sorted(glob(text, recursive=True))]  # noqa: PTH207
-        paths = [path for path in paths if path.is_file()]  # a pipe would be read for ever
-        if not paths:
-            raise DatasetFileError(
-                f"no file matches {pattern!r}. Fix files=[PATH,...]: ROOT files or globs, a bracket in a name as [[]"
-            )
-        found |= dict.fromkeys(paths)
-    return tuple(found)
 
 
 def process_file(path: Path, part: Path, analysis: Analysis, size: int) -> None:

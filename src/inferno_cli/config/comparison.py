@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from inferno_cli.config.steps import Step
-from inferno_cli.section import Finite, Places, Section
+from inferno_cli.section import Finite, Paths, Section
 
 PUBLISHED = Literal[
     "mu",
@@ -77,7 +77,7 @@ class Reference(Section):
 class CompareConfig(Step):
     """``inferno compare``: finished runs beside each other."""
 
-    runs: Places
+    runs: Paths
     """Folders of runs, sweeps or studies, results.json, globs, mlflow:EXPERIMENT[/RUN]; a list, or commas between."""
     output: str | None
     """Folder of the tables and figures; null: ``compare`` in the folder that all runs have in common.

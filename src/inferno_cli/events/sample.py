@@ -100,10 +100,6 @@ class Sample:
         nominal = self.weights[0]
         return float(nominal.sum() ** 2 / sum_of_squares(self.group, nominal))
 
-    def scaled(self, factor: float) -> Sample:
-        """Return the sample with every weight times ``factor``."""
-        return replace(self, weights=self.weights * factor)
-
     def subset(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> Sample:
         """Return some of the events, reweighted so that every variation keeps its yield."""
         weights = self.weights[:, rows]

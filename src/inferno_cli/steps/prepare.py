@@ -6,6 +6,7 @@ import logging
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
@@ -14,7 +15,7 @@ from inferno_cli.analyses.top11004.settings import Preparation
 from inferno_cli.config import FolderStep, Step
 from inferno_cli.files import user_path
 from inferno_cli.progress import Mode, progress
-from inferno_cli.section import LONGEST_NAME, Places, Positive
+from inferno_cli.section import LONGEST_NAME, Paths, Positive
 
 if TYPE_CHECKING:
     from inferno_cli.analyses.ntuples import Prepared
@@ -25,8 +26,8 @@ log = logging.getLogger(__name__)
 class PrepareConfig(FolderStep):
     """``inferno prepare``: from NanoAOD to the ntuples of one sample."""
 
-    files: Annotated[Places, Field(min_length=1)]
-    """Paths, a list or with commas between; * and ? stand for any characters."""
+    files: Annotated[Paths, Field(min_length=1)]
+    """Files, folders or globs, a list or with commas between; * and ? stand for any characters, [[] for a bracket."""
     sample: Annotated[str, Field(pattern=r"^\w+$", max_length=LONGEST_NAME)]
     """Name of the sample, and of its trees."""
     output: str
@@ -54,15 +55,19 @@ def run(config: PrepareConfig, composed: Any) -> None:
         config: The validated configuration.
         composed: The same as Hydra composed it, for the record.
     """
-    from inferno_cli.analyses.ntuples import expand, prepare
+    from inferno_cli.analyses.ntuples import prepare
     from inferno_cli.analyses.top11004.analysis import TauJets
+    from inferno_cli.events.root.files import find_files
     from inferno_cli.runs.folder import begin
     from inferno_cli.runs.job import HydraJob
     from inferno_cli.runs.status import finish
 
     own = HydraJob.current().folder
     begin(own, composed, "", overwrite=True)  # it holds no results
-    files = expand(config.files)
+    found: dict[Path, None] = {}
+    for pattern in config.files:
+        found |= dict.fromkeys(find_files(pattern, "*.root", "files", "files"))
+    files = tuple(found)
     folder = user_path(config.output)
     folder.mkdir(parents=True, exist_ok=True)
     log.info(f"prepare: sample {config.sample}, {len(files)} files, {config.workers} at a time")

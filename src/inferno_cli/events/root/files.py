@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from inferno_cli.errors import DatasetError, DatasetFileError, InfernoError
+from inferno_cli.errors import DatasetError, DatasetFileError, InfernoError, first_line
 from inferno_cli.expressions import EXACT_INTEGERS
 from inferno_cli.files import file_checksum as file_checksum
 from inferno_cli.files import user_path
@@ -66,11 +66,6 @@ def readable(failure: str) -> Iterator[None]:
             f"{failure} ({type(error).__name__}: {first_line(error)}); the file may be truncated: compare its size or "
             "checksum with the original and copy it again"
         ) from error
-
-
-def first_line(error: Exception) -> str:
-    """Return the first line of an error's message."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def id_columns(arrays: dict[str, NDArray[Any]], n: int, where: str = "the input") -> NDArray[np.int64]:

@@ -55,11 +55,6 @@ def tree_names(path: Path, pattern: str = "*") -> list[str]:
     return found
 
 
-def missing_branch(tree: Any, name: str, where: str, fix: str, why: str = "") -> BranchNotFoundError:
-    """Return the error for a branch that is not there; the arguments are those of ``one_per_row``."""
-    return BranchNotFoundError(f"branch {name!r}{why} is missing from {where}{closest(name, tree.keys())}. {fix}")
-
-
 def one_per_row(tree: Any, name: str, where: str, fix: str, why: str = "", *, stop: int | None = None) -> NDArray[Any]:
     """Read a branch of numbers, shape (n_rows,).
 
@@ -76,7 +71,7 @@ def one_per_row(tree: Any, name: str, where: str, fix: str, why: str = "", *, st
         DatasetError: If it holds lists, arrays, text or anything else that is not one number per row.
     """
     if name not in tree:
-        raise missing_branch(tree, name, where, fix, why)
+        raise BranchNotFoundError(f"branch {name!r}{why} is missing from {where}{closest(name, tree.keys())}. {fix}")
     branch = tree[name]
     values = np.asarray(branch.array(library="np", entry_stop=stop))
     if values.ndim != 1 or values.dtype.kind not in "biuf":
