@@ -20,7 +20,7 @@ ALLOWED = {
     "analyses": {"events"},
     "histograms": {"config", "events", "likelihood"},
     "training": {"config", "events", "histograms", "likelihood"},
-    "fit": {"config"},
+    "fit": {"config", "likelihood"},
     "runs": {"config", "events", "histograms", "likelihood", "training", "fit"},
     "report": {"config", "events", "histograms", "fit", "runs"},
     "testing": {"config", "events"},

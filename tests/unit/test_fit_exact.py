@@ -18,7 +18,7 @@ from inferno_cli.errors import FitFailedError, WorkspaceError
 from inferno_cli.fit import FitResult, fit_workspace, read_workspace
 from inferno_cli.fit.minuit import Fitter
 from inferno_cli.fit.problem import numpy_backend, open_problem
-from inferno_cli.fit.workspace import require_valid
+from inferno_cli.likelihood.readers.pyhf import require_valid
 
 PLAIN = compose(
     "fit=data", "fit.scan_points=null", "fit.significance=false", "fit.stat_only=false", "fit.progress=none"

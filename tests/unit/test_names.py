@@ -38,8 +38,8 @@ from inferno_cli.events import NOMINAL
 from inferno_cli.events.effects import effects, require_consistent
 from inferno_cli.events.root.trees import tree_names
 from inferno_cli.events.systematics.weight import WeightSystematic
-from inferno_cli.fit.workspace import require_valid
 from inferno_cli.histograms import Templates
+from inferno_cli.likelihood.readers.pyhf import require_valid
 from inferno_cli.names import another, distinct, distinct_with_parts, folded, printable
 from inferno_cli.report.run.stacks import free_shapes, sample_colours
 from inferno_cli.report.stack import colours_of, merged

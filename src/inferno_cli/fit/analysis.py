@@ -9,7 +9,6 @@ import numpy as np
 
 from inferno_cli.config import Fit
 from inferno_cli.errors import DeeperMinimumError, FitFailedError, WorkspaceError
-from inferno_cli.fit.checks import ignored
 from inferno_cli.fit.impacts import breakdown, groups_of, ranking
 from inferno_cli.fit.likelihood import Likelihood
 from inferno_cli.fit.limit import significance, upper_limit
@@ -19,6 +18,7 @@ from inferno_cli.fit.result import Estimate, FitResult, GoodnessOfFit
 from inferno_cli.fit.scan import scan, scan_2d
 from inferno_cli.fit.starts import global_fit
 from inferno_cli.fit.yields import yields
+from inferno_cli.likelihood.readers.checks import ignored
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -14,11 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inferno_cli.config import POI
-from inferno_cli.errors import WorkspaceError, closest
-from inferno_cli.fit.checks import MOST_EVENTS
+from inferno_cli.errors import FitFailedError, WorkspaceError, closest
+from inferno_cli.likelihood import Spec, expectation, expected_yields, nll
+from inferno_cli.likelihood.readers.checks import MOST_EVENTS
+from inferno_cli.likelihood.readers.pyhf import specification
 
 ALL = "all"
 """In a list of parameters: every one that the fit varies."""
+REFEREE, REFEREE_SHIFT = 1e-9, 0.05
+"""Largest relative difference of our likelihood from pyhf's, and how far from the start the second point is."""
+ROUNDING = 1e-12
+"""Of the events of a bin, relative to the largest one: samples of many events may cancel each other."""
 
 
 @dataclass(frozen=True)
@@ -237,7 +243,37 @@ def open_problem(
     _require_events(problem, expected, observed)
     # A run on Asimov data leaves it in the workspace as the observation: call it what it is.
     is_asimov = asimov or bool(np.allclose(observed, expected, rtol=1e-12, atol=0))
-    return replace(problem, is_asimov=is_asimov).with_data(expected if is_asimov else observed)
+    problem = replace(problem, is_asimov=is_asimov).with_data(expected if is_asimov else observed)
+    _require_likelihood(problem, specification(model, workspace.observations, chosen))
+    return problem
+
+
+def _require_likelihood(problem: Problem, spec: Spec) -> None:
+    """Check our likelihood against the referee, pyhf's, at the start of the fit and at a shifted point.
+
+    Raises:
+        FitFailedError: If they differ: the workspace has something that we read as something else.
+    """
+    ours, config = expectation(spec), problem.model.config
+    events = np.array(problem.data[: config.nmaindata])
+    data = [*events, *config.auxdata]
+    index = {label: i for i, label in enumerate(problem.labels)}
+    theta = [index[label] for label in ours.parameters]
+    gamma = [index[label] for label in ours.gamma.labels]
+    start = np.array(config.suggested_init(), dtype=float)
+    for point in (start, start + REFEREE_SHIFT * ~np.array(problem.fixed)):
+        theirs = -float(np.squeeze(problem.model.logpdf(point, data)))
+        found = float(nll(ours, point[theta], events, point[gamma]))
+        # Many auxiliary events drown a difference of the others: the expectation is compared itself, too.
+        expected = np.asarray(problem.model.expected_actualdata(point))
+        change = np.abs(expected_yields(ours, point[theta], point[gamma]) - expected)
+        room = REFEREE * np.abs(expected) + ROUNDING * np.abs(expected).max()
+        is_same = abs(found - theirs) <= REFEREE * (abs(theirs) + float(np.sum(data)))
+        if np.isfinite(theirs) and not (is_same and (change <= room).all()):
+            raise FitFailedError(
+                f"-ln L of {problem.where} is {found:.12g}, and {theirs:.12g} for pyhf; the events of a bin "
+                f"differ by up to {change.max():.3g}. Please report this, with the workspace"
+            )
 
 
 def _require_labels(config: Any, where: str) -> None:

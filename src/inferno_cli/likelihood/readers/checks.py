@@ -9,7 +9,7 @@ from typing import Any
 
 from inferno_cli.errors import closest
 
-Spec = dict[str, Any]
+Content = dict[str, Any]
 
 MOST_EVENTS = 1e15
 """In one bin. Double precision counts single ones up to 9e15, and the likelihood needs what is between them."""
@@ -117,7 +117,7 @@ def _number(value: int | float) -> str:
 
 
 # ----------------------------------------------------------------------------------------------- names and bins
-def problems(spec: Spec) -> Iterator[str]:
+def problems(spec: Content) -> Iterator[str]:
     """Yield what is wrong with a workspace that is valid against pyhf's schema."""
     bins = {}
     yield from _twice((channel["name"] for channel in spec["channels"]), "channel")
@@ -139,7 +139,7 @@ def problems(spec: Spec) -> Iterator[str]:
         yield from _measurement_problems(measurement, uses)
 
 
-def ignored(spec: Spec, measurement: str | None) -> Iterator[str]:
+def ignored(spec: Content, measurement: str | None) -> Iterator[str]:
     """Yield what a workspace says and pyhf leaves out, as notes of the fit.
 
     No errors: who prunes a workspace leaves the parameters of what was pruned, and observations of what is not fitted.
@@ -164,7 +164,7 @@ def ignored(spec: Spec, measurement: str | None) -> Iterator[str]:
             )
 
 
-def _uses(spec: Spec) -> dict[str, list[_Use]]:
+def _uses(spec: Content) -> dict[str, list[_Use]]:
     """Return where the parameter of each name is used."""
     uses: dict[str, list[_Use]] = {}
     for channel in spec["channels"]:
@@ -183,7 +183,7 @@ def _twice(names: Iterable[str], what: str) -> Iterator[str]:
         seen.add(name)
 
 
-def _channel_problems(channel: Spec) -> Iterator[str]:
+def _channel_problems(channel: Content) -> Iterator[str]:
     where = f"channel {channel['name']!r}"
     if not channel["samples"]:
         yield f"{where} has no samples"
@@ -201,7 +201,7 @@ def _channel_problems(channel: Spec) -> Iterator[str]:
             yield from _modifier_problems(modifier, n_bins, place)
 
 
-def _modifier_problems(modifier: Spec, n_bins: int, where: str) -> Iterator[str]:
+def _modifier_problems(modifier: Content, n_bins: int, where: str) -> Iterator[str]:
     place = f"{where}, {modifier['type']} {modifier['name']!r}"
     data: Any = modifier.get("data")
     if modifier["type"] == "normsys":
@@ -249,7 +249,7 @@ def _channels(uses: Iterable[_Use], sample: str | None = None) -> dict[str, int]
 
 
 # ----------------------------------------------------------------------------------------------- measurements
-def _measurement_problems(measurement: Spec, uses: Mapping[str, list[_Use]]) -> Iterator[str]:
+def _measurement_problems(measurement: Content, uses: Mapping[str, list[_Use]]) -> Iterator[str]:
     where = f"measurement {measurement['name']!r}"
     parameters = measurement["config"]["parameters"]
     yield from _twice((parameter["name"] for parameter in parameters), f"{where}: parameter")
@@ -267,7 +267,7 @@ def _measurement_problems(measurement: Spec, uses: Mapping[str, list[_Use]]) -> 
         yield from _bounds_problems(parameter, where)
 
 
-def _setting_problems(parameter: Spec, uses: list[_Use], where: str) -> Iterator[str]:
+def _setting_problems(parameter: Content, uses: list[_Use], where: str) -> Iterator[str]:
     """Yield the values that a parameter of these modifiers does not have, or has another number of."""
     kind, name = uses[0].kind, parameter["name"]
     size = 1
@@ -285,7 +285,7 @@ def _setting_problems(parameter: Spec, uses: list[_Use], where: str) -> Iterator
             yield f"{where}: {name!r} of type {kind} has {len(parameter[key])} {key}, expected {size}"
 
 
-def _bounds_problems(parameter: Spec, where: str) -> Iterator[str]:
+def _bounds_problems(parameter: Content, where: str) -> Iterator[str]:
     bounds, starts = parameter.get("bounds", []), parameter.get("inits", [])
     for pair in bounds:
         if len(pair) != 2:

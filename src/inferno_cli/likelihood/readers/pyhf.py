@@ -1,19 +1,47 @@
-"""A pyhf workspace in a file: read, patched, and checked."""
+"""A pyhf workspace from a file: patched, checked, and read into a specification."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from inferno_cli.errors import FileError, WorkspaceError
 from inferno_cli.files import read_json, user_path
-from inferno_cli.fit.checks import MOST_LEVELS, Spec, clipped, kind_of, not_numbers, problems, too_deep
-from inferno_cli.fit.patches import from_patchset, patched
+from inferno_cli.likelihood.readers.checks import (
+    MOST_LEVELS,
+    Content,
+    clipped,
+    kind_of,
+    not_numbers,
+    problems,
+    too_deep,
+)
+from inferno_cli.likelihood.readers.patches import from_patchset, patched
+from inferno_cli.likelihood.spec import (
+    Array,
+    Channel,
+    Gaussian,
+    HistoSys,
+    Lumi,
+    Modifier,
+    NormFactor,
+    NormSys,
+    Parameter,
+    Poisson,
+    Sample,
+    ShapeFactor,
+    ShapeSys,
+    Spec,
+    StatError,
+)
 
 
-def read_workspace(path: Path, *, patch: str | None = None, patchset: str | None = None) -> Spec:
+def read_workspace(path: Path, *, patch: str | None = None, patchset: str | None = None) -> Content:
     """Read a pyhf workspace, and check it.
 
     Args:
@@ -96,3 +124,67 @@ def require_valid(spec: Any, where: str) -> None:
         raise WorkspaceError(f"workspace {where} is not valid: {told}") from error
     for problem in chain(not_numbers(spec), problems(spec)):
         raise WorkspaceError(f"workspace {where} is not valid: {problem}")
+
+
+# ------------------------------------------------------------------------------------------------ specification
+def specification(model: Any, observations: Mapping[str, Sequence[float]], measurement: str) -> Spec:
+    """Return the specification of a pyhf model.
+
+    Args:
+        model: pyhf's, of a valid workspace; it knows what the parameters are where the measurement says nothing.
+        observations: Events observed, by channel.
+        measurement: Name of the measurement.
+    """
+    by_name = {channel["name"]: channel for channel in model.spec["channels"]}
+    channels: list[Channel] = []
+    for name in model.config.channels:
+        samples: list[Sample] = []
+        for sample in by_name[name]["samples"]:
+            modifiers = tuple(_modifier(entry) for entry in sample["modifiers"])
+            samples.append(Sample(sample["name"], _array(sample["data"]), modifiers))
+        channels.append(Channel(name, tuple(samples), _array(observations[name])))
+    parameters = tuple(_parameter(model.config, name) for name in model.config.par_order)
+    return Spec(tuple(channels), parameters, str(model.config.poi_name), measurement)
+
+
+def _array(values: Sequence[float]) -> Array:
+    return np.asarray(values, dtype=float)
+
+
+def _modifier(entry: Content) -> Modifier:
+    """Return a modifier of a workspace."""
+    name, data = entry["name"], entry["data"]
+    match entry["type"]:
+        case "normfactor":
+            return NormFactor(name)
+        case "lumi":
+            return Lumi(name)
+        case "shapefactor":
+            return ShapeFactor(name)
+        case "normsys":
+            return NormSys(name, data["hi"], data["lo"])
+        case "histosys":
+            return HistoSys(name, _array(data["hi_data"]), _array(data["lo_data"]))
+        case "staterror":
+            return StatError(name, _array(data) ** 2)
+        case "shapesys":
+            return ShapeSys(name, _array(data))
+    raise WorkspaceError(f"modifier {name!r} is of type {entry['type']!r}, which is not of HistFactory")
+
+
+def _parameter(config: Any, name: str) -> Parameter:
+    """Return a parameter with what the measurement says of it, and pyhf where it says nothing."""
+    known = config.param_set(name)
+    constraint: Gaussian | Poisson | None = None
+    if known.constrained and known.pdf_type == "poisson":
+        constraint = Poisson(_array(known.auxdata), _array(known.factors))
+    elif known.constrained:
+        constraint = Gaussian(_array(known.auxdata), _array(known.width()))
+    return Parameter(
+        name,
+        tuple(map(float, known.suggested_init)),
+        tuple((float(low), float(high)) for low, high in known.suggested_bounds),
+        tuple(map(bool, known.suggested_fixed)),
+        constraint,
+        per_bin=not known.is_scalar,
+    )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from inferno_cli.errors import WorkspaceError, closest
-from inferno_cli.fit.checks import clipped, kind_of
+from inferno_cli.likelihood.readers.checks import clipped, kind_of
 
 MOST_COPIED = 1_000_000
 """Values that the operations of a patch may copy: each can double the workspace, and twenty make a million of it."""
