@@ -7,49 +7,25 @@ import itertools
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from inferno_cli.config import flatten
-from inferno_cli.errors import ComparisonError, FileError, RunError
-from inferno_cli.files import read_json, user_path
+from inferno_cli.errors import ComparisonError
+from inferno_cli.files import user_path
 from inferno_cli.runs.folder import HYDRA, OVERRIDES_FILE
-from inferno_cli.runs.points import EXPERIMENT, MODEL, SEED, identity
-from inferno_cli.runs.record import RESULTS_FILE, SCHEMA, Results
-from inferno_cli.runs.reuse import origin
+from inferno_cli.runs.found_run import FoundRun, settings_of
+from inferno_cli.runs.points import MODEL, SEED
+from inferno_cli.runs.record import RESULTS_FILE
 from inferno_cli.runs.run_folder import CONFIG_FILE
-from inferno_cli.runs.status import RECORD, Status, verify
-from inferno_cli.runs.sweeps import MULTIRUN, planned, read_of_run
+from inferno_cli.runs.sweeps import MULTIRUN, planned
 
 if TYPE_CHECKING:
     from inferno_cli.config import Tracking
 
 MLFLOW = "mlflow:"
 """In front of the name of an experiment."""
-
-
-@dataclass(frozen=True)
-class FoundRun:
-    """One run, or what is left of one that did not finish.
-
-    Attributes:
-        where: Its folder.
-        settings: Its configuration, flat, with dotted keys; empty when it is not known.
-        results: What it found; None: it did not finish.
-        error: Why not.
-    """
-
-    where: str
-    settings: Mapping[str, Any]
-    results: Results | None
-    error: str = ""
-
-    @property
-    def identity(self) -> str:
-        """The settings that decide what is measured, with the seed, as one string."""
-        return identity(self.settings)
 
 
 @dataclass(frozen=True)
@@ -85,16 +61,21 @@ def collect(places: Sequence[str], tracking: Tracking | None = None) -> Collecte
         return _in_folders(places)
     if tracking is None or tracking.backend == "none":
         raise ComparisonError(f"runs={MLFLOW}{stored[0]} is in a store, and there is none: leave out tracking=none")
-    jobs, studies = zip(*(pair for name in stored for pair in _in_store(tracking, name)), strict=True)
+    jobs = [run for name in stored for run in _in_store(tracking, name)]
+    studies = {run.study for run in jobs}
     others = [place for place in places if not place.startswith(MLFLOW)]
     if not others:
-        return Collected(tuple(jobs), None, (), studies[0] if len(set(studies)) == 1 else "")
+        return Collected(tuple(jobs), None, (), _one(studies))
     found = _in_folders(others)
-    return replace(found, jobs=(*jobs, *found.jobs), study=found.study if set(studies) == {found.study} else "")
+    return replace(found, jobs=(*jobs, *found.jobs), study=_one({*studies, found.study}))
 
 
-def _in_store(tracking: Tracking, experiment: str) -> list[tuple[FoundRun, str]]:
-    """Return the runs of an experiment, and the study that each belongs to."""
+def _one(studies: set[str]) -> str:
+    return studies.pop() if len(studies) == 1 else ""
+
+
+def _in_store(tracking: Tracking, experiment: str) -> list[FoundRun]:
+    """Return the runs of an experiment."""
     from inferno_cli.runs.mlflow.stored import download, stored_runs
 
     store, runs = stored_runs(tracking, experiment)
@@ -111,19 +92,18 @@ def _in_store(tracking: Tracking, experiment: str) -> list[tuple[FoundRun, str]]
             if run.finished:
                 download(store, run.run_id, (RESULTS_FILE,), folder)
                 try:
-                    job, _, study = _job(folder)
+                    jobs.append(replace(FoundRun.read(folder), where=where))
                 except ComparisonError as error:  # of a copy that is gone by now
                     raise ComparisonError(str(error).replace(str(folder), where)) from error
-                jobs.append((replace(job, where=where), study))
             else:
                 settings = settings_of(folder)[0] or run.settings  # without files: of an earlier version
-                jobs.append((FoundRun(where, settings, None, run.why), str(settings.get("study.name") or "")))
+                jobs.append(FoundRun(where, settings, None, run.why))
     return jobs
 
 
 def _in_folders(places: Sequence[str]) -> Collected:
     """Find runs in folders."""
-    read: dict[Path, tuple[FoundRun, list[str], str]] = {}
+    read: dict[Path, FoundRun] = {}
     inside: list[Path] = []
     for given in places:
         pattern = str(user_path(given).absolute())
@@ -138,25 +118,24 @@ def _in_folders(places: Sequence[str]) -> Collected:
                 f"runs: {given!r} {problem}. Name the folder of a run, a sweep or a study: runs=FOLDER"
                 + ("; a name with a comma in a list and in quotes: \"runs=['a,b']\"" if len(places) > 1 else "")
             )
-        read |= _of_one_step({folder: _job(folder) for folder in runs})
+        read |= _of_one_step({folder: FoundRun.read(folder) for folder in runs})
         inside += [top for top in tops if top not in runs]
-    folders, jobs = list(read), [job for job, _, _ in read.values()]
-    overrides = [frozenset(own) for _, own, _ in read.values()]
-    studies = [study for _, _, study in read.values()]
-    done = {own for own, job in zip(overrides, jobs, strict=True) if job.results is not None}
-    whole = {path.parent for top in inside for path in top.rglob(MULTIRUN)}
-    for sweep in sorted(whole, key=lambda path: _natural(str(path))):
-        jobs += [_like(job, own, overrides, jobs) for job, own in _not_started(sweep) if own not in done]
-    sweeps = dict.fromkeys(run.parent for run in folders if (run.parent / MULTIRUN).is_file())
-    common = Path(*_common([*folders, *inside]))
-    return Collected(tuple(jobs), common, tuple(sweeps), studies[0] if len(set(studies)) == 1 else "")
+    known = list(read.values())
+    done = {frozenset(run.overrides) for run in known if run.results is not None}
+    left = []
+    sweeps_inside = {path.parent for top in inside for path in top.rglob(MULTIRUN)}
+    for sweep in sorted(sweeps_inside, key=lambda path: _natural(str(path))):
+        left += [_like(run, known) for run in _not_started(sweep) if frozenset(run.overrides) not in done]
+    sweeps = dict.fromkeys(folder.parent for folder in read if (folder.parent / MULTIRUN).is_file())
+    common = Path(*_common([*read, *inside]))
+    return Collected((*known, *left), common, tuple(sweeps), _one({run.study for run in known}))
 
 
-def _of_one_step(read: dict[Path, tuple[FoundRun, list[str], str]]) -> dict[Path, tuple[FoundRun, list[str], str]]:
+def _of_one_step(read: dict[Path, FoundRun]) -> dict[Path, FoundRun]:
     """Leave out the folders of other steps that are in one place beside those of runs, or else of fits."""
     for key in (MODEL, "workspace"):
-        if any(key in job.settings for job, _, _ in read.values()):
-            return {folder: item for folder, item in read.items() if not item[0].settings or key in item[0].settings}
+        if any(key in run.settings for run in read.values()):
+            return {folder: run for folder, run in read.items() if not run.settings or key in run.settings}
     return read
 
 
@@ -173,106 +152,24 @@ def _runs(top: Path) -> list[Path]:
     return sorted(found, key=lambda path: _natural(str(path)))
 
 
-def settings_of(folder: Path) -> tuple[dict[str, Any], list[str]]:
-    """Return the flat configuration of a run, with its experiment, and what was overridden."""
-    settings: dict[str, Any] = {}
-    overrides: list[str] = []
-    if (folder / CONFIG_FILE).is_file():
-        settings = dict(flatten(read_of_run(folder / CONFIG_FILE)))
-    elif (folder / HYDRA / "config.yaml").is_file():  # it failed before anything was run
-        settings = dict(flatten(_resolved(read_of_run(folder / HYDRA / "config.yaml"))))
-    if (folder / HYDRA / OVERRIDES_FILE).is_file():
-        overrides = [str(text) for text in read_of_run(folder / HYDRA / OVERRIDES_FILE, list)]
-    for text in overrides:
-        key, _, value = text.lstrip("+").partition("=")
-        if key == EXPERIMENT:
-            settings[EXPERIMENT] = value
-    return settings, overrides
-
-
-def _job(folder: Path) -> tuple[FoundRun, list[str], str]:
-    """Return a run, what was overridden, and the study that it belongs to."""
-    settings, overrides = settings_of(folder)
-    study = str(settings.get("study.name") or "")
-    path = folder / RESULTS_FILE
-    status = Status.read(folder)
-    if status is not None and status.state == "reused":
-        before = origin(folder)
-        there = Status.read(before)
-        if (before / RESULTS_FILE).is_file() and (there is None or there.state != "reused"):
-            job, _, study = _job(before)
-            return job, overrides, study
-        return FoundRun(str(folder), settings, None, f"was finished in {before}, which is not there"), overrides, study
-    # Results beside another state are of a run in the same folder before.
-    if not path.is_file() or (status is not None and status.state != "finished"):
-        error = "no results.json: stopped, or still running"
-        if status is not None and status.error:
-            error = f"{status.state}: {' '.join(status.error.split())}"
-        return FoundRun(str(folder), settings, None, error), overrides, study
-    if not settings:
-        raise ComparisonError(f"{folder} has no {CONFIG_FILE}: what was run there is not known. Copy the whole folder")
-    try:
-        verify(folder, RECORD)
-    except RunError as error:
-        raise ComparisonError(f"{error}, or leave it out: runs=...") from error
-    results = _results(path)
-    if results.model is not None and not {MODEL, "workspace"} & settings.keys():
-        raise ComparisonError(f"{folder / CONFIG_FILE} is not that of the run. Copy the folder of the run again")
-    return FoundRun(str(folder), settings, results), overrides, study
-
-
-def _results(path: Path) -> Results:
-    try:
-        values = read_json(path)
-        schema = values.get("schema") if isinstance(values, dict) else None
-    except FileError as error:
-        raise ComparisonError(f"{error}. Run that point again, or leave it out: runs=...") from error
-    if schema != SCHEMA:
-        raise ComparisonError(
-            f"{path} has schema {schema!r}; this version of inferno_cli compares {SCHEMA!r}. Run that point again, or "
-            "leave it out: runs=..."
-        )
-    try:
-        return Results.model_validate(values)
-    except ValueError as error:
-        lines = str(error).splitlines()
-        raise ComparisonError(
-            f"{path} is not a record of this version of inferno_cli ({' '.join(lines[1:3]).strip()}). Run that point "
-            "again, or leave it out: runs=..."
-        ) from error
-
-
-def _not_started(sweep: Path) -> Iterator[tuple[FoundRun, frozenset[str]]]:
+def _not_started(sweep: Path) -> Iterator[FoundRun]:
     """Yield the jobs of a multirun that left no folder: it was stopped before them."""
     for number, own in enumerate(planned(sweep)):
         if not (sweep / str(number)).exists():
-            yield FoundRun(str(sweep / str(number)), {}, None, f"not started: {' '.join(own)}"), frozenset(own)
+            yield FoundRun(str(sweep / str(number)), {}, None, f"not started: {' '.join(own)}", own)
 
 
-def _like(
-    job: FoundRun, own: frozenset[str], overrides: Sequence[frozenset[str]], known: Sequence[FoundRun]
-) -> FoundRun:
+def _like(run: FoundRun, known: Sequence[FoundRun]) -> FoundRun:
     """Give a job that was not started the settings of another repeat of its point, where there is one."""
 
-    def point(texts: frozenset[str]) -> frozenset[str]:
+    def point(texts: Sequence[str]) -> frozenset[str]:
         return frozenset(text for text in texts if not text.startswith("seed="))
 
-    for there, other in zip(overrides, known, strict=False):
-        if other.settings and point(there) == point(own):
-            (seed,) = own - point(own) or {"seed="}
-            return replace(job, settings={**other.settings, SEED: int(seed.partition("=")[2] or 0)})
-    return job
-
-
-def _resolved(values: Any) -> Any:
-    """Return a configuration without its interpolations; as it is where one of them is the mistake."""
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
-    try:
-        return OmegaConf.to_container(OmegaConf.create(values), resolve=True)
-    except OmegaConfBaseException:
-        return values
+    for other in known:
+        if other.settings and point(other.overrides) == point(run.overrides):
+            (seed,) = set(run.overrides) - point(run.overrides) or {"seed="}
+            return replace(run, settings={**other.settings, SEED: int(seed.partition("=")[2] or 0)})
+    return run
 
 
 def _natural(text: str) -> list[str | int]:

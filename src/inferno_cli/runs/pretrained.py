@@ -10,7 +10,7 @@ from typing import Any
 from inferno_cli.config import TrainConfig
 from inferno_cli.errors import RunError
 from inferno_cli.files import file_checksum, user_path
-from inferno_cli.runs.find import settings_of
+from inferno_cli.runs.found_run import settings_of
 from inferno_cli.runs.points import EXPERIMENT, MODEL, SEED, identity
 from inferno_cli.runs.record import RESULTS_FILE, TrainedInRecord
 from inferno_cli.runs.run_folder import CONFIG_FILE, RunFolder

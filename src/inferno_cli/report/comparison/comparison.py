@@ -12,7 +12,7 @@ from typing import Any
 from inferno_cli.config import POI, Reference, ReferenceRow
 from inferno_cli.names import another
 from inferno_cli.report.comparison.points import Point, beside_the_model, group, place, short_names
-from inferno_cli.runs.find import FoundRun
+from inferno_cli.runs.found_run import FoundRun
 from inferno_cli.runs.points import MODEL
 from inferno_cli.runs.record import Results
 

@@ -9,7 +9,7 @@ from typing import Any
 from inferno_cli.choices import sections
 from inferno_cli.errors import ComparisonError
 from inferno_cli.events.dataset import Dataset
-from inferno_cli.runs.find import FoundRun
+from inferno_cli.runs.found_run import FoundRun
 from inferno_cli.runs.points import EXPERIMENT, MODEL, SEED, as_text, is_below, matters
 from inferno_cli.runs.record import Results
 

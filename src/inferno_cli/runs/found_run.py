@@ -1,0 +1,134 @@
+"""A run as it is found in a folder: finished or not, with its configuration and its record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from inferno_cli.config import flatten
+from inferno_cli.errors import ComparisonError, FileError, RunError
+from inferno_cli.files import read_json
+from inferno_cli.runs.folder import HYDRA, OVERRIDES_FILE
+from inferno_cli.runs.points import EXPERIMENT, MODEL, identity
+from inferno_cli.runs.record import RESULTS_FILE, SCHEMA, Results
+from inferno_cli.runs.reuse import origin
+from inferno_cli.runs.run_folder import CONFIG_FILE
+from inferno_cli.runs.status import RECORD, Status, verify
+from inferno_cli.runs.sweeps import read_of_run
+
+
+@dataclass(frozen=True)
+class FoundRun:
+    """One run, or what is left of one that did not finish.
+
+    Attributes:
+        where: Its folder.
+        settings: Its configuration, flat, with dotted keys; empty when it is not known.
+        results: What it found; None: it did not finish.
+        error: Why not.
+        overrides: What was overridden, in Hydra's words.
+    """
+
+    where: str
+    settings: Mapping[str, Any]
+    results: Results | None
+    error: str = ""
+    overrides: tuple[str, ...] = ()
+
+    @property
+    def identity(self) -> str:
+        """The settings that decide what is measured, with the seed, as one string."""
+        return identity(self.settings)
+
+    @property
+    def study(self) -> str:
+        """Name of the study that it belongs to, or ""."""
+        return str(self.settings.get("study.name") or "")
+
+    @classmethod
+    def read(cls, folder: Path) -> FoundRun:
+        """Return what is in a folder.
+
+        Raises:
+            ComparisonError: If a file of a finished run is missing, has changed, or cannot be read.
+        """
+        settings, overrides = settings_of(folder)
+        status = Status.read(folder)
+        if status is not None and status.state == "reused":
+            before = origin(folder)
+            there = Status.read(before)
+            if (before / RESULTS_FILE).is_file() and (there is None or there.state != "reused"):
+                return replace(cls.read(before), overrides=overrides)
+            return cls(str(folder), settings, None, f"was finished in {before}, which is not there", overrides)
+        # Results beside another state are of a run in the same folder before.
+        if not (folder / RESULTS_FILE).is_file() or (status is not None and status.state != "finished"):
+            error = "no results.json: stopped, or still running"
+            if status is not None and status.error:
+                error = f"{status.state}: {' '.join(status.error.split())}"
+            return cls(str(folder), settings, None, error, overrides)
+        return cls(str(folder), settings, _results(folder, settings), overrides=overrides)
+
+
+def settings_of(folder: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return the flat configuration of a run, with its experiment, and what was overridden."""
+    settings: dict[str, Any] = {}
+    overrides: tuple[str, ...] = ()
+    if (folder / CONFIG_FILE).is_file():
+        settings = dict(flatten(read_of_run(folder / CONFIG_FILE)))
+    elif (folder / HYDRA / "config.yaml").is_file():  # it failed before anything was run
+        settings = dict(flatten(_resolved(read_of_run(folder / HYDRA / "config.yaml"))))
+    if (folder / HYDRA / OVERRIDES_FILE).is_file():
+        overrides = tuple(map(str, read_of_run(folder / HYDRA / OVERRIDES_FILE, list)))
+    for text in overrides:
+        key, _, value = text.lstrip("+").partition("=")
+        if key == EXPERIMENT:
+            settings[EXPERIMENT] = value
+    return settings, overrides
+
+
+def _resolved(values: Any) -> Any:
+    """Return a configuration without its interpolations; as it is where one of them is the mistake."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        return OmegaConf.to_container(OmegaConf.create(values), resolve=True)
+    except OmegaConfBaseException:
+        return values
+
+
+def _results(folder: Path, settings: Mapping[str, Any]) -> Results:
+    """Read the record of a finished run whose files are those that it wrote."""
+    if not settings:
+        raise ComparisonError(f"{folder} has no {CONFIG_FILE}: what was run there is not known. Copy the whole folder")
+    try:
+        verify(folder, RECORD)
+    except RunError as error:
+        raise ComparisonError(f"{error}, or leave it out: runs=...") from error
+    results = _record(folder / RESULTS_FILE)
+    if results.model is not None and not {MODEL, "workspace"} & settings.keys():
+        raise ComparisonError(f"{folder / CONFIG_FILE} is not that of the run. Copy the folder of the run again")
+    return results
+
+
+def _record(path: Path) -> Results:
+    try:
+        values = read_json(path)
+        schema = values.get("schema") if isinstance(values, dict) else None
+    except FileError as error:
+        raise ComparisonError(f"{error}. Run that point again, or leave it out: runs=...") from error
+    if schema != SCHEMA:
+        raise ComparisonError(
+            f"{path} has schema {schema!r}; this version of inferno_cli compares {SCHEMA!r}. Run that point again, or "
+            "leave it out: runs=..."
+        )
+    try:
+        return Results.model_validate(values)
+    except ValueError as error:
+        lines = str(error).splitlines()
+        raise ComparisonError(
+            f"{path} is not a record of this version of inferno_cli ({' '.join(lines[1:3]).strip()}). Run that point "
+            "again, or leave it out: runs=..."
+        ) from error
