@@ -15,8 +15,8 @@ from conftest import load, make_measurement, make_templates, synthetic
 from inferno_cli.config import Binning, Measurement, Morph
 from inferno_cli.events import NOMINAL, Sample, Variation, generator
 from inferno_cli.events.sources.synthetic import BACKGROUND_VARIANCE, SIGNAL_RATE, log_density
-from inferno_cli.histograms import TOTAL, Response, bin_map, enveloped, fill, responses, scaled
-from inferno_cli.histograms.cells import axis_edges, weighted_quantiles
+from inferno_cli.histograms import TOTAL, YieldChange, enveloped, feature_map, fill, scaled, yield_changes
+from inferno_cli.histograms.feature_map import axis_edges, weighted_quantiles
 from inferno_cli.report.network.figures import _figures, draw_explanation
 from inferno_cli.report.network.tables import show_explanation
 from inferno_cli.runs.explanation import (
@@ -171,11 +171,11 @@ def test_what_is_singular_is_said_on_the_terminal_and_in_the_plot(
 
 
 # ------------------------------------------------------------------------------------------------- responses
-def by_name(found: Sequence[Response]) -> dict[tuple[str, str], Response]:
+def by_name(found: Sequence[YieldChange]) -> dict[tuple[str, str], YieldChange]:
     return {(item.parameter, item.sample): item for item in found}
 
 
-def moved(seed: int = 0, n: int = 4000, *, scale: float = 1.0, normalisation: bool = True) -> dict[str, Response]:
+def moved(seed: int = 0, n: int = 4000, *, scale: float = 1.0, normalisation: bool = True) -> dict[str, YieldChange]:
     """A signal in two bins: jes moves a tenth of its events up, a background stays."""
     rng = np.random.default_rng(seed)
     bins = np.tile(rng.integers(0, 2, n), (3, 1))
@@ -187,7 +187,7 @@ def moved(seed: int = 0, n: int = 4000, *, scale: float = 1.0, normalisation: bo
     morph = Morph(("jes",), scale, normalisation)
     measurement = replace(make_measurement(["signal", "QCD"]), shapes={"jes": {"signal": morph}})
     templates = enveloped(scaled(fill(samples, numbers, 2), measurement), measurement)
-    return {item.sample: item for item in responses(samples, numbers, templates, measurement, {})}
+    return {item.sample: item for item in yield_changes(samples, numbers, templates, measurement, {})}
 
 
 def test_the_response_of_a_shape_is_that_of_its_templates() -> None:
@@ -225,7 +225,7 @@ def test_the_error_of_an_envelope_is_at_least_that_of_its_largest_member() -> No
         parameter = "pdf_0" if len(members) == 1 else "pdf"
         measurement = replace(make_measurement(["signal"]), shapes={parameter: {"signal": Morph(members)}})
         templates = enveloped(scaled(fill([kept], [bins], 2), measurement), measurement)
-        found.append(responses([kept], [bins], templates, measurement, {})[1])
+        found.append(yield_changes([kept], [bins], templates, measurement, {})[1])
 
     np.testing.assert_allclose(found[1].up, found[0].up, rtol=1e-6)
     assert (found[1].up_error >= found[0].up_error).all()
@@ -237,7 +237,7 @@ def test_the_response_of_rates_is_their_size() -> None:
     measurement = make_measurement(
         ["signal", "QCD"], free={"QCD_norm": ["QCD"]}, normalisation={"lumi": (["signal"], 1.1, 0.8)}
     )
-    found = by_name(responses([], [], templates, measurement, {"QCD_norm": 0.04}))
+    found = by_name(yield_changes([], [], templates, measurement, {"QCD_norm": 0.04}))
 
     assert set(found) == {("QCD_norm", TOTAL), ("QCD_norm", "QCD"), ("lumi", TOTAL), ("lumi", "signal")}
     assert found["QCD_norm", TOTAL].step == 0.04
@@ -256,7 +256,7 @@ def test_cells_have_the_most_common_and_the_mean_bin_of_the_expected_events() ->
     weights = np.array([[1.0, 1.0, 3.0, 1.0, 1.0, 0.0]])  # the last is not selected
     sample = Sample("a", True, np.arange(6), (NOMINAL,), features, (0,), weights)
 
-    found = bin_map([sample], [np.array([[0, 0, 2, 1, 1, 2]])], 3, ("x", "y", "z"), ("x", "y"), 5)
+    found = feature_map([sample], [np.array([[0, 0, 2, 1, 1, 2]])], 3, ("x", "y", "z"), ("x", "y"), 5)
 
     assert found.x_edges.tolist() == [-0.5, 0.5, 1.5]
     assert found.y_edges.tolist() == [-0.5, 0.5]

@@ -24,7 +24,7 @@ from inferno_cli.config import Measurement
 from inferno_cli.errors import WorkspaceError
 from inferno_cli.histograms import Templates
 from inferno_cli.likelihood import poi_variance
-from inferno_cli.likelihood.spec import NormSys
+from inferno_cli.likelihood.modifiers import NormSys
 
 SETTINGS = {"normsys": {"interpcode": "code4"}, "histosys": {"interpcode": "code4p"}}
 BINS = 5

@@ -27,8 +27,8 @@ from inferno_cli.likelihood import (
     poi_variance,
     yields_and_jacobian,
 )
+from inferno_cli.likelihood.modifiers import StatError
 from inferno_cli.likelihood.readers import pyhf as reader
-from inferno_cli.likelihood.spec import StatError
 from inferno_cli.likelihood.writers import cabinetry
 from inferno_cli.likelihood.writers import pyhf as writer
 

@@ -7,19 +7,9 @@ from collections.abc import Mapping
 from array_api_compat import array_namespace
 
 from inferno_cli.config import POI, REGION, Measurement
-from inferno_cli.likelihood.spec import (
-    Array,
-    Channel,
-    Gaussian,
-    Modifier,
-    NormFactor,
-    NormPlusShape,
-    NormSys,
-    Parameter,
-    Sample,
-    Spec,
-    StatError,
-)
+from inferno_cli.likelihood import modifiers as mod
+from inferno_cli.likelihood.modifiers import Array, Modifier
+from inferno_cli.likelihood.spec import Channel, Gaussian, Parameter, Sample, Spec
 
 MEASUREMENT = "inferno"
 BOUNDS = (-10.0, 10.0)
@@ -64,7 +54,7 @@ def build(
     samples: list[Sample] = []
     for name, template, error in rows:
         factors, rates = _of_yield(measurement, name)
-        shapes: list[NormPlusShape] = []
+        shapes: list[mod.NormPlusShape] = []
         free: list[Sample] = []
         for systematic in measurement.shapes:
             key = systematic, name
@@ -72,11 +62,11 @@ def build(
                 continue
             up, down = varied[key]
             if systematic in measurement.unconstrained:
-                modifiers = (*factors, NormFactor(systematic), *rates)
+                modifiers = (*factors, mod.NormFactor(systematic), *rates)
                 free.append(Sample(morph_name(name, systematic), (up - down) / 2, modifiers, parent=name))
             else:
-                shapes.append(NormPlusShape(systematic, up, down, (varied_variance or {}).get(key)))
-        of_bins = [StatError(staterror, error)] if measurement.staterror else []
+                shapes.append(mod.NormPlusShape(systematic, up, down, (varied_variance or {}).get(key)))
+        of_bins = [mod.StatError(staterror, error)] if measurement.staterror else []
         samples += [Sample(name, template, (*of_bins, *factors, *rates, *shapes), error), *free]
     parameters = [_parameter(measurement, name, poi_bounds) for name in measurement.parameters]
     if measurement.staterror:
@@ -91,11 +81,11 @@ def _of_yield(measurement: Measurement, sample: str) -> tuple[list[Modifier], li
     factors: list[Modifier] = []
     for name, touched in {POI: measurement.signal, **measurement.free}.items():
         if sample in touched:
-            factors.append(NormFactor(name))
+            factors.append(mod.NormFactor(name))
     rates: list[Modifier] = []
     for name, by_sample in measurement.normalisation.items():
         if sample in by_sample:
-            rates.append(NormSys(name, *by_sample[sample]))
+            rates.append(mod.NormSys(name, *by_sample[sample]))
     return factors, rates
 
 

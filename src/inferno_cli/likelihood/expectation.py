@@ -16,24 +16,10 @@ import numpy as np
 from array_api_compat import array_namespace, device
 from numpy.typing import NDArray
 
+from inferno_cli.likelihood import modifiers as mod
 from inferno_cli.likelihood.interpolation import code4, code4p
-from inferno_cli.likelihood.spec import (
-    Array,
-    Gaussian,
-    HistoSys,
-    Lumi,
-    Modifier,
-    NormFactor,
-    NormPlusShape,
-    NormSys,
-    Parameter,
-    Poisson,
-    Sample,
-    ShapeFactor,
-    ShapeSys,
-    Spec,
-    StatError,
-)
+from inferno_cli.likelihood.modifiers import Array, Modifier
+from inferno_cli.likelihood.spec import Gaussian, Parameter, Poisson, Sample, Spec
 
 
 @dataclass(frozen=True)
@@ -161,7 +147,7 @@ def expectation(spec: Spec) -> Expectation:
         norm_factor=norm_factor,
         normsys=normsys,
         histosys=histosys,
-        in_staterror=xp.asarray([bool(_staterrors(sample)) for sample in rows], device=device(like)),
+        in_staterror=xp.asarray([bool(sample.having(mod.StatError)) for sample in rows], device=device(like)),
         relative_error=_relative_error(spec, vectors, like),
         gamma=BinFactors(
             labels=tuple(label for parameter in vectors for label in parameter.labels),
@@ -187,13 +173,13 @@ def _enter(
     xp, nominal = array_namespace(sample.nominal), sample.nominal
     changes = histosys[:, *at, : len(nominal)]
     match modifier:
-        case NormFactor() | Lumi():
+        case mod.NormFactor() | mod.Lumi():
             norm_factor[at] = True
-        case NormSys(_, up, down):
+        case mod.NormSys(_, up, down):
             normsys[0, *at], normsys[1, *at] = up, down
-        case HistoSys(_, up, down):
+        case mod.HistoSys(_, up, down):
             changes[:] = xp.stack([up, down]) - nominal
-        case NormPlusShape(_, up, down):
+        case mod.NormPlusShape(_, up, down):
             ratios = xp.stack([xp.sum(up), xp.sum(down)]) / xp.sum(nominal)
             changes[:] = xp.stack([up, down]) / ratios[:, None] - nominal
             normsys[:, *at] = ratios
@@ -222,10 +208,6 @@ def _constraints(parameters: Sequence[Parameter], like: Array) -> Constraints:
     return Constraints(*(xp.concat(column) for column in zip(*parts, strict=True)))
 
 
-def _staterrors(sample: Sample) -> list[StatError]:
-    return [modifier for modifier in sample.modifiers if isinstance(modifier, StatError)]
-
-
 def _with_width(parameter: Parameter, spec: Spec) -> Parameter:
     """Fill in the width of a staterror: the error of the samples that have it, relative to their sum."""
     if not (isinstance(parameter.constraint, Gaussian) and parameter.constraint.width is None):
@@ -235,7 +217,7 @@ def _with_width(parameter: Parameter, spec: Spec) -> Parameter:
         nominal: list[Array] = []
         variance: list[Array] = []
         for sample in channel.samples:
-            for modifier in _staterrors(sample):
+            for modifier in sample.having(mod.StatError):
                 if modifier.name == parameter.name:
                     nominal.append(sample.nominal)
                     variance.append(modifier.variance)
@@ -253,7 +235,7 @@ def _relative_error(spec: Spec, vectors: Sequence[Parameter], like: Array) -> Ar
     left = {parameter.name: parameter for parameter in vectors}
     parts: list[Array] = []
     for channel in spec.channels:
-        names = {modifier.name for sample in channel.samples for modifier in _staterrors(sample)}
+        names = {modifier.name for sample in channel.samples for modifier in sample.having(mod.StatError)}
         parts.append(xp.zeros(channel.n_bins, **options))
         for name in names:
             parameter = left.pop(name, None)
@@ -281,12 +263,12 @@ def _layers(
     for place, n in channels:
         for row, sample in list(enumerate(rows))[place]:
             for modifier in sample.modifiers:
-                if isinstance(modifier, StatError | ShapeSys | ShapeFactor):
+                if isinstance(modifier, mod.StatError | mod.ShapeSys | mod.ShapeFactor):
                     layer = np.full(n_bins, none)
                     layer[:n] = starts[modifier.name] + np.arange(n)
                     by_row[row].append(layer)
         # The parameters of a staterror go on in the next channel; those of a shapefactor are the same in each.
-        for name in {modifier.name for sample in rows[place] for modifier in _staterrors(sample)}:
+        for name in {modifier.name for sample in rows[place] for modifier in sample.having(mod.StatError)}:
             starts[name] += n
     depth = max(map(len, by_row))
     neutral = np.full(n_bins, none)

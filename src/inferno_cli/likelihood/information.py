@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from inferno_cli.errors import SingularInformationError
 from inferno_cli.likelihood.expectation import Expectation, yields_and_jacobian
-from inferno_cli.likelihood.spec import Array
+from inferno_cli.likelihood.modifiers import Array
 
 SMALLEST_PIVOT = 1e-6
 """Of a Cholesky factor, relative to the information on the parameter alone: below this it is rounding noise."""

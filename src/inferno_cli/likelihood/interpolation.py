@@ -10,7 +10,7 @@ from typing import Any
 
 from array_api_compat import array_namespace, device
 
-from inferno_cli.likelihood.spec import Array
+from inferno_cli.likelihood.modifiers import Array
 
 
 @cache

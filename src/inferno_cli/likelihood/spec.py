@@ -6,88 +6,13 @@ Arrays are numpy's, or torch's, through which a training differentiates. Nothing
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
 
-Array = Any
-"""An array of numpy or torch."""
+from inferno_cli.likelihood.modifiers import Array, Modifier
 
-
-# ------------------------------------------------------------------------------------------------- modifiers
-@dataclass(frozen=True)
-class NormFactor:
-    """A free factor on the yield."""
-
-    name: str
+T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Lumi:
-    """The luminosity, a factor on the yield with a constraint that the measurement states."""
-
-    name: str
-
-
-@dataclass(frozen=True)
-class NormSys:
-    """A constrained change of the yield: its factors at +1 and -1."""
-
-    name: str
-    up: Array
-    down: Array
-
-
-@dataclass(frozen=True)
-class HistoSys:
-    """A constrained change of the template: what it is at +1 and -1, shape (B,) each."""
-
-    name: str
-    up: Array
-    down: Array
-
-
-@dataclass(frozen=True)
-class NormPlusShape:
-    """A normsys and a histosys of one parameter, as the templates at +1 and -1 that both are made of.
-
-    Attributes:
-        name: Name of the parameter.
-        up, down: Templates, shape (B,).
-        variance: Statistical variances of the two, shape (B,) each, for files that have room for them.
-    """
-
-    name: str
-    up: Array
-    down: Array
-    variance: tuple[Array, Array] | None = None
-
-
-@dataclass(frozen=True)
-class StatError:
-    """The statistical error of the templates: a factor per bin, shared by all samples of a channel that have it."""
-
-    name: str
-    variance: Array
-
-
-@dataclass(frozen=True)
-class ShapeSys:
-    """A factor per bin of one sample with a Poisson constraint; ``error`` is absolute, shape (B,)."""
-
-    name: str
-    error: Array
-
-
-@dataclass(frozen=True)
-class ShapeFactor:
-    """A free factor per bin."""
-
-    name: str
-
-
-Modifier = NormFactor | Lumi | NormSys | HistoSys | NormPlusShape | StatError | ShapeSys | ShapeFactor
-
-
-# ---------------------------------------------------------------------------------------- channels and parameters
 @dataclass(frozen=True)
 class Sample:
     """One process in one channel.
@@ -105,6 +30,10 @@ class Sample:
     modifiers: tuple[Modifier, ...]
     variance: Array = None
     parent: str | None = None
+
+    def having(self, kind: type[T]) -> list[T]:
+        """Return its modifiers of one kind."""
+        return [modifier for modifier in self.modifiers if isinstance(modifier, kind)]
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inferno_cli.errors import DatasetError, RunError
-from inferno_cli.histograms import bin_map, responses
-from inferno_cli.histograms.cells import weighted_quantiles
+from inferno_cli.histograms import feature_map, yield_changes
+from inferno_cli.histograms.feature_map import weighted_quantiles
 from inferno_cli.runs.explanation import Explanation, ImportanceRecord, ResponseRecord, by_importance, compositions
 from inferno_cli.runs.job import code_version
 from inferno_cli.runs.record import bin_records
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from inferno_cli.config import ExplainConfig
     from inferno_cli.events import Events
     from inferno_cli.events.dataset import LogRatio
-    from inferno_cli.histograms import BinMap, Templates
+    from inferno_cli.histograms import FeatureMap, Templates
     from inferno_cli.histograms.templates import Bins
     from inferno_cli.runs.run_folder import RunFolder
     from inferno_cli.training import Explainer
@@ -106,7 +106,7 @@ def explain(
         importance=by_importance(_importance(config, explainer, sigma)),
         bins=compositions(templates),
         responses=tuple(
-            ResponseRecord.of(item) for item in responses(explainer.samples, bins, templates, measurement, free)
+            ResponseRecord.of(item) for item in yield_changes(explainer.samples, bins, templates, measurement, free)
         ),
     )
 
@@ -124,7 +124,7 @@ def _importance(config: ExplainConfig, explainer: Explainer, sigma: float) -> li
 
 def bins_over_features(
     config: ExplainConfig, finished: RunFolder, explainer: Explainer, bins: Sequence[Bins], found: Explanation
-) -> tuple[list[BinMap], list[Slice]]:
+) -> tuple[list[FeatureMap], list[Slice]]:
     """Return the bins over pairs of features: of the events, or, where the densities are known, of the plane."""
     if (exact := finished.config.dataset.exact_classifier()) is not None:
         return [], _planes(exact, explainer)
@@ -133,7 +133,7 @@ def bins_over_features(
     ranked = sorted(itertools.combinations(range(len(names)), 2), key=lambda pair: (sum(pair), pair))
     pairs = [(names[a], names[b]) for a, b in ranked[: config.pairs]]
     statistic, samples = explainer.statistic, explainer.samples
-    return [bin_map(samples, bins, len(found.bins), statistic.features, pair, config.cells) for pair in pairs], []
+    return [feature_map(samples, bins, len(found.bins), statistic.features, pair, config.cells) for pair in pairs], []
 
 
 def _planes(exact: LogRatio, explainer: Explainer) -> list[Slice]:

@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field
 
 from inferno_cli.files import write_whole
-from inferno_cli.histograms import Response, Templates
+from inferno_cli.histograms import Templates, YieldChange
 from inferno_cli.runs.fit_record import Record
 from inferno_cli.runs.record import finite
 
@@ -70,7 +70,7 @@ class ResponseRecord(Record):
     down_error: tuple[float | None, ...]
 
     @classmethod
-    def of(cls, response: Response) -> Self:
+    def of(cls, response: YieldChange) -> Self:
         """Return a response in percent."""
         columns = {
             name: tuple(finite(100 * float(value)) for value in getattr(response, name))

@@ -12,6 +12,8 @@ import numpy as np
 
 from inferno_cli.errors import FileError, WorkspaceError
 from inferno_cli.files import read_json, user_path
+from inferno_cli.likelihood import modifiers as mod
+from inferno_cli.likelihood.modifiers import Array, Modifier
 from inferno_cli.likelihood.readers.checks import (
     MOST_LEVELS,
     Content,
@@ -22,23 +24,7 @@ from inferno_cli.likelihood.readers.checks import (
     too_deep,
 )
 from inferno_cli.likelihood.readers.patches import from_patchset, patched
-from inferno_cli.likelihood.spec import (
-    Array,
-    Channel,
-    Gaussian,
-    HistoSys,
-    Lumi,
-    Modifier,
-    NormFactor,
-    NormSys,
-    Parameter,
-    Poisson,
-    Sample,
-    ShapeFactor,
-    ShapeSys,
-    Spec,
-    StatError,
-)
+from inferno_cli.likelihood.spec import Channel, Gaussian, Parameter, Poisson, Sample, Spec
 
 
 def read_workspace(path: Path, *, patch: str | None = None, patchset: str | None = None) -> Content:
@@ -156,19 +142,19 @@ def _modifier(entry: Content) -> Modifier:
     name, data = entry["name"], entry["data"]
     match entry["type"]:
         case "normfactor":
-            return NormFactor(name)
+            return mod.NormFactor(name)
         case "lumi":
-            return Lumi(name)
+            return mod.Lumi(name)
         case "shapefactor":
-            return ShapeFactor(name)
+            return mod.ShapeFactor(name)
         case "normsys":
-            return NormSys(name, data["hi"], data["lo"])
+            return mod.NormSys(name, data["hi"], data["lo"])
         case "histosys":
-            return HistoSys(name, _array(data["hi_data"]), _array(data["lo_data"]))
+            return mod.HistoSys(name, _array(data["hi_data"]), _array(data["lo_data"]))
         case "staterror":
-            return StatError(name, _array(data) ** 2)
+            return mod.StatError(name, _array(data) ** 2)
         case "shapesys":
-            return ShapeSys(name, _array(data))
+            return mod.ShapeSys(name, _array(data))
     raise WorkspaceError(f"modifier {name!r} is of type {entry['type']!r}, which is not of HistFactory")
 
 

@@ -11,17 +11,9 @@ from typing import Any
 import numpy as np
 
 from inferno_cli.errors import WorkspaceError
-from inferno_cli.likelihood.spec import (
-    Array,
-    Channel,
-    NormFactor,
-    NormPlusShape,
-    NormSys,
-    Parameter,
-    Sample,
-    Spec,
-    StatError,
-)
+from inferno_cli.likelihood import modifiers as mod
+from inferno_cli.likelihood.modifiers import Array
+from inferno_cli.likelihood.spec import Channel, Parameter, Spec
 from inferno_cli.names import another, distinct_with_parts
 
 DATA = "Data"
@@ -59,12 +51,12 @@ def names(spec: Spec) -> Names:
     """Return names with which every histogram of cabinetry is a file of its own: REGION_SAMPLE_SYSTEMATIC_DIRECTION."""
     channel = only_channel(spec)
     by_name = {sample.name: sample for sample in channel.samples}
-    used = {modifier.name for sample in channel.samples for modifier in shapes_of(sample)}
+    used = {modifier.name for sample in channel.samples for modifier in sample.having(mod.NormPlusShape)}
     ordered = [parameter.name for parameter in spec.parameters if parameter.name in used]
     short = distinct_with_parts(ordered, _file_name, lambda _, text: [text.replace(" ", "-")])
 
     def files(name: str, text: str) -> Iterator[str]:
-        varied = [f"{text}_{short[modifier.name]}" for modifier in shapes_of(by_name[name])]
+        varied = [f"{text}_{short[modifier.name]}" for modifier in by_name[name].having(mod.NormPlusShape)]
         for file in (text, *(f"{stem}_{side}" for stem in varied for side in ("Up", "Down"))):
             yield file.replace(" ", "-")
             # cabinetry takes a file with this ending, where there is one, for the histogram after its smoothing.
@@ -76,11 +68,6 @@ def names(spec: Spec) -> Names:
 def _file_name(name: str) -> str:
     """Return a name that a file can have; cabinetry cuts off what follows a dot, and makes "-" of a blank."""
     return re.sub(r"""[\x00-\x1f./\\:*?"<>|]""", "_", name)
-
-
-def shapes_of(sample: Sample) -> list[NormPlusShape]:
-    """Return the shapes that act on a sample."""
-    return [modifier for modifier in sample.modifiers if isinstance(modifier, NormPlusShape)]
 
 
 def factors_of(spec: Spec) -> list[Parameter]:
@@ -95,14 +82,13 @@ def config(spec: Spec, known: Names, folder: Path) -> Config:
     for parameter in factors_of(spec):
         scaled: list[str] = []
         for sample in channel.samples:
-            if NormFactor(parameter.name) in sample.modifiers:
+            if mod.NormFactor(parameter.name) in sample.modifiers:
                 scaled.append(known.samples[sample.name])
         bounds = list(parameter.bounds[0])
         factors.append({"Name": parameter.name, "Samples": scaled, "Nominal": parameter.init[0], "Bounds": bounds})
     samples: list[Config] = [{"Name": DATA, "Data": True}]
     for sample in channel.samples:
-        without = not any(isinstance(modifier, StatError) for modifier in sample.modifiers)
-        samples.append({"Name": known.samples[sample.name], "DisableStaterror": without})
+        samples.append({"Name": known.samples[sample.name], "DisableStaterror": not sample.having(mod.StatError)})
     return {
         "General": {
             "Measurement": spec.measurement,
@@ -122,7 +108,7 @@ def _yields(spec: Spec, channel: Channel, known: Names) -> Iterator[Config]:
     used = [*known.shapes.values()]
     for parameter in spec.parameters:
         for sample in channel.samples:
-            change = normsys_of(sample, parameter.name)
+            change = next((item for item in sample.having(mod.NormSys) if item.name == parameter.name), None)
             if change is None or sample.parent is not None:
                 continue
             # cabinetry wants a name for each entry; "a" on "b_c" and "a_b" on "c" would have the same.
@@ -140,20 +126,14 @@ def _yields(spec: Spec, channel: Channel, known: Names) -> Iterator[Config]:
             }
 
 
-def normsys_of(sample: Sample, name: str) -> NormSys | None:
-    """Return the change of a sample's yield by a parameter."""
-    for modifier in sample.modifiers:
-        if isinstance(modifier, NormSys) and modifier.name == name:
-            return modifier
-    return None
-
-
 def _shapes(channel: Channel, known: Names) -> Iterator[Config]:
     """Yield an entry for each shape."""
     for name, text in known.shapes.items():
         touched: list[str] = []
         for sample in channel.samples:
-            touched += [known.samples[sample.name] for modifier in shapes_of(sample) if modifier.name == name]
+            touched += [
+                known.samples[sample.name] for modifier in sample.having(mod.NormPlusShape) if modifier.name == name
+            ]
         renamed = {} if text == name else {"ModifierName": name}
         yield {"Name": text, **renamed, "Type": "NormPlusShape", "Samples": touched, "Up": {}, "Down": {}}
 
@@ -188,7 +168,7 @@ def _write_histograms(channel: Channel, known: Names, folder: Path) -> None:
     for sample in channel.samples:
         text = known.samples[sample.name]
         save(text, sample.nominal, sample.variance)
-        for shape in shapes_of(sample):
+        for shape in sample.having(mod.NormPlusShape):
             up, down = shape.variance or (None, None)
             save(text, shape.up, up, known.shapes[shape.name], "Up")
             save(text, shape.down, down, known.shapes[shape.name], "Down")

@@ -29,17 +29,9 @@ from pathlib import Path
 import numpy as np
 
 from inferno_cli.errors import WorkspaceError
-from inferno_cli.likelihood.spec import (
-    Array,
-    Channel,
-    NormFactor,
-    NormPlusShape,
-    NormSys,
-    Parameter,
-    Sample,
-    Spec,
-    StatError,
-)
+from inferno_cli.likelihood import modifiers as mod
+from inferno_cli.likelihood.modifiers import Array
+from inferno_cli.likelihood.spec import Channel, Parameter, Sample, Spec
 from inferno_cli.likelihood.writers import cabinetry
 from inferno_cli.names import another, distinct_with_parts, printable
 
@@ -111,7 +103,8 @@ class Process:
     sign: int = 0
 
 
-Effects = dict[str, dict[str, NormSys | NormPlusShape]]
+Change = mod.NormSys | mod.NormPlusShape
+Effects = dict[str, dict[str, Change]]
 """What changes each process, by parameter and process."""
 
 
@@ -198,7 +191,7 @@ def _names(spec: Spec, channel: Channel) -> Names:
         """Yield the histograms of a process, PROCESS_SYSTEMATICUp among them."""
         sample = by_name[name]
         sides = [side for side, _ in SIDES] if sample.parent is not None else []
-        varied = {modifier.name for modifier in sample.modifiers if isinstance(modifier, NormSys | NormPlusShape)}
+        varied = dict.fromkeys(modifier.name for modifier in _changes(sample))
         for process in (text, *(f"{text}_{side}" for side in sides)):
             yield process
             for parameter in varied:
@@ -222,12 +215,12 @@ def _linear(spec: Spec) -> list[Parameter]:
 
 # ------------------------------------------------------------------------------------- processes and histograms
 def _has_staterror(samples: Sequence[Sample]) -> bool:
-    return any(isinstance(modifier, StatError) for sample in samples for modifier in sample.modifiers)
+    return any(sample.having(mod.StatError) for sample in samples)
 
 
 def _processes(spec: Spec, channel: Channel, sample: Sample, names: Names, histograms: Histograms) -> Iterator[Process]:
     """Yield the columns of a sample: itself, or for a free shape its positive and its negative part."""
-    name, signal = names.processes[sample.name], NormFactor(spec.poi) in sample.modifiers
+    name, signal = names.processes[sample.name], mod.NormFactor(spec.poi) in sample.modifiers
     errors = np.zeros(channel.n_bins) if sample.variance is None else np.sqrt(sample.variance)
     if _has_staterror(channel.samples) and not _has_staterror([sample]):
         errors = np.zeros(channel.n_bins)  # autoMCStats counts the errors of every process
@@ -248,8 +241,8 @@ def _effects(spec: Spec, processes: Sequence[Process]) -> Effects:
     effects: Effects = {}
     for parameter in spec.parameters:
         for process in processes:
-            for modifier in process.sample.modifiers:
-                if modifier.name != parameter.name or not isinstance(modifier, NormSys | NormPlusShape):
+            for modifier in _changes(process.sample):
+                if modifier.name != parameter.name:
                     continue
                 effect = effects.setdefault(parameter.name, {})
                 if process.name in effect:
@@ -261,8 +254,12 @@ def _effects(spec: Spec, processes: Sequence[Process]) -> Effects:
     return effects
 
 
-def _is_shape(effect: Mapping[str, NormSys | NormPlusShape]) -> bool:
-    return any(isinstance(modifier, NormPlusShape) for modifier in effect.values())
+def _changes(sample: Sample) -> list[Change]:
+    return [*sample.having(mod.NormSys), *sample.having(mod.NormPlusShape)]
+
+
+def _is_shape(effect: Mapping[str, Change]) -> bool:
+    return any(isinstance(modifier, mod.NormPlusShape) for modifier in effect.values())
 
 
 def _variations(
@@ -274,10 +271,10 @@ def _variations(
             continue
         for process in processes:
             match effect.get(process.name):
-                case NormPlusShape(_, up, down, variance):
+                case mod.NormPlusShape(_, up, down, variance):
                     squares = variance or (np.zeros_like(up), np.zeros_like(down))
                     pair = [(up, np.sqrt(squares[0])), (down, np.sqrt(squares[1]))]
-                case NormSys(_, up, down):
+                case mod.NormSys(_, up, down):
                     # A parameter has one line: beside shapes, a change of the yield is a scaled template.
                     values, errors = nominal[process.name]
                     pair = [(values * factor, errors * factor) for factor in (up, down)]
@@ -327,7 +324,7 @@ def _datacard(spec: Spec, names: Names, processes: Sequence[Process], effects: E
     return rule.join(_table(block) for block in blocks if block)
 
 
-def _line(name: str, effect: Mapping[str, NormSys | NormPlusShape], processes: Sequence[Process]) -> list[str]:
+def _line(name: str, effect: Mapping[str, Change], processes: Sequence[Process]) -> list[str]:
     """One constrained parameter and its effect on every process."""
     is_shape = _is_shape(effect)
     cells: list[str] = []
@@ -351,7 +348,7 @@ def _rate_parameters(spec: Spec, names: Names, processes: Sequence[Process]) -> 
         if parameter in linear:
             yield [name, "extArg", nominal, bounds]
         for process in processes:
-            if NormFactor(parameter.name) not in process.sample.modifiers:
+            if mod.NormFactor(parameter.name) not in process.sample.modifiers:
                 continue
             scale = [name, nominal, bounds]
             if parameter in linear:

@@ -11,23 +11,9 @@ from typing import Any
 import numpy as np
 
 from inferno_cli.errors import WorkspaceError
-from inferno_cli.likelihood.spec import (
-    Array,
-    Gaussian,
-    HistoSys,
-    Lumi,
-    Modifier,
-    NormFactor,
-    NormPlusShape,
-    NormSys,
-    Parameter,
-    Poisson,
-    Sample,
-    ShapeFactor,
-    ShapeSys,
-    Spec,
-    StatError,
-)
+from inferno_cli.likelihood import modifiers as mod
+from inferno_cli.likelihood.modifiers import Array, Modifier
+from inferno_cli.likelihood.spec import Gaussian, Parameter, Poisson, Sample, Spec
 
 FILE, VERSION = "workspace.json", "1.0.0"
 
@@ -94,24 +80,24 @@ def _entries(modifier: Modifier, sample: Sample) -> Iterator[dict[str, Any]]:
         return {"name": modifier.name, "type": kind, "data": data}
 
     match modifier:
-        case NormFactor():
+        case mod.NormFactor():
             yield entry("normfactor")
-        case Lumi():
+        case mod.Lumi():
             yield entry("lumi")
-        case ShapeFactor():
+        case mod.ShapeFactor():
             yield entry("shapefactor")
-        case NormSys(_, up, down):
+        case mod.NormSys(_, up, down):
             yield entry("normsys", {"hi": float(up), "lo": float(down)})
-        case HistoSys(_, up, down):
+        case mod.HistoSys(_, up, down):
             yield entry("histosys", {"hi_data": _list(up), "lo_data": _list(down)})
-        case NormPlusShape(_, up, down):
+        case mod.NormPlusShape(_, up, down):
             high, low = (sum(_list(side)) / sum(_list(sample.nominal)) for side in (up, down))
             yield entry("normsys", {"hi": high, "lo": low})
             if len(sample.nominal) > 1:  # of one bin there is no shape
                 yield entry("histosys", {"hi_data": _list(up / high), "lo_data": _list(down / low)})
-        case StatError(_, variance):
+        case mod.StatError(_, variance):
             yield entry("staterror", _list(np.sqrt(variance)))
-        case ShapeSys(_, error):
+        case mod.ShapeSys(_, error):
             yield entry("shapesys", _list(error))
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from inferno_cli.histograms import TOTAL, BinMap
+from inferno_cli.histograms import TOTAL, FeatureMap
 from inferno_cli.report.network.tables import title
 from inferno_cli.report.stack import OTHER_COLOUR, SAMPLE_COLOURS, other_than
 from inferno_cli.report.style import ACCENT, SIGNAL, labelled_figure, plain, save_figures, short
@@ -28,7 +28,7 @@ MAX_ROWS = 30
 
 def draw_explanation(
     explanation: Explanation,
-    maps: Sequence[BinMap],
+    maps: Sequence[FeatureMap],
     slices: Sequence[Slice],
     *,
     signal: Sequence[str],
@@ -55,7 +55,7 @@ def draw_explanation(
 
 
 def _figures(
-    explanation: Explanation, maps: Sequence[BinMap], slices: Sequence[Slice], signal: Sequence[str]
+    explanation: Explanation, maps: Sequence[FeatureMap], slices: Sequence[Slice], signal: Sequence[str]
 ) -> Iterator[tuple[str, Figure]]:
     yield "importance", _importance(explanation)
     yield "composition", _composition(explanation, signal)
@@ -227,7 +227,7 @@ SHARES = (1, 3, 10, 20)
 """Percent of signal at the lines, where the densities are known."""
 
 
-def _map(explanation: Explanation, item: BinMap) -> Figure:
+def _map(explanation: Explanation, item: FeatureMap) -> Figure:
     n_bins = len(explanation.bins)
     colours, norm = _colours(n_bins)
     figure = _figure(explanation, width=8.4, height=3.9)

@@ -16,7 +16,7 @@ TAIL = 0.005
 
 
 @dataclass(frozen=True)
-class BinMap:
+class FeatureMap:
     """The bins of the nominal events of all samples over two features.
 
     Attributes:
@@ -33,14 +33,14 @@ class BinMap:
     mean: FloatArray
 
 
-def bin_map(
+def feature_map(
     samples: Sequence[Sample],
     bins: Sequence[Bins],
     n_bins: int,
     names: Sequence[str],
     pair: tuple[str, str],
     cells: int,
-) -> BinMap:
+) -> FeatureMap:
     """Return the bins over two features.
 
     Args:
@@ -67,7 +67,7 @@ def bin_map(
     total = counts.sum(axis=2)
     mean = np.divide(counts @ np.arange(n_bins), total, out=np.full(total.shape, np.nan), where=total > 0)
     common = np.where(total > 0, counts.argmax(axis=2), np.nan)
-    return BinMap((pair[0], pair[1]), edges[0], edges[1], common, mean)
+    return FeatureMap((pair[0], pair[1]), edges[0], edges[1], common, mean)
 
 
 def axis_edges(values: FloatArray, weights: FloatArray, cells: int) -> FloatArray:

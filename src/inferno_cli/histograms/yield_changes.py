@@ -16,7 +16,7 @@ TOTAL = "total"
 
 
 @dataclass(frozen=True)
-class Response:
+class YieldChange:
     """Relative change of the yield of every bin when one parameter is moved up and down.
 
     Attributes:
@@ -47,13 +47,13 @@ class _Change(NamedTuple):
     dn: FloatArray
 
 
-def responses(
+def yield_changes(
     samples: Sequence[Sample],
     bins: Sequence[Bins],
     templates: Templates,
     measurement: Measurement,
     steps: Mapping[str, float],
-) -> tuple[Response, ...]:
+) -> tuple[YieldChange, ...]:
     """Return the response to every nuisance parameter: of all samples together, then of each that it touches.
 
     Args:
@@ -90,7 +90,7 @@ def responses(
         rows |= {name: (pair, nominal[name], squares[name]) for name, pair in pairs.items()}
         for name, (pair, yields, variance) in rows.items():
             (up, up_error), (down, down_error) = (_ratio(side, yields, variance) for side in pair)
-            found.append(Response(parameter, step, name, up, down, up_error, down_error))
+            found.append(YieldChange(parameter, step, name, up, down, up_error, down_error))
     return tuple(found)
 
 
