@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from inferno_cli.errors import BranchNotFoundError, DatasetError, OutputError, RunError, TreeNotFoundError
 from inferno_cli.events.assignment import FILE, SplitAssignment
 from inferno_cli.events.ids import EventIds
-from inferno_cli.events.root.files import file_checksum, id_columns
-from inferno_cli.events.root.trees import Tree, feature_table, tree_names
+from inferno_cli.events.root.trees import Tree, feature_table, id_columns, tree_names
+from inferno_cli.files import file_checksum
 
 FAR = [-(2**62), -1, 0, 1, 2, 2**62]
 TABLES = st.integers(1, 3).flatmap(

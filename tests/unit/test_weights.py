@@ -7,7 +7,7 @@ import pytest
 from conftest import load, ntuples, small_trees, write
 
 from inferno_cli.errors import BranchNotFoundError, ConfigError, DatasetError
-from inferno_cli.events.root.files import opened
+from inferno_cli.events.root.trees import opened
 from inferno_cli.events.root.weights import Weight
 
 A, B, WEIGHT, GEN = np.array([1.0, 2.0, 3.0]), np.array([5.0, 7.0, 11.0]), np.array([0.5, 2.0, 4.0]), np.full(3, 9.0)

@@ -67,8 +67,7 @@ def plan(config: PredictConfig, finished: RunFolder) -> list[PredictionFile]:
 
 def _inputs(config: PredictConfig, finished: RunFolder) -> dict[Path, list[str]]:
     """Return the trees to be read, by file."""
-    from inferno_cli.events.root.files import find_files
-    from inferno_cli.events.root.trees import tree_names
+    from inferno_cli.events.root.trees import find_files, tree_names
 
     dataset = finished.config.dataset
     pattern = config.tree or "*"
@@ -186,7 +185,7 @@ class Writer:
         import numpy as np
         import uproot
 
-        from inferno_cli.events.root.files import file_checksum
+        from inferno_cli.files import file_checksum
 
         checksum = "" if self.split is None else file_checksum(file.source)
         made_types = {name: np.dtype(kind) for name, kind in self.types.items()}
@@ -213,8 +212,7 @@ class Writer:
         """
         import numpy as np
 
-        from inferno_cli.events.root.files import id_columns
-        from inferno_cli.events.root.trees import feature_table
+        from inferno_cli.events.root.trees import feature_table, id_columns
 
         chosen = {name: columns[name] for name in self.statistic.features}
         n = len(columns[self.statistic.features[0]])

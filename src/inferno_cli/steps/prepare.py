@@ -57,7 +57,7 @@ def run(config: PrepareConfig, composed: Any) -> None:
     """
     from inferno_cli.analyses.ntuples import prepare
     from inferno_cli.analyses.top11004.analysis import TauJets
-    from inferno_cli.events.root.files import find_files
+    from inferno_cli.events.root.trees import find_files
     from inferno_cli.runs.folder import begin
     from inferno_cli.runs.job import HydraJob
     from inferno_cli.runs.status import finish

@@ -12,8 +12,7 @@ import numpy as np
 from inferno_cli.analyses.top11004.kinematics import Array, as_float64
 from inferno_cli.analyses.top11004.settings import ObjectBranches, Preparation
 from inferno_cli.errors import BranchNotFoundError, DatasetFileError, TreeNotFoundError, closest
-from inferno_cli.events.root.files import opened
-from inferno_cli.events.root.trees import contents, is_tree
+from inferno_cli.events.root.trees import contents, is_tree, opened
 
 
 def needed(settings: Preparation) -> dict[str, str]:

@@ -18,9 +18,17 @@ from inferno_cli.errors import ConfigError, DatasetError, DatasetFileError, Tree
 from inferno_cli.events.assignment import FileTree, Part, Parts
 from inferno_cli.events.effects import Effect
 from inferno_cli.events.ids import UNKNOWN, EventIds
-from inferno_cli.events.root.files import file_checksum, find_files, id_columns, opened
 from inferno_cli.events.root.layout import EMBEDDED, NtupleLayout
-from inferno_cli.events.root.trees import contents, feature_table, is_tree, one_per_row, require_finite
+from inferno_cli.events.root.trees import (
+    contents,
+    feature_table,
+    find_files,
+    id_columns,
+    is_tree,
+    one_per_row,
+    opened,
+    require_finite,
+)
 from inferno_cli.events.root.weights import Weight
 from inferno_cli.events.sample import (
     DIRECTIONS,
@@ -32,6 +40,7 @@ from inferno_cli.events.sample import (
     split_rows,
     variations,
 )
+from inferno_cli.files import file_checksum
 
 EMBEDDED_FILE = "top11004_sim.root"
 LABEL = "label"

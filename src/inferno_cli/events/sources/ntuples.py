@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from inferno_cli.events.assignment import FileTree, Parts, SplitAssignment
+from inferno_cli.errors import DatasetError
+from inferno_cli.events.assignment import Division, FileTree, Parts, SplitAssignment, by_checksum
 from inferno_cli.events.dataset import Request
 from inferno_cli.events.root.layout import EMBEDDED, NtupleLayout
-from inferno_cli.events.sample import Events
+from inferno_cli.events.root.reader import Reader
+from inferno_cli.events.root.validate import validated
+from inferno_cli.events.sample import DIRECTIONS, NOMINAL, Events, Variation
 from inferno_cli.events.validation import Validated
+from inferno_cli.files import file_checksum
 from inferno_cli.section import Names
 
 
@@ -41,19 +46,44 @@ class NtupleDataset(NtupleLayout):
 
     def load(self, request: Request) -> Events:
         """Read the files and divide their events."""
-        from inferno_cli.events.root.divide import read
-
-        return read(self, request)
+        reader = Reader(self)
+        parts = []
+        divisions = {}
+        for name in request.samples:
+            effects = request.effects_on(name)
+            sample = reader.aligned(name, reader.tables(name, effects), effects)
+            rows = reader.split(sample, request.seed)
+            parts.append([sample.subset(part) for part in rows])
+            divisions[name] = Division.of(reader.ids.pop(name), rows, sample.features[0])
+        train, validation, template = (tuple(part) for part in zip(*parts, strict=True))
+        observed = reader.used_data(reader.observed(), request.seed)
+        checksum = reader.checksum()
+        return Events(
+            name=self.name,
+            features=self.features,
+            train=train,
+            validation=validation,
+            template=template,
+            observed=observed,
+            checksum=checksum,
+            label=reader.label(),
+            assignment=SplitAssignment(
+                checksum=checksum,
+                files={file_checksum(path): path.name for path in sorted(reader.used)},
+                parts=by_checksum(reader.trees(reader.used)),
+                divisions=divisions,
+                by_row=not self.event_id,
+            ),
+        )
 
     def validated(self, request: Request, source_branches: Names) -> Validated:
         """Read every row."""
-        from inferno_cli.events.root.validate import validated
-
         return validated(self, request, source_branches)
 
+    # ---------------------------------------------------------------------------------------- what a run used it for
     def division(self, request: Request) -> dict[str, Any]:
         """Return the keys on which the seeded draw over the events depends."""
-        shapes = [effect for effect in request.effects if effect.shifted_trees is not None]
+        shapes = _with_trees(request).effects
         return {
             "the seed of the data": request.seed,
             "dataset.splits": str(self.splits),
@@ -67,20 +97,62 @@ class NtupleDataset(NtupleLayout):
 
     def files(self, request: Request) -> dict[Path, str]:
         """Return the files of the samples, of the data and of the shape systematics that are needed."""
-        from inferno_cli.events.root.divide import needed_files
-
-        return needed_files(self, request)
+        needed = {(name, NOMINAL) for name in request.samples}
+        if self.observed_name is not None:
+            needed.add((self.observed_name, NOMINAL))
+        for effect in request.effects:
+            if (source := effect.shifted_trees) is not None:
+                needed |= {(effect.sample, Variation(source, direction)) for direction in DIRECTIONS}
+        reader = Reader(self)
+        paths = {path for sample, variation in needed for path, _ in reader.locate(sample, variation)}
+        return {path: file_checksum(path) for path in sorted(paths)}
 
     def trees(self) -> Mapping[FileTree, Parts]:
         """Return every tree of the configuration that is there."""
-        from inferno_cli.events.root.reader import Reader
-
         return Reader(self).trees()
 
     def assignment(
         self, request: Request, folder: Path, checksum: str, trees: Sequence[FileTree], elsewhere: str | None
     ) -> SplitAssignment | None:
         """Return what the run wrote down; of a run before there was such a file the division is made again."""
-        from inferno_cli.events.root.divide import assignment_of_run
+        stored = SplitAssignment.load(folder, checksum)
+        if stored is not None and all((file_checksum(path), tree) in stored.parts for path, tree in trees):
+            return stored
+        for path in dict.fromkeys((self.path, elsewhere or self.path)):
+            moved = self.model_copy(update={"path": path})
+            try:
+                if stored is None:
+                    found = moved._divided_again(request, checksum)
+                else:
+                    found = moved._with_trees_not_read(request, stored, trees)
+            except DatasetError:  # moved, or a part of it alone
+                continue
+            if found is not None:
+                return found
+        return stored
 
-        return assignment_of_run(self, request, folder, checksum, trees, elsewhere)
+    def _divided_again(self, request: Request, checksum: str) -> SplitAssignment | None:
+        """Divide the events as a run did; None if the files are not those that the run read."""
+        # The splits depend on the ids of the trees alone: without features and weights this needs little memory.
+        events = self.model_copy(update={"features": ()}).load(_with_trees(request))
+        if events.checksum != checksum or events.assignment is None:
+            return None
+        return events.assignment.with_parts(by_checksum(self.trees()))
+
+    def _with_trees_not_read(
+        self, request: Request, stored: SplitAssignment, trees: Sequence[FileTree]
+    ) -> SplitAssignment | None:
+        """Add trees in files that the run has not read, of systematics that it left out.
+
+        Nothing but the configuration says that they are of a sample; it does where the dataset is that of the run.
+        """
+        configured = self.trees()
+        more = {tree: configured[tree] for tree in trees if tree in configured}
+        if not more or set(self.files(request).values()) != set(stored.files):
+            return None
+        return stored.with_parts(by_checksum(more))
+
+
+def _with_trees(request: Request) -> Request:
+    """Return the same with the effects alone that have trees of their own."""
+    return replace(request, effects=tuple(effect for effect in request.effects if effect.shifted_trees is not None))
