@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from inferno_cli.errors import closest
 from inferno_cli.events.assignment import FileTree, Parts, SplitAssignment
 from inferno_cli.events.effects import AnySystematic, Effect, effects, require_consistent
 from inferno_cli.events.sample import Events, FloatArray
+from inferno_cli.events.systematic import Origin
 from inferno_cli.events.validation import Validated
-from inferno_cli.section import POI, REGION, Names, Section, Seed, require_group, require_name
+from inferno_cli.section import POI, REGION, Names, Seed, require_group, require_name
 
 SUMS = ("total", "all backgrounds", "observed")
 """What tables and records call several samples together, or the data."""
@@ -62,7 +62,7 @@ class LogRatio:
         return np.asarray(1 / (1 + np.exp(-logarithm)))
 
 
-class Dataset(Section):
+class Dataset(Origin):
     """What every dataset has, and what it is asked.
 
     A kind derives from this, and adds ``kind: Literal[...]``, its own keys, ``features``, ``sample_names``,
@@ -85,13 +85,6 @@ class Dataset(Section):
             """Name of the kind: a field of each."""
             return ""
 
-        @property
-        def features(self) -> Names:
-            """Names of the features: a field or a property of each."""
-            return ()
-
-    has_files: ClassVar[bool] = False
-    """Whether the events are in files: the same for every configuration, and perhaps changed since a run."""
     made_by: ClassVar[Names] = ()
     """Keys that decide which events are generated, beside the seed; of files none."""
 
@@ -105,11 +98,6 @@ class Dataset(Section):
     def signal_names(self) -> Names:
         """Those that the POI scales."""
         raise NotImplementedError
-
-    @property
-    def id_branches(self) -> Names:
-        """Branches that identify an event."""
-        return ()
 
     @property
     def has_observed(self) -> bool:
@@ -145,15 +133,6 @@ class Dataset(Section):
         raise NotImplementedError
 
     # ----------------------------------------------------------------------------- where its densities are known
-    @property
-    def nominal_parameters(self) -> Mapping[str, float]:
-        """Parameters of the densities that events can be transformed to."""
-        return {}
-
-    def transformed(self, features: NDArray[np.float32], parameter: str, shift: float) -> NDArray[np.float32]:
-        """Return events as they would be with one of ``nominal_parameters`` moved."""
-        raise NotImplementedError
-
     def exact_classifier(self) -> LogRatio | None:
         """Return the best classifier that there is; None: the densities are not known."""
         return None

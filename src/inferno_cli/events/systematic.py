@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,21 +14,32 @@ from inferno_cli.events.sample import Direction, Sample
 from inferno_cli.section import Names, Positive, Section
 
 
-class Origin(Protocol):
+class Origin(Section):
     """What a systematic may ask the dataset that it belongs to."""
 
-    has_files: ClassVar[bool]
+    if TYPE_CHECKING:
+
+        @property
+        def features(self) -> Names:
+            """Names of the features: a field or a property of each dataset."""
+            return ()
+
+    has_files: ClassVar[bool] = False
+    """Whether the events are in files: the same for every configuration, and perhaps changed since a run."""
 
     @property
-    def features(self) -> Names: ...  # noqa: D102
+    def id_branches(self) -> Names:
+        """Branches that identify an event."""
+        return ()
 
     @property
-    def id_branches(self) -> Names: ...  # noqa: D102
+    def nominal_parameters(self) -> Mapping[str, float]:
+        """Parameters of the exact densities that events can be transformed to."""
+        return {}
 
-    @property
-    def nominal_parameters(self) -> Mapping[str, float]: ...  # noqa: D102
-
-    def transformed(self, features: NDArray[np.float32], parameter: str, shift: float) -> NDArray[np.float32]: ...  # noqa: D102
+    def transformed(self, features: NDArray[np.float32], parameter: str, shift: float) -> NDArray[np.float32]:
+        """Return events as they would be with one of ``nominal_parameters`` moved."""
+        raise NotImplementedError
 
 
 class Systematic(Section):
