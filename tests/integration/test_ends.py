@@ -352,9 +352,9 @@ def test_a_result_stays_when_tracking_dies_and_is_logged_afterwards(
 
     whole = tracked.log_results
 
-    def log_results(*arguments: Any) -> None:  # after the fit
+    def log_results(*arguments: Any, **settings: Any) -> None:  # after the fit
         die(monkeypatch, method)
-        whole(*arguments)
+        whole(*arguments, **settings)
 
     monkeypatch.setattr(tracked, "log_results", log_results)
     outcome = inferno("train", *TRACKED, f"output_dir={tmp_path}", f"tracking.uri={store}", f"hydra.run.dir={folder}")

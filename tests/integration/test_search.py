@@ -37,9 +37,7 @@ class Pipeline:
         self.configs: list[TrainConfig] = []
         self.before: Callable[[TrainConfig], None] = lambda config: None
 
-    def __call__(
-        self, config: TrainConfig, folder: Path, version: str, taken: RunFolder | None = None
-    ) -> tuple[Results, dict[str, Any]]:
+    def __call__(self, config: TrainConfig, folder: Path, version: str, taken: RunFolder | None = None) -> Results:
         self.configs.append(config)
         self.before(config)
         variance = (0.3 + abs(config.model.learning_rate - 0.003) + 0.001 * config.model.bins) ** 2
@@ -47,7 +45,7 @@ class Pipeline:
         values["poi_variance"]["validation_hard"] = variance
         results = Results.model_validate({**values, "code_version": version})
         results.save(folder / RESULTS_FILE)
-        return results, {}
+        return results
 
 
 @pytest.fixture

@@ -46,9 +46,7 @@ class Pipeline:
         self.taken: list[RunFolder | None] = []
         self.before: Callable[[TrainConfig], None] = lambda config: None
 
-    def __call__(
-        self, config: TrainConfig, folder: Path, version: str, taken: RunFolder | None = None
-    ) -> tuple[Results, dict[str, Any]]:
+    def __call__(self, config: TrainConfig, folder: Path, version: str, taken: RunFolder | None = None) -> Results:
         self.before(config)
         self.configs.append(config)
         self.taken.append(taken)
@@ -62,7 +60,7 @@ class Pipeline:
             }
         results = Results.model_validate({**values, "code_version": version})
         results.save(folder / RESULTS_FILE)
-        return results, {}
+        return results
 
 
 @pytest.fixture

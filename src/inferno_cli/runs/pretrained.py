@@ -104,11 +104,9 @@ def provenance(run: RunFolder, config: TrainConfig) -> TrainedInRecord:
     )
 
 
-def keep_origin(run: RunFolder, folder: Path) -> Path:
+def keep_origin(run: RunFolder, folder: Path) -> None:
     """Copy the configuration that the network was trained with to the folder of the run that takes it."""
-    path = folder / TRAINED_IN
-    shutil.copyfile(run.folder / CONFIG_FILE, path)
-    return path
+    shutil.copyfile(run.folder / CONFIG_FILE, folder / TRAINED_IN)
 
 
 def require_same_division(config: TrainConfig, run: RunFolder, dataset_checksum: str) -> None:

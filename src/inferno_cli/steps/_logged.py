@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from inferno_cli.config import Tracking
     from inferno_cli.runs.job import HydraJob
     from inferno_cli.runs.record import Results
-
-    Files = Mapping[str, Sequence[Path]]
 
 
 def resolved(composed: DictConfig) -> dict[str, Any]:
@@ -27,7 +25,7 @@ def resolved(composed: DictConfig) -> dict[str, Any]:
 
 
 def run_and_log(
-    work: Callable[[], tuple[Results, Files]],
+    work: Callable[[], Results],
     composed: DictConfig,
     tracking: Tracking,
     job: HydraJob,
@@ -39,7 +37,7 @@ def run_and_log(
     """Do the work of a run that has begun in its folder, log it, and show what it found.
 
     Args:
-        work: Returns the record, written last, and the files of the run by folder of the store.
+        work: Returns the record; it is written last of all files.
         composed: The configuration, which is written down first.
         tracking: Where the run is logged.
         job: The job of Hydra's.
@@ -54,15 +52,14 @@ def run_and_log(
 
     from inferno_cli.report.run.headline import headline
     from inferno_cli.runs import search
-    from inferno_cli.runs.folder import HYDRA, OVERRIDES_FILE, holds_finished
-    from inferno_cli.runs.mlflow.results import log_results, result_stays
+    from inferno_cli.runs.folder import holds_finished
+    from inferno_cli.runs.mlflow.results import log_configuration, log_results, result_stays
     from inferno_cli.runs.mlflow.run import tracked
     from inferno_cli.runs.mlflow.store import check
     from inferno_cli.runs.run_folder import CONFIG_FILE
     from inferno_cli.runs.status import Status, finish
 
-    config_path = job.folder / CONFIG_FILE
-    config_path.write_text(OmegaConf.to_yaml(composed, resolve=True), encoding="utf-8")
+    (job.folder / CONFIG_FILE).write_text(OmegaConf.to_yaml(composed, resolve=True), encoding="utf-8")
     check(tracking)
     called = name if job.sweep is None else job.name
     results: Results | None = None
@@ -72,17 +69,16 @@ def run_and_log(
             tracked(tracking, name=called, params=resolved(composed), tags=tags, sweep_folder=job.sweep) as logged,
         ):
             logged.remember(job.folder)
-            overrides = job.folder / HYDRA / OVERRIDES_FILE
-            logged.artifacts([config_path, *([overrides] if overrides.is_file() else [])])
+            log_configuration(logged, job.folder)
             try:
-                results, files = work()
+                results = work()
             except search.Pruned as stop:
                 logged.tags({"pruned": str(stop)})
                 Status("pruned", point, error=str(stop)).write(job.folder)
                 search.log.info(f"pruned: {stop}")
                 return None
             finish(job.folder, point)  # whatever becomes of the tracking
-            log_results(logged, results, headline(results), files)
+            log_results(logged, job.folder, results, headline(results), checkpoint=tracking.log_checkpoint)
     finally:
         if results is not None and holds_finished(job.folder):
             show_run(job.folder, results)

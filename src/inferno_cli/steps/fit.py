@@ -67,10 +67,8 @@ def run(config: FitConfig, composed: Any) -> None:
     )
 
 
-def _fit(
-    config: FitConfig, folder: Path, path: Path, spec: dict[str, Any], checksum: str, version: str
-) -> tuple[Results, dict[str, list[Path]]]:
-    """Fit, draw and write; return the record, and the files by folder of the store."""
+def _fit(config: FitConfig, folder: Path, path: Path, spec: dict[str, Any], checksum: str, version: str) -> Results:
+    """Fit, draw and write; return the record."""
     from inferno_cli.fit import fit_workspace
     from inferno_cli.report.run.figures import draw
     from inferno_cli.report.run.yields import write_yields
@@ -91,10 +89,9 @@ def _fit(
         workspace=str(path.absolute()),
         seconds=round(time.perf_counter() - start, 3),
     )
-    plots: tuple[Path, ...] = ()
     if config.report.plots:
         log.info("report: plots")
-        plots = draw(
+        draw(
             results,
             folder=folder / "plots",
             formats=config.report.formats,
@@ -102,9 +99,9 @@ def _fit(
             workspace=spec,
             fit=fit,
         )
-    tables = write_yields(results, folder)
+    write_yields(results, folder)
     results.save(folder / RESULTS_FILE)
-    return results, {"": [folder / RESULTS_FILE, path, *tables], "plots": list(plots)}
+    return results
 
 
 def _fitted(results: Path) -> str | None:

@@ -11,13 +11,9 @@ from inferno_cli.errors import ConfigError, FileError, RunError
 
 if TYPE_CHECKING:
     from inferno_cli.config import LogConfig, Tracking
-    from inferno_cli.runs.record import Results
     from inferno_cli.section import Section
 
 log = logging.getLogger(__name__)
-
-HERE = ("results.json", "workspace.json", "cabinetry.yaml", "templates.root", "model.onnx", "yields.md")
-"""Files of a run that its store has; further ones are below folders of the same name."""
 
 
 def schema() -> type[Section]:
@@ -38,7 +34,7 @@ def run(config: LogConfig, composed: Any) -> None:  # noqa: ARG001
     from inferno_cli.report.run.headline import headline
     from inferno_cli.runs.job import HydraJob
     from inferno_cli.runs.mlflow.afterwards import logged_as
-    from inferno_cli.runs.mlflow.results import log_results
+    from inferno_cli.runs.mlflow.results import log_configuration, log_results
     from inferno_cli.runs.mlflow.run import tracked
     from inferno_cli.runs.mlflow.store import absolute_uri, check, shown
     from inferno_cli.runs.mlflow.sweep import has_parent
@@ -70,7 +66,8 @@ def run(config: LogConfig, composed: Any) -> None:  # noqa: ARG001
         resume=None if before is None else before[0],
     ) as logged:
         logged.remember(folder)
-        log_results(logged, results, headline(results), files(folder, results, checkpoint=chosen.log_checkpoint))
+        log_configuration(logged, folder)
+        log_results(logged, folder, results, headline(results), checkpoint=chosen.log_checkpoint)
     sys.stdout.write(f"logged: {logged.run_id} in {shown(uri)}\n")
 
 
@@ -89,23 +86,3 @@ def _tracking(config: LogConfig, params: dict[str, Any], folder: Path) -> Tracki
     except ValueError as error:
         lines = " ".join(str(error).split())
         raise RunError(f"the tracking section of the configuration of {folder} is not valid: {lines}") from error
-
-
-def files(folder: Path, results: Results, *, checkpoint: bool) -> dict[str, list[Path]]:
-    """Return the files of a run by folder of the store."""
-    from inferno_cli.files import sha256
-    from inferno_cli.runs.folder import HYDRA, OVERRIDES_FILE
-    from inferno_cli.runs.pretrained import TRAINED_IN
-    from inferno_cli.runs.run_folder import CONFIG_FILE
-
-    names = [CONFIG_FILE, f"{HYDRA}/{OVERRIDES_FILE}", *HERE, TRAINED_IN]
-    found = {"": [folder / name for name in names]}
-    if results.model is None:  # the workspace of a fit is somewhere else
-        workspace = Path(results.workspace)
-        if workspace.is_file() and sha256(workspace) == results.dataset_checksum:
-            found[""].append(workspace)
-        else:
-            log.info(f"tracking: without the workspace {workspace}, which was moved or changed since the fit")
-    for name in ("plots", "export", *(["checkpoints"] if checkpoint else [])):
-        found[name] = sorted((folder / name).glob("*"))
-    return {name: [path for path in paths if path.is_file()] for name, paths in found.items()}

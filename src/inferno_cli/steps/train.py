@@ -79,19 +79,14 @@ def run(config: TrainConfig, composed: Any) -> float | None:
     return None if results is None else objective(results)
 
 
-def pipeline(
-    config: TrainConfig, folder: Path, version: str, pretrained: RunFolder | None = None
-) -> tuple[Results, dict[str, list[Path]]]:
-    """Train, bin, fit and report.
+def pipeline(config: TrainConfig, folder: Path, version: str, pretrained: RunFolder | None = None) -> Results:
+    """Train, bin, fit and report; return the record.
 
     Args:
         config: The configuration.
         folder: Where the files of the run go; ``results.json`` is written last.
         version: Version of the code.
         pretrained: The finished run whose network is taken; then nothing is trained.
-
-    Returns:
-        The record, and the files of the run by folder of the store.
     """
     from inferno_cli import training
     from inferno_cli.likelihood.writers import cabinetry, datacard
@@ -100,18 +95,16 @@ def pipeline(
     from inferno_cli.runs.training_record import merging, training_results
 
     clock = Stopwatch()
-    events, trained, origin = _network(config, folder, clock, pretrained)
+    events, trained = _network(config, folder, clock, pretrained)
     with clock.part("templates", "templates: filling and merging bins"):
         summary = training.summarise(config, events, trained.module)
-        templates_path = folder / "templates.root"
-        summary.templates.save(templates_path)
+        summary.templates.save(folder / "templates.root")
     for line in merging(config, summary):
         log.info(line)
     with clock.part("onnx", "onnx: the network and its bins as ONNX"):
-        onnx_path = folder / "model.onnx"
         training.export(
             training.Statistic(trained.module, events.features, summary.templates.groups),
-            onnx_path,
+            folder / "model.onnx",
             training.export_sample(events),
             dataset=events.name,
             label=events.label,
@@ -119,33 +112,25 @@ def pipeline(
         )
     with clock.part("fit", f"fit: {config.fit.data} data"):
         likelihood, workspace, fit = _fit(config, folder, summary)
-        cabinetry_path = cabinetry.write(likelihood, folder)
-    exported: tuple[Path, ...] = ()
+        cabinetry.write(likelihood, folder)
     if config.export:
         with clock.part("export", "export: ROOT histograms, Combine datacard, cabinetry configuration"):
             data = "observed events" if config.fit.data == "observed" else "Asimov data"
-            exported = datacard.write(likelihood, folder / "export", data=data, label=events.label)
+            datacard.write(likelihood, folder / "export", data=data, label=events.label)
     record = training_results(
         config, events, trained, summary, workspace, fit, version=version, seconds=clock.seconds, pretrained=pretrained
     )
-    plots = _plots(config, folder, clock, record, summary, workspace, fit)
+    _plots(config, folder, clock, record, summary, workspace, fit)
     record = record.model_copy(update={"timing": dict(clock.seconds)})
-    tables = write_yields(record, folder)
+    write_yields(record, folder)
     record.save(folder / RESULTS_FILE)
-    files = {
-        "": [folder / RESULTS_FILE, workspace.path, cabinetry_path, templates_path, onnx_path, *tables, *origin],
-        "plots": list(plots),
-        "export": list(exported),
-    }
-    if config.tracking.log_checkpoint:
-        files["checkpoints"] = [trained.checkpoint]
-    return record, files
+    return record
 
 
 def _network(
     config: TrainConfig, folder: Path, clock: Stopwatch, pretrained: RunFolder | None
-) -> tuple[Events, Training, list[Path]]:
-    """Read the events, and train on them or take the network of another run; return also the file that says which."""
+) -> tuple[Events, Training]:
+    """Read the events, and train on them or take the network of another run."""
     from inferno_cli import training
     from inferno_cli.runs.pretrained import keep_origin, require_same_division
     from inferno_cli.runs.search import watcher
@@ -168,12 +153,12 @@ def _network(
         )
         with clock.part("training", f"training: {config.model.kind}, {epochs}"):
             trained = training.train(config, events, checkpoints, watcher(config.trainer.max_epochs))
-        return events, trained, []
+        return events, trained
     require_same_division(config, pretrained, events.checksum)
-    origin = keep_origin(pretrained, folder)
+    keep_origin(pretrained, folder)
     with clock.part("training", f"training: none, the network of {pretrained.folder}"):
         trained = training.take(config, events, statistic, pretrained.folder, checkpoints)
-    return events, trained, [origin]
+    return events, trained
 
 
 def _fit(config: TrainConfig, folder: Path, summary: Summary) -> tuple[Spec, Workspace, FitResult]:
@@ -200,13 +185,13 @@ def _plots(
     summary: Summary,
     workspace: Workspace,
     fit: FitResult,
-) -> tuple[Path, ...]:
+) -> None:
     from inferno_cli.report.run.figures import draw
 
     if not config.report.plots:
-        return ()
+        return
     with clock.part("report", "report: plots"):
-        return draw(
+        draw(
             record,
             folder=folder / "plots",
             formats=config.report.formats,

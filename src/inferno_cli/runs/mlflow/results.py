@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import logging
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inferno_cli.errors import Stopped, TrackingError
-from inferno_cli.runs.folder import holds_finished
+from inferno_cli.files import sha256
+from inferno_cli.runs.folder import HYDRA, OVERRIDES_FILE, holds_finished
+from inferno_cli.runs.pretrained import TRAINED_IN
+from inferno_cli.runs.run_folder import CONFIG_FILE
 from inferno_cli.shell import argument
 
 if TYPE_CHECKING:
@@ -16,14 +20,21 @@ if TYPE_CHECKING:
     from inferno_cli.runs.record import Results
 
 
-def log_results(logged: Run, results: Results, description: str, files: Mapping[str, Sequence[Path]]) -> None:
+log = logging.getLogger(__name__)
+
+FILES = ("results.json", "workspace.json", "cabinetry.yaml", "templates.root", "model.onnx", "yields.md", TRAINED_IN)
+"""Files of a run that its store has; further ones are below folders of the same name."""
+
+
+def log_results(logged: Run, folder: Path, results: Results, description: str, *, checkpoint: bool) -> None:
     """Log what a run found.
 
     Args:
-        logged: Where.
-        results: The record.
+        logged: The run in the store.
+        folder: Its folder, in which it has finished.
+        results: Its record.
         description: Of the run, in Markdown.
-        files: By folder of the store.
+        checkpoint: Whether the network is logged as well.
     """
     logged.tags({"dataset_checksum": results.dataset_checksum, "label": results.label or "none"})
     if results.trained_in is not None:
@@ -32,8 +43,29 @@ def log_results(logged: Run, results: Results, description: str, files: Mapping[
         logged.epochs([{name: x for name, x in epoch.items() if x is not None} for epoch in results.training.history])
     logged.metrics(results.metrics())
     logged.describe(description)
-    for folder, paths in files.items():
-        logged.artifacts(paths, folder or None)
+    logged.artifacts(_existing(folder / name for name in FILES))
+    if results.model is None:
+        logged.artifacts(_workspace_of_fit(results))
+    for name in ("plots", "export", *(("checkpoints",) if checkpoint else ())):
+        logged.artifacts(_existing(sorted((folder / name).glob("*"))), name)
+
+
+def log_configuration(logged: Run, folder: Path) -> None:
+    """Log what a run was asked for; it may end early."""
+    logged.artifacts(_existing((folder / CONFIG_FILE, folder / HYDRA / OVERRIDES_FILE)))
+
+
+def _existing(paths: Iterable[Path]) -> list[Path]:
+    return [path for path in paths if path.is_file()]
+
+
+def _workspace_of_fit(results: Results) -> list[Path]:
+    """Return the workspace, which is somewhere else, if it is still the one that was fitted."""
+    workspace = Path(results.workspace)
+    if workspace.is_file() and sha256(workspace) == results.dataset_checksum:
+        return [workspace]
+    log.info(f"tracking: without the workspace {workspace}, which was moved or changed since the fit")
+    return []
 
 
 @contextmanager
