@@ -10,8 +10,6 @@ import numpy as np
 from inferno_cli.analyses.top11004.kinematics import Array, as_float64, nearest
 from inferno_cli.analyses.top11004.settings import Curve, Variations
 
-DIRECTIONS = ("up", "down")
-
 
 def interpolated(curve: Curve, values: Array) -> Array:
     """Value of a curve at each element of a jagged array."""
