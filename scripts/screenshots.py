@@ -121,7 +121,7 @@ def show(driver: Any, url: str, *expected: str) -> str:
 def prefer(driver: Any, address: str, experiment: str, parent: str) -> None:
     """Set what a user would click: pages for training, no chat, the sweep unfolded, and these columns of runs."""
     metrics = ("mu/minos_width", "mu/hesse", "stat_only/mu/hesse", "sigma_s")
-    columns = [*(f"params.`{name}`" for name in ("model.kind", "model.bins")), *(f"metrics.`{x}`" for x in metrics)]
+    columns = [*(f"params.`{name}`" for name in ("model.name", "model.bins")), *(f"metrics.`{x}`" for x in metrics)]
     state = {"selectedColumns": columns, "runsExpanded": {parent: True}, "orderByKey": "attributes.start_time"}
     values = {
         "mlflow.workflowType_v1": '"machine_learning"',

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hist
 import numpy as np
@@ -27,6 +27,10 @@ from inferno_cli.events import NOMINAL, Events, Variation
 from inferno_cli.histograms import Templates, fitted, scaled, specification
 from inferno_cli.likelihood import Spec
 from inferno_cli.likelihood.writers import cabinetry, datacard, pyhf
+
+if TYPE_CHECKING:
+    from inferno_cli.events import Events
+    from inferno_cli.training.epochs import Training
 
 settings.register_profile("inferno", deadline=None, max_examples=25, derandomize=True, database=None)
 settings.load_profile("inferno")
@@ -46,7 +50,7 @@ def compose(*overrides: str) -> TrainConfig:
     Reading the files takes Hydra 0.1 s, so what the choice of groups gives is kept; values are put in as Hydra does.
     """
     folders = {path.name for path in config_folder().iterdir() if path.is_dir()}
-    groups = [text for text in overrides if text.partition("=")[0].strip("+~") in folders]
+    groups = [text for text in overrides if text.partition("=")[0].strip("+~").partition("/")[0] in folders]
     composed = copy.deepcopy(_composed(*groups))
     values = OverridesParser.create().parse_overrides([text for text in overrides if text not in groups])
     ConfigLoaderImpl._apply_overrides_to_config(values, composed)
@@ -62,6 +66,17 @@ def synthetic(*overrides: str) -> TrainConfig:
 def changed(config: TrainConfig, **sections: Any) -> TrainConfig:
     """Return a configuration with some sections replaced, validated again."""
     return TrainConfig.model_validate_json(json.dumps(config.model_dump(mode="json", by_alias=True) | sections))
+
+
+def train(config: TrainConfig, events: Events, folder: Path) -> Training:
+    """Train the model of a configuration."""
+    from inferno_cli.training import trainer
+    from inferno_cli.training.evaluation import Likelihoods
+
+    model, likelihoods = config.model, Likelihoods.from_config(config)
+    parts = model.network, model.summary, model.objective
+    exact = config.dataset.exact_classifier()
+    return trainer.train(*parts, likelihoods, events, config.trainer, seed=config.seed, folder=folder, log_ratio=exact)
 
 
 def ntuples(path: Path, *, fit: Sequence[str] = (), seed: int = 1, **dataset: Any) -> TrainConfig:

@@ -59,7 +59,7 @@ def config(model: str, bins: int, seed: int, **changes: Any) -> dict[str, Any]:
         "seed": seed,
         "output_dir": f"/somewhere/{seed}",
         "dataset": {"kind": "ntuples", "name": "top11004", "downsample_factor": 0.9},
-        "model": {"kind": model, "bins": bins, "hidden": hidden},
+        "model": {"name": model, "bins": bins, "hidden": hidden},
         "nuisance": {"train": ["jes"], "fit": ["jes"]},
         **changes,
     }

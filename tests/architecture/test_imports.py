@@ -23,8 +23,10 @@ ALLOWED = {
     "fit": {"config", "likelihood"},
     "runs": {"config", "events", "histograms", "likelihood", "training", "fit"},
     "report": {"config", "events", "histograms", "fit", "runs"},
-    "testing": {"config", "events"},
+    "testing": {"config", "events", "histograms", "training"},
 }
+CHOICES = {f"inferno_cli.training.{kind}" for kind in ("networks", "summaries", "objectives")}
+"""Packages of choices: open to all, as the configuration is made of their sections."""
 OPEN = {
     "choices",
     "code",
@@ -91,6 +93,8 @@ def arrows(path: Path, tree: ast.AST) -> set[str]:
     for node in ast.walk(tree):
         for name in targets(node, path):
             parts = name.split(".")
+            if name in CHOICES:
+                continue
             if parts[0] == "inferno_cli" and len(parts) > 1 and parts[1] in there:
                 found.add(parts[1])
     return found - {package(path)}
@@ -159,6 +163,16 @@ def test_no_modules_import_each_other_in_a_circle():
 @pytest.mark.parametrize("path", [path for path in FILES if package(path) in LIGHT], ids=name)
 def test_heavy_packages_are_imported_inside_functions(path):
     names = [target for node in when_imported(parse(path)) for target in targets(node, path)]
+    assert {target.split(".")[0] for target in names} & HEAVY == set()
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in FILES if module_of(path.parent / "__init__.py") in CHOICES], ids=name
+)
+def test_choices_import_neither_the_configuration_nor_torch(path):
+    names = [target for node in when_imported(parse(path)) for target in targets(node, path)]
+    ours = [target for target in names if target.split(".")[0] == "inferno_cli"]
+    assert {target for target in ours if target not in CHOICES} <= {f"inferno_cli.{module}" for module in OPEN}
     assert {target.split(".")[0] for target in names} & HEAVY == set()
 
 

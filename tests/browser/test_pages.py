@@ -90,10 +90,10 @@ def test_mlflow_compares_two_runs(driver: Any, sweep: Shown, address: str) -> No
     assert metrics[0] != metrics[1]
     url = screenshots.comparison(address, sweep.experiment, [job.info.run_id for job in two])
 
-    screenshots.show(driver, url, "Comparing 2 Runs", "model.kind", "mu/minos_width")
+    screenshots.show(driver, url, "Comparing 2 Runs", "model.name", "mu/minos_width")
 
     rows = driver.execute_script("return [...document.querySelectorAll('tr')].map(row => row.innerText.split(/\\s+/))")
-    assert ["model.kind", "bce", "inferno"] in rows
+    assert ["model.name", "bce", "inferno"] in rows
 
     def beside() -> list[str]:
         return [f"{float(x):.3f}" for x in driver.execute_script(BESIDE, "mu/minos_width") if x[:1].isdigit()]

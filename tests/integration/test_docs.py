@@ -96,7 +96,7 @@ def test_every_key_has_a_type_and_a_description() -> None:
     keys = [row for row in rows if len(row) == 4]
     assert len(keys) > 150
     assert [row[0] for row in keys if not row[1].strip() or not row[3].strip()] == []
-    assert "| `bins` | integer ≥ 2, ≤ 200 | `10` |" in text
+    assert "| `bins` | integer ≥ 2, ≤ 200 | `${model.bins}` |" in text
     assert set(re.findall(r"^## (\w+)$", text, re.MULTILINE)) == set(step_help())
 
 

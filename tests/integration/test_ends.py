@@ -55,8 +55,8 @@ def stopping(monkeypatch: pytest.MonkeyPatch, where: str, number: int) -> None:
 
 STAGES = {
     "events": "inferno_cli.events.sources.synthetic.SyntheticDataset.load",
-    "training": "inferno_cli.training.fit_network.Validation._smoothed",  # inside of Lightning
-    "templates": "inferno_cli.training.summarise",
+    "training": "inferno_cli.training.trainer.Validation._smoothed",  # inside of Lightning
+    "templates": "inferno_cli.training.final_templates.final_templates",
     "fit": "iminuit.minuit.Minuit.migrad",
     "report": "inferno_cli.report.run.yields.write_yields",
 }
@@ -84,8 +84,8 @@ def test_a_signal_ends_every_stage_of_train(
 OTHER_STEPS: dict[str, tuple[str, tuple[str, ...]]] = {
     "fit": ("iminuit.minuit.Minuit.migrad", ("workspace=RUN/workspace.json", "tracking=none")),
     "data": ("inferno_cli.report.dataset.page.write_data", ("+experiment=synthetic", *FEW_EVENTS)),
-    "predict": ("inferno_cli.training.Statistic.apply", ("run=RUN",)),
-    "explain": ("inferno_cli.training.Explainer.importance", ("run=RUN",)),
+    "predict": ("inferno_cli.training.observable.Observable.apply", ("run=RUN",)),
+    "explain": ("inferno_cli.training.explanation.Explainer.importance", ("run=RUN",)),
     "compare": ("inferno_cli.report.comparison.page.as_html", ("runs=RUN", "track=false")),
     "log": ("inferno_cli.runs.mlflow.results.log_results", ("run=RUN", "tracking.uri=sqlite:///HERE/mlflow.db")),
 }

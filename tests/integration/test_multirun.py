@@ -50,7 +50,7 @@ def test_a_job_has_its_parameters_metrics_tags_and_artifacts(four: Sweep) -> Non
     results = Results.load(four.records[2])
     params, metrics, tags = job.data.params, job.data.metrics, job.data.tags
 
-    expected = {"seed": "1", "model.kind": "inferno", "model.bins": "10", "trainer.max_epochs": "3"}
+    expected = {"seed": "1", "model.name": "inferno", "model.bins": "10", "trainer.max_epochs": "3"}
     assert expected.items() <= params.items()
     assert params["dataset.systematics.r.width"] == "0.2"
     assert metrics["mu/hesse"] == results.parameters["mu"].hesse
@@ -124,8 +124,8 @@ def test_comparison_of_a_sweep_goes_to_its_parent_run(four: Sweep) -> None:
     assert page == four.folder / "sweeps" / "compare" / "compare.html"
     rows = json.loads((page.parent / "compare.json").read_text())["points"]
     assert [(row["at"], row["repeats"]) for row in rows if not row["published"]] == [
-        ({"model.kind": "bce"}, 2),
-        ({"model.kind": "inferno"}, 2),
+        ({"model.name": "bce"}, 2),
+        ({"model.name": "inferno"}, 2),
     ]
     hesse = [Results.load(four.records[i]).parameters["mu"].hesse for i in (0, 1)]
     assert rows[0]["values"]["hesse"]["median"] == pytest.approx(sum(hesse) / 2)
@@ -167,7 +167,7 @@ def test_comparison_of_an_experiment_is_that_of_its_folders(four: Sweep, tmp_pat
     sweep = succeed("compare", f"runs=mlflow:inferno/{parent.info.run_id}", *store, f"output={tmp_path}/sweep")
     assert compared(sweep) == compared(folders)
     one = succeed("compare", f"runs=mlflow:inferno/{four.jobs[2].info.run_id}", *store, f"output={tmp_path}/one")
-    assert [point["at"] for point in compared(one)] == [{"model.kind": "inferno"}]
+    assert [point["at"] for point in compared(one)] == [{"model.name": "inferno"}]
 
 
 def test_comparison_of_an_experiment_lists_what_failed(broken: Sweep, tmp_path: Path) -> None:

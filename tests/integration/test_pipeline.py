@@ -19,7 +19,7 @@ from inferno_cli.config import Measurement
 from inferno_cli.histograms import Templates
 from inferno_cli.likelihood import poi_variance
 from inferno_cli.runs.record import Results
-from inferno_cli.training import template_channel
+from inferno_cli.training.recipe import template_channel
 from integration.conftest import FEW_EVENTS, FIT_ONLY_MU, LABEL, QUICK, Runs, comparable, own_analysis, succeed
 
 EXPERIMENTS = ("synthetic", "top11004")

@@ -416,7 +416,7 @@ def test_the_checkpoint_is_missing_or_damaged_or_of_another_run(broken: Path) ->
     results.write_text(record.replace(f'"best_epoch": {epoch}', '"best_epoch": 17'))
     refuse(broken, error="RunError", says=("best.ckpt", f"is of epoch {epoch}, the run selected 17"))
     results.write_text(record)
-    _change(broken / "config.yaml", lambda config: config["model"].update(hidden=[7]))
+    _change(broken / "config.yaml", lambda config: config["model"]["network"].update(hidden=[7]))
     refuse(broken, error="RunError", says=("best.ckpt", "is not of this run"))
     checkpoint.write_bytes(checkpoint.read_bytes()[:100])
     refuse(broken, error="RunError", says=("best.ckpt", "cannot be read"))

@@ -191,7 +191,7 @@ def _store(run: Path, outputs: Path, experiment: str) -> None:
     from inferno_cli.runs.mlflow.run import tracked
 
     store = Tracking(backend="mlflow", uri=f"sqlite:///{outputs}/mlflow.db", experiment=experiment)
-    params = {"model": {"kind": "bce"}}
+    params = {"model": {"name": "bce"}}
     with tracked(store, name="a run", params=params, tags={}, sweep_folder=None) as logged:
         logged.artifacts([run / name for name in ("results.json", "config.yaml")])
 

@@ -40,8 +40,8 @@ class Pipeline:
     def __call__(self, config: TrainConfig, folder: Path, version: str, taken: RunFolder | None = None) -> Results:
         self.configs.append(config)
         self.before(config)
-        variance = (0.3 + abs(config.model.learning_rate - 0.003) + 0.001 * config.model.bins) ** 2
-        values = record(0.3, dataset=config.dataset.name, model=config.model.kind)
+        variance = (0.3 + abs(config.trainer.learning_rate - 0.003) + 0.001 * config.model.summary.bins) ** 2
+        values = record(0.3, dataset=config.dataset.name, model=config.model.name)
         values["poi_variance"]["validation_hard"] = variance
         results = Results.model_validate({**values, "code_version": version})
         results.save(folder / RESULTS_FILE)
@@ -67,7 +67,7 @@ def rows(folder: Path) -> list[dict[str, str]]:
 
 
 def asked(pipeline: Pipeline) -> list[tuple[float, int, float, tuple[int, ...]]]:
-    return [(x.model.learning_rate, x.model.bins, x.model.temperature, x.model.hidden) for x in pipeline.configs]
+    return [(x.model.learning_rate, x.model.bins, x.model.temperature, tuple(x.model.hidden)) for x in pipeline.configs]
 
 
 def test_the_best_trial_is_found_and_said(tmp_path: Path, pipeline: Pipeline) -> None:
@@ -248,7 +248,7 @@ def test_the_model_may_be_searched_as_well(tmp_path: Path, pipeline: Pipeline) -
     assert outcome.code == 0, outcome.err
     (folder,) = (tmp_path / "searches").iterdir()
     assert {path.parent.name for path in folder.rglob("status.json")} == {"0", "1", "2", "3"}
-    assert len({config.model.kind for config in pipeline.configs}) == 2
+    assert len({config.model.name for config in pipeline.configs}) == 2
 
 
 @pytest.mark.parametrize("setting", ["n_trials=zero", "n_trials=0", "parallel=0.5", "pruning=maybe", "seed=-1"])
@@ -285,7 +285,7 @@ def test_trials_worse_than_the_median_are_pruned(tmp_path: Path, monkeypatch: py
         number += len(self.epochs) == 1
         return 0.3 + 0.1 * number
 
-    from inferno_cli.training.fit_network import Validation
+    from inferno_cli.training.trainer import Validation
 
     monkeypatch.setattr(Validation, "_smoothed", pretend)
     # Without shapes, one bin is enough: four epochs on few events may leave no more.

@@ -51,9 +51,9 @@ class Pipeline:
         self.configs.append(config)
         self.taken.append(taken)
         (folder / "checkpoints").mkdir()
-        (folder / "checkpoints" / "best.ckpt").write_text(f"{config.model.kind} {config.nuisance} {config.seed}")
-        width = 0.3 + 0.01 * config.model.bins + 0.001 * config.seed + 0.1 * (config.model.kind == "bce")
-        values = record(width, seed=config.seed, model=config.model.kind, dataset=config.dataset.name)
+        (folder / "checkpoints" / "best.ckpt").write_text(f"{config.model.name} {config.nuisance} {config.seed}")
+        width = 0.3 + 0.01 * config.model.summary.n_bins + 0.001 * config.seed + 0.1 * (config.model.name == "bce")
+        values = record(width, seed=config.seed, model=config.model.name, dataset=config.dataset.name)
         if config.dataset.kind == "synthetic":
             values |= {
                 "dataset_checksum": f"{config.data_seed}{config.dataset.yields.signal}{config.dataset.nominal}" * 20
@@ -103,15 +103,15 @@ def test_study_has_its_points_and_the_published_ones_beside(study: str, tmp_path
     published = [row["at"] for row in rows if row["published"]]
     known = (config_folder() / "reference" / f"{study}.yaml").exists()
     assert bool(published) == known
-    places = [{k: v for k, v in at.items() if k != "model.kind"} for at in measured]
-    beside = [at for at in published if {k: v for k, v in at.items() if k != "model.kind"} in places]
+    places = [{k: v for k, v in at.items() if k != "model.name"} for at in measured]
+    beside = [at for at in published if {k: v for k, v in at.items() if k != "model.name"} in places]
     assert len(beside) >= (1 if study == "cross_training" else len(published) * 0.6)
 
 
 def test_a_study_compares_both_models_and_repeats_by_seed(tmp_path: Path, pipeline: Pipeline) -> None:
     start(tmp_path, "+study=shift", "dataset.systematics.toy_shift.size=20")
 
-    points = [(config.model.kind, config.seed) for config in pipeline.configs]
+    points = [(config.model.name, config.seed) for config in pipeline.configs]
     assert points == [("bce", 0), ("bce", 1), ("inferno", 0), ("inferno", 1)]
 
 
@@ -197,9 +197,9 @@ def test_scale_and_repeats_are_what_they_say(tmp_path: Path, pipeline: Pipeline)
     start(tmp_path, "+study=bins", "study.scale=full", "study.repeats=2", "model=inferno", "model.bins=5,8")
 
     assert {config.trainer.max_epochs for config in pipeline.configs} == {100}
-    points = {(config.model.bins, config.seed) for config in pipeline.configs}
+    points = {(config.model.summary.n_bins, config.seed) for config in pipeline.configs}
     assert points == {(5, 0), (5, 1), (8, 0), (8, 1)}
-    assert {config.model.kind for config in pipeline.configs} == {"inferno"}
+    assert {config.model.name for config in pipeline.configs} == {"inferno"}
     assert {config.nuisance.fit for config in pipeline.configs} == {()}
 
 
@@ -300,7 +300,7 @@ def test_where_it_is_written_and_what_is_drawn_does_not_make_another_point(tmp_p
 
 def test_a_failing_point_is_recorded_with_its_error_and_the_others_go_on(tmp_path: Path, pipeline: Pipeline) -> None:
     def fail(config: TrainConfig) -> None:
-        if config.model.bins == 5:
+        if config.model.summary.n_bins == 5:
             raise FitFailedError("MINUIT did not converge") if config.seed else ZeroDivisionError("by zero")
 
     pipeline.before = fail

@@ -72,7 +72,7 @@ def test_with_other_nuisance_parameters(nominal: Outcome, tmp_path: Path) -> Non
             ("+experiment=benchmark2", "model.bins=5"),
             "model.bins is 5, and the network of RUN has 10. Set model.bins=10",
         ),
-        (("+experiment=benchmark2", "model=bce"), "model.kind is bce, and the network of RUN has inferno"),
+        (("+experiment=benchmark2", "model=bce"), "model is bce, and the network of RUN has inferno"),
         (
             ("+experiment=top11004",),
             "the network of RUN is for the features x0, x1, x2; dataset.features is aplanarity",

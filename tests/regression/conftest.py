@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from inferno_cli.config import Measurement, TrainConfig
 from inferno_cli.events import NOMINAL, Events, Sample, variations
-from inferno_cli.training import Inferno
-from inferno_cli.training.modules import Stratum
+from inferno_cli.training.module import Module
+from inferno_cli.training.observable import Observable
+from inferno_cli.training.soft_likelihood import SoftLikelihood
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -40,18 +41,14 @@ class Table(nn.Module):
         return self.tables[self.epoch][x[..., 0].long()]
 
 
-class Told(Inferno):
-    """INFERNO whose bins are told, epoch by epoch."""
-
-    def __init__(self, tables: Sequence[Sequence[int]], *arguments: Any) -> None:
-        super().__init__(*arguments)
-        self.network = Table(tables, self.model.bins)  # type: ignore[assignment]
+class Told(Module):
+    """A training in which the bins are told, epoch by epoch."""
 
     def on_train_epoch_start(self) -> None:
-        self.network.epoch.fill_(self.trainer.current_epoch)  # type: ignore[operator, union-attr]
+        self.network[0].epoch.fill_(self.trainer.current_epoch)  # type: ignore[operator, union-attr]
 
     def training_step(self, batch: Any, batch_index: int) -> Tensor:
-        loss = 0 * self.classifier.weight.sum()
+        loss = 0 * self.network[1].weight.sum()  # type: ignore[operator, union-attr]
         self.log("loss", loss, on_step=False, on_epoch=True)
         return loss
 
@@ -71,9 +68,13 @@ def configured(*overrides: str, bins: int = 4, epochs: int = 2) -> TrainConfig:
 
 def told(config: TrainConfig, samples: Sequence[Sample], *tables: Sequence[int]) -> Told:
     """A module for these samples, whose templates are to be fitted."""
-    measurement = Measurement.from_config(config, config.nuisance.train)
-    strata = [Stratum.of(sample, sample.effective_events) for sample in samples]
-    return Told(tables, config.model, config.trainer, measurement, strata, torch.zeros(1), torch.ones(1))
+    likelihood = SoftLikelihood.of(Measurement.from_config(config, config.nuisance.train), samples, samples)
+    n_bins = config.model.summary.n_bins
+    same = nn.Linear(n_bins, n_bins, bias=False)
+    nn.init.eye_(same.weight)
+    network = nn.Sequential(Table(tables, n_bins), same)
+    observable = Observable(network, config.model.summary, ("place",))
+    return Told(observable, config.model.objective, likelihood, config.trainer, torch.ones(1))
 
 
 def placed(name: str, nominal: Any, weights: Any, *, up: Any = None, down: Any = None, systematic: str = "r") -> Sample:

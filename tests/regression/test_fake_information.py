@@ -11,13 +11,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import train
 
-from inferno_cli.config import Measurement
+from inferno_cli.config import Binning, Measurement
 from inferno_cli.events import Sample
 from inferno_cli.histograms import Templates, fill
 from inferno_cli.likelihood import covariance
-from inferno_cli.training import assign, evaluate, fit_network, summarise, template_channel, train
-from regression.conftest import configured, events_of, placed, told
+from inferno_cli.training import trainer
+from inferno_cli.training.evaluation import Evaluation, Likelihoods
+from inferno_cli.training.evaluation import evaluate as evaluate_observable
+from inferno_cli.training.final_templates import final_templates
+from inferno_cli.training.recipe import template_channel
+from regression.conftest import Told, configured, events_of, placed, told
 
 PLACES = range(4)
 LAST = 3
@@ -77,9 +82,14 @@ CONFIG = configured("nuisance=r_lambda", "nuisance.fit=[r]", epochs=2)
 MEASUREMENT = Measurement.from_config(CONFIG, CONFIG.nuisance.fit)
 
 
+def evaluate(module: Told, samples: list[Sample], rule: Binning) -> Evaluation:
+    """Evaluate a module in training."""
+    return evaluate_observable(module.observable, module.likelihood, samples, rule)
+
+
 def unmerged(samples: list[Sample]) -> Templates:
     """The templates with the planted bin in them."""
-    return fill(samples, assign(told(CONFIG, samples, IDENTITY), samples), 4)
+    return fill(samples, told(CONFIG, samples, IDENTITY).observable.assign(samples), 4)
 
 
 def truth(kind: str) -> dict[str, float]:
@@ -143,7 +153,8 @@ def test_validation_does_not_count_it(kind: str) -> None:
 def test_the_final_templates_do_not_report_it(kind: str) -> None:
     samples = planted(kind)
 
-    summary = summarise(CONFIG, events_of(samples), told(CONFIG, samples, IDENTITY))
+    observable, likelihoods = told(CONFIG, samples, IDENTITY).observable, Likelihoods.from_config(CONFIG)
+    summary = final_templates(observable, likelihoods, events_of(samples), symmetrise=0.05, seed=1)
 
     expected = truth(kind)
     assert summary.templates.n_bins == 3
@@ -160,13 +171,13 @@ def test_the_selection_does_not_love_it(kind: str, tmp_path: Path, monkeypatch: 
     """Epoch 0 has three honest bins; epoch 1 has thrown two of them together, and makes the planted one."""
     samples = planted(kind)
     module = told(CONFIG, samples, WITHOUT[kind], BAD)
-    monkeypatch.setattr(fit_network, "create", lambda *arguments: module)
+    monkeypatch.setattr(trainer, "create", lambda *arguments: module)
 
     trained = train(CONFIG, events_of(samples), tmp_path)
 
     assert len(trained.epochs) == 2
     assert trained.best.number == 0
-    assert int(trained.module.network.epoch) == 0
+    assert int(trained.observable.network[0].epoch) == 0
     assert trained.epochs[1].evaluation.honest > trained.best.evaluation.honest
 
 
@@ -174,7 +185,7 @@ def test_the_selection_does_not_love_it(kind: str, tmp_path: Path, monkeypatch: 
 def test_without_merging_the_selection_would_love_it(kind: str) -> None:
     """With its bins as they are, the epoch that must not be selected has the smaller variance of mu."""
     samples = planted(kind)
-    templates = fill(samples, assign(told(CONFIG, samples, BAD), samples), 4).grouped([(0, 1), (2,), (3,)])
+    templates = fill(samples, told(CONFIG, samples, BAD).observable.assign(samples), 4).grouped([(0, 1), (2,), (3,)])
 
     trapped = float(covariance(template_channel(MEASUREMENT, templates))[0, 0].sqrt())
 
@@ -244,13 +255,13 @@ def test_a_collapsed_network_never_wins_the_selection(tmp_path: Path, monkeypatc
     config = configured(*FREE, "nuisance.fit=[b_free]", epochs=3)
     samples = simple()
     module = told(config, samples, (0, 0, 0, 0), (0, 1, 2, 2), (3, 3, 3, 3))
-    monkeypatch.setattr(fit_network, "create", lambda *arguments: module)
+    monkeypatch.setattr(trainer, "create", lambda *arguments: module)
 
     trained = train(config, events_of(samples), tmp_path)
 
     assert [math.isfinite(epoch.evaluation.hard) for epoch in trained.epochs] == [False, True, False]
     assert trained.best.number == 1
-    assert int(trained.module.network.epoch) == 1
+    assert int(trained.observable.network[0].epoch) == 1
     assert trained.epochs[0].metrics()["validation/sigma_mu_hard"] is None
 
 
@@ -283,7 +294,7 @@ def test_noise_is_estimated_from_the_events_themselves() -> None:
         placed("signal", signal, np.full(len(signal), 0.025)),
         placed("background", background, np.full(len(background), 0.05), up=up, down=down),
     ]
-    templates = fill(samples, assign(told(CONFIG, samples, IDENTITY), samples), 4)
+    templates = fill(samples, told(CONFIG, samples, IDENTITY).observable.assign(samples), 4)
 
     noise = templates.noise["r", "background"]
 

@@ -67,8 +67,8 @@ def published(name: str) -> Reference:
 def test_one_row_per_point_with_median_and_range_over_seeds(sweep: Path) -> None:
     comparison = compared(sweep)
 
-    assert comparison.keys == ("model.kind", "model.bins")  # not hidden, which follows from the model; not the seed
-    rows = {(row.at["model.kind"], row.at["model.bins"]): row for row in comparison.rows}
+    assert comparison.keys == ("model.name", "model.bins")  # not hidden, which follows from the model; not the seed
+    rows = {(row.at["model.name"], row.at["model.bins"]): row for row in comparison.rows}
     assert set(rows) == {("bce", 5), ("inferno", 5), ("bce", 10), ("inferno", 10)}
     width = rows["inferno", 5].values["width"]
     assert (width.median, width.low, width.high, width.repeats) == pytest.approx((0.30, 0.20, 0.31, 3))
@@ -83,7 +83,7 @@ def test_one_row_per_point_with_median_and_range_over_seeds(sweep: Path) -> None
 
 def test_points_that_are_missing_are_listed(sweep: Path) -> None:
     comparison = compared(sweep)
-    (row,) = [row for row in comparison.rows if row.at == {"model.kind": "inferno", "model.bins": 10}]
+    (row,) = [row for row in comparison.rows if row.at == {"model.name": "inferno", "model.bins": 10}]
 
     assert (row.repeats, row.missing, row.values) == (0, 3, {})
     missing = {Path(job.where).name: job.error for job in comparison.missing}
@@ -111,7 +111,7 @@ def test_a_run_that_was_repeated_after_it_failed_is_not_missing(sweep: Path, tmp
     comparison = compared(sweep, tmp_path / "again")
 
     assert comparison.missing == ()
-    (row,) = [row for row in comparison.rows if row.at == {"model.kind": "inferno", "model.bins": 10}]
+    (row,) = [row for row in comparison.rows if row.at == {"model.name": "inferno", "model.bins": 10}]
     assert row.missing == 0
     assert row.values["width"].median == pytest.approx(0.27)
 
@@ -119,7 +119,7 @@ def test_a_run_that_was_repeated_after_it_failed_is_not_missing(sweep: Path, tmp
 def test_the_same_point_and_seed_counts_once(sweep: Path, tmp_path: Path) -> None:
     put(tmp_path / "z", config("bce", 5, 1, nuisance=ALONE), record(0.50), "model=bce")
 
-    (row,) = [x for x in compared(sweep, tmp_path / "z").rows if x.at == {"model.kind": "bce", "model.bins": 5}]
+    (row,) = [x for x in compared(sweep, tmp_path / "z").rows if x.at == {"model.name": "bce", "model.bins": 5}]
 
     assert row.repeats == 3
     assert row.values["width"].high == pytest.approx(0.50)
@@ -128,7 +128,7 @@ def test_the_same_point_and_seed_counts_once(sweep: Path, tmp_path: Path) -> Non
 def test_one_run_alone_is_a_table_of_one_row(sweep: Path) -> None:
     comparison = compared(sweep / "0" / RESULTS_FILE)
 
-    assert comparison.keys == ("model.kind",)
+    assert comparison.keys == ("model.name",)
     assert [row.repeats for row in comparison.rows] == [1]
     assert comparison.missing == ()
 
@@ -146,11 +146,11 @@ def test_an_experiment_stands_for_all_that_it_changes(tmp_path: Path) -> None:
         settings["nuisance"] = {"train": ["r"] * bool(i), "fit": ["r"] * bool(i)}
         put(tmp_path / str(i), settings, record(0.4), f"+experiment=benchmark{i}")
 
-    assert compared(tmp_path).keys == ("model.kind", "experiment")
+    assert compared(tmp_path).keys == ("model.name", "experiment")
 
 
 def test_short_names_tell_keys_apart() -> None:
-    keys = ["model.kind", "model.bins", "dataset.systematics.r.width", "dataset.systematics.lambda.width"]
+    keys = ["model.name", "model.bins", "dataset.systematics.r.width", "dataset.systematics.lambda.width"]
     assert list(short_names(keys).values()) == ["model", "bins", "r.width", "lambda.width"]
     clash = short_names(["a.b.r.width", "c.d.r.width"])
     assert list(clash.values()) == ["b.r.width", "d.r.width"]
@@ -252,7 +252,7 @@ def test_what_differs_with_the_model_and_is_not_the_models_is_said(tmp_path: Pat
 
     comparison = compared(tmp_path)
 
-    assert comparison.keys == ("model.kind",)
+    assert comparison.keys == ("model.name",)
     said = "note: the models differ in more than the model: likelihood.staterror (BCE True, INFERNO False)"
     assert said in remarks(comparison)
     assert said.removeprefix("note: ") in json.loads(as_json(comparison))["notes"]
@@ -266,9 +266,9 @@ def test_models_with_the_same_settings_need_no_note(sweep: Path) -> None:
 def test_published_rows_stand_below_the_point_of_the_same_place(sweep: Path) -> None:
     rows = compared(sweep, reference=published("bins")).rows
 
-    labels = [(row.at["model.bins"], row.at["model.kind"], bool(row.source)) for row in rows]
+    labels = [(row.at["model.bins"], row.at["model.name"], bool(row.source)) for row in rows]
     assert labels[:4] == [(5, "bce", False), (5, "inferno", False), (5, "bce", True), (5, "inferno", True)]
-    (row,) = [row for row in rows if row.source and row.at == {"model.kind": "bce", "model.bins": 5}]
+    (row,) = [row for row in rows if row.source and row.at == {"model.name": "bce", "model.bins": 5}]
     assert {name: x.median for name, x in row.values.items()} == {
         "minos_down": -0.113,
         "minos_up": 0.116,
@@ -423,7 +423,7 @@ def test_csv_has_every_number_and_the_label_in_every_row_of_runs(sweep: Path) ->
     rows = list(csv.DictReader(as_csv(compared(sweep, reference=published("bins"))).splitlines()))
 
     first = rows[0]
-    assert (first["model.kind"], first["model.bins"], first["repeats"]) == ("bce", "5", "3")
+    assert (first["model.name"], first["model.bins"], first["repeats"]) == ("bce", "5", "3")
     assert float(first["width"]) == pytest.approx(0.38)
     assert [float(first[f"width_{end}"]) for end in ("low", "high")] == pytest.approx([0.30, 0.40])
     assert {row["label"] for row in rows if row["source"] == "runs"} == {LABEL}

@@ -90,7 +90,7 @@ def test_several_unknown_keys_are_all_named():
         ("model.bins='\"10\"'", 'model.bins is "\\"10\\""', "valid integer"),
         ("model.hidden=100", "model.hidden is 100", "a list: 'model.hidden=[...]'"),
         ("model.activation=rleu", 'model.activation is "rleu"', "'relu'"),
-        ("model.kind=inverno", 'model.kind is "inverno"', "'inferno'"),
+        ("model.summary.kind=softmin", "model.summary.kind is 'softmin'", "'softmax'"),
         ("likelihood.staterror=1", "likelihood.staterror is 1", "valid boolean"),
         ("seed=null", "seed is null", "valid integer"),
         ("fit.data=observd", 'fit.data is "observd"', "'observed'"),
@@ -157,7 +157,7 @@ def test_a_rate_must_be_positive_without_systematics_too():
     assert "dataset.nominal" in message("~dataset.systematics.lambda", "dataset.nominal.lambda=-3", "nuisance=none")
 
 
-@pytest.mark.parametrize(("override", "key"), [("~model.bins", "model.bins"), ("model.bins=???", "model.bins")])
+@pytest.mark.parametrize(("override", "key"), [("~model.name", "model.name"), ("model.bins=???", "model.bins")])
 def test_a_missing_value_is_named(override, key):
     text = message(override)
     assert key in text
@@ -348,7 +348,7 @@ def test_every_choice_of_nuisance_parameters_composes_with_its_dataset(name):
 
 @pytest.mark.parametrize("name", names("model"))
 def test_every_model_composes(name):
-    assert compose(f"model={name}").model.kind == name
+    assert compose(f"model={name}").model.name == name
 
 
 @pytest.mark.parametrize("name", names("trainer"))

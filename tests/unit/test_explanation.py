@@ -25,8 +25,8 @@ from inferno_cli.runs.explanation import (
     by_importance,
     compositions,
 )
-from inferno_cli.training import Explainer, Statistic, create
-from inferno_cli.training.explanation import shuffled
+from inferno_cli.training.explanation import Explainer, shuffled
+from inferno_cli.training.observable import Observable
 
 JES = (NOMINAL, Variation("jes", "up"), Variation("jes", "down"))
 
@@ -82,14 +82,14 @@ def explainer(weights: Sequence[Sequence[float]], *overrides: str) -> Explainer:
     lenient = ("binning.min_effective_events=1", "binning.merge_noise=false")
     config = synthetic("model=bce", "nuisance=r_lambda", *events, *lenient, *overrides)
     made = load(config)
-    measurement = Measurement.from_config(config, config.nuisance.train)
-    module = create(config.model, config.trainer, measurement, made.train, made.template)
+    measurement = Measurement.from_config(config, config.nuisance.fit)
     layer = torch.nn.Linear(3, 1)
     with torch.no_grad():
         layer.weight.copy_(torch.tensor(weights))
         layer.bias.fill_(0.3)
-    module.network = torch.nn.Sequential(layer)
-    return Explainer(config, Statistic(module, config.dataset.features, ((0,), (1,), (2,), (3,))), made.template)
+    groups = ((0,), (1,), (2,), (3,))
+    observable = Observable(torch.nn.Sequential(layer), config.model.summary, config.dataset.features, groups)
+    return Explainer(observable, made.template, measurement, config.binning)
 
 
 def test_a_feature_that_the_network_does_not_see_is_worth_exactly_nothing() -> None:
@@ -124,8 +124,7 @@ def test_bins_that_lose_their_support_are_merged_and_not_fake_information() -> N
         features[..., 0] = features[0, :, 1]
         aligned.append(replace(sample, features=features))
     rule = Binning(min_yield=1.0, min_effective_events=120.0, max_noise_information=10.0)
-    config = made.config.model_copy(update={"binning": rule})
-    made = replace(made, config=config, samples=tuple(aligned))
+    made = replace(made, rule=rule, samples=tuple(aligned))
 
     assert made.templates(made.samples).n_bins == 4
     found = made.importance("x0", 2, seed=1)

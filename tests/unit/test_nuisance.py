@@ -18,8 +18,9 @@ from inferno_cli.histograms import envelope, enveloped, fill, morphed, scaled
 from inferno_cli.likelihood import covariance
 from inferno_cli.training.batches import to_tensors
 from inferno_cli.training.evaluation import evaluate
-from inferno_cli.training.modules import create
+from inferno_cli.training.observable import Observable
 from inferno_cli.training.recipe import template_channel
+from inferno_cli.training.soft_likelihood import SoftLikelihood
 
 TOP = ("dataset=top11004", "nuisance=jes_qcd_norm")
 SIMULATION = ("TTJets_signal", "TTJets_bkg", "WZJets", "STJets")
@@ -221,11 +222,11 @@ def envelope_case(small, **change):
 )
 def test_soft_templates_with_hard_memberships_are_the_hard_templates(small, change):
     """Training and fit share one nuisance model, envelope, scale and all."""
-    config, events, measurement = envelope_case(small, **change)
-    module = create(config.model, config.trainer, measurement, events.train, events.template)
+    _, events, measurement = envelope_case(small, **change)
+    likelihood = SoftLikelihood.of(measurement, events.train, events.template)
     bins = [(sample.features[:, :, 0].astype(int) // 7) % 4 for sample in events.template]
     one_hot = [torch.nn.functional.one_hot(torch.from_numpy(number.astype(np.int64)), 4).double() for number in bins]
-    soft = module.soft_channel(to_tensors(events.template, "cpu"), one_hot)
+    soft = likelihood.expectation(to_tensors(events.template, "cpu"), one_hot)
     templates = enveloped(scaled(fill(events.template, bins, 4), measurement), measurement)
     hard = template_channel(measurement, templates)
     for field in ("nominal", "normsys", "histosys", "relative_error"):
@@ -261,11 +262,16 @@ def test_what_is_only_in_the_fit_is_absent_from_the_loss(small):
     events = load(config)
     measurement = Measurement.from_config(config, config.nuisance.train)
     split = [sample.only(measurement.variations) for sample in events.train]
-    module = create(config.model, config.trainer, measurement, split, events.template)
-    assert module.measurement.parameters == ("mu", "jes")
-    assert module.strata[0].variations == (NOMINAL, Variation("jes", "up"), Variation("jes", "down"))
+    likelihood = SoftLikelihood.of(measurement, split, events.template)
+    assert likelihood.measurement.parameters == ("mu", "jes")
+    assert likelihood.strata[0].variations == (NOMINAL, Variation("jes", "up"), Variation("jes", "down"))
     rule = config.binning.model_copy(update={"min_effective_events": 1.0, "max_noise_information": 1e9})
-    found = evaluate(module, events.validation, rule, Measurement.from_config(config, config.nuisance.fit))
+    summary = config.model.summary
+    network = config.model.network.build(torch.zeros(2), torch.ones(2), summary.n_outputs)
+    observable = Observable(network, summary, events.features)
+    found = evaluate(
+        observable, likelihood, events.validation, rule, Measurement.from_config(config, config.nuisance.fit)
+    )
     assert set(found.deviations) <= {"mu", "jes"}
     assert np.isfinite(found.soft)
 

@@ -12,29 +12,27 @@ import pytest
 import torch
 from conftest import compose
 
-from inferno_cli.config import Measurement
 from inferno_cli.errors import ExportError
-from inferno_cli.training import Prediction, Statistic, export
-from inferno_cli.training.modules import KINDS
-from inferno_cli.training.network import ACTIVATIONS
+from inferno_cli.training.layers import ACTIVATIONS
+from inferno_cli.training.observable import Observable, Prediction
+from inferno_cli.training.onnx import export
 
-TRAINED = tuple(kind for kind in KINDS if kind != "optimal")  # of that, test_optimal has the export
+TRAINED = ("bce", "inferno")  # of the optimal classifier, test_optimal has the export
 GROUPS = ((3, 1), (0,), (2, 4))
 
 
-def statistic(kind: str = "inferno", activation: str = "relu", temperature: float = 0.1) -> Statistic:
+def made(kind: str = "inferno", activation: str = "relu", temperature: float = 0.1) -> Observable:
     """A network with outputs all over the place, of 8 features on very different scales."""
     overrides = (f"model={kind}", "model.bins=5", f"model.activation={activation}", f"model.temperature={temperature}")
     config = compose("dataset=top11004", "nuisance=jes", *overrides)
     with torch.random.fork_rng():
         torch.manual_seed(3)
         mean, deviation = 10 * torch.randn(8), 100 * torch.rand(8) + 0.1
-        measurement = Measurement.from_config(config, config.nuisance.train)
-        module = KINDS[kind](config.model, config.trainer, measurement, (), mean, deviation)
+        network = config.model.network.build(mean, deviation, config.model.summary.n_outputs)
     with torch.no_grad():
-        for parameter in module.network[-1].parameters():  # the bins are trained to be of the size of the temperature
+        for parameter in network[-1].parameters():  # the bins are trained to be of the size of the temperature
             parameter *= 20 * (temperature / 0.1 if kind == "inferno" else 1)
-    return Statistic(module, config.dataset.features, GROUPS)
+    return Observable(network, config.model.summary, config.dataset.features, GROUPS)
 
 
 def events(n: int) -> np.ndarray:
@@ -44,7 +42,7 @@ def events(n: int) -> np.ndarray:
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize(("kind", "temperature"), [("bce", 0.1), ("inferno", 0.1), ("inferno", 0.001)])
 def test_onnxruntime_agrees_with_torch(kind, activation, temperature, tmp_path):
-    trained, x = statistic(kind, activation, temperature), events(5000)
+    trained, x = made(kind, activation, temperature), events(5000)
     export(trained, tmp_path / "model.onnx", x[:100])
 
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
@@ -62,27 +60,28 @@ def test_onnxruntime_agrees_with_torch(kind, activation, temperature, tmp_path):
 @pytest.mark.parametrize("n", [1, 2])
 @pytest.mark.parametrize("kind", TRAINED)
 def test_any_number_of_events(kind, n, tmp_path):
-    export(statistic(kind), tmp_path / "model.onnx", events(100))
+    export(made(kind), tmp_path / "model.onnx", events(100))
     _, outputs, bins = onnxruntime.InferenceSession(tmp_path / "model.onnx").run(None, {"features": events(n)})
     assert (len(outputs), bins.shape) == (n, (n,))
 
 
 @pytest.mark.parametrize("kind", TRAINED)
 def test_the_file_says_what_it_is(kind, tmp_path):
-    trained = statistic(kind)
-    difference = export(trained, tmp_path / "model.onnx", events(100), dataset="top11004", label="a stand-in")
+    trained = made(kind)
+    difference = export(trained, tmp_path / "model.onnx", events(100), model=kind, label="a stand-in")
     assert 0 < difference < 1e-6
-    made = onnx.load(tmp_path / "model.onnx")
-    about = {item.key: item.value for item in made.metadata_props}
+    file = onnx.load(tmp_path / "model.onnx")
+    about = {item.key: item.value for item in file.metadata_props}
     assert about["schema"] == "inferno_cli/statistic/1"
     assert json.loads(about["features"]) == list(trained.features)
     assert json.loads(about["groups"]) == [[3, 1], [0], [2, 4]]
-    assert (about["model"], about["temperature"], about["label"]) == (kind, "0.1", "a stand-in")
-    assert [item.name for item in made.graph.output] == ["logits", "outputs", "bin"]
+    assert (about["model"], about["label"]) == (kind, "a stand-in")
+    assert json.loads(about["summary"]) == json.loads(trained.summary.model_dump_json())
+    assert [item.name for item in file.graph.output] == ["logits", "outputs", "bin"]
 
 
 def test_merged_bins_are_those_of_the_fit():
-    trained = statistic()
+    trained = made()
     assert trained.final.tolist() == [1, 0, 2, 0, 2]
     prediction = trained.apply(events(50))
     assert prediction.bin.tolist() == [[1, 0, 2, 0, 2][i] for i in prediction.network_bin]
@@ -90,7 +89,7 @@ def test_merged_bins_are_those_of_the_fit():
 
 
 def test_events_are_in_the_same_bin_whatever_the_chunk():
-    trained, x = statistic(activation="silu"), events(2000)
+    trained, x = made(activation="silu"), events(2000)
     whole = trained.apply(x)
     parts = [trained.apply(x[first : first + 7]) for first in range(0, 2000, 7)]
     assert whole.response.dtype == np.float64
@@ -108,15 +107,15 @@ def moved(prediction: Prediction) -> Prediction:
 
 @pytest.mark.parametrize("wrong", [shifted, moved])
 def test_a_graph_that_is_not_the_network_is_an_error_and_leaves_no_file(wrong, tmp_path, monkeypatch):
-    right = Statistic.apply
-    monkeypatch.setattr(Statistic, "apply", lambda self, x: wrong(right(self, x)))
+    right = Observable.apply
+    monkeypatch.setattr(Observable, "apply", lambda self, x: wrong(right(self, x)))
     with pytest.raises(ExportError, match="is not the trained one: on 100 events"):
-        export(statistic(), tmp_path / "model.onnx", events(100))
+        export(made(), tmp_path / "model.onnx", events(100))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_layer_without_an_operator_is_an_error(tmp_path):
-    trained = statistic()
-    trained.module.network[2] = torch.nn.Softsign()
+    trained = made()
+    trained.network[2] = torch.nn.Softsign()
     with pytest.raises(ExportError, match="Softsign"):
         export(trained, tmp_path / "model.onnx", events(100))

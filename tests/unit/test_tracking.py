@@ -127,7 +127,7 @@ def test_names_that_mlflow_does_not_take_are_logged_all_the_same(tracking: Track
         f"{name}/{what}": i + 0.5 * (what == "hesse") for i, name in enumerate(names) for what in ("pull", "hesse")
     }
     other = tracking.model_copy(update={"experiment": "names"})
-    with log(other, params=params | {"model": {"kind": "bce"}}) as logged:
+    with log(other, params=params | {"model": {"name": "bce"}}) as logged:
         logged.epochs([{"loss": 2.0}, {"loss": 1.0}])
         logged.metrics(metrics)
     found = client.get_run(logged.run_id)
@@ -575,7 +575,7 @@ def test_a_store_that_is_gone_is_not_made_anew(tmp_path: Path) -> None:
 
 def test_a_pruned_trial_has_no_results(tracking: Tracking) -> None:
     experiment = tracking.model_copy(update={"experiment": "pruned"})
-    params = {"model": {"kind": "bce"}}
+    params = {"model": {"name": "bce"}}
     with log(experiment, name="trial", params=params) as logged:
         logged.tags({"pruned": "after epoch 3"})
 

@@ -11,7 +11,7 @@ import lightning.pytorch as pl
 import numpy as np
 import pytest
 import torch
-from conftest import load, make_measurement, synthetic
+from conftest import load, make_measurement, synthetic, train
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -20,14 +20,22 @@ from inferno_cli.config import Measurement, TrainConfig
 from inferno_cli.errors import SingularInformationError
 from inferno_cli.events import NOMINAL, Events, Sample, variations
 from inferno_cli.histograms import fill
-from inferno_cli.training import Bce, Evaluation, Inferno, SummaryModule, assign, create, evaluate, train
-from inferno_cli.training import fit_network as fit_network_module
+from inferno_cli.training import trainer as trainer_module
 from inferno_cli.training.batches import WHOLE, StratifiedBatches, to_tensors
-from inferno_cli.training.evaluation import outputs
-from inferno_cli.training.modules import SPREAD, Stratum
-from inferno_cli.training.network import Standardise, moments
+from inferno_cli.training.epochs import Training
+from inferno_cli.training.evaluation import Evaluation, Likelihoods, evaluate, judge
+from inferno_cli.training.layers import Standardise, moments
+from inferno_cli.training.module import Module
+from inferno_cli.training.objectives.cross_entropy import CrossEntropy
+from inferno_cli.training.objectives.poi_variance import PoiVariance
+from inferno_cli.training.observable import Observable
+from inferno_cli.training.soft_likelihood import SoftLikelihood, Stratum
+from inferno_cli.training.summaries.score import Score
+from inferno_cli.training.summaries.softmax import SPREAD, Softmax
+from inferno_cli.training.trainer import create
 
 MODELS = ("bce", "inferno")
+SCORE = Score(bins=10, edge_width=0.1)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -49,21 +57,26 @@ def events() -> Events:
     return load(configured())
 
 
-def made(config: TrainConfig, events: Events) -> SummaryModule:
+def made(config: TrainConfig, events: Events) -> Module:
     """The module as ``train`` creates it, its bins placed."""
     torch.manual_seed(config.seed)
-    measurement = Measurement.from_config(config, config.nuisance.train)
-    module = create(config.model, config.trainer, measurement, events.train, events.template)
-    if isinstance(module, Inferno):
-        module.spread(torch.cat([torch.from_numpy(x.features[0]) for x in events.train]))
+    model, measurement = config.model, Measurement.from_config(config, config.nuisance.train)
+    likelihood = SoftLikelihood.of(measurement, events.train, events.template)
+    parts = model.network, model.summary, model.objective
+    module = create(*parts, likelihood, events.train, events.features, config.trainer)
+    model.summary.spread(module.network, torch.cat([torch.from_numpy(x.features[0]) for x in events.train]))
     return module
+
+
+def evaluated(module: Module, events: Events, config: TrainConfig) -> Evaluation:
+    return evaluate(module.observable, module.likelihood, events.validation, config.binning)
 
 
 @pytest.fixture
 def alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let modules do a step of the training without a trainer, past the warm-up."""
-    monkeypatch.setattr(Inferno, "warming_up", False)
-    monkeypatch.setattr(SummaryModule, "log", lambda *args, **kwargs: None)
+    monkeypatch.setattr(Module, "warming_up", False)
+    monkeypatch.setattr(Module, "log", lambda *args, **kwargs: None)
 
 
 def sample(name: str, weights: Any, *, is_signal: bool = False, features: Any = None) -> Sample:
@@ -74,15 +87,10 @@ def sample(name: str, weights: Any, *, is_signal: bool = False, features: Any = 
     return Sample(name, is_signal, np.arange(n), (NOMINAL,), values.astype(np.float32), (0,), weights)
 
 
-def by_hand(
-    kind: type[SummaryModule], samples: list[Sample], *, effective: float = 1e300, **model: Any
-) -> SummaryModule:
-    """A module of samples written down here: no shapes, and no staterror unless ``effective`` is finite."""
-    config = configured(f"model={kind.__name__.lower()}", *(f"model.{key}={value}" for key, value in model.items()))
-    signal = tuple(x.name for x in samples if x.is_signal)
-    measurement = make_measurement([x.name for x in samples], signal=signal)
-    strata = [Stratum.of(x, effective) for x in samples]
-    return kind(config.model, config.trainer, measurement, strata, torch.zeros(1), torch.ones(1))
+def likelihood_of(samples: list[Sample], *, effective: float = 1e300) -> SoftLikelihood:
+    """The likelihood of samples written down here: no shapes, and no staterror unless ``effective`` is finite."""
+    measurement = make_measurement([x.name for x in samples], signal=tuple(x.name for x in samples if x.is_signal))
+    return SoftLikelihood(measurement, tuple(Stratum.of(x, effective) for x in samples))
 
 
 # --------------------------------------------------------------------------------------------------- noise
@@ -92,11 +100,9 @@ def test_input_noise_moves_all_views_of_an_event_alike(events: Events, kind: str
     batch = to_tensors(events.train, "cpu")
     blocks = [features for features, _ in batch]
     moved = [smeared - block for smeared, block in zip(module.smeared(blocks), blocks, strict=True)]
-    standardise = module.network[0]
-    assert isinstance(standardise, Standardise)
     for noise in moved:
         torch.testing.assert_close(noise[1:], noise[:1].expand_as(noise[1:]), rtol=0, atol=1e-5)
-    widths = torch.cat([noise[0] for noise in moved]).std(dim=0) / standardise.deviation
+    widths = torch.cat([noise[0] for noise in moved]).std(dim=0) / module.deviation
     torch.testing.assert_close(widths, torch.full_like(widths, 0.2), rtol=0.1, atol=0)
     assert made(configured(f"model={kind}"), events).smeared(blocks) is blocks
 
@@ -110,7 +116,7 @@ def test_a_step_is_made_with_noise_and_an_evaluation_without(
     batch = to_tensors(events.train, "cpu")
     with torch.no_grad():
         assert float(module.training_step(batch, 0)) != float(quiet.training_step(batch, 0))
-    found, expected = (evaluate(item, events.validation, config.binning) for item in (module, quiet))
+    found, expected = (evaluated(item, events, config) for item in (module, quiet))
     assert found == expected
 
 
@@ -193,65 +199,38 @@ def test_standardisation_counts_every_sample_alike_and_keeps_constants() -> None
 
 def test_every_bin_of_inferno_begins_with_a_share_of_the_events(events: Events) -> None:
     module = made(configured("model=inferno", "model.temperature=0.01"), events)
-    logits = torch.cat([outputs(module, torch.from_numpy(x.features[0])) for x in events.train])
+    logits = torch.cat([module.observable.outputs(torch.from_numpy(x.features[0])) for x in events.train])
 
     torch.testing.assert_close(logits.mean(dim=0), torch.zeros(10), atol=1e-3, rtol=0)
     torch.testing.assert_close(logits.std(dim=0), torch.full((10,), SPREAD * 0.01), atol=1e-4, rtol=0)
-    assert len(module.hard(logits).unique()) >= 8
+    assert len(module.observable.summary.hard(logits).unique()) >= 8
 
 
 # ----------------------------------------------------------------------------------------------- summaries
-@pytest.mark.parametrize("model", MODELS)
-def test_memberships_sum_to_one_in_double_precision(model: str, events: Events) -> None:
-    module = made(configured(f"model={model}"), events)
-    logits = 5 * torch.randn(2, 50, module.network[-1].out_features)
-
-    soft = module.soft(logits)
-
-    assert soft.shape == (2, 50, 10)
-    assert soft.dtype == torch.float64
-    assert bool((soft >= 0).all())
-    torch.testing.assert_close(soft.sum(dim=-1), torch.ones(2, 50, dtype=torch.float64), rtol=0, atol=1e-12)
-
-
-@pytest.mark.parametrize("kind", [Bce, Inferno])
-def test_soft_bins_become_the_hard_ones_as_the_temperature_falls(kind: type[SummaryModule]) -> None:
-    torch.manual_seed(0)
-    samples = [sample("signal", np.ones(5), is_signal=True), sample("background", np.ones(5))]
-    logits = 2 * torch.randn(200, 1 if kind is Bce else 10)
-    differences = []
-    for temperature in (1.0, 0.1, 1e-9):
-        module = by_hand(kind, samples, temperature=temperature, bins=10)
-        hard = torch.nn.functional.one_hot(module.hard(logits), 10)
-        differences.append(float((module.soft(logits) - hard).abs().mean()))
-
-    assert differences[0] > differences[1] > differences[2]
-    assert differences[2] < 1e-12
-
-
 def test_hard_bins_of_bce_are_equal_in_the_output() -> None:
-    module = by_hand(Bce, [sample("signal", [1.0], is_signal=True), sample("background", [1.0])], bins=4)
+    summary = Score(bins=4, edge_width=0.1)
     score = torch.tensor([1e-6, 0.24, 0.26, 0.49, 0.51, 0.76, 1 - 1e-6])
 
-    assert module.hard(torch.logit(score)[:, None]).tolist() == [0, 0, 1, 1, 2, 3, 3]
-    assert module.hard(torch.tensor([[-1e4], [1e4]])).tolist() == [0, 3]
+    assert summary.hard(torch.logit(score)[:, None]).tolist() == [0, 0, 1, 1, 2, 3, 3]
+    assert summary.hard(torch.tensor([[-1e4], [1e4]])).tolist() == [0, 3]
 
 
 def test_hard_bins_of_inferno_are_the_largest_output() -> None:
-    module = by_hand(Inferno, [sample("signal", [1.0], is_signal=True), sample("background", [1.0])], bins=3)
+    summary = Softmax(bins=3, temperature=0.1)
 
-    assert module.hard(torch.tensor([[0.1, 0.3, 0.2], [5.0, -1.0, 4.9], [0.0, 0.0, 1.0]])).tolist() == [1, 0, 2]
+    assert summary.hard(torch.tensor([[0.1, 0.3, 0.2], [5.0, -1.0, 4.9], [0.0, 0.0, 1.0]])).tolist() == [1, 0, 2]
 
 
 def test_soft_templates_become_the_hard_ones_as_the_temperature_falls(events: Events) -> None:
     """With the whole split as one batch, nominal and varied."""
     module = made(configured("model=inferno"), events)
-    module.model = module.model.model_copy(update={"temperature": 1e-9})
-    logits = [outputs(module, torch.from_numpy(x.features)) for x in events.template]
+    sharp = Softmax(bins=10, temperature=1e-9)
+    logits = [module.observable.outputs(torch.from_numpy(x.features)) for x in events.template]
+    batch = to_tensors(events.template, "cpu")
 
-    channel = module.soft_channel(to_tensors(events.template, "cpu"), [module.soft(output) for output in logits])
+    channel = module.likelihood.expectation(batch, [sharp.soft(output) for output in logits])
 
-    hard = fill(events.template, assign(module, events.template), 10)
+    hard = fill(events.template, module.observable.assign(events.template), 10)
     np.testing.assert_allclose(channel.nominal, hard.nominal, rtol=1e-9)
     total = hard.nominal.sum(axis=0)
     np.testing.assert_allclose(channel.relative_error, np.sqrt(hard.variance.sum(axis=0)) / total, rtol=1e-9)
@@ -268,9 +247,10 @@ def test_soft_templates_are_scaled_to_the_expected_yields(events: Events) -> Non
     """A batch of any size; each sample, each variation."""
     module = made(configured("model=inferno"), events)
     batch = [(features[:, :37], weights[:, :37]) for features, weights in to_tensors(events.train, "cpu")]
-    memberships = [module.soft(outputs(module, features)) for features, _ in batch]
+    summary, outputs = module.observable.summary, module.observable.outputs
+    memberships = [summary.soft(outputs(features)) for features, _ in batch]
 
-    channel = module.soft_channel(batch, memberships)
+    channel = module.likelihood.expectation(batch, memberships)
 
     np.testing.assert_allclose(channel.nominal.sum(dim=1), [50.0, 1000.0], rtol=1e-12)
 
@@ -278,10 +258,9 @@ def test_soft_templates_are_scaled_to_the_expected_yields(events: Events) -> Non
 def test_staterror_of_a_batch_is_that_of_the_template_split() -> None:
     """Relative error of a bin: sqrt(sum_p y_p^2 / n_p * share of sum w^2) / nu, with n_p of the template split."""
     samples = [sample("signal", np.full(4, 2.5), is_signal=True), sample("background", [10.0, 20.0, 30.0, 40.0])]
-    module = by_hand(Inferno, samples, effective=100.0, bins=2)
     memberships = [torch.tensor([[[1.0, 0], [1, 0], [1, 0], [0, 1]]], dtype=torch.float64)] * 2
 
-    channel = module.soft_channel(to_tensors(samples, "cpu"), memberships)
+    channel = likelihood_of(samples, effective=100.0).expectation(to_tensors(samples, "cpu"), memberships)
 
     np.testing.assert_allclose(channel.nominal, [[7.5, 2.5], [60.0, 40.0]])
     # Signal: yield 10, shares 3/4 and 1/4. Background: yield 100, shares 14/30 and 16/30 of sum w^2 = 3000.
@@ -295,10 +274,9 @@ def test_loss_of_bce_by_hand() -> None:
     signal = sample("signal", [1.0, 3.0], is_signal=True)
     first, second = sample("first", [2.0]), sample("second", [1.0, 1.0])
     samples = [signal, first, second]
-    module = by_hand(Bce, samples)
     logits = [torch.tensor([[[0.0], [1.0]]]), torch.tensor([[[2.0]]]), torch.tensor([[[-1.0], [0.5]]])]
 
-    loss = module.loss(to_tensors(samples, "cpu"), logits)
+    loss = CrossEntropy().loss(logits, to_tensors(samples, "cpu"), SCORE, likelihood_of(samples))
 
     def softplus(x: float) -> float:
         return math.log1p(math.exp(x))
@@ -311,12 +289,13 @@ def test_loss_of_bce_by_hand() -> None:
 def test_loss_of_bce_does_not_depend_on_the_rows_of_a_sample_in_the_batch() -> None:
     """Twice the rows of one background with the same outputs: its yield counts, not its share of the batch."""
     samples = [sample("signal", [1.0], is_signal=True), sample("first", [2.0]), sample("second", [1.0, 1.0])]
-    module = by_hand(Bce, samples)
+    likelihood = likelihood_of(samples)
     logits = [torch.tensor([[[0.3]]]), torch.tensor([[[2.0]]]), torch.tensor([[[-1.0], [0.5]]])]
     batch = to_tensors(samples, "cpu")
     doubled = [batch[0], (batch[1][0].repeat(1, 2, 1), batch[1][1].repeat(1, 2)), batch[2]]
 
-    once, twice = module.loss(batch, logits), module.loss(doubled, [logits[0], logits[1].repeat(1, 2, 1), logits[2]])
+    once = CrossEntropy().loss(logits, batch, SCORE, likelihood)
+    twice = CrossEntropy().loss([logits[0], logits[1].repeat(1, 2, 1), logits[2]], doubled, SCORE, likelihood)
 
     assert float(twice) == pytest.approx(float(once), rel=1e-12)
 
@@ -324,10 +303,10 @@ def test_loss_of_bce_does_not_depend_on_the_rows_of_a_sample_in_the_batch() -> N
 def test_loss_of_inferno_by_hand() -> None:
     """Without nuisance parameters 1 / variance = sum_b s_b^2 / (nu_b + v_b), v the variance of the simulation."""
     samples = [sample("signal", [6.0, 4.0], is_signal=True), sample("background", [10.0, 30.0, 60.0])]
-    module = by_hand(Inferno, samples, effective=50.0, bins=2, temperature=0.5)
+    likelihood, summary = likelihood_of(samples, effective=50.0), Softmax(bins=2, temperature=0.5)
     logits = [torch.tensor([[[0.0, 0.0], [1.0, 0.0]]]), torch.tensor([[[0.0, 1.0], [0.0, 0.0], [0.0, 0.5]]])]
 
-    loss = module.loss(to_tensors(samples, "cpu"), logits)
+    loss = PoiVariance(warm_up=0.4).loss(logits, to_tensors(samples, "cpu"), summary, likelihood)
 
     def first_bin(difference: float) -> float:
         return 1 / (1 + math.exp(-difference / 0.5))
@@ -344,18 +323,6 @@ def test_loss_of_inferno_by_hand() -> None:
             target += weight * share
             v += total**2 / 50 * weight**2 / squares * share
     assert float(loss) == pytest.approx(-math.log((s**2 / (s + b + v)).sum()), rel=1e-12)
-
-
-@pytest.mark.usefixtures("alone")
-@pytest.mark.parametrize("model", MODELS)
-def test_loss_has_a_gradient_for_every_parameter_of_the_network(model: str, events: Events) -> None:
-    module = made(configured(f"model={model}"), events)
-    module.training_step(to_tensors(events.train, "cpu"), 0).backward()
-
-    for name, parameter in module.network.named_parameters():
-        assert parameter.grad is not None, name
-        assert bool(torch.isfinite(parameter.grad).all()), name
-        assert float(parameter.grad.abs().sum()) > 0, name
 
 
 @pytest.mark.usefixtures("alone")
@@ -390,12 +357,12 @@ class OnOneDevice(TorchDispatchMode):
 def test_a_step_on_the_meta_device_leaves_nothing_on_the_cpu(
     model: str, warming_up: bool, events: Events, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Inferno, "warming_up", warming_up)
+    monkeypatch.setattr(Module, "warming_up", warming_up)
     config = configured(f"model={model}", "nuisance=r_lambda_b", "model.input_noise=0.1")
     module = made(config, events).to("meta")
     channels = []
-    build = module.soft_channel
-    monkeypatch.setattr(module, "soft_channel", lambda *args: channels.append(build(*args)) or channels[-1])
+    build = SoftLikelihood.expectation
+    monkeypatch.setattr(SoftLikelihood, "expectation", lambda *args: channels.append(build(*args)) or channels[-1])
     batch = [(features.to("meta"), weights.to("meta")) for features, weights in to_tensors(events.train, "cpu")]
 
     with OnOneDevice() as watch:
@@ -420,11 +387,11 @@ def test_a_step_on_the_meta_device_leaves_nothing_on_the_cpu(
 def test_outputs_in_chunks_are_the_same(events: Events, monkeypatch: pytest.MonkeyPatch) -> None:
     module = made(configured(), events)
     features = torch.from_numpy(events.template[1].features)
-    whole = outputs(module, features)
-    monkeypatch.setattr("inferno_cli.training.evaluation.CHUNK", 7)
+    whole = module.observable.outputs(features)
+    monkeypatch.setattr("inferno_cli.training.observable.CHUNK", 7)
 
     assert whole.shape == (*features.shape[:-1], 10)
-    torch.testing.assert_close(outputs(module, features), whole)
+    torch.testing.assert_close(module.observable.outputs(features), whole)
 
 
 @pytest.mark.parametrize("model", ["bce", "inferno"])
@@ -436,7 +403,7 @@ def test_a_network_that_has_diverged_is_worth_nothing(model: str, events: Events
         for parameter in module.parameters():
             parameter.fill_(math.nan)
 
-    found = evaluate(module, events.validation, config.binning)
+    found = evaluated(module, events, config)
 
     assert found.soft == math.inf
     assert found.hard == math.inf
@@ -477,12 +444,7 @@ def test_the_validation_that_is_recorded_is_of_the_likelihood_that_is_fitted(
     assert set(trained.validation.deviations) == {"mu", "r", "lambda"}
     assert trained.validation.hard >= trained.best.evaluation.hard  # equal where so few events leave one bin
     assert trained.validation.soft > trained.best.evaluation.soft
-    assert trained.module.measurement.parameters == ("mu",)
-    trained.module.measurement = Measurement.from_config(config, config.nuisance.fit)
-    trained.module.strata = tuple(
-        Stratum.of(x, y.effective_events) for x, y in zip(events.validation, events.template, strict=True)
-    )
-    assert evaluate(trained.module, events.validation, config.binning) == trained.validation
+    assert judge(trained.observable, Likelihoods.from_config(config), events) == trained.validation
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -497,17 +459,17 @@ def scripted(monkeypatch: pytest.MonkeyPatch, values: list[float]) -> list[dict[
     """Let the validation say ``values``; return the weights of the network at each epoch as they come."""
     states: list[dict[str, Tensor]] = []
 
-    def said(module: SummaryModule, samples: Any, rule: Any, fitted: Any) -> Evaluation:
-        states.append({name: value.clone() for name, value in module.state_dict().items()})
+    def said(observable: Observable, *_: Any) -> Evaluation:
+        states.append({name: value.clone() for name, value in observable.network.state_dict().items()})
         value = values[len(states) - 1]
         return Evaluation(soft=0.01, hard=value, honest=value, n_bins=3, deviations={}, correlations={})
 
-    monkeypatch.setattr(fit_network_module, "evaluate", said)
+    monkeypatch.setattr(trainer_module, "evaluate", said)
     return states
 
 
-def same(module: SummaryModule, state: dict[str, Tensor]) -> bool:
-    return all(torch.equal(value, state[name]) for name, value in module.state_dict().items())
+def same(trained: Training, state: dict[str, Tensor]) -> bool:
+    return all(torch.equal(value, state[name]) for name, value in trained.observable.network.state_dict().items())
 
 
 @pytest.mark.parametrize(
@@ -529,9 +491,9 @@ def test_the_epoch_with_the_smallest_hard_value_is_kept(
     trained = train(configured("trainer.max_epochs=3", "model.warm_up=0"), events, tmp_path)
 
     assert trained.best.number == best
-    assert [same(trained.module, state) for state in states] == [epoch == best for epoch in range(3)]
+    assert [same(trained, state) for state in states] == [epoch == best for epoch in range(3)]
     stored = torch.load(trained.checkpoint, weights_only=True)["state_dict"]
-    assert same(trained.module, stored)
+    assert same(trained, {name.removeprefix("network."): value for name, value in stored.items()})
 
 
 def test_a_long_training_selects_by_a_running_mean(
@@ -544,7 +506,7 @@ def test_a_long_training_selects_by_a_running_mean(
     trained = train(configured("trainer.max_epochs=40", "model.warm_up=0"), events, tmp_path)
 
     assert trained.best.number == 4
-    assert same(trained.module, states[4])
+    assert same(trained, states[4])
 
 
 def test_early_stopping_with_less_patience_than_the_running_mean_has_epochs(
@@ -570,7 +532,7 @@ def test_the_record_and_the_checkpoint_are_of_the_same_epoch(
     trained = train(configured("trainer.max_epochs=3", "model.warm_up=0"), events, tmp_path)
 
     assert trained.best.number in (0, 1)
-    assert same(trained.module, states[trained.best.number])
+    assert same(trained, states[trained.best.number])
 
 
 def test_no_epoch_that_can_be_used_is_an_error(events: Events, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -620,13 +582,15 @@ def test_warm_up_prepares_the_hidden_layers_and_is_never_selected(
 ) -> None:
     """Two of four epochs; then the bins are placed, once, and only then are epochs compared."""
     spread: list[int] = []
-    original = Inferno.spread
+    original = Module.on_train_epoch_start
+    monkeypatch.setattr(Softmax, "spread", lambda *_: spread.append(epochs[-1]))
+    epochs: list[int] = []
 
-    def spreading(module: Inferno, features: Tensor) -> None:
-        spread.append(module.current_epoch)
-        original(module, features)
+    def starting(module: Module) -> None:
+        epochs.append(module.current_epoch)
+        original(module)
 
-    monkeypatch.setattr(Inferno, "spread", spreading)
+    monkeypatch.setattr(Module, "on_train_epoch_start", starting)
     trained = train(configured("trainer.max_epochs=4", "model.warm_up=0.5"), events, tmp_path)
 
     assert spread == [2]
@@ -656,7 +620,7 @@ def test_gradient_clipping_is_handed_to_lightning(
         trainers.append(original(**arguments))
         return trainers[-1]
 
-    monkeypatch.setattr(fit_network_module.pl, "Trainer", recorded)
+    monkeypatch.setattr(trainer_module.pl, "Trainer", recorded)
     train(configured(f"trainer.gradient_clip={configured_value}", "trainer.max_epochs=1"), events, tmp_path)
 
     assert trainers[0].gradient_clip_val == given
@@ -668,16 +632,16 @@ def test_schedule_of_the_learning_rate(
 ) -> None:
     """The rate of each of the 6 steps of 3 epochs."""
     rates = []
-    loss = Inferno.loss
+    step = Module.training_step
 
-    def recorded(module: Inferno, *arguments: Any) -> Tensor:
+    def recorded(module: Module, *arguments: Any) -> Tensor:
         rates.append(module.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
-        return loss(module, *arguments)
+        return step(module, *arguments)
 
-    monkeypatch.setattr(Inferno, "loss", recorded)
+    monkeypatch.setattr(Module, "training_step", recorded)
     train(configured(f"trainer.schedule={schedule}", "trainer.max_epochs=3", "model.warm_up=0"), events, tmp_path)
 
-    peak = configured().model.learning_rate
+    peak = configured().trainer.learning_rate
     assert len(rates) == 6
     if schedule == "constant":
         assert rates == [peak] * 6
@@ -725,8 +689,8 @@ def test_same_seed_same_network_whatever_the_global_random_state(events: Events,
     second = train(configured(), events, tmp_path / "second")
     other = train(configured("seed=2"), events, tmp_path / "other")
 
-    assert same(second.module, first.module.state_dict())
-    assert not same(other.module, first.module.state_dict())
+    assert same(second, first.observable.network.state_dict())
+    assert not same(other, first.observable.network.state_dict())
     assert [epoch.metrics() for epoch in second.epochs] == [epoch.metrics() for epoch in first.epochs]
 
 

@@ -60,7 +60,8 @@ def resolve(schema: type[SectionT], composed: DictConfig) -> SectionT:
             f"the configuration has a text that is no Unicode: {near!r}. Write it in another way"
         ) from error
     except ValidationError as error:
-        lines = [_describe(item, schema) for item in error.errors()]
+        sources = dict(_sources(OmegaConf.to_container(composed, resolve=False)))
+        lines = [_describe(item, schema, sources) for item in error.errors()]
         raise ConfigError("\n".join(dict.fromkeys(lines))) from error
 
 
@@ -95,10 +96,28 @@ ADDED_GROUPS = ("experiment", "study", "sweep")
 """Groups that no configuration has by itself: +experiment=..."""
 
 
-def _describe(item: Any, schema: type[BaseModel]) -> str:
-    """One line for one validation error: the key, what was found, what is expected, what to do."""
+def _sources(values: Any, place: str = "") -> Iterator[tuple[str, str]]:
+    """Yield every key whose value is that of another key, ``${model.hidden}``, and that key."""
+    for name, value in values.items():
+        if isinstance(value, str) and (source := re.fullmatch(r"\$\{([\w.]+)\}", value)):
+            yield f"{place}{name}", source[1]
+        elif isinstance(value, dict):
+            yield from _sources(value, f"{place}{name}.")
+
+
+def _describe(item: Any, schema: type[BaseModel], sources: Mapping[str, str]) -> str:
+    """One line for one validation error: the key, what was found, what is expected, what to do.
+
+    Args:
+        item: The error, as pydantic has it.
+        schema: The step's configuration class.
+        sources: For each key whose value is that of another key, that one: it is what the user sets.
+    """
     path, siblings, node = _walk(schema, item["loc"])
     key = ".".join(path)
+    for taker, source in sources.items():
+        if f"{key}.".startswith(f"{taker}."):
+            key = source + key.removeprefix(taker)
     message = item["msg"].removeprefix("Value error, ")
     if item["type"] == "extra_forbidden":
         known = siblings if len(path) > 1 else [*siblings, *ADDED_GROUPS]

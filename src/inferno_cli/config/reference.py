@@ -197,6 +197,8 @@ def groups(step: str, own: Path | None = None) -> dict[str, tuple[str, ...]]:
     found = {}
     for name in (*names, *(f"+{group}" for group in APPENDED if step == "train")):
         found[name] = tuple(_files(places, name.lstrip("+")))
+        folders = {path.name for place in places for path in (place / name).glob("*") if path.is_dir()}
+        found |= {f"{name}/{part}": tuple(_files(places, f"{name}/{part}")) for part in sorted(folders)}
     return found
 
 

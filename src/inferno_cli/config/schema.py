@@ -7,43 +7,84 @@ error, also when it was added with ``+`` or ``++``.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import Field, model_validator
 
+from inferno_cli.choices import any_of
 from inferno_cli.progress import Mode
 from inferno_cli.section import Finite, Fraction, Names, NonNegative, Positive, Section, require_group
+from inferno_cli.training.networks import Network
+from inferno_cli.training.objectives import Objective
+from inferno_cli.training.summaries import Summary
+
+if TYPE_CHECKING:
+    AnyNetwork: TypeAlias = Network
+    AnySummary: TypeAlias = Summary
+    AnyObjective: TypeAlias = Objective
+else:
+    AnyNetwork = any_of("inferno_cli.training.networks", Network)
+    AnySummary = any_of("inferno_cli.training.summaries", Summary)
+    AnyObjective = any_of("inferno_cli.training.objectives", Objective)
 
 
 class Model(Section):
-    """The network and the summary statistic that it is trained to be."""
+    """A network, the summary of its outputs and what it is trained for; and values that these and the trainer take.
 
-    kind: Literal["bce", "inferno", "optimal"]
-    """BCE, INFERNO, or the exact classifier of the synthetic mixture, which is not trained."""
-    bins: Annotated[int, Field(ge=2, le=200)]
-    """Bins of the histogram before sparse ones are merged; of INFERNO also the outputs of the network."""
-    temperature: Positive
-    """INFERNO: of the softmax. BCE: width of the smoothed bin edges, in bins, for the soft variance alone."""
-    hidden: tuple[Annotated[int, Field(ge=1)], ...]
-    """Units of each hidden layer."""
-    activation: Literal["relu", "leaky_relu", "elu", "silu", "gelu", "tanh"]
-    """Of the hidden layers."""
-    learning_rate: Positive
-    """Of AdamW, at its largest."""
-    weight_decay: NonNegative
-    """Of AdamW."""
-    batch_size: Annotated[int, Field(ge=2)]
-    """Nominal events of all samples in one batch."""
-    input_noise: NonNegative
-    """Noise on the features while training, in standard deviations of each: keeps a network from learning by heart."""
-    warm_up: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """INFERNO: share of trainer.max_epochs in which the hidden layers first learn to tell the samples apart."""
+    A value goes where an interpolation asks for it, as ``hidden: ${model.hidden}`` in conf/model/network/mlp.yaml, and
+    is checked there.
+    """
+
+    name: str
+    """Name of the choice in every output: a file in conf/model."""
+    network: AnyNetwork
+    """Features to outputs."""
+    summary: AnySummary
+    """Outputs to bins of a histogram."""
+    objective: AnyObjective
+    """What the network is trained for."""
+    bins: Any = None
+    """Bins of the histogram before sparse ones are merged: for the summary."""
+    temperature: Any = None
+    """Temperature of the softmax: for the summary."""
+    hidden: Any = None
+    """Units of each hidden layer: for the network."""
+    activation: Any = None
+    """Activation function of the hidden layers: for the network."""
+    warm_up: Any = None
+    """Share of the epochs that prepare the network: for the objective."""
+    learning_rate: Any = None
+    """Learning rate of AdamW at its maximum: for the trainer."""
+    weight_decay: Any = None
+    """Weight decay of AdamW: for the trainer."""
+    batch_size: Any = None
+    """Nominal events of all samples in one batch: for the trainer."""
+    input_noise: Any = None
+    """Noise on the features, in standard deviations of each: for the trainer."""
 
     @model_validator(mode="after")
-    def _no_warm_up(self) -> Self:
-        if self.kind != "inferno" and self.warm_up:
-            raise ValueError("warm_up is for kind 'inferno'; a classifier is one from the start")
+    def _consistent(self) -> Self:
+        for part in (self.network, self.objective):
+            if part.only_outputs not in (None, self.summary.n_outputs):
+                raise ValueError(
+                    f"{part.kind!r} is for a network of {part.only_outputs} outputs, and the summary "
+                    f"{self.summary.kind!r} takes {self.summary.n_outputs}; choose another model/summary"
+                )
         return self
+
+    def of_the_network(self) -> dict[str, Any]:
+        """Return what a trained network depends on, by what it is called on the command line."""
+        parts: dict[str, tuple[Section, set[str]]] = {
+            "network": (self.network, set(type(self.network).model_fields)),
+            "summary": (self.summary, {"kind", *self.summary.fixed}),
+            "objective": (self.objective, {"kind"}),
+        }
+        values: dict[str, Any] = {"model": self.name}
+        for part, (section, keys) in parts.items():
+            for key, value in section.model_dump(mode="json", include=keys).items():
+                own = f"model/{part}" if key == "kind" else f"model.{part}.{key}"
+                values[f"model.{key}" if key in Model.model_fields else own] = value
+        return values
 
 
 class Trainer(Section):
@@ -57,6 +98,14 @@ class Trainer(Section):
     """Threads of torch."""
     max_epochs: Annotated[int, Field(ge=1)]
     """Epochs; the best one is kept."""
+    learning_rate: Positive
+    """Learning rate of AdamW at its maximum."""
+    weight_decay: NonNegative
+    """Weight decay of AdamW."""
+    batch_size: Annotated[int, Field(ge=2)]
+    """Nominal events of all samples in one batch."""
+    input_noise: NonNegative
+    """Noise on the features while training, in standard deviations of each: keeps a network from learning by heart."""
     schedule: Literal["constant", "cosine", "one_cycle"]
     """How the learning rate goes on over the epochs."""
     gradient_clip: NonNegative

@@ -110,10 +110,10 @@ class TrainConfig(FolderStep):
 
         if self.trained_for is not None and self.trained_in is None:
             raise ValueError(f"trained_for is {self.trained_for!r}, which chooses among the runs of trained_in=FOLDER")
-        if self.model.kind == "optimal" and self.dataset.exact_classifier() is None:
+        if self.model.network.needs_densities and self.dataset.exact_classifier() is None:
             raise ValueError(
-                f"model.kind is 'optimal', which needs exact densities; dataset {self.dataset.name!r} is made of "
-                "events. Use dataset=synthetic, or model=bce"
+                f"model.network is {self.model.network.kind!r}, which needs exact densities; dataset "
+                f"{self.dataset.name!r} is made of events. Use dataset=synthetic, or model=bce"
             )
         known, systematics = self.dataset.sample_names, self.dataset.systematics
         for name in self.likelihood.samples or ():

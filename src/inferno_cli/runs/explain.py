@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from inferno_cli.histograms import FeatureMap, Templates
     from inferno_cli.histograms.templates import Bins
     from inferno_cli.runs.run_folder import RunFolder
-    from inferno_cli.training import Explainer
+    from inferno_cli.training.explanation import Explainer
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ def read_events(finished: RunFolder) -> Events:
 
 def fitted_templates(finished: RunFolder, explainer: Explainer) -> Templates:
     """Fill the templates of the run again."""
-    templates = explainer.fitted()
+    templates = explainer.fitted(finished.config.likelihood.symmetrise)
     ours = [(item.signal, item.background) for item in bin_records(templates)]
     theirs = [(item.signal, item.background) for item in finished.results.bins or ()]
     if not np.allclose(ours, theirs, rtol=1e-9):
@@ -95,7 +95,7 @@ def explain(
     free = {name: deviations[name] for name in measurement.free}
     return Explanation(
         run=str(finished.folder.absolute()),
-        model=finished.config.model.kind,
+        model=finished.config.model.name,
         dataset=results.dataset,
         label=results.label,
         dataset_checksum=results.dataset_checksum,
@@ -113,12 +113,12 @@ def explain(
 
 def _importance(config: ExplainConfig, explainer: Explainer, sigma: float) -> list[ImportanceRecord]:
     found = []
-    for number, feature in enumerate(explainer.statistic.features, start=1):
+    for number, feature in enumerate(explainer.observable.features, start=1):
         start = time.perf_counter()
         item = explainer.importance(feature, config.repeats, config.seed)
         found.append(ImportanceRecord.of(feature, item.sigma, item.n_bins, sigma))
         seconds = time.perf_counter() - start
-        log.info(f"explain: {feature} shuffled {number}/{len(explainer.statistic.features)}, {seconds:.1f} s")
+        log.info(f"explain: {feature} shuffled {number}/{len(explainer.observable.features)}, {seconds:.1f} s")
     return found
 
 
@@ -132,8 +132,8 @@ def bins_over_features(
     # The first pairs of the order in which the sum of the two ranks rises.
     ranked = sorted(itertools.combinations(range(len(names)), 2), key=lambda pair: (sum(pair), pair))
     pairs = [(names[a], names[b]) for a, b in ranked[: config.pairs]]
-    statistic, samples = explainer.statistic, explainer.samples
-    return [feature_map(samples, bins, len(found.bins), statistic.features, pair, config.cells) for pair in pairs], []
+    observable, samples = explainer.observable, explainer.samples
+    return [feature_map(samples, bins, len(found.bins), observable.features, pair, config.cells) for pair in pairs], []
 
 
 def _planes(exact: LogRatio, explainer: Explainer) -> list[Slice]:
@@ -142,7 +142,7 @@ def _planes(exact: LogRatio, explainer: Explainer) -> list[Slice]:
     values = np.concatenate([sample.features[0] for sample in samples]).astype(np.float64)
     weights = np.concatenate([sample.weights[0] for sample in samples])
     ends = [weighted_quantiles(column, weights, (0.005, 0.995)) for column in values.T[:2]]
-    first, second, third = explainer.statistic.features
+    first, second, third = explainer.observable.features
     axes = {name: np.linspace(low, high, POINTS) for name, (low, high) in zip((first, second), ends, strict=True)}
     slices = []
     for share, value in zip(QUANTILES, weighted_quantiles(values[:, 2], weights, QUANTILES), strict=True):

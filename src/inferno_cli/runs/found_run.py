@@ -10,6 +10,7 @@ from typing import Any
 from inferno_cli.config import flatten
 from inferno_cli.errors import ComparisonError, FileError, RunError
 from inferno_cli.files import read_json
+from inferno_cli.runs.earlier import completed
 from inferno_cli.runs.folder import HYDRA, OVERRIDES_FILE
 from inferno_cli.runs.points import EXPERIMENT, MODEL, identity
 from inferno_cli.runs.record import RESULTS_FILE, SCHEMA, Results
@@ -76,9 +77,9 @@ def settings_of(folder: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
     settings: dict[str, Any] = {}
     overrides: tuple[str, ...] = ()
     if (folder / CONFIG_FILE).is_file():
-        settings = dict(flatten(read_of_run(folder / CONFIG_FILE)))
+        settings = dict(flatten(completed(read_of_run(folder / CONFIG_FILE))))
     elif (folder / HYDRA / "config.yaml").is_file():  # it failed before anything was run
-        settings = dict(flatten(_resolved(read_of_run(folder / HYDRA / "config.yaml"))))
+        settings = dict(flatten(completed(_resolved(read_of_run(folder / HYDRA / "config.yaml")))))
     if (folder / HYDRA / OVERRIDES_FILE).is_file():
         overrides = tuple(map(str, read_of_run(folder / HYDRA / OVERRIDES_FILE, list)))
     for text in overrides:

@@ -10,7 +10,9 @@ from typing import Any
 from inferno_cli.code import code_digest
 from inferno_cli.config import flatten
 
-MODEL, EXPERIMENT, SEED = "model.kind", "experiment", "seed"
+MODEL, EXPERIMENT, SEED = "model.name", "experiment", "seed"
+PARTS = ("model.network.kind", "model.summary.kind", "model.objective.kind")
+"""What a model is made of."""
 PRETRAINED = "trained_in"
 OUTPUT_KEYS = (
     "output_dir",

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from inferno_cli.events.root.trees import Tree
     from inferno_cli.progress import Advance
     from inferno_cli.runs.run_folder import RunFolder
-    from inferno_cli.training import Statistic
+    from inferno_cli.training.observable import Observable
 
     Columns = dict[str, NDArray[Any]]
 
@@ -137,7 +137,7 @@ def _listed(names: Sequence[str], most: int = 3) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-def about(finished: RunFolder, statistic: Statistic) -> str:
+def about(finished: RunFolder, observable: Observable) -> str:
     """Return what the files say of themselves, as JSON."""
     return json.dumps(
         {
@@ -147,8 +147,8 @@ def about(finished: RunFolder, statistic: Statistic) -> str:
             "model": finished.results.model,
             "dataset": finished.results.dataset,
             "dataset_checksum": finished.results.dataset_checksum,
-            "features": statistic.features,
-            "groups": statistic.groups,
+            "features": observable.features,
+            "groups": observable.groups,
             "split": {name: number for number, name in enumerate(SPLITS)}
             | {"not in the training run": NOT_USED, "unknown": UNKNOWN},
             "code_version": code_version(),
@@ -157,24 +157,22 @@ def about(finished: RunFolder, statistic: Statistic) -> str:
 
 
 class Writer:
-    """Writes what a statistic says of trees."""
+    """Writes what an observable says of trees."""
 
     def __init__(
         self,
-        statistic: Statistic,
+        observable: Observable,
         split: SplitAssignment | None,
         dataset: Dataset,
         keep: tuple[str, ...],
         chunk: int,
     ) -> None:
-        self.statistic, self.split, self.chunk = statistic, split, chunk
+        self.observable, self.split, self.chunk = observable, split, chunk
         self.event_id, self.unknown = dataset.id_branches, 0
         self.otherwise = UNKNOWN if dataset.has_files else NOT_USED
         """Split of every row where no event of the run is known."""
         self.copied = tuple(dict.fromkeys((*self.event_id, *keep)))
-        kind = statistic.module.model.kind
-        n_outputs = len(statistic.final)
-        self.outputs = tuple(f"output_{i}" for i in range(n_outputs)) if kind == "inferno" else ("score",)
+        self.outputs = observable.summary.response_names
         self.types = {"split": "int8", "bin": "int32", "network_bin": "int32"} | dict.fromkeys(self.outputs, "float32")
         for name in self.copied:
             if name in self.types:
@@ -196,7 +194,7 @@ class Writer:
                 first_row = 0
                 for columns in tree.chunks(self.chunk):
                     written.extend(self.rows(checksum, tree, columns, first_row))
-                    new = len(columns[self.statistic.features[0]])
+                    new = len(columns[self.observable.features[0]])
                     first_row += new
                     is_last = True if first_row == tree.rows else None
                     advance(new, f"predict: {tree.name} {first_row}/{tree.rows}", is_line=is_last)
@@ -214,10 +212,10 @@ class Writer:
 
         from inferno_cli.events.root.trees import feature_table, id_columns
 
-        chosen = {name: columns[name] for name in self.statistic.features}
-        n = len(columns[self.statistic.features[0]])
+        chosen = {name: columns[name] for name in self.observable.features}
+        n = len(columns[self.observable.features[0]])
         features = feature_table(chosen, n, tree.where, first_row=first_row)
-        prediction = self.statistic.apply(features)
+        prediction = self.observable.apply(features)
         split = np.full(len(features), self.otherwise)
         if self.split is not None:
             ids = id_columns({name: columns[name] for name in self.event_id}, len(features), tree.where)

@@ -40,7 +40,7 @@ def find(config: TrainConfig) -> RunFolder:
         return RunFolder.load(place, "trained_in")
     if not folder.is_dir():
         raise RunError(f"trained_in={place} is not a folder. {REMEDY}")
-    wanted: dict[str, Any] = {MODEL: config.model.kind, SEED: config.seed}
+    wanted: dict[str, Any] = {MODEL: config.model.name, SEED: config.seed}
     if config.trained_for is not None:
         wanted[EXPERIMENT] = config.trained_for
     found = [
@@ -82,7 +82,7 @@ def checksum(run: RunFolder) -> str:
     Raises:
         RunError: If it is missing.
     """
-    from inferno_cli.training import CHECKPOINT
+    from inferno_cli.training.observable import CHECKPOINT
 
     path = run.folder / CHECKPOINT
     try:

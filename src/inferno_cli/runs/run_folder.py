@@ -10,12 +10,13 @@ from inferno_cli.config import TrainConfig, config_folder, resolve
 from inferno_cli.errors import ConfigError, RunError
 from inferno_cli.files import read_yaml, user_path
 from inferno_cli.memory import LEAST_FOR_TORCH, require_memory
+from inferno_cli.runs.earlier import completed
 from inferno_cli.runs.reuse import origin
 from inferno_cli.runs.status import Status, verify
 
 if TYPE_CHECKING:
     from inferno_cli.runs.record import Results
-    from inferno_cli.training import Statistic
+    from inferno_cli.training.observable import Observable
 
 CONFIG_FILE = "config.yaml"
 
@@ -96,26 +97,27 @@ class RunFolder:
         if results.training is None or results.bins is None:
             raise RunError(f"{folder} is a fit without a network. Fix {key}=FOLDER: that of a run of `inferno train`")
         try:
-            read_yaml(folder / CONFIG_FILE)
+            own = completed(read_yaml(folder / CONFIG_FILE))
             # An earlier version may not have had every key of the fit, and nobody fits with this configuration.
             today = OmegaConf.create({"fit": OmegaConf.load(config_folder() / "fit" / "asimov.yaml")})
-            composed = OmegaConf.merge(today, OmegaConf.load(folder / CONFIG_FILE))
+            composed = OmegaConf.merge(today, own)
             config = resolve(TrainConfig, composed)  # type: ignore[arg-type]
         except (ConfigError, ValueError) as error:
             raise _unreadable(folder, error) from error
         return cls(folder, config, results)
 
-    def statistic(self) -> Statistic:
+    def observable(self) -> Observable:
         """Load its network with its final bins.
 
         Raises:
             RunError: If the checkpoint is missing, damaged, or not of this run.
         """
         require_memory(LEAST_FOR_TORCH)
-        from inferno_cli.training import Statistic
+        from inferno_cli.training.observable import Observable
 
         bins, training = self.results.bins, self.results.training
         assert bins is not None
         assert training is not None
         groups = tuple(item.merged_from for item in bins)
-        return Statistic.load(self.folder, self.config, groups, training.best_epoch)
+        model, features = self.config.model, self.config.dataset.features
+        return Observable.load(self.folder, model.network, model.summary, features, groups, training.best_epoch)

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from inferno_cli.fit import FitResult
     from inferno_cli.likelihood.writers.pyhf import Workspace
     from inferno_cli.runs.run_folder import RunFolder
-    from inferno_cli.training import Summary, Training
+    from inferno_cli.training.epochs import Training
+    from inferno_cli.training.final_templates import FinalTemplates
 
 HONEST, EVEN = 0.05, 0.3
 """Relative difference of sigma(mu) with the noise of the variations, and even part of a shape that dominates its odd
@@ -31,7 +32,7 @@ def training_results(
     config: TrainConfig,
     events: Events,
     trained: Training,
-    summary: Summary,
+    final: FinalTemplates,
     workspace: Workspace,
     fit: FitResult,
     *,
@@ -45,17 +46,17 @@ def training_results(
         config: The configuration.
         events: What was read or generated.
         trained: The network.
-        summary: Its templates.
+        final: Its templates.
         workspace: What was fitted.
         fit: Its fit.
         version: Version of the code.
         seconds: Wall time of each part.
         pretrained: The run whose network was taken; then that is where it was trained.
     """
-    notes = (*fit.notes, *_template_notes(config, summary), *_closed_form_notes(fit, summary))
+    notes = (*fit.notes, *_template_notes(config, final), *_closed_form_notes(fit, final))
     expected = config.dataset.quoted_signal()
     return Results(
-        model=config.model.kind,
+        model=config.model.name,
         dataset=events.name,
         label=events.label,
         seed=config.seed,
@@ -63,14 +64,14 @@ def training_results(
             validation_soft=finite(trained.validation.soft),
             validation_hard=finite(trained.validation.hard),
             validation_honest=finite(trained.validation.honest),
-            templates=summary.poi_variance,
-            honest=finite(summary.honest_variance),
+            templates=final.poi_variance,
+            honest=finite(final.honest_variance),
         ),
-        noise_information=summary.noise_information,
-        noise_shares=summary.noise_shares,
-        parts={name: PartsRecord.model_validate(vars(item)) for name, item in summary.parts.items()},
-        stability=summary.stability,
-        bins=bin_records(summary.templates),
+        noise_information=final.noise_information,
+        noise_shares=final.noise_shares,
+        parts={name: PartsRecord.model_validate(vars(item)) for name, item in final.parts.items()},
+        stability=final.stability,
+        bins=bin_records(final.templates),
         trained_in=None if pretrained is None else provenance(pretrained, config),
         training=_training(config, trained) if pretrained is None else pretrained.results.training,
         dataset_checksum=events.checksum,
@@ -94,21 +95,21 @@ def _training(config: TrainConfig, trained: Training) -> TrainingRecord:
     )
 
 
-def _template_notes(config: TrainConfig, summary: Summary) -> Iterator[str]:
+def _template_notes(config: TrainConfig, final: FinalTemplates) -> Iterator[str]:
     """Say what the templates leave open."""
-    plain, honest = math.sqrt(summary.poi_variance), math.sqrt(summary.honest_variance)
+    plain, honest = math.sqrt(final.poi_variance), math.sqrt(final.honest_variance)
     if honest > (1 + HONEST) * plain:
         yield (
             f"sigma(mu) is {plain:.3g} from the templates, and {honest:.3g} once the noise of their variations is "
             "counted: more simulated events would help"
         )
-    for name, share in summary.noise_shares.items():
+    for name, share in final.noise_shares.items():
         if share > config.binning.max_noise_information:
             yield (
                 f"{share:.0%} of what the fit knows of {name} is noise of its variations, more than "
                 f"binning.max_noise_information={config.binning.max_noise_information:g}: its constraint is too small"
             )
-    for name, item in summary.parts.items():
+    for name, item in final.parts.items():
         if item.even > max(item.odd, EVEN):
             yield (
                 f"up and down of {name} move the templates to the same side by {item.even:.2g} bin errors, apart by "
@@ -116,9 +117,9 @@ def _template_notes(config: TrainConfig, summary: Summary) -> Iterator[str]:
             )
 
 
-def _closed_form_notes(fit: FitResult, summary: Summary) -> Iterator[str]:
+def _closed_form_notes(fit: FitResult, final: FinalTemplates) -> Iterator[str]:
     """Say where HESSE of the Asimov fit is not the closed form of the same likelihood, which the training used."""
-    closed, hesse = math.sqrt(summary.poi_variance), fit.parameters[fit.poi].hesse
+    closed, hesse = math.sqrt(final.poi_variance), fit.parameters[fit.poi].hesse
     if fit.data == "asimov" and not abs(hesse / closed - 1) <= CLOSED_FORM:
         yield (
             f"HESSE of {fit.poi} is {hesse:.4g}, and {closed:.4g} in closed form from the templates, right for "
@@ -126,19 +127,19 @@ def _closed_form_notes(fit: FitResult, summary: Summary) -> Iterator[str]:
         )
 
 
-def merging(config: TrainConfig, summary: Summary) -> Iterator[str]:
+def merging(config: TrainConfig, final: FinalTemplates) -> Iterator[str]:
     """Say which bins were merged, by which rule, and which key changes it; nothing where none was."""
-    if summary.templates.n_bins >= config.model.bins:
+    if final.templates.n_bins >= config.model.summary.n_bins:
         return
-    groups = "  ".join("+".join(map(str, group)) for group in summary.templates.groups)
-    yield f"templates: {config.model.bins} bins merged to {summary.templates.n_bins}: {groups}"
-    if summary.n_supported < config.model.bins:
+    groups = "  ".join("+".join(map(str, group)) for group in final.templates.groups)
+    yield f"templates: {config.model.summary.n_bins} bins merged to {final.templates.n_bins}: {groups}"
+    if final.n_supported < config.model.summary.n_bins:
         yield (
-            f"templates: {summary.n_supported} bins have enough events (binning.min_yield="
+            f"templates: {final.n_supported} bins have enough events (binning.min_yield="
             f"{config.binning.min_yield:g}, binning.min_effective_events={config.binning.min_effective_events:g})"
         )
-    if summary.n_supported > summary.templates.n_bins:
+    if final.n_supported > final.templates.n_bins:
         yield (
-            f"templates: {summary.templates.n_bins} of these {summary.n_supported} bins give the smallest sigma(mu) "
+            f"templates: {final.templates.n_bins} of these {final.n_supported} bins give the smallest sigma(mu) "
             "once the noise of the variations is counted (binning.merge_noise=true)"
         )

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from inferno_cli.config import ExplainConfig
+from inferno_cli.config import ExplainConfig, Measurement
 from inferno_cli.errors import OutputError
 from inferno_cli.files import together, user_path
 
@@ -39,11 +39,12 @@ def run(config: ExplainConfig, composed: Any) -> None:  # noqa: ARG001
 
     finished = RunFolder.load(config.run)
     folder = finished.folder / "explain" if config.output is None else user_path(config.output)
-    statistic = finished.statistic()
-    from inferno_cli.training import Explainer  # after it is known that there is memory for torch
+    observable = finished.observable()
+    from inferno_cli.training.explanation import Explainer  # after it is known that there is memory for torch
 
     events = read_events(finished)
-    explainer = Explainer(finished.config, statistic, events.template)
+    measurement = Measurement.from_config(finished.config, finished.config.nuisance.fit)
+    explainer = Explainer(observable, events.template, measurement, finished.config.binning)
     bins, templates = explainer.bins(), fitted_templates(finished, explainer)
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -35,8 +35,8 @@ def run(config: PredictConfig, composed: Any) -> None:  # noqa: ARG001
         log.info(f"run: {finished.results.label}")
     files = plan(config, finished)
     split = find_assignment(config, finished, files)
-    writer = Writer(finished.statistic(), split, finished.config.dataset, config.keep, config.chunk)
-    text = about(finished, writer.statistic)
+    writer = Writer(finished.observable(), split, finished.config.dataset, config.keep, config.chunk)
+    text = about(finished, writer.observable)
     rows = sum(tree.rows for file in files for tree in file.trees)
     with output_folder(files[0].target.parent) as scratch, progress("auto", "predict", rows) as advance:
         for file in files:

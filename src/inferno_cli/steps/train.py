@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from inferno_cli.likelihood.writers.pyhf import Workspace
     from inferno_cli.runs.record import Results
     from inferno_cli.runs.run_folder import RunFolder
-    from inferno_cli.training import Summary, Training
+    from inferno_cli.training.epochs import Training
+    from inferno_cli.training.final_templates import FinalTemplates
 
 log = logging.getLogger(__name__)
 
@@ -73,8 +74,8 @@ def run(config: TrainConfig, composed: Any) -> float | None:
         config.tracking,
         job,
         point,
-        name=f"{config.dataset.name} {config.model.kind}",
-        tags={"seed": str(config.seed), "code_version": version, "model": config.model.kind},
+        name=f"{config.dataset.name} {config.model.name}",
+        tags={"seed": str(config.seed), "code_version": version, "model": config.model.name},
     )
     return None if results is None else objective(results)
 
@@ -88,39 +89,42 @@ def pipeline(config: TrainConfig, folder: Path, version: str, pretrained: RunFol
         version: Version of the code.
         pretrained: The finished run whose network is taken; then nothing is trained.
     """
-    from inferno_cli import training
     from inferno_cli.likelihood.writers import cabinetry, datacard
     from inferno_cli.report.run.yields import write_yields
     from inferno_cli.runs.record import RESULTS_FILE
     from inferno_cli.runs.training_record import merging, training_results
+    from inferno_cli.training.evaluation import Likelihoods
+    from inferno_cli.training.final_templates import final_templates
+    from inferno_cli.training.onnx import export, export_sample
 
     clock = Stopwatch()
     events, trained = _network(config, folder, clock, pretrained)
     with clock.part("templates", "templates: filling and merging bins"):
-        summary = training.summarise(config, events, trained.module)
-        summary.templates.save(folder / "templates.root")
-    for line in merging(config, summary):
+        final = final_templates(
+            trained.observable,
+            Likelihoods.from_config(config),
+            events,
+            symmetrise=config.likelihood.symmetrise,
+            seed=config.data_seed,
+        )
+        final.templates.save(folder / "templates.root")
+    for line in merging(config, final):
         log.info(line)
     with clock.part("onnx", "onnx: the network and its bins as ONNX"):
-        training.export(
-            training.Statistic(trained.module, events.features, summary.templates.groups),
-            folder / "model.onnx",
-            training.export_sample(events),
-            dataset=events.name,
-            label=events.label,
-            code_version=version,
-        )
+        about = {"model": config.model.name, "dataset": events.name, "label": events.label, "code_version": version}
+        merged = replace(trained.observable, groups=final.templates.groups)
+        export(merged, folder / "model.onnx", export_sample(events), **about)
     with clock.part("fit", f"fit: {config.fit.data} data"):
-        likelihood, workspace, fit = _fit(config, folder, summary)
+        likelihood, workspace, fit = _fit(config, folder, final)
         cabinetry.write(likelihood, folder)
     if config.export:
         with clock.part("export", "export: ROOT histograms, Combine datacard, cabinetry configuration"):
             data = "observed events" if config.fit.data == "observed" else "Asimov data"
             datacard.write(likelihood, folder / "export", data=data, label=events.label)
     record = training_results(
-        config, events, trained, summary, workspace, fit, version=version, seconds=clock.seconds, pretrained=pretrained
+        config, events, trained, final, workspace, fit, version=version, seconds=clock.seconds, pretrained=pretrained
     )
-    _plots(config, folder, clock, record, summary, workspace, fit)
+    _plots(config, folder, clock, record, final, workspace, fit)
     record = record.model_copy(update={"timing": dict(clock.seconds)})
     write_yields(record, folder)
     record.save(folder / RESULTS_FILE)
@@ -131,14 +135,18 @@ def _network(
     config: TrainConfig, folder: Path, clock: Stopwatch, pretrained: RunFolder | None
 ) -> tuple[Events, Training]:
     """Read the events, and train on them or take the network of another run."""
-    from inferno_cli import training
     from inferno_cli.runs.pretrained import keep_origin, require_same_division
     from inferno_cli.runs.search import watcher
+    from inferno_cli.training.evaluation import Likelihoods
+    from inferno_cli.training.observable import CHECKPOINT
+    from inferno_cli.training.pretrained import require_same, take_pretrained
+    from inferno_cli.training.trainer import train
 
-    statistic = None
+    model, likelihoods = config.model, Likelihoods.from_config(config)
+    observable = None
     if pretrained is not None:
-        statistic = pretrained.statistic()
-        training.require_fits(config, statistic, pretrained.folder)
+        observable = replace(pretrained.observable(), summary=model.summary, groups=())
+        require_same(config.dataset.features, model, observable.features, pretrained.config.model, pretrained.folder)
     with clock.part("events", f"events: {config.dataset.name}"):
         events = config.dataset.load(config.request)
     if events.label:
@@ -146,29 +154,38 @@ def _network(
     if events.assignment is not None:
         events.assignment.save(folder)
         events = replace(events, assignment=None)  # as large as the ids of all events
-    checkpoints = (folder / training.CHECKPOINT).parent
-    if pretrained is None or statistic is None:
-        epochs = (
-            "exact, not trained" if config.model.kind == "optimal" else f"at most {config.trainer.max_epochs} epochs"
-        )
-        with clock.part("training", f"training: {config.model.kind}, {epochs}"):
-            trained = training.train(config, events, checkpoints, watcher(config.trainer.max_epochs))
+    checkpoints = (folder / CHECKPOINT).parent
+    if pretrained is None or observable is None:
+        epochs = f"at most {config.trainer.max_epochs} epochs" if model.network.is_trained else "exact, not trained"
+        with clock.part("training", f"training: {model.name}, {epochs}"):
+            trained = train(
+                model.network,
+                model.summary,
+                model.objective,
+                likelihoods,
+                events,
+                config.trainer,
+                seed=config.seed,
+                folder=checkpoints,
+                log_ratio=config.dataset.exact_classifier(),
+                watch=watcher(config.trainer.max_epochs),
+            )
         return events, trained
     require_same_division(config, pretrained, events.checksum)
     keep_origin(pretrained, folder)
     with clock.part("training", f"training: none, the network of {pretrained.folder}"):
-        trained = training.take(config, events, statistic, pretrained.folder, checkpoints)
+        trained = take_pretrained(observable, likelihoods, events, pretrained.folder, checkpoints)
     return events, trained
 
 
-def _fit(config: TrainConfig, folder: Path, summary: Summary) -> tuple[Spec, Workspace, FitResult]:
+def _fit(config: TrainConfig, folder: Path, final: FinalTemplates) -> tuple[Spec, Workspace, FitResult]:
     from inferno_cli.config import Measurement
     from inferno_cli.fit import fit_workspace
     from inferno_cli.histograms import fitted
     from inferno_cli.likelihood.writers import pyhf
 
     likelihood = fitted(
-        summary.templates,
+        final.templates,
         Measurement.from_config(config, config.nuisance.fit),
         poi_bounds=config.likelihood.poi_bounds,
         observed=config.fit.data == "observed",
@@ -182,7 +199,7 @@ def _plots(
     folder: Path,
     clock: Stopwatch,
     record: Results,
-    summary: Summary,
+    final: FinalTemplates,
     workspace: Workspace,
     fit: FitResult,
 ) -> None:
@@ -195,7 +212,7 @@ def _plots(
             record,
             folder=folder / "plots",
             formats=config.report.formats,
-            templates=summary.templates,
+            templates=final.templates,
             workspace=workspace.content,
             fit=fit,
         )

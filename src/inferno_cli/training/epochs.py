@@ -7,10 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from inferno_cli.training.evaluation import NOTHING, Evaluation
-from inferno_cli.training.modules import SummaryModule
-
-CHECKPOINT = Path("checkpoints", "best.ckpt")
-"""Where the weights of the selected epoch are in the folder of a run."""
+from inferno_cli.training.observable import Observable
 
 
 @dataclass(frozen=True)
@@ -47,7 +44,7 @@ class Training:
     """A trained network.
 
     Attributes:
-        module: The network of the best epoch.
+        observable: The network of the best epoch, and its bins before any are merged.
         epochs: Training curves.
         best: The selected epoch.
         validation: The network on the validation split, in the likelihood that is fitted.
@@ -55,7 +52,7 @@ class Training:
         seconds: Wall time.
     """
 
-    module: SummaryModule
+    observable: Observable
     epochs: tuple[Epoch, ...]
     best: Epoch
     validation: Evaluation

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from inferno_cli.config import Binning, Measurement, TrainConfig
@@ -17,32 +14,30 @@ from inferno_cli.errors import SingularInformationError
 from inferno_cli.events import Events, Sample
 from inferno_cli.likelihood import correlation, covariance, poi_variance
 from inferno_cli.training.batches import to_tensors
-from inferno_cli.training.modules import Stratum, SummaryModule
+from inferno_cli.training.observable import Observable
 from inferno_cli.training.recipe import linear_fit, make_templates, template_channel
+from inferno_cli.training.soft_likelihood import SoftLikelihood
 
-CHUNK = 50_000
 
+@dataclass(frozen=True)
+class Likelihoods:
+    """What a network is trained for, and what it is judged by.
 
-@torch.no_grad()
-def outputs(module: SummaryModule, features: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Outputs of the network in chunks of bounded memory, for features of shape (..., n_features).
-
-    In float32 the last digits depend on the size of the chunk. What must be the same again elsewhere takes float64.
+    Attributes:
+        trained: The measurement of the loss; the variance that selects the epoch is its.
+        fitted: The measurement of the fit, which may have more nuisance parameters.
+        binning: Which bins are merged.
     """
-    network = module.network if dtype == torch.float32 else copy.deepcopy(module.network).to(dtype)
-    flat = features.flatten(0, -2)
-    parts = [network(chunk.to(module.device, dtype)) for chunk in torch.split(flat, CHUNK)]
-    return torch.cat(parts).reshape(*features.shape[:-1], -1)
 
+    trained: Measurement
+    fitted: Measurement
+    binning: Binning
 
-def assign(module: SummaryModule, samples: Sequence[Sample]) -> list[NDArray[np.intp]]:
-    """Final bin of every event of every sample in every view, shape (n_views, n_events) each."""
-    return [final_bins(module, sample.features) for sample in samples]
-
-
-def final_bins(module: SummaryModule, features: NDArray[np.float32]) -> NDArray[np.intp]:
-    """Bin of every event as the templates have it, for features of shape (..., n_features)."""
-    return np.asarray(module.hard(outputs(module, torch.from_numpy(features), torch.float64)).cpu().numpy())
+    @classmethod
+    def from_config(cls, config: TrainConfig) -> Likelihoods:
+        """Return those of a configuration."""
+        trained, fitted = (Measurement.from_config(config, x) for x in (config.nuisance.train, config.nuisance.fit))
+        return cls(trained, fitted, config.binning)
 
 
 @dataclass(frozen=True)
@@ -72,7 +67,11 @@ NOTHING = Evaluation(math.inf, math.inf, math.inf, 0, {}, {})
 
 @torch.no_grad()
 def evaluate(
-    module: SummaryModule, samples: Sequence[Sample], rule: Binning, fitted: Measurement | None = None
+    observable: Observable,
+    likelihood: SoftLikelihood,
+    samples: Sequence[Sample],
+    rule: Binning,
+    fitted: Measurement | None = None,
 ) -> Evaluation:
     """Evaluate a network once over a whole split.
 
@@ -80,35 +79,32 @@ def evaluate(
     that the merging asks for: the value predicts that fit. A singular information matrix counts as infinite variance.
 
     Args:
-        module: The network.
+        observable: The network and its bins.
+        likelihood: That of the variance.
         samples: The split, with all variations of the fit.
         rule: Which bins are merged.
-        fitted: The measurement of the fit, whose parameters decide what is merged; as trained without. The variance
-            is that of the trained one.
+        fitted: The measurement of the fit, whose parameters decide what is merged; without, that of the variance.
     """
-    fitted = fitted or module.measurement
-    logits = [outputs(module, torch.from_numpy(sample.features)) for sample in samples]
-    trained = [sample.only(module.measurement.variations) for sample in samples]
-    soft_logits = [
-        known if kept is sample else outputs(module, torch.from_numpy(kept.features))
-        for known, kept, sample in zip(logits, trained, samples, strict=True)
-    ]
-    if not all(bool(torch.isfinite(output).all()) for output in logits):
+    measurement, summary = likelihood.measurement, observable.summary
+    outputs = [observable.outputs(torch.from_numpy(sample.features)) for sample in samples]
+    if not all(bool(torch.isfinite(output).all()) for output in outputs):
         return NOTHING
-    batch = to_tensors(trained, module.device)
-    try:
-        soft = float(poi_variance(module.soft_channel(batch, [module.soft(output) for output in soft_logits])))
-    except SingularInformationError:
-        soft = math.inf
-    bins = [module.hard(output).cpu().numpy() for output in logits]
+    soft = _soft_variance(observable, likelihood, samples, outputs)
+    bins = [summary.hard(output).cpu().numpy() for output in outputs]
     scale = [
         sample.effective_events / stratum.effective_events
-        for sample, stratum in zip(samples, module.strata, strict=True)
+        for sample, stratum in zip(samples, likelihood.strata, strict=True)
     ]
     templates = make_templates(
-        samples, bins, module.model.bins, fitted, error_scale=scale, rule=rule, ordered=module.ordered
+        samples,
+        bins,
+        summary.n_bins,
+        fitted or measurement,
+        error_scale=scale,
+        rule=rule,
+        ordered=summary.ordered,
     )
-    channel = template_channel(module.measurement, templates)
+    channel = template_channel(measurement, templates)
     try:
         matrix = covariance(channel)
     except SingularInformationError:
@@ -118,21 +114,30 @@ def evaluate(
     return Evaluation(
         soft=soft,
         hard=float(matrix[0, 0]),
-        honest=linear_fit(module.measurement, templates).honest_variance(),
+        honest=linear_fit(measurement, templates).honest_variance(),
         n_bins=templates.n_bins,
         deviations={name: float(value) for name, value in zip(names, deviation, strict=True)},
         correlations={f"{a}-{b}": float(rho[i, j]) for i, a in enumerate(names) for j, b in enumerate(names) if i < j},
     )
 
 
-def judge(module: SummaryModule, config: TrainConfig, events: Events) -> Evaluation:
-    """Evaluate a network on the validation split in the likelihood that is fitted, whatever it was trained with."""
-    trained = module.measurement, module.strata
-    module.measurement = Measurement.from_config(config, config.nuisance.fit)
-    module.strata = tuple(
-        Stratum.of(x, y.effective_events) for x, y in zip(events.validation, events.template, strict=True)
-    )
+def _soft_variance(
+    observable: Observable, likelihood: SoftLikelihood, samples: Sequence[Sample], outputs: Sequence[Tensor]
+) -> float:
+    """Return poi_variance with soft bins, of outputs for all variations of the fit; infinite where it is singular."""
+    batch, memberships = [], []
+    for sample, output in zip(samples, outputs, strict=True):
+        trained = sample.only(likelihood.measurement.variations)
+        batch += to_tensors([trained], output.device)
+        own = output if trained is sample else observable.outputs(torch.from_numpy(trained.features))
+        memberships.append(observable.summary.soft(own))
     try:
-        return evaluate(module, events.validation, config.binning)
-    finally:
-        module.measurement, module.strata = trained
+        return float(poi_variance(likelihood.expectation(batch, memberships)))
+    except SingularInformationError:
+        return math.inf
+
+
+def judge(observable: Observable, likelihoods: Likelihoods, events: Events) -> Evaluation:
+    """Evaluate a network on the validation split in the likelihood that is fitted, whatever it was trained with."""
+    likelihood = SoftLikelihood.of(likelihoods.fitted, events.validation, events.template)
+    return evaluate(observable, likelihood, events.validation, likelihoods.binning)

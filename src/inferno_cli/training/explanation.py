@@ -1,4 +1,4 @@
-"""What a trained statistic learnt: the importance of each feature, and its bins over planes of features.
+"""What a trained observable learnt: the importance of each feature, and its bins over planes of features.
 
 A feature is shuffled: every event takes that of another event, of any sample, as often as the nominal expectation
 has it. So it tells nothing of the sample, and has the distribution of the expected data in all of them. (Within one
@@ -17,16 +17,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from inferno_cli.config import Binning, Measurement, TrainConfig
+from inferno_cli.config import Binning, Measurement
 from inferno_cli.errors import SingularInformationError
 from inferno_cli.events import Sample, generator
 from inferno_cli.histograms import Templates, symmetrised
 from inferno_cli.likelihood import covariance
-from inferno_cli.training.evaluation import assign
+from inferno_cli.training.observable import Bins, Observable
 from inferno_cli.training.recipe import make_templates, template_channel
-from inferno_cli.training.statistic import Statistic
-
-Bins = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -64,31 +61,28 @@ class Plane:
 
 @dataclass(frozen=True)
 class Explainer:
-    """A statistic and the template split that it was fitted with.
+    """An observable and the template split that it was fitted with.
 
     Attributes:
-        config: Of the run.
-        statistic: Of the run.
+        observable: The network of the run, with its final bins.
         samples: Template split.
+        measurement: The measurement of the fit.
+        rule: Which bins are merged.
     """
 
-    config: TrainConfig
-    statistic: Statistic
+    observable: Observable
     samples: tuple[Sample, ...]
-
-    @property
-    def measurement(self) -> Measurement:
-        """The measurement of the fit."""
-        return Measurement.from_config(self.config, self.config.nuisance.fit)
+    measurement: Measurement
+    rule: Binning
 
     def bins(self) -> list[Bins]:
         """Fitted bin of every event of every sample in every view, shape (n_views, n_events) each."""
-        final = self.statistic.final
-        return [final[numbers] for numbers in assign(self.statistic.module, self.samples)]
+        final = self.observable.final
+        return [final[numbers] for numbers in self.observable.assign(self.samples)]
 
-    def fitted(self) -> Templates:
-        """Return the templates of the fit."""
-        return symmetrised(self._filled(self.samples, None), self.measurement, self.config.likelihood.symmetrise)
+    def fitted(self, symmetrise: float | None) -> Templates:
+        """Return the templates of the fit, symmetrised where a p-value is given."""
+        return symmetrised(self._filled(self.samples, None), self.measurement, symmetrise)
 
     def templates(self, samples: Sequence[Sample]) -> Templates:
         """Fill the fitted bins with other events.
@@ -96,12 +90,11 @@ class Explainer:
         The bins are those of the fit. Where these events leave one without the support that ``binning`` asks for, it
         is merged with a neighbour as in the training: an empty bin that a variation fills would be fake information.
         """
-        return self._filled(samples, self.config.binning)
+        return self._filled(samples, self.rule)
 
     def _filled(self, samples: Sequence[Sample], rule: Binning | None) -> Templates:
-        bins = assign(self.statistic.module, samples)
-        n_bins, groups = self.config.model.bins, self.statistic.groups
-        return make_templates(samples, bins, n_bins, self.measurement, groups=groups, rule=rule)
+        bins, n_bins = self.observable.assign(samples), self.observable.summary.n_bins
+        return make_templates(samples, bins, n_bins, self.measurement, groups=self.observable.groups, rule=rule)
 
     def deviations(self, templates: Templates) -> dict[str, float]:
         """Standard deviation of every parameter in the Asimov fit, in closed form, by name.
@@ -122,7 +115,7 @@ class Explainer:
             repeats: How often.
             seed: Of the shuffles.
         """
-        column = self.statistic.features.index(feature)
+        column = self.observable.features.index(feature)
         sigma, n_bins = [], []
         for repeat in range(repeats):
             samples = shuffled(self.samples, column, generator(seed, f"explain {feature} {repeat}"))
@@ -135,7 +128,7 @@ class Explainer:
         return Importance(feature, tuple(sigma), tuple(n_bins))
 
     def plane(self, axes: dict[str, NDArray[np.float64]], fixed: dict[str, float]) -> Plane:
-        """Evaluate the statistic on a grid.
+        """Evaluate the observable on a grid.
 
         Args:
             axes: Values of the two features, x and y.
@@ -145,10 +138,10 @@ class Explainer:
         grid = dict(zip((x_name, y_name), np.meshgrid(x, y, indexing="ij"), strict=True))
         flat = [
             grid[name].ravel() if name in grid else np.full(len(x) * len(y), fixed[name])
-            for name in self.statistic.features
+            for name in self.observable.features
         ]
         points = np.stack(flat, axis=1)
-        found = self.statistic.apply(points.astype(np.float32))
+        found = self.observable.apply(points.astype(np.float32))
         return Plane((x_name, y_name), x, y, points, found.bin.reshape(len(x), len(y)))
 
 

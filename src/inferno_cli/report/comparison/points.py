@@ -10,7 +10,7 @@ from inferno_cli.choices import sections
 from inferno_cli.errors import ComparisonError
 from inferno_cli.events.dataset import Dataset
 from inferno_cli.runs.found_run import FoundRun
-from inferno_cli.runs.points import EXPERIMENT, MODEL, SEED, as_text, is_below, matters
+from inferno_cli.runs.points import EXPERIMENT, MODEL, PARTS, SEED, as_text, is_below, matters
 from inferno_cli.runs.record import Results
 
 
@@ -83,8 +83,7 @@ def swept(jobs: Sequence[FoundRun]) -> tuple[str, ...]:
     leading = _leading(values)
     others = []
     for key in values:
-        copied = key == "nuisance.train" and values[key] == values.get("nuisance.fit")
-        if key not in leading and not copied and not _follows(values, leading, key):
+        if key not in leading and not _is_copied(values, key) and not _follows(values, leading, key):
             others.append(key)
     return (*leading, *others)
 
@@ -98,9 +97,8 @@ def beside_the_model(jobs: Sequence[FoundRun]) -> dict[str, dict[str, Any]]:
     leading = _leading(values)
     found = {}
     for key in values:
-        copied = key == "nuisance.train" and values[key] == values.get("nuisance.fit")
-        of_model = key in leading or key.startswith("model.")
-        if of_model or copied or not _follows(values, leading, key) or _follows(values, leading[1:], key):
+        of_model = key in leading or key.startswith("model.") or _is_copied(values, key)
+        if of_model or not _follows(values, leading, key) or _follows(values, leading[1:], key):
             continue
         found[key] = {str(job.settings.get(MODEL)): job.settings.get(key) for job in jobs}
     return found
@@ -112,9 +110,21 @@ def _values(jobs: Sequence[FoundRun]) -> dict[str, list[str]]:
     return {key: [as_text(job.settings.get(key)) for job in jobs] for key in keys}
 
 
+def _is_copied(values: Mapping[str, Sequence[str]], key: str) -> bool:
+    """Whether a key has in all runs the value of the one that it is copied from if it is not set itself."""
+    section, _, name = key.rpartition(".")
+    takes_from_model = section == "trainer" or section.startswith("model.")
+    source = f"model.{name}" if takes_from_model else "nuisance.fit"
+    return (takes_from_model or key == "nuisance.train") and source in values and values[key] == values[source]
+
+
 def _leading(values: Mapping[str, Sequence[str]]) -> list[str]:
-    """The model, and the experiment where there are several."""
-    return [key for key in (MODEL, EXPERIMENT) if key in values and (key == MODEL or len(set(values[key])) > 1)]
+    """The model, the experiment where there are several, and parts of the model that do not follow from these."""
+    leading = [key for key in (MODEL, EXPERIMENT) if key in values and (key == MODEL or len(set(values[key])) > 1)]
+    for key in PARTS:
+        if key in values and not _follows(values, leading, key):
+            leading.append(key)
+    return leading
 
 
 def _follows(values: Mapping[str, Sequence[str]], leading: Sequence[str], key: str) -> bool:

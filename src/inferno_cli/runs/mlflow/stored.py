@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inferno_cli.errors import TrackingError, closest
+from inferno_cli.runs.earlier import completed_settings
 from inferno_cli.runs.mlflow.store import Store, absolute_uri, check, connect, require_there, shown
+from inferno_cli.runs.points import MODEL
 
 if TYPE_CHECKING:
     from mlflow.entities import Run as Entity
@@ -124,7 +126,8 @@ def stored_runs(tracking: Tracking, place: str) -> tuple[Store, tuple[StoredRun,
                 " Fix runs=mlflow:EXPERIMENT/RUN with the name or the id of a run"
             )
         found = [run for run in found if {run.info.run_id, run.data.tags.get(PARENT)} & chosen]
-    return store, tuple(_of(run) for run in found if "model.kind" in run.data.params)
+    runs = (_of(run) for run in found)
+    return store, tuple(run for run in runs if MODEL in run.settings)
 
 
 def download(store: Store, run_id: str, files: Iterable[str], folder: Path) -> None:
@@ -149,7 +152,7 @@ def _of(run: Entity) -> StoredRun:
         status=str(run.info.status),
         error=run.data.tags.get("error", ""),
         pruned=run.data.tags.get("pruned", ""),
-        settings=settings,
+        settings=completed_settings(settings),
     )
 
 

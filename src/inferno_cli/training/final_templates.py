@@ -8,17 +8,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from inferno_cli.config import Measurement, TrainConfig
 from inferno_cli.events import Events, Sample, generator, split_rows
 from inferno_cli.histograms import Parts, Templates, noise_information, parts, symmetrised
 from inferno_cli.likelihood import covariance
-from inferno_cli.training.evaluation import assign, final_bins
-from inferno_cli.training.modules import SummaryModule
+from inferno_cli.training.evaluation import Likelihoods
+from inferno_cli.training.observable import Observable
 from inferno_cli.training.recipe import linear_fit, make_templates, template_channel
 
 
 @dataclass(frozen=True)
-class Summary:
+class FinalTemplates:
     """Final templates and their closed-form checks.
 
     Attributes:
@@ -43,38 +42,45 @@ class Summary:
 
 
 @torch.no_grad()
-def summarise(config: TrainConfig, events: Events, module: SummaryModule) -> Summary:
+def final_templates(
+    observable: Observable, likelihoods: Likelihoods, events: Events, *, symmetrise: float | None, seed: int
+) -> FinalTemplates:
     """Fill the templates of the template split and check them.
+
+    Args:
+        observable: The trained network and its bins.
+        likelihoods: With the measurement that is fitted.
+        events: Events of the three splits.
+        symmetrise: Smallest p-value at which the even part of a shape counts as noise; None: it never does.
+        seed: Seed of the halves.
 
     Raises:
         SingularInformationError: If the templates cannot constrain the parameters of the fit.
     """
-    measurement = Measurement.from_config(config, config.nuisance.fit)
-    bins = assign(module, events.template)
-    observed = None
-    if events.observed is not None:
-        observed = final_bins(module, events.observed)
-    filling = events.template, bins, config.model.bins, measurement
-    asymmetric = make_templates(*filling, observed=observed, rule=config.binning, ordered=module.ordered)
-    supported = config.binning.model_copy(update={"merge_noise": False})
-    templates = symmetrised(asymmetric, measurement, config.likelihood.symmetrise)
+    measurement, rule, summary = likelihoods.fitted, likelihoods.binning, observable.summary
+    bins = observable.assign(events.template)
+    observed = None if events.observed is None else observable.network_bins(events.observed)
+    filling = events.template, bins, summary.n_bins, measurement
+    asymmetric = make_templates(*filling, observed=observed, rule=rule, ordered=summary.ordered)
+    supported = rule.model_copy(update={"merge_noise": False})
+    templates = symmetrised(asymmetric, measurement, symmetrise)
     templates.require_positive()
     channel = template_channel(measurement, templates)
     variance = float(covariance(channel)[0, 0])
     fit = linear_fit(measurement, templates)
 
     halves = []
-    for half in _halves(events.template, config.data_seed):
+    for half in _halves(events.template, seed):
         samples = [sample.subset(rows) for sample, rows in zip(events.template, half, strict=True)]
         numbers = [array[:, rows] for array, rows in zip(bins, half, strict=True)]
-        part = make_templates(samples, numbers, config.model.bins, measurement, groups=templates.groups)
+        part = make_templates(samples, numbers, summary.n_bins, measurement, groups=templates.groups)
         # The staterror of the whole: what differs between the halves is noise alone.
         model = replace(template_channel(measurement, part), relative_error=channel.relative_error)
         halves.append(covariance(model).diagonal().sqrt().tolist())
     shares = zip(channel.parameters, fit.noise_shares().tolist(), strict=True)
-    return Summary(
+    return FinalTemplates(
         templates=templates,
-        n_supported=make_templates(*filling, rule=supported, ordered=module.ordered).n_bins,
+        n_supported=make_templates(*filling, rule=supported, ordered=summary.ordered).n_bins,
         poi_variance=variance,
         honest_variance=fit.honest_variance(),
         noise_information={name: float(values.sum()) for name, values in noise_information(templates).items()},

@@ -1,11 +1,17 @@
-"""The network: standardisation and a multilayer perceptron."""
+"""Layers that networks are made of, beside those of torch."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+
+from inferno_cli.errors import ConfigError
+
+if TYPE_CHECKING:
+    from inferno_cli.training.onnx import Graph
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -36,6 +42,11 @@ class Standardise(nn.Module):
         """Standardise features, shape (..., n_features)."""
         return torch.asinh((x - self.mean) / self.deviation)
 
+    def to_onnx(self, graph: Graph, x: str) -> str:
+        """Add the layer; return the name of its output."""
+        centred = graph("Sub", x, graph.constant(self.mean.cpu()))
+        return graph.asinh(graph("Div", centred, graph.constant(self.deviation.cpu())))
+
 
 class Quadratic(nn.Module):
     """A polynomial of second order without mixed terms, in float64; its coefficients are not trained."""
@@ -55,23 +66,27 @@ class Quadratic(nn.Module):
         x = x.double()
         return (x * (self.square * x + self.linear)).sum(dim=-1, keepdim=True) + self.constant
 
+    def to_onnx(self, graph: Graph, x: str) -> str:
+        """Add the layer; return the name of its output."""
+        square, linear, constant = (graph.constant(part.cpu()) for part in (self.square, self.linear, self.constant))
+        slope = graph("Add", graph("Mul", x, square), linear)
+        ones = graph.constant(torch.ones(len(self.linear), 1))
+        return graph("Add", graph("MatMul", graph("Mul", x, slope), ones), constant)
 
-def mlp(mean: Tensor, deviation: Tensor, hidden: Sequence[int], n_outputs: int, activation: str) -> nn.Sequential:
-    """Build a perceptron of features that it standardises itself.
 
-    Args:
-        mean: Mean of each feature on the training split, shape (n_features,).
-        deviation: Standard deviations, the same shape.
-        hidden: Sizes of the hidden layers.
-        n_outputs: Size of the output.
-        activation: A key of ``ACTIVATIONS``.
+def last_linear(network: nn.Sequential) -> nn.Linear:
+    """Return the last layer of a network.
+
+    Raises:
+        ConfigError: If it is not linear: its weights could not be scaled, nor its place be taken.
     """
-    layers: list[nn.Module] = [Standardise(mean, deviation)]
-    size = len(mean)
-    for width in hidden:
-        layers += [nn.Linear(size, width), ACTIVATIONS[activation]()]
-        size = width
-    return nn.Sequential(*layers, nn.Linear(size, n_outputs))
+    layer = network[-1]
+    if not isinstance(layer, nn.Linear):
+        raise ConfigError(
+            f"the network of model.network ends in {type(layer).__name__}; with this model.summary and "
+            "model.objective its last layer has to be nn.Linear"
+        )
+    return layer
 
 
 def moments(features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,128 @@
+"""What every objective has to do."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from inferno_cli.histograms import fill, scaled
+from inferno_cli.testing.parts import MEASUREMENT, each, samples
+from inferno_cli.training.batches import Batch, to_tensors
+from inferno_cli.training.module import forward_together
+from inferno_cli.training.objectives import Objective
+from inferno_cli.training.recipe import template_channel
+from inferno_cli.training.soft_likelihood import SoftLikelihood
+from inferno_cli.training.summaries import Summary
+from inferno_cli.training.summaries.score import Score
+from inferno_cli.training.summaries.softmax import Softmax
+
+LIKELIHOOD = SoftLikelihood.of(MEASUREMENT, samples(), samples())
+every_objective = pytest.mark.parametrize("objective", each("objective"), ids=lambda objective: objective.kind)
+
+
+def summary_for(objective: Objective, smoothing: float = 0.5) -> Summary:
+    """Return a summary of outputs that an objective can have."""
+    if objective.only_outputs == 1:
+        return Score(bins=4, edge_width=smoothing)
+    return Softmax(bins=objective.only_outputs or 4, temperature=smoothing)
+
+
+def network_for(objective: Objective) -> nn.Sequential:
+    """Return a network with these outputs."""
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        return nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, summary_for(objective).n_outputs))
+
+
+def loss(objective: Objective, network: nn.Module, batch: Batch) -> Tensor:
+    """Return the loss of a network."""
+    blocks = [features[:1] if objective.nominal_only else features for features, _ in batch]
+    return objective.loss(forward_together(network, blocks), batch, summary_for(objective), LIKELIHOOD)
+
+
+@every_objective
+def test_the_loss_is_finite_and_moves_every_weight(objective: Objective) -> None:
+    network = network_for(objective)
+    value = loss(objective, network, to_tensors(samples(), "cpu"))
+    value.backward()  # type: ignore[no-untyped-call]
+
+    assert (value.shape, value.dtype) == ((), torch.float64)
+    assert math.isfinite(value.item())
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None, name
+        assert bool(torch.isfinite(parameter.grad).all()), name
+        assert float(parameter.grad.abs().sum()) > 0, name
+
+
+@every_objective
+def test_a_few_steps_lower_the_loss(objective: Objective) -> None:
+    network, batch = network_for(objective), to_tensors(samples(), "cpu")
+    optimizer, losses = torch.optim.Adam(network.parameters(), lr=0.03), []
+    for _ in range(20):
+        optimizer.zero_grad()
+        value = loss(objective, network, batch)
+        value.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        losses.append(value.item())
+
+    assert losses[-1] < losses[0]
+
+
+@every_objective
+def test_the_order_of_the_events_does_not_matter(objective: Objective) -> None:
+    network, batch = network_for(objective), to_tensors(samples(), "cpu")
+    shuffled = []
+    for features, weights in batch:
+        order = torch.randperm(weights.shape[1])
+        shuffled.append((features[:, order], weights[:, order]))
+
+    torch.testing.assert_close(loss(objective, network, shuffled), loss(objective, network, batch))
+
+
+@every_objective
+def test_the_value_of_soft_templates_becomes_that_of_hard_ones(objective: Objective) -> None:
+    summary, network = summary_for(objective, smoothing=1e-9), network_for(objective)
+    batch, split = to_tensors(samples(), "cpu"), samples()
+    with torch.no_grad():
+        outputs = forward_together(network, [features for features, _ in batch])
+        every = torch.cat([x[0] for x in outputs])  # every bin is to have events
+        outputs = [2 * (x - every.mean(dim=0)) / every.std(dim=0) for x in outputs]
+    soft = LIKELIHOOD.expectation(batch, [summary.soft(x) for x in outputs])
+    bins = [summary.hard(x).numpy() for x in outputs]
+    hard = template_channel(MEASUREMENT, scaled(fill(split, bins, summary.n_bins), MEASUREMENT))
+
+    torch.testing.assert_close(objective.value(soft), objective.value(hard), rtol=1e-8, atol=0)
+
+
+@every_objective
+def test_the_warm_up_is_a_part_of_the_training_with_a_loss_of_its_own(objective: Objective) -> None:
+    epochs, network, batch = objective.warm_up_epochs(100), network_for(objective), to_tensors(samples(), "cpu")
+    assert 0 <= epochs < 100
+    if not epochs:
+        return
+    head = objective.warm_up_head(network, len(batch))
+    assert head is not None
+    outputs = forward_together(nn.Sequential(network[:-1], head), [features[:1] for features, _ in batch])
+    value = objective.warm_up_loss(outputs, batch, LIKELIHOOD)
+    value.backward()  # type: ignore[no-untyped-call]
+
+    assert math.isfinite(value.item())
+    assert all(parameter.grad is not None for parameter in network[:-1].parameters())
+
+
+@every_objective
+def test_nothing_is_left_on_the_cpu(objective: Objective) -> None:
+    batch: Any = [(x.to("meta"), weights.to("meta")) for x, weights in to_tensors(samples(), "cpu")]
+    value = loss(objective, network_for(objective).to("meta"), batch)
+    value.backward()  # type: ignore[no-untyped-call]
+
+    assert value.is_meta
+
+
+@every_objective
+def test_it_is_read_back_as_it_was_written(objective: Objective) -> None:
+    assert type(objective).model_validate_json(objective.model_dump_json()) == objective

@@ -1,0 +1,145 @@
+"""A network and the summary of its outputs: the observable that is histogrammed, to be applied to any events."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from inferno_cli.errors import RunError
+from inferno_cli.events import Sample
+from inferno_cli.section import Names
+from inferno_cli.training.summaries import Summary
+
+if TYPE_CHECKING:
+    from inferno_cli.training.networks import Network
+
+CHECKPOINT = Path("checkpoints", "best.ckpt")
+"""Where the weights of the selected epoch are in the folder of a run."""
+NETWORK = "network."
+"""In front of the names of the network's weights in it; the rest serves the training alone."""
+CHUNK = 50_000
+Bins = NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What an observable says of some events.
+
+    Attributes:
+        response: What the summary tells of each event, float64, shape (n_events, n_responses).
+        network_bin: Bin of the network, shape (n_events,).
+        bin: Bin of the fitted histogram, shape (n_events,).
+    """
+
+    response: NDArray[np.float64]
+    network_bin: Bins
+    bin: Bins
+
+
+@dataclass(frozen=True)
+class Observable:
+    """A network, trained or in training, and its bins.
+
+    Attributes:
+        network: Features to outputs.
+        summary: Outputs to bins.
+        features: Names of the features, in order.
+        groups: For each bin of the fitted histogram, the bins of the network that it is made of; empty: not merged.
+    """
+
+    network: nn.Sequential
+    summary: Summary
+    features: Names
+    groups: tuple[tuple[int, ...], ...] = ()
+
+    @classmethod
+    def load(
+        cls,
+        folder: Path,
+        network: Network,
+        summary: Summary,
+        features: Names,
+        groups: tuple[tuple[int, ...], ...],
+        epoch: int,
+    ) -> Observable:
+        """Load the observable of a finished run.
+
+        Args:
+            folder: Folder of the run.
+            network: How its network was configured.
+            summary: How its bins were configured.
+            features: Names of its features.
+            groups: Its final bins.
+            epoch: The epoch that it selected.
+
+        Raises:
+            RunError: If there is no checkpoint, or it is not of this run.
+        """
+        path = folder / CHECKPOINT
+        if not path.is_file():
+            raise RunError(f"the checkpoint {path} is missing. Copy the whole folder of the run, or train again")
+        built = network.build(torch.zeros(len(features)), torch.ones(len(features)), summary.n_outputs)
+        try:
+            stored = torch.load(path, map_location="cpu", weights_only=True)
+            own = [name for name in stored["state_dict"] if name.startswith(NETWORK)]
+            built.load_state_dict({name.removeprefix(NETWORK): stored["state_dict"][name] for name in own})
+        except Exception as error:  # torch raises many kinds for a damaged file
+            raise RunError(
+                f"the checkpoint {path} cannot be read, or is not of this run "
+                f"({type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}). "
+                "Copy the whole folder of the run again, or train again"
+            ) from error
+        if stored["epoch"] != epoch:
+            raise RunError(
+                f"the checkpoint {path} is of epoch {stored['epoch']}, the run selected {epoch}: a later run "
+                "wrote into the same folder and did not finish. Train again"
+            )
+        return cls(built, summary, features, groups)
+
+    @property
+    def final(self) -> Bins:
+        """Bin of the fitted histogram of each bin of the network."""
+        final = np.arange(self.summary.n_bins)
+        for number, group in enumerate(self.groups):
+            final[list(group)] = number
+        return final
+
+    @torch.no_grad()
+    def outputs(self, features: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Outputs of the network in chunks of bounded memory, for features of shape (..., n_features).
+
+        In float32 the last digits depend on the size of the chunk. What must be the same again elsewhere takes float64.
+        """
+        network = self.network if dtype == torch.float32 else copy.deepcopy(self.network).to(dtype)
+        device = next(chain(network.parameters(), network.buffers())).device
+        flat = features.flatten(0, -2)
+        parts = [network(chunk.to(device, dtype)) for chunk in torch.split(flat, CHUNK)]
+        return torch.cat(parts).reshape(*features.shape[:-1], -1)
+
+    def logits(self, features: NDArray[np.float32]) -> Tensor:
+        """Outputs of the network, float64, for features of shape (..., n_features)."""
+        return self.outputs(torch.from_numpy(features), torch.float64)
+
+    def network_bins(self, features: NDArray[np.float32]) -> Bins:
+        """Bin of every event before any are merged, in float64 as in the templates, for features (..., n_features)."""
+        return np.asarray(self.summary.hard(self.logits(features)).cpu().numpy())
+
+    def assign(self, samples: Sequence[Sample]) -> list[Bins]:
+        """``network_bins`` of every event of every sample in every view, shape (n_views, n_events) each."""
+        return [self.network_bins(sample.features) for sample in samples]
+
+    @torch.no_grad()
+    def apply(self, features: NDArray[np.float32]) -> Prediction:
+        """Apply to features, shape (n_events, n_features)."""
+        logits = self.logits(features)
+        network_bin = self.summary.hard(logits).cpu().numpy()
+        return Prediction(self.summary.response(logits).cpu().numpy(), network_bin, self.final[network_bin])

@@ -1,0 +1,74 @@
+"""The network of a finished run in the place of a trained one: under another configuration, nothing is trained."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import time
+from pathlib import Path
+
+from inferno_cli.config import Model
+from inferno_cli.errors import OutputError, RunError, SingularInformationError
+from inferno_cli.events import Events
+from inferno_cli.section import Names
+from inferno_cli.training.epochs import Epoch, Training
+from inferno_cli.training.evaluation import Likelihoods, judge
+from inferno_cli.training.observable import CHECKPOINT, Observable
+
+
+def take_pretrained(
+    observable: Observable, likelihoods: Likelihoods, events: Events, run: Path, folder: Path
+) -> Training:
+    """Return the network of a finished run, evaluated on the validation split of this one.
+
+    Both variances are those of the likelihood that is fitted here, whatever the network was trained with. The
+    checkpoint is copied as it is.
+
+    Args:
+        observable: The network with its standardisation, checked with ``require_same``, and the bins of this run.
+        likelihoods: With the measurement that is fitted.
+        events: Events of the three splits.
+        run: Folder of the finished run.
+        folder: Folder of the copied checkpoint.
+
+    Raises:
+        SingularInformationError: If the bins of the validation split cannot constrain the parameters.
+    """
+    start = time.perf_counter()
+    evaluation = judge(observable, likelihoods, events)
+    if not math.isfinite(evaluation.hard):
+        raise SingularInformationError(
+            f"the bins of the network of {run} cannot constrain {', '.join(likelihoods.fitted.parameters)} on the "
+            "validation split. Use more events, fewer nuisance parameters, or lower binning.min_effective_events"
+        )
+    path = folder / CHECKPOINT.name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(run / CHECKPOINT, path)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error}") from error
+    return Training(observable, (), Epoch(0, math.nan, evaluation), evaluation, path, time.perf_counter() - start)
+
+
+def require_same(features: Names, model: Model, trained_features: Names, trained: Model, run: Path) -> None:
+    """Raise RunError if a network is for other features, or if another one is configured.
+
+    Args:
+        features: Features of this run.
+        model: Model of this run.
+        trained_features: Features of the network.
+        trained: Model of the run that trained it.
+        run: Folder of that run.
+    """
+    if features != trained_features:
+        raise RunError(
+            f"the network of {run} is for the features {', '.join(trained_features)}; dataset.features is "
+            f"{', '.join(features)}. They must be the same, in the same order: fix trained_in or dataset"
+        )
+    here, there = model.of_the_network(), trained.of_the_network()
+    for key in {**there, **here}:
+        if there.get(key) != here.get(key):
+            raise RunError(
+                f"{key} is {here.get(key)}, and the network of {run} has {there.get(key)}. "
+                f"Set {key}={there.get(key)}, or fix trained_in"
+            )

@@ -1,0 +1,277 @@
+"""Train a network with Lightning, and keep the epoch that is best on the validation split."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+
+from inferno_cli.config import Trainer
+from inferno_cli.errors import ConfigError, SingularInformationError
+from inferno_cli.events import Events, Sample
+from inferno_cli.events.dataset import LogRatio
+from inferno_cli.progress import Advance, progress
+from inferno_cli.section import Names
+from inferno_cli.training.batches import StratifiedBatches, to_tensors
+from inferno_cli.training.epochs import Epoch, Training
+from inferno_cli.training.evaluation import NOTHING, Likelihoods, evaluate, judge
+from inferno_cli.training.layers import moments
+from inferno_cli.training.module import Module
+from inferno_cli.training.networks import Network
+from inferno_cli.training.objectives import Objective
+from inferno_cli.training.observable import CHECKPOINT, NETWORK, Observable
+from inferno_cli.training.soft_likelihood import SoftLikelihood
+from inferno_cli.training.summaries import Summary
+
+log = logging.getLogger(__name__)
+
+MONITOR = "selection"
+"""What selects the epoch: sigma(mu) of the hard bins of the validation split, with the noise of the variations in it.
+
+The mean over the last epochs, 5% of all. Without the noise, an epoch whose bins make information of it would win.
+"""
+Watch = Callable[[int, float], None]
+"""Called with every epoch and the value that selects; what it raises ends the training."""
+LINES = 10
+"""Lines of progress in a log."""
+
+
+class Validation(Callback):
+    """After every epoch, one evaluation over the whole validation split; it selects the checkpoint."""
+
+    def __init__(
+        self, samples: Sequence[Sample], likelihoods: Likelihoods, advance: Advance, watch: Watch | None
+    ) -> None:
+        self.samples, self.likelihoods, self.advance, self.watch = samples, likelihoods, advance, watch
+        self.epochs: list[Epoch] = []
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        """Move the bar, whose unit is the epoch."""
+        self.advance(1 / trainer.num_training_batches, is_line=False)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Evaluate and log."""
+        assert isinstance(pl_module, Module)
+        evaluation, judges = NOTHING, self.likelihoods
+        if not pl_module.warming_up:
+            observable, likelihood = pl_module.observable, pl_module.likelihood
+            evaluation = evaluate(observable, likelihood, self.samples, judges.binning, judges.fitted)
+        epoch = Epoch(trainer.current_epoch, float(trainer.callback_metrics["loss"]), evaluation)
+        self.epochs.append(epoch)
+        pl_module.log(MONITOR, self._smoothed(trainer.max_epochs))
+        every = max(1, (trainer.max_epochs or 1) // LINES)
+        said = f"epoch {epoch.number + 1:3d}/{trainer.max_epochs}  loss {epoch.loss:.4f}  {epoch.said()}"
+        self.advance(0, said, is_line=epoch.number % every == every - 1 or epoch.number == 0)
+        if self.watch is not None:
+            self.watch(epoch.number, self._smoothed(trainer.max_epochs))
+
+    def _smoothed(self, max_epochs: int | None) -> float:
+        """Mean of the honest value over the last epochs; infinite before there are as many.
+
+        Hard bins jump from epoch to epoch, and the smallest of many noisy values is a lucky early one.
+        """
+        window = max(1, (max_epochs or 1) // 20)
+        last = [math.sqrt(epoch.evaluation.honest) for epoch in self.epochs[-window:]]
+        return sum(last) / window if len(last) == window else math.inf
+
+
+class _EarlyStopping(EarlyStopping):
+    """Early stopping that counts from the first finite value: not the warm-up, nor the running mean's first epochs."""
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Check, once the bins mean something."""
+        if math.isfinite(float(trainer.callback_metrics[MONITOR])):
+            super().on_train_epoch_end(trainer, pl_module)
+
+
+class _Data(pl.LightningDataModule):
+    """Hands out batches of tensors that already are on the trainer's device."""
+
+    def __init__(self, samples: Sequence[Sample], batch_size: int, seed: int) -> None:
+        super().__init__()
+        self.samples, self.batch_size, self.seed = samples, batch_size, seed
+
+    def train_dataloader(self) -> Any:
+        """Return the training split."""
+        assert self.trainer is not None
+        return StratifiedBatches(self.samples, self.batch_size, self.seed, self.trainer.strategy.root_device)
+
+
+def _accelerator(settings: Trainer) -> str:
+    # Apple's MPS has no float64, which the likelihood needs; `auto` there means the CPU.
+    if settings.accelerator == "auto" and not torch.cuda.is_available():
+        return "cpu"
+    if settings.accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
+        raise ConfigError(
+            f"trainer.accelerator is {settings.accelerator!r}, but torch sees no CUDA device. "
+            "Use trainer=cpu, or trainer=auto to take a GPU where there is one"
+        )
+    return settings.accelerator
+
+
+def train(
+    network: Network,
+    summary: Summary,
+    objective: Objective,
+    likelihoods: Likelihoods,
+    events: Events,
+    settings: Trainer,
+    *,
+    seed: int,
+    folder: Path,
+    log_ratio: LogRatio | None = None,
+    watch: Watch | None = None,
+) -> Training:
+    """Train a network, or take one that is exact as it is.
+
+    Args:
+        network: Features to outputs.
+        summary: Outputs to bins.
+        objective: What it is trained for.
+        likelihoods: What the loss has of the analysis, and what is fitted of it.
+        events: Events of the three splits.
+        settings: How it is trained.
+        seed: Seed of the first weights, the batches and the noise.
+        folder: Folder of the checkpoint.
+        log_ratio: The exact densities, for a network that is made of them.
+        watch: Told of every epoch.
+
+    Returns:
+        The network of the epoch with the smallest honest validation value, as a running mean (``MONITOR``).
+
+    Raises:
+        SingularInformationError: If no epoch gave a finite hard validation value.
+    """
+    if not network.is_trained:
+        return _as_it_is(network, summary, objective, likelihoods, events, folder, log_ratio)
+    start = time.perf_counter()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(settings.threads)
+    try:
+        with (
+            torch.random.fork_rng(),
+            warnings.catch_warnings(),
+            progress(settings.progress, "training", settings.max_epochs) as advance,
+        ):
+            warnings.filterwarnings("ignore", category=UserWarning, module=r"lightning\.")
+            warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # Lightning's use of torch's pytree
+            logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+            torch.manual_seed(seed)
+            samples = [sample.only(likelihoods.trained.variations) for sample in events.train]
+            likelihood = SoftLikelihood.of(likelihoods.trained, samples, events.template)
+            module = create(network, summary, objective, likelihood, samples, events.features, settings)
+            validation = Validation(events.validation, likelihoods, advance, watch)
+            checkpoint = ModelCheckpoint(
+                dirpath=folder,
+                filename=CHECKPOINT.stem,
+                enable_version_counter=False,  # a second run into the folder replaces it
+                monitor=MONITOR,
+                save_on_train_epoch_end=True,
+                save_weights_only=True,
+            )
+            trainer = _lightning(settings, folder, [validation, checkpoint])
+            trainer.fit(module, datamodule=_Data(samples, settings.batch_size, seed))
+    finally:
+        torch.set_num_threads(threads)
+    epochs, path = tuple(validation.epochs), Path(checkpoint.best_model_path)
+    stored = torch.load(path, map_location=module.device, weights_only=True)
+    best = epochs[stored["epoch"]]
+    if not math.isfinite(best.evaluation.hard):
+        raise SingularInformationError(
+            f"after none of {len(epochs)} epochs could the hard bins of the validation split constrain "
+            f"{', '.join(likelihoods.trained.parameters)}. Train longer, use more bins, or lower "
+            "binning.min_effective_events; and no two parameters may do the same to every template"
+        )
+    module.load_state_dict(stored["state_dict"])
+    is_fitted = likelihoods.trained == likelihoods.fitted
+    judged = best.evaluation if is_fitted else judge(module.observable, likelihoods, events)
+    return Training(module.observable, epochs, best, judged, path, time.perf_counter() - start)
+
+
+def create(
+    network: Network,
+    summary: Summary,
+    objective: Objective,
+    likelihood: SoftLikelihood,
+    samples: Sequence[Sample],
+    features: Names,
+    settings: Trainer,
+) -> Module:
+    """Create the module of a training, standardised on the nominal events of the training split.
+
+    Args:
+        network: Features to outputs.
+        summary: Outputs to bins.
+        objective: What it is trained for.
+        likelihood: The likelihood of the loss.
+        samples: Training split.
+        features: Names of the features.
+        settings: How it is trained.
+    """
+    nominal = [torch.from_numpy(sample.features[0][sample.weights[0] != 0]) for sample in samples]
+    mean, deviation = moments(nominal)
+    observable = Observable(network.build(mean, deviation, summary.n_outputs), summary, features)
+    return Module(observable, objective, likelihood, settings, deviation)
+
+
+def _lightning(settings: Trainer, folder: Path, callbacks: list[Callback]) -> pl.Trainer:
+    if settings.early_stopping is not None:
+        stopping = _EarlyStopping(
+            MONITOR, patience=settings.early_stopping, check_on_train_epoch_end=True, check_finite=False
+        )
+        callbacks = [*callbacks, stopping]
+    return pl.Trainer(
+        accelerator=_accelerator(settings),
+        devices=settings.devices,
+        max_epochs=settings.max_epochs,
+        gradient_clip_val=settings.gradient_clip or None,
+        callbacks=callbacks,
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        default_root_dir=folder,
+    )
+
+
+@torch.no_grad()
+def _as_it_is(
+    network: Network,
+    summary: Summary,
+    objective: Objective,
+    likelihoods: Likelihoods,
+    events: Events,
+    folder: Path,
+    log_ratio: LogRatio | None,
+) -> Training:
+    """Return a network that is not trained as if after one epoch, whose loss is that of the validation split."""
+    start = time.perf_counter()
+    n_features = len(events.features)
+    built = network.build(torch.zeros(n_features), torch.ones(n_features), summary.n_outputs)
+    network.fill(built, log_ratio)
+    observable = Observable(built, summary, events.features)
+    samples = [sample.only(likelihoods.trained.variations) for sample in events.validation]
+    likelihood = SoftLikelihood.of(likelihoods.trained, samples, events.template)
+    evaluation = evaluate(observable, likelihood, events.validation, likelihoods.binning, likelihoods.fitted)
+    if not math.isfinite(evaluation.hard):
+        raise SingularInformationError(
+            f"the bins of the network {network.kind!r} cannot constrain {', '.join(likelihoods.trained.parameters)} on "
+            "the validation split. Use more bins, more events, or lower binning.min_effective_events"
+        )
+    batch = to_tensors(samples, "cpu")
+    loss = objective.loss([observable.outputs(features) for features, _ in batch], batch, summary, likelihood)
+    epoch = Epoch(0, float(loss), evaluation)
+    path = folder / CHECKPOINT.name
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {f"{NETWORK}{name}": value for name, value in built.state_dict().items()}
+    torch.save({"epoch": 0, "state_dict": weights}, path)
+    judged = judge(observable, likelihoods, events)
+    return Training(observable, (epoch,), epoch, judged, path, time.perf_counter() - start)
