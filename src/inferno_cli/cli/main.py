@@ -21,7 +21,7 @@ from typing import Any, Literal
 from inferno_cli import __version__
 from inferno_cli.choices import choices
 from inferno_cli.cli.messages import careful, known, translated, unresolved
-from inferno_cli.errors import ConfigError, InfernoError, OutputError, Stopped, closest, first_line
+from inferno_cli.errors import ConfigError, InfernoError, Stopped, closest, first_line
 from inferno_cli.memory import require_memory
 from inferno_cli.shell import quoted
 from inferno_cli.signals import listening
@@ -168,7 +168,8 @@ def _run(name: str, arguments: list[str]) -> None:
     except _Ended as ended:
         raise ended.error from ended.__cause__
     except KeyboardInterrupt:  # not by a signal: of a library, or from another process
-        _end_sweep(stop := Stopped(signal.SIGINT))
+        stop = Stopped(signal.SIGINT)
+        _end_sweep(stop)
         raise stop from None
     except Stopped as stop:
         _end_sweep(stop)
@@ -254,30 +255,15 @@ def _in_folder(job: Any, composed: Any, work: Callable[[], Any]) -> Any:
 
 
 def _end_sweep(stop: Stopped) -> None:
-    """Leave no job of a multirun "running" that was killed with its process, nor the parent run."""
-    from inferno_cli.runs.folder import owned
-    from inferno_cli.runs.mlflow.afterwards import end_run
-    from inferno_cli.runs.mlflow.sweep import SweepCallback, end_parent
-    from inferno_cli.runs.status import FILE, Status
+    """End what the multirun that this process has begun leaves behind, where there is one."""
+    from inferno_cli.runs.mlflow.sweep import SweepCallback
+    from inferno_cli.runs.sweeps import end
 
     sweep, SweepCallback.folder = SweepCallback.folder, None
-    if sweep is None:
-        return
-    alive = False
-    with suppress(Exception):  # the signal is what is told; it may have halved an import that is needed here
-        for folder in (path.parent for path in sweep.glob(f"*/{FILE}")):
-            said = Status.read(folder)
-            if said is None or said.state != "running":
-                continue
-            try:
-                with owned(folder):
-                    replace(said, state="stopped", error=str(stop)).write(folder)
-                    end_run(folder, "KILLED")
-            except OutputError:  # a job of a batch system goes on
-                alive = True
-        if not alive:
-            end_parent(sweep, "KILLED")
-    stop.note = stop.note or f"what has finished stays in {sweep}"
+    if sweep is not None:
+        with suppress(Exception):  # the signal is what is told; it may have halved an import that is needed here
+            end(sweep, str(stop))
+        stop.note = stop.note or f"what has finished stays in {sweep}"
 
 
 def _say_progress(job: Any, study: str | None) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from inferno_cli.errors import ComparisonError, FileError, first_line
+from inferno_cli.errors import ComparisonError, FileError, OutputError, first_line
 from inferno_cli.files import read_yaml
 from inferno_cli.runs.status import FILE, Status
 from inferno_cli.shell import argument
@@ -95,3 +96,24 @@ def progress(sweep: Path, whole: Path | None = None) -> str:
         seconds = (time.time() - begun) / worked * (total - done)
         said += f", about {seconds / 60:.0f} min left" if seconds >= 90 else f", about {seconds:.0f} s left"
     return said
+
+
+def end(sweep: Path, why: str) -> None:
+    """Leave no job of a multirun "running" that was killed with its process, nor the parent run."""
+    from inferno_cli.runs.folder import owned
+    from inferno_cli.runs.mlflow.afterwards import end_run
+    from inferno_cli.runs.mlflow.sweep import end_parent
+
+    alive = False
+    for folder in (path.parent for path in sweep.glob(f"*/{FILE}")):
+        status = Status.read(folder)
+        if status is None or status.state != "running":
+            continue
+        try:
+            with owned(folder):
+                replace(status, state="stopped", error=why).write(folder)
+                end_run(folder, "KILLED")
+        except OutputError:  # a job of a batch system goes on
+            alive = True
+    if not alive:
+        end_parent(sweep, "KILLED")

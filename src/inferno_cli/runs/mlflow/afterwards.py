@@ -68,16 +68,20 @@ def logged_as(folder: Path, uri: str, experiment: str | None) -> tuple[str, str]
 
 def end_run(folder: Path, status: str) -> None:
     """End the run whose folder this is, unless it has ended or is logged nowhere."""
-    if not (folder / RUN_FILE).exists():
-        return
+    if (folder / RUN_FILE).exists():
+        end(folder / RUN_FILE, status)
+
+
+def end(record: Path, status: str) -> None:
+    """End the run that ``record`` names, unless it has ended; nothing else is lost where that fails."""
     try:
-        found = read_run(folder / RUN_FILE)
+        found = read_run(record)
         require_there(found["uri"], "")
         store = connect(found["uri"])
         with store.calls("end the run"):
             if store.client.get_run(found["run_id"]).info.status == "RUNNING":
                 store.client.set_terminated(found["run_id"], status)
-    except TrackingError as error:  # the run has ended: nothing is lost but its status
+    except TrackingError as error:
         log.warning("%s", error)
 
 

@@ -21,10 +21,10 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf.errors import OmegaConfBaseException
 
-from inferno_cli.errors import FileError, TrackingError
+from inferno_cli.errors import FileError
 from inferno_cli.files import read_yaml, write_whole
-from inferno_cli.runs.mlflow.afterwards import log_files, read_run
-from inferno_cli.runs.mlflow.store import LOCK_TIMEOUT, Store, connect
+from inferno_cli.runs.mlflow.afterwards import end, log_files, read_run
+from inferno_cli.runs.mlflow.store import LOCK_TIMEOUT, Store
 from inferno_cli.runs.points import is_output
 from inferno_cli.signals import held
 
@@ -101,14 +101,7 @@ def end_parent(folder: Path, status: str) -> None:
         if not (folder / _PARENT).exists():
             (folder / _FAILED).touch()
             return
-        found = read_run(folder / _PARENT)
-    try:
-        store = connect(found["uri"])
-        with store.calls("end the parent run"):
-            if store.client.get_run(found["run_id"]).info.status == "RUNNING":
-                store.client.set_terminated(found["run_id"], status)
-    except TrackingError as error:  # the jobs have ended: nothing is lost but the status of the parent
-        log.warning("%s", error)
+    end(folder / _PARENT, status)
 
 
 def log_to_parent(folder: Path, files: Sequence[Path], where: str, description: str = "") -> str | None:
