@@ -130,13 +130,17 @@ def expectation(spec: Spec) -> Expectation:
     scalars = [parameter for parameter in spec.parameters if not parameter.per_bin]
     index = {parameter.name: i for i, parameter in enumerate(scalars)}
     n_bins, shape = max(n for _, n in channels), (len(scalars), len(rows))
+    # The order from here on decides the last digits of the gradient; constants come before what carries a gradient.
     nominal = xp.stack([_padded(sample.nominal, n_bins) for sample in rows])
     norm_factor = xp.zeros(shape, dtype=xp.bool, device=device(like))
     normsys, histosys = xp.ones((2, *shape), **options), xp.zeros((2, *shape, n_bins), **options)
+    entries: list[tuple[Modifier, Sample, tuple[int, int]]] = []
     for row, sample in enumerate(rows):
-        for modifier in sample.modifiers:
-            if modifier.name in index:
-                _enter(modifier, sample, (index[modifier.name], row), norm_factor, normsys, histosys)
+        entries += [(item, sample, (index[item.name], row)) for item in sample.modifiers if item.name in index]
+    for modifier, _, at in entries:
+        _enter_yields(modifier, at, norm_factor, normsys)
+    for modifier, sample, at in entries:
+        _enter_shapes(modifier, sample, at, normsys, histosys)
     vectors = [_with_width(parameter, spec) for parameter in spec.parameters if parameter.per_bin]
     return Expectation(
         parameters=tuple(index),
@@ -166,46 +170,54 @@ def _padded(values: Array, n_bins: int) -> Array:
     return xp.concat([values, xp.zeros(n_bins - len(values), dtype=values.dtype, device=device(values))])
 
 
-def _enter(
-    modifier: Modifier, sample: Sample, at: tuple[int, int], norm_factor: Array, normsys: Array, histosys: Array
-) -> None:
-    """Write a modifier that acts on a sample as a whole into the arrays, at its (parameter, row)."""
-    xp, nominal = array_namespace(sample.nominal), sample.nominal
-    changes = histosys[:, *at, : len(nominal)]
+def _enter_yields(modifier: Modifier, at: tuple[int, int], norm_factor: Array, normsys: Array) -> None:
+    """Write a factor on the yield into the arrays, at its (parameter, row)."""
     match modifier:
         case mod.NormFactor() | mod.Lumi():
             norm_factor[at] = True
         case mod.NormSys(_, up, down):
             normsys[0, *at], normsys[1, *at] = up, down
+
+
+def _enter_shapes(modifier: Modifier, sample: Sample, at: tuple[int, int], normsys: Array, histosys: Array) -> None:
+    """Write a change of the template into the arrays, at its (parameter, row)."""
+    nominal = sample.nominal
+    place = (slice(None), *at, slice(len(nominal)))
+    match modifier:
         case mod.HistoSys(_, up, down):
-            changes[:] = xp.stack([up, down]) - nominal
+            histosys[place] = array_namespace(nominal).stack([up, down]) - nominal
         case mod.NormPlusShape(_, up, down):
+            xp = array_namespace(nominal)
             ratios = xp.stack([xp.sum(up), xp.sum(down)]) / xp.sum(nominal)
-            changes[:] = xp.stack([up, down]) / ratios[:, None] - nominal
+            histosys[place] = xp.stack([up, down]) / ratios[:, None] - nominal
             normsys[:, *at] = ratios
-
-
-def _array(values: Array, like: Array) -> Array:
-    """Return numbers as an array such as ``like``; an array, with what differentiates it, as it is."""
-    if isinstance(values, tuple):
-        return array_namespace(like).asarray(values, dtype=like.dtype, device=device(like))
-    return values
 
 
 def _constraints(parameters: Sequence[Parameter], like: Array) -> Constraints:
     """Gather the constraint terms of some parameters, as arrays such as ``like``."""
-    xp, options = array_namespace(like), {"dtype": like.dtype, "device": device(like)}
-    parts: list[tuple[Array, Array, Array]] = [(xp.zeros(0, **options),) * 3]
+    measured: list[Array] = []
+    widths: list[Array] = []
+    factors: list[Array] = []
     for parameter in parameters:
-        nothing = xp.zeros(len(parameter.init), **options)
+        nothing = (0.0,) * len(parameter.init)
         match parameter.constraint:
             case Gaussian(centre, width):
-                parts.append((_array(centre, like), _array(width, like), nothing))
+                entry = centre, width, nothing
             case Poisson(events, factor):
-                parts.append((_array(events, like), nothing, _array(factor, like)))
+                entry = events, nothing, factor
             case None:
-                parts.append((nothing, nothing, nothing))
-    return Constraints(*(xp.concat(column) for column in zip(*parts, strict=True)))
+                entry = nothing, nothing, nothing
+        for column, values in zip((measured, widths, factors), entry, strict=True):
+            column.append(values)
+    return Constraints(_joined(measured, like), _joined(widths, like), _joined(factors, like))
+
+
+def _joined(parts: Sequence[Array], like: Array) -> Array:
+    """Return numbers, and arrays with what differentiates them, as one array such as ``like``."""
+    xp, options = array_namespace(like), {"dtype": like.dtype, "device": device(like)}
+    if all(isinstance(part, tuple) for part in parts):
+        return xp.asarray([value for part in parts for value in part], **options)
+    return xp.concat([xp.asarray(part, **options) if isinstance(part, tuple) else part for part in parts])
 
 
 def _with_width(parameter: Parameter, spec: Spec) -> Parameter:
