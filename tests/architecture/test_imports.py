@@ -40,7 +40,7 @@ OPEN = {
     "shell",
     "signals",
 }
-EVERYTHING = {"cli", "steps", "__main__"}
+EVERYTHING = {"__init__", "api", "cli", "steps", "__main__"}
 
 HEAVY = {"torch", "lightning", "cabinetry", "pyhf", "mlflow", "matplotlib", "iminuit"}
 LIGHT = {

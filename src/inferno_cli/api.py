@@ -1,0 +1,251 @@
+"""The Python interface: what the command line does, from a notebook or a program of one's own.
+
+``import inferno_cli`` has every name of this module. What is composed here is what the command line composes: overrides
+are the words behind a step, ``"+experiment=top11004"`` or ``"model.bins=5"``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from inferno_cli.config import FitConfig, TrainConfig, config_folder, resolve
+from inferno_cli.errors import BranchNotFoundError, DatasetError, closest
+from inferno_cli.files import user_path
+from inferno_cli.runs.run_folder import RunFolder
+from inferno_cli.shell import quoted
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from inferno_cli.events import Events
+    from inferno_cli.fit.result import FitResult
+    from inferno_cli.histograms import Templates
+    from inferno_cli.runs.record import Results
+    from inferno_cli.training.batches import StratifiedBatches
+    from inferno_cli.training.observable import Observable, Prediction
+    from inferno_cli.training.soft_likelihood import SoftLikelihood
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run of ``inferno train``.
+
+    Attributes:
+        folder: Where it is.
+        config: Its whole configuration.
+        results: Its record, as in ``results.json``.
+    """
+
+    folder: Path
+    config: TrainConfig
+    results: Results
+
+    @cached_property
+    def templates(self) -> Templates:
+        """Its templates as fitted: ``templates.histograms[sample, variation]`` are ``hist`` histograms."""
+        from inferno_cli.histograms import Templates
+
+        return Templates.load(self.folder / "templates.root")
+
+    @cached_property
+    def workspace(self) -> dict[str, Any]:
+        """Its pyhf workspace."""
+        from inferno_cli.likelihood.readers.pyhf import read_workspace
+
+        return read_workspace(self.folder / "workspace.json")
+
+    @cached_property
+    def observable(self) -> Observable:
+        """Its network, a module of torch, with the bins of the fit."""
+        return RunFolder(self.folder, self.config, self.results).observable()
+
+    def apply(self, events: Any, tree: str | None = None) -> Prediction:
+        """Apply its network to events.
+
+        Args:
+            events: Features of shape (n_events, n_features) in the order of ``config.dataset.features``; or columns by
+                name: a mapping, a structured array of numpy or a record array of awkward; or a ROOT file.
+            tree: Name of the tree in the file.
+
+        Returns:
+            Responses, shape (n_events, n), and bins, shape (n_events,).
+
+        Raises:
+            BranchNotFoundError: If a feature is missing.
+            DatasetError: If the array has another number of features, or a value is not finite.
+        """
+        return self.observable.apply(_features(events, self.config.dataset.features, tree))
+
+
+def open_run(folder: str | Path) -> Run:
+    """Open a finished run of ``inferno train``.
+
+    Args:
+        folder: Its folder, or the ``results.json`` in it.
+
+    Raises:
+        RunError: If that is no finished run, or a file of it has changed since.
+    """
+    found = RunFolder.load(str(folder))
+    return Run(found.folder, found.config, found.results)
+
+
+def compose(*overrides: str, config_dir: str | Path | None = None) -> TrainConfig:
+    """Return the configuration of ``inferno train`` with some overrides.
+
+    Args:
+        overrides: As behind ``inferno train``.
+        config_dir: A folder of YAML files of one's own, as ``--config-dir``.
+
+    Raises:
+        ConfigError: If a choice does not exist, a key is unknown, or a value cannot be.
+    """
+    return cast("TrainConfig", _composed("train", TrainConfig, overrides, config_dir))
+
+
+def load_events(config: TrainConfig) -> Events:
+    """Read or generate the events of a configuration, in three splits.
+
+    Raises:
+        DatasetError: If the events cannot be used.
+    """
+    return config.dataset.load(config.request)
+
+
+def training_set(config: TrainConfig, events: Events, device: str = "cpu") -> tuple[SoftLikelihood, StratifiedBatches]:
+    """Return what a training loop of one's own needs.
+
+    Args:
+        config: The configuration.
+        events: Its events.
+        device: Where the batches are.
+
+    Returns:
+        The likelihood of the training, whose ``expectation(batch, memberships)`` takes shares of bins, shape
+        (n_views, n_events, n_bins) for each sample, and goes into ``poi_variance``; and the batches of an epoch.
+    """
+    from inferno_cli.config import Measurement
+    from inferno_cli.training.batches import StratifiedBatches
+    from inferno_cli.training.soft_likelihood import SoftLikelihood
+
+    measurement = Measurement.from_config(config, config.nuisance.train)
+    samples = [sample.only(measurement.variations) for sample in events.train]
+    likelihood = SoftLikelihood.of(measurement, samples, events.template)
+    return likelihood, StratifiedBatches(samples, config.model.batch_size, config.seed, device)
+
+
+def poi_variance(expectation: Any) -> Any:
+    """Return the variance of the POI in the Asimov fit, everything else profiled; differentiable.
+
+    Raises:
+        SingularInformationError: If the parameters cannot be told apart.
+    """
+    from inferno_cli import likelihood
+
+    return likelihood.poi_variance(expectation)
+
+
+def fit_workspace(
+    workspace: Mapping[str, Any] | str | Path, *overrides: str, measurement: str | None = None
+) -> FitResult:
+    """Fit a pyhf workspace.
+
+    Args:
+        workspace: The workspace, or its file.
+        overrides: As behind ``inferno fit``: ``"fit=full"``, ``"fit.minos=[all]"``.
+        measurement: Name of the measurement; the first without.
+
+    Raises:
+        WorkspaceError: If it is not valid.
+        FitFailedError: If the fit is not valid.
+    """
+    from inferno_cli.fit import analysis
+    from inferno_cli.likelihood.readers.pyhf import read_workspace, require_valid
+
+    settings = cast("FitConfig", _composed("fit", FitConfig, ("workspace=''", *overrides), None)).fit
+    if isinstance(workspace, Mapping):
+        spec, where = dict(workspace), "the workspace"
+        require_valid(spec, where)
+    else:
+        path = user_path(str(workspace))
+        spec, where = read_workspace(path), str(path)
+    return analysis.fit_workspace(spec, settings, measurement=measurement, where=where)
+
+
+def _composed(step: str, schema: Any, overrides: tuple[str, ...], own: str | Path | None) -> Any:
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.errors import HydraException
+
+    from inferno_cli.cli.messages import careful, translated
+
+    place = [] if own is None else [f"hydra.searchpath=[{quoted(f'file://{user_path(str(own)).absolute()}')}]"]
+    GlobalHydra.instance().clear()  # a notebook may have one of its own
+    try:
+        with careful(), initialize_config_dir(str(config_folder()), version_base="1.3"):
+            composed = compose(step, overrides=["~job", *place, *overrides])
+    except HydraException as error:
+        raise translated(error, step) from error
+    return resolve(schema, composed)
+
+
+def _features(events: Any, names: tuple[str, ...], tree: str | None) -> NDArray[np.float32]:
+    """Return features, shape (n_events, n_features), of whatever holds events."""
+    import numpy as np
+
+    if isinstance(events, str | Path):
+        events = _read(user_path(str(events)), names, tree)
+    columns = _columns(events)
+    if columns is None:
+        features = np.asarray(events, dtype=np.float32)
+        if features.ndim != 2 or features.shape[1] != len(names):
+            raise DatasetError(
+                f"the array has the shape {features.shape}, expected (n_events, {len(names)}): {', '.join(names)}"
+            )
+    else:
+        for name in names:
+            if name not in columns:
+                raise BranchNotFoundError(f"the events have no feature {name!r}{closest(name, columns)}")
+        features = np.stack([np.asarray(events[name], dtype=np.float32) for name in names], axis=1)
+    if not np.isfinite(features).all():
+        row, column = np.argwhere(~np.isfinite(features))[0]
+        raise DatasetError(f"feature {names[column]!r} of event {row} is {features[row, column]}, expected a number")
+    return features
+
+
+def _columns(events: Any) -> list[str] | None:
+    """Return the names of the columns; None of a plain array."""
+    if isinstance(events, Mapping):
+        return list(events)
+    fields = getattr(events, "fields", None) or getattr(getattr(events, "dtype", None), "names", None)
+    if fields:
+        return list(fields)
+    return list(events.columns) if hasattr(events, "columns") else None
+
+
+def _read(path: Path, names: tuple[str, ...], tree: str | None) -> Any:
+    import uproot
+
+    from inferno_cli.errors import DatasetFileError, TreeNotFoundError
+
+    try:
+        with uproot.open(path) as file:
+            trees = list(dict.fromkeys(file.keys(cycle=False)))
+            if tree is None and len(trees) == 1:
+                (tree,) = trees
+            if tree not in trees:
+                raise TreeNotFoundError(f"tree {tree!r} is missing from {path}, which has {', '.join(trees)}")
+            found = file[tree]
+            for name in names:
+                if name not in found:
+                    raise BranchNotFoundError(f"branch {name!r} is missing from {path}{closest(name, found.keys())}")
+            return found.arrays(list(names), library="np")
+    except OSError as error:
+        if isinstance(error, DatasetError):
+            raise
+        raise DatasetFileError(f"{path} cannot be read: {error}") from error
