@@ -60,12 +60,25 @@ def values(path: Path) -> Any:
     """Return what a file says, without what differs from run to run."""
     if path.name == "results.json":
         found = json.loads(path.read_text(encoding="utf-8"))
-        return {key: value for key, value in found.items() if key not in NOT_NUMBERS}
+        return without_schema_2({key: value for key, value in found.items() if key not in NOT_NUMBERS})
     if path.suffix == ".json":
         return json.loads(path.read_text(encoding="utf-8"))
     if path.suffix == ".root":
         return dict(histograms(path))
     return path.read_text(encoding="utf-8").replace(str(path.parent), "FOLDER").splitlines()
+
+
+def without_schema_2(record: dict[str, Any]) -> dict[str, Any]:
+    """Return a record without what schema 2 says and schema 1 does not, or the other way round: none was computed."""
+    for key in ("schema", "vectors", "twice_nll", "quantities"):
+        record.pop(key, None)
+    for parameter in record["parameters"].values():
+        for key in ("kind", "is_constrained", "entry"):
+            parameter.pop(key, None)
+    for channel in record["yields"]:
+        for key in ("signal", "parts"):
+            channel.pop(key, None)
+    return record
 
 
 def histograms(path: Path) -> Iterator[tuple[str, list[float]]]:

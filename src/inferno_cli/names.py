@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import html
 import itertools
+import re
 import unicodedata
 from collections.abc import Callable, Iterable
 
@@ -16,6 +18,16 @@ DIGITS = 6
 def printable(text: str) -> str:
     """Return a text on one line: signs that cannot be shown, line breaks among them, are written as escapes."""
     return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
+
+
+def markdown(text: str) -> str:
+    """Return a text that Markdown, also in a table, shows as it is: the signs that mean something else are escaped."""
+    return re.sub(r"([\\`*|])", r"\\\1", html.escape(printable(text), quote=False))
+
+
+def morph_name(sample: str, systematic: str) -> str:
+    """Return the name of the sample that holds (up - down) / 2 of a shape without a constraint."""
+    return f"{sample}@{systematic}"
 
 
 def folded(name: str) -> str:

@@ -15,15 +15,16 @@ FILES = sorted(SOURCE.rglob("*.py"))
 # Design, section 4; the modules in OPEN and the top-level package are open to all.
 ALLOWED = {
     "events": set(),
+    "drawing": set(),
     "config": {"events"},
     "likelihood": {"config"},
     "analyses": {"events"},
     "histograms": {"config", "events", "likelihood"},
     "training": {"config", "events", "histograms", "likelihood"},
-    "fit": {"config", "likelihood"},
+    "fit": {"config", "drawing", "likelihood"},
     "runs": {"config", "events", "histograms", "likelihood", "training", "fit"},
-    "report": {"config", "events", "histograms", "fit", "runs"},
-    "testing": {"config", "events", "histograms", "training"},
+    "report": {"config", "drawing", "events", "histograms", "fit", "runs"},
+    "testing": {"config", "drawing", "events", "fit", "histograms", "training"},
 }
 CHOICES = {f"inferno_cli.training.{kind}" for kind in ("networks", "summaries", "objectives")}
 """Packages of choices: open to all, as the configuration is made of their sections."""
@@ -46,6 +47,7 @@ HEAVY = {"torch", "lightning", "cabinetry", "pyhf", "mlflow", "matplotlib", "imi
 LIGHT = {
     "cli",
     "config",
+    "drawing",
     "events",
     "fit",
     "likelihood",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -492,7 +491,7 @@ def test_tracking_server_is_dead(step: str, tmp_path: Path, runs: Runs, monkeypa
     from inferno_cli.events.sources.synthetic import SyntheticDataset
 
     monkeypatch.setattr(SyntheticDataset, "load", never)
-    monkeypatch.setattr(sys.modules["inferno_cli.fit"], "fit_workspace", never)
+    monkeypatch.setattr("inferno_cli.fit.analysis.fit_workspace", never)
     arguments = SYNTHETIC if step == "train" else ("fit", "report.plots=false", f"workspace={workspace}")
     start = time.perf_counter()
     says = (uri, "does not answer", "tracking.uri=...", "tracking=none")

@@ -12,7 +12,8 @@ import yaml
 from inferno_cli import expressions
 from inferno_cli.cli.main import step_help
 from inferno_cli.config import config_folder
-from inferno_cli.fit.result import GoodnessOfFit, Limit
+from inferno_cli.fit.quantities.goodness_of_fit import GoodnessOfFit
+from inferno_cli.fit.quantities.limit import Limit
 from inferno_cli.runs.record import Results
 from integration.conftest import Runs, Sweep, four_runs
 
@@ -140,14 +141,13 @@ def full(record: Results) -> Results:
     p_values = {"expected_p_value": 0.02, "observed_p_value": 0.02, "a_priori_p_value": 0.02}
     significance = {"expected": 2.0, "observed": 2.0, "a_priori": 2.0, **p_values}
     goodness = GoodnessOfFit(p_value=0.5, degrees_of_freedom=3)
-    whole = record.model_copy(update={"limit": limit, "goodness_of_fit": goodness})
-    return Results.model_validate(
-        {
-            **whole.model_dump(by_alias=True),
-            "significance": significance,
-            "stat_only": {"mu": record.parameters["mu"]},
-        }
-    )
+    found = {
+        "limit": limit,
+        "goodness_of_fit": goodness,
+        "significance": significance,
+        "stat_only": {"mu": {"bestfit": 1.0, "hesse": 0.1}},
+    }
+    return Results.model_validate({**record.model_dump(by_alias=True), **found})
 
 
 def test_the_tags_that_are_logged_are_documented(tmp_path_factory: pytest.TempPathFactory) -> None:

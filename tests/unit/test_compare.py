@@ -163,7 +163,7 @@ def test_short_names_tell_keys_apart() -> None:
         ({"dataset_checksum": "deadbeef" * 8}, "different versions of the data .* c0ffeec0ffee in .* deadbeefdead in"),
         ({"dataset": "other"}, "different data .* 'top11004' in .* and 'other' in"),
         ({"label": ""}, f"different data .*label is '{LABEL}' in .* and '' in"),
-        ({"schema": "inferno_cli/results/9"}, r"has schema 'inferno_cli/results/9'; .* 'inferno_cli/results/1'"),
+        ({"schema": "inferno_cli/results/9"}, r"has schema 'inferno_cli/results/9'; .* 'inferno_cli/results/2'"),
         ({"surprise": 1}, "is not a record of this version"),
     ],
 )

@@ -15,10 +15,11 @@ from scipy.optimize import minimize
 from scipy.stats import chi2, poisson
 
 from inferno_cli.errors import FitFailedError, WorkspaceError
-from inferno_cli.fit import FitResult, fit_workspace, read_workspace
+from inferno_cli.fit.analysis import fit_workspace
 from inferno_cli.fit.minuit import Fitter
 from inferno_cli.fit.problem import numpy_backend, open_problem
-from inferno_cli.likelihood.readers.pyhf import require_valid
+from inferno_cli.fit.result import FitResult
+from inferno_cli.likelihood.readers.pyhf import read_workspace, require_valid
 
 PLAIN = compose(
     "fit=data", "fit.scan_points=null", "fit.significance=false", "fit.stat_only=false", "fit.progress=none"
@@ -74,10 +75,10 @@ def test_errors_with_rate_nuisances_are_right_at_any_statistics(events, fluctuat
     result = fit(spec)
     # By hand: d nu / d theta at the nominal point, code4 has the slope (hi - lo) / 2 there to 1e-3 of itself.
     slopes = {"mu": shape[0], "lumi": 0.025 * shape.sum(axis=0), "eff": 0.05 * shape[0], "rate": 0.1 * shape[1]}
-    jacobian = np.stack([slopes[name] for name in result.labels], axis=1)
-    prior = np.diag([float(name != "mu") for name in result.labels])
+    jacobian = np.stack([slopes[name] for name in result.parameters], axis=1)
+    prior = np.diag([float(name != "mu") for name in result.parameters])
     right = np.sqrt(np.diag(np.linalg.inv(jacobian.T @ (jacobian / shape.sum(axis=0)[:, None]) + prior)))
-    for name, error in zip(result.labels, right, strict=True):
+    for name, error in zip(result.parameters, right, strict=True):
         assert result.parameters[name].hesse == pytest.approx(error, rel=0.03 if fluctuated else 5e-3)
     down, up = result.parameters["mu"].minos
     assert (up - down) / 2 == pytest.approx(result.parameters["mu"].hesse, rel=0.02)
@@ -120,8 +121,8 @@ def test_a_fit_hundreds_of_standard_deviations_away_converges():
     signal = best.parameters["mu"].bestfit * 1e5
     free = 2 * (background + signal - events + events * np.log(events / (background + signal))).sum()
     held = 2 * (background - events + events * np.log(events / background)).sum()
-    assert best.significance.observed == pytest.approx(math.sqrt(held - free), rel=1e-6)
-    assert best.significance.observed > 300
+    assert best["significance"].observed == pytest.approx(math.sqrt(held - free), rel=1e-6)
+    assert best["significance"].observed > 300
 
 
 # ------------------------------------------------------------------------------------------------ errors: limits
@@ -139,9 +140,9 @@ def test_an_error_next_to_a_limit_is_that_of_the_likelihood(data):
     spec = near_zero(*data)
     result = fit(spec)
     model, values = model_of(spec)
-    best = np.array([result.parameters[name].bestfit for name in result.labels])
+    best = np.array([result.parameters[name].bestfit for name in result.parameters])
     covariance = covariance_by_differences(model, values, best, np.full(len(best), 0.01))
-    index = result.labels.index("mu")
+    index = list(result.parameters).index("mu")
     assert result.parameters["mu"].hesse == pytest.approx(np.sqrt(covariance[index, index]), rel=1e-3)
 
 
@@ -152,16 +153,16 @@ def test_at_a_limit_the_others_have_the_errors_that_they_have_without_it():
     assert result.parameters["mu"].at_limit == 0
     background = 90 * 1.1 ** result.parameters["rate"].bestfit
     # By hand, for mu = 0: V = 1 / (1 + slope^2 n / nu^2 + ...), slope = d nu / d rate.
-    after = next(entry for entry in result.yields if entry.when == "post-fit")
+    after = next(entry for entry in result["yields"] if entry.when == "post-fit")
     assert after.total[0] == pytest.approx(background, rel=0.015)
     rate = result.parameters["rate"].hesse
     assert after.total[1] == pytest.approx(0.1 * background * rate, rel=0.05)
     assert rate == pytest.approx(1 / math.sqrt(1 + (0.1 * 90) ** 2 / 90), rel=0.08)
-    assert result.correlation[result.labels.index("mu")] == (0.0, 0.0)
+    assert set(result.correlation["mu"].values()) == {0.0}
 
 
 def test_post_fit_events_of_a_good_fit_have_an_error_below_that_of_the_data():
-    after = fit(near_zero(44.0, 30.0), yields=True).yields[1]
+    after = fit(near_zero(44.0, 30.0), yields=True)["yields"][1]
     assert after.total[1] < math.sqrt(74)
 
 
@@ -221,8 +222,8 @@ def test_empty_bins_are_no_degrees_of_freedom():
         sample("signal", [10.0, 0.0, 5.0], normfactor()), sample("b", [50.0, 0.0, 60.0]), data=[70.0, 0.0, 55.0]
     )
     one, other = fit(full), fit(empty)
-    assert other.goodness_of_fit.degrees_of_freedom == one.goodness_of_fit.degrees_of_freedom == 1
-    assert other.goodness_of_fit.p_value == pytest.approx(one.goodness_of_fit.p_value, rel=1e-9)
+    assert other["goodness_of_fit"].degrees_of_freedom == one["goodness_of_fit"].degrees_of_freedom == 1
+    assert other["goodness_of_fit"].p_value == pytest.approx(one["goodness_of_fit"].p_value, rel=1e-9)
     assert other.notes == ("1 bins without any expected events are no degrees of freedom: bin 1 of channel 'SR'",)
 
 
@@ -233,7 +234,7 @@ def test_the_goodness_of_fit_is_that_of_the_saturated_model():
     )
     nu = result.parameters["mu"].bestfit * signal + background
     distance = 2 * (poisson.logpmf(data, data) - poisson.logpmf(data, nu)).sum()
-    assert result.goodness_of_fit.p_value == pytest.approx(chi2.sf(distance, 1), rel=1e-6)
+    assert result["goodness_of_fit"].p_value == pytest.approx(chi2.sf(distance, 1), rel=1e-6)
 
 
 def test_a_constant_parameter_is_no_measurement():
@@ -245,7 +246,7 @@ def test_a_constant_parameter_is_no_measurement():
         rate={"inits": [2.0], "fixed": True},
     )
     written = workspace(sample("signal", [10.0, 5.0], normfactor()), sample("b", [60.5, 72.6]), data=[70.0, 55.0])
-    assert fit(held).goodness_of_fit.p_value == pytest.approx(fit(written).goodness_of_fit.p_value, rel=1e-6)
+    assert fit(held)["goodness_of_fit"].p_value == pytest.approx(fit(written)["goodness_of_fit"].p_value, rel=1e-6)
 
 
 # -------------------------------------------------------------------------------------------------- the signal
@@ -256,16 +257,16 @@ def test_asimov_data_hold_the_nominal_signal_wherever_the_workspace_starts(start
     spec["measurements"][0]["config"]["parameters"] = [{"name": "mu", "inits": [start], "bounds": [[0.0, 10.0]]}]
     result = fit(spec, data="asimov", significance=True)
     assert result.parameters["mu"].bestfit == pytest.approx(1, abs=1e-4)
-    assert result.significance.expected == pytest.approx(plain.significance.expected, rel=1e-6)
+    assert result["significance"].expected == pytest.approx(plain["significance"].expected, rel=1e-6)
     assert result.notes == (f"the Asimov data are made with mu = 1; the workspace starts it at {start:g}",)
-    observed = fit(spec, significance=True).significance
-    assert observed.a_priori == pytest.approx(plain.significance.expected, rel=1e-6)
+    observed = fit(spec, significance=True)["significance"]
+    assert observed.a_priori == pytest.approx(plain["significance"].expected, rel=1e-6)
 
 
 def test_a_significance_without_background_is_a_note():
     spec = workspace(sample("signal", [5.0], normfactor()), data=[4.0])
     result = fit(spec, significance=True)
-    assert result.significance is None
+    assert result["significance"] is None
     assert result.parameters["mu"].bestfit == pytest.approx(0.8, abs=1e-6)
     assert result.notes == (
         "no goodness of fit: there are no more bins than free parameters",
@@ -281,15 +282,15 @@ def test_bounds_without_0_or_1_leave_the_fit_alone(bounds):
     if bounds[0] == 2.0:
         spec["observations"][0]["data"] = [68.0, 70.0]
     result = fit(spec, significance=True, limit=True)
-    assert result.significance is not None
-    assert result.limit.observed > max(result.parameters["mu"].bestfit, 0)
+    assert result["significance"] is not None
+    assert result["limit"].observed > max(result.parameters["mu"].bestfit, 0)
 
 
 def test_a_limit_may_be_beyond_the_bounds():
     spec = near_zero(51.0, 43.0)
-    wide = fit(deepcopy(spec), limit=True).limit
+    wide = fit(deepcopy(spec), limit=True)["limit"]
     spec["measurements"][0]["config"]["parameters"] = [{"name": "mu", "bounds": [[0.0, 1.3]]}]
-    narrow = fit(spec, limit=True, minos=()).limit
+    narrow = fit(spec, limit=True, minos=())["limit"]
     assert wide.observed > 1.3
     assert narrow.observed == pytest.approx(wide.observed, abs=1e-2)
     assert narrow.expected == pytest.approx(wide.expected, abs=1e-2)
@@ -298,7 +299,7 @@ def test_a_limit_may_be_beyond_the_bounds():
 def test_the_limit_of_a_deficit_is_that_of_cls():
     """One bin without uncertainties: with n far below b, CLs = P(<= n | s + b) / P(<= n | b) in its asymptotic form."""
     spec = workspace(sample("signal", [10.0], normfactor()), sample("b", [100.0]), data=[85.0])
-    limit = fit(spec, limit=True, limit_tolerance=1e-4).limit
+    limit = fit(spec, limit=True, limit_tolerance=1e-4)["limit"]
     from scipy.optimize import brentq
     from scipy.stats import norm
 
@@ -331,8 +332,8 @@ def test_a_limit_is_that_of_the_lower_branch_of_the_profile():
         )
 
     # Without that q is above 5 at the limit that was found, and CLs far below 5%.
-    assert profile(result.limit.observed) - result.twice_nll == pytest.approx(3.3, abs=0.4)
-    assert result.limit.observed == pytest.approx(4.8, abs=0.4)
+    assert profile(result["limit"].observed) - result.twice_nll == pytest.approx(3.3, abs=0.4)
+    assert result["limit"].observed == pytest.approx(4.8, abs=0.4)
 
 
 def test_impossible_data_are_named():
@@ -539,7 +540,7 @@ def test_the_deeper_of_two_minima_is_found(up, down, minos):
     result = fit(spec, minos=minos)
     depth, values = deepest(spec)
     assert result.twice_nll == pytest.approx(depth, abs=1e-5)
-    assert [result.parameters[name].bestfit for name in result.labels] == pytest.approx(values.tolist(), abs=0.01)
+    assert [result.parameters[name].bestfit for name in result.parameters] == pytest.approx(values.tolist(), abs=0.01)
 
 
 def test_asimov_data_are_made_within_the_bounds_of_the_fit():
@@ -551,7 +552,7 @@ def test_asimov_data_are_made_within_the_bounds_of_the_fit():
     )
     result = fit(spec, data="asimov", bounds={"mu": (-5.0, 20.0)}, yields=True)
     assert result.parameters["mu"].bestfit == pytest.approx(1.0, abs=1e-6)
-    assert [table.total[0] for table in result.yields] == pytest.approx([60.0, 60.0], abs=1e-4)
+    assert [table.total[0] for table in result["yields"]] == pytest.approx([60.0, 60.0], abs=1e-4)
     assert "the Asimov data are made with mu = 1; the workspace starts it at 3" in result.notes
 
 

@@ -15,7 +15,8 @@ import pytest
 from conftest import compose, covariance_by_differences
 
 from inferno_cli.errors import FitFailedError, WorkspaceError
-from inferno_cli.fit import FitResult, fit_workspace
+from inferno_cli.fit.analysis import fit_workspace
+from inferno_cli.fit.result import FitResult
 
 SETTINGS = {"normsys": {"interpcode": "code4"}, "histosys": {"interpcode": "code4p"}}
 QUICK = compose("fit=data", "fit.scan_points=null", "fit.significance=false", "fit.stat_only=false").fit.model_copy(
@@ -176,10 +177,10 @@ def test_best_fit_and_hesse(fitted, direct):
     model, _, (found, _) = direct
     assert fitted.data == "observed"
     assert fitted.poi == "mu_SIG"
-    assert list(fitted.labels) == model.config.par_names
-    values = np.array([fitted.parameters[name].bestfit for name in fitted.labels])
+    assert list(fitted.parameters) == ["mu" if name == fitted.poi else name for name in model.config.par_names]
+    values = np.array([fitted.parameters[name].bestfit for name in fitted.parameters])
     covariance = covariance_by_differences(model, direct[1], values, 0.02 * found[:, 1])
-    for i, (name, (value, error)) in enumerate(zip(model.config.par_names, found, strict=True)):
+    for i, (name, (value, error)) in enumerate(zip(fitted.parameters, found, strict=True)):
         assert fitted.parameters[name].bestfit == pytest.approx(value, abs=1e-3 * error)
         assert fitted.parameters[name].hesse == pytest.approx(np.sqrt(covariance[i, i]), rel=1e-3)
     assert fitted.parameters["dead"].hesse == 0
@@ -188,11 +189,12 @@ def test_best_fit_and_hesse(fitted, direct):
 
 def test_minos(fitted, direct):
     minuit = direct[2][1].minuit
-    asked = {"mu_SIG", "JES", "lumi", "staterror_SR1[0]", "shape_VR[0]", "shape_VR[1]"}
+    asked = {"mu", "JES", "lumi", "staterror_SR1[0]", "shape_VR[0]", "shape_VR[1]"}
     assert {name for name, estimate in fitted.parameters.items() if estimate.minos is not None} == asked
     for name in asked:
-        minuit.minos(name)
-        interval = minuit.merrors[name]
+        label = fitted.poi if name == "mu" else name
+        minuit.minos(label)
+        interval = minuit.merrors[label]
         error = fitted.parameters[name].hesse
         assert fitted.parameters[name].minos == pytest.approx((interval.lower, interval.upper), abs=2e-3 * error)
 
@@ -202,14 +204,14 @@ def test_significance(fitted, direct):
     from scipy.stats import norm
 
     observed, expected = pyhf.infer.hypotest(0.0, direct[1], direct[0], test_stat="q0", return_expected=True)
-    assert fitted.significance.observed == pytest.approx(norm.isf(float(observed)), **CLOSE)
-    assert fitted.significance.expected == pytest.approx(norm.isf(float(expected)), **CLOSE)
+    assert fitted["significance"].observed == pytest.approx(norm.isf(float(observed)), **CLOSE)
+    assert fitted["significance"].expected == pytest.approx(norm.isf(float(expected)), **CLOSE)
 
 
 @pytest.mark.usefixtures("minuit")
 def test_limit(fitted, direct):
     """CLs of pyhf at the values that were tested, and 5% at the limits."""
-    limit = fitted.limit
+    limit = fitted["limit"]
     for i in np.argsort(np.abs(np.array(limit.poi_values) - limit.observed))[:2]:
         observed, expected = pyhf.infer.hypotest(
             limit.poi_values[i], direct[1], direct[0], test_stat="qtilde", return_expected_set=True
@@ -233,7 +235,7 @@ def test_pulls_are_in_units_of_each_constraint(fitted, direct):
         assert estimate.pull == pytest.approx((estimate.bestfit - nominal) / width)
         assert estimate.constraint == pytest.approx(estimate.hesse / width)
     without = {name for name, estimate in fitted.parameters.items() if estimate.pull is None}
-    assert without == {"mu_SIG", "norm_top", "dead", "shape_VR[0]", "shape_VR[1]"}
+    assert without == {"mu", "norm_top", "dead", "shape_VR[0]", "shape_VR[1]"}
     assert len(fitted.parameters) == model.config.npars
 
 
@@ -241,7 +243,7 @@ def test_pulls_are_in_units_of_each_constraint(fitted, direct):
 def test_the_measurement_chooses_the_parameter_of_interest():
     result = fit_workspace(published(), QUICK, measurement="background", where="published")
     assert result.poi == "norm_top"
-    assert result.parameters["norm_top"].minos is not None
+    assert result.parameters["mu"].minos is not None
     assert result.parameters["mu_SIG"].minos is None
 
 
@@ -251,8 +253,8 @@ def test_asimov_data_hold_a_constant_at_its_constant():
     settings = QUICK.model_copy(update={"data": "asimov", "yields": True})
     result = fit_workspace(spec, settings, measurement="signal", where="published")
     assert result.parameters["dead"].bestfit == 1.5
-    assert result.parameters["mu_SIG"].bestfit == pytest.approx(1, abs=1e-3)
-    before = {entry.channel: entry for entry in result.yields if entry.when == "pre-fit"}
+    assert result.parameters["mu"].bestfit == pytest.approx(1, abs=1e-3)
+    before = {entry.channel: entry for entry in result["yields"] if entry.when == "pre-fit"}
     assert before["SR1"].total[0] == pytest.approx(sum(before["SR1"].data))
 
 
@@ -283,21 +285,21 @@ def deficit(signal_region: float) -> dict:
 def test_a_signal_at_zero_is_legitimate_and_said():
     settings = QUICK.model_copy(update={"breakdown": True})
     result = fit_workspace(deficit(0.75), settings, measurement="signal", where="published")
-    mu = result.parameters["mu_SIG"]
+    mu = result.parameters["mu"]
     assert mu.bestfit == pytest.approx(0, abs=1e-3)
     assert mu.at_limit == 0
     assert mu.minos is None
-    assert result.breakdown is None
+    assert result["breakdown"] is None
     text = "\n".join(result.notes)
     assert "MINOS of mu_SIG: no lower side, it ends at the limit 0; the upper side is +" in text
     assert "mu_SIG is at its limit 0: its HESSE error means nothing" in text
     assert "no breakdown by groups" in text
-    assert {name for name, estimate in result.parameters.items() if estimate.at_limit is not None} == {"mu_SIG"}
+    assert {name for name, estimate in result.parameters.items() if estimate.at_limit is not None} == {"mu"}
 
 
 def test_minos_that_ends_at_zero_is_null_with_the_reason():
     result = fit_workspace(deficit(0.82), QUICK, measurement="signal", where="published")
-    mu = result.parameters["mu_SIG"]
+    mu = result.parameters["mu"]
     assert 0.05 < mu.bestfit < mu.hesse
     assert (mu.at_limit, mu.minos) == (None, None)
     assert [note for note in result.notes if note.startswith("MINOS of mu_SIG: no lower side")]
@@ -337,4 +339,4 @@ def test_the_limit_of_a_deficit_is_found():
     for key in ("channels", "observations"):
         spec[key] = [entry for entry in spec[key] if entry["name"] in ("SR1", "CR")]
     result = fit_workspace(spec, settings, measurement="signal", where="published")
-    assert 0 < result.limit.observed < result.limit.expected[2]
+    assert 0 < result["limit"].observed < result["limit"].expected[2]

@@ -11,7 +11,7 @@ from test_workspace_fit import measure, toy, write
 
 from inferno_cli.config import Fit
 from inferno_cli.errors import ConfigError, FitFailedError, WorkspaceError
-from inferno_cli.fit import fit_workspace
+from inferno_cli.fit.analysis import fit_workspace
 from inferno_cli.fit.minuit import Fitter
 from inferno_cli.fit.problem import open_problem
 from inferno_cli.likelihood import covariance, poi_variance
@@ -35,10 +35,10 @@ def test_the_breakdown_is_that_of_the_closed_form(tmp_path):
     """Fixing a parameter at its best fit is leaving it out of the model."""
     spec = write(tmp_path, measure()).spec
     result = fit_workspace(spec, settings(breakdown=True, stat_only=True), where="here")
-    split = result.breakdown
+    split = result["breakdown"]
     assert [group.name for group in split.groups] == ["systematics", "MC statistics", "normalisation factors"]
     assert split.groups[0].parameters == tuple(
-        name for name in result.labels if name in ("jes", "bend", "xsec", "lumi")
+        name for name in result.parameters if name in ("jes", "bend", "xsec", "lumi")
     )
     total = errors(measure())
     without_systematics = {"normalisation": {}, "shapes": {}}
@@ -58,12 +58,12 @@ def test_the_breakdown_is_that_of_the_closed_form(tmp_path):
         assert group.impact == pytest.approx((total**2 - reduced**2) ** 0.5, rel=0.02, abs=2e-3 * total)
         assert group.cumulative == pytest.approx((before**2 - after**2) ** 0.5, rel=0.02, abs=2e-3 * total)
     assert split.statistical == pytest.approx(ordered[-1], rel=2e-3)
-    assert split.statistical == pytest.approx(result.stat_only.hesse, rel=2e-3)
-    assert split.statistical_minos == pytest.approx(result.stat_only.minos, rel=1e-3)
+    assert split.statistical == pytest.approx(result["stat_only"]["mu"].hesse, rel=2e-3)
+    assert split.statistical_minos == pytest.approx(result["stat_only"]["mu"].minos, rel=1e-3)
 
 
 def test_cumulative_impacts_add_up_and_those_alone_do_not(tmp_path):
-    split = fit_workspace(write(tmp_path, measure()).spec, settings(breakdown=True), where="here").breakdown
+    split = fit_workspace(write(tmp_path, measure()).spec, settings(breakdown=True), where="here")["breakdown"]
     parts = [split.statistical, *(group.cumulative for group in split.groups)]
     assert np.sqrt(np.sum(np.square(parts))) == pytest.approx(split.total, rel=1e-3)
     assert abs(split.cumulative_closure) < 1e-3
@@ -74,7 +74,7 @@ def test_cumulative_impacts_add_up_and_those_alone_do_not(tmp_path):
 
 def test_minos_adds_up_on_either_side(tmp_path):
     result = fit_workspace(write(tmp_path, measure()).spec, settings(breakdown=True), where="here")
-    split = result.breakdown
+    split = result["breakdown"]
     for side in (0, 1):
         parts = [split.statistical_minos[side], *(group.cumulative_minos[side] for group in split.groups)]
         total = abs(result.parameters["mu"].minos[side])
@@ -96,7 +96,7 @@ def test_refits_from_a_best_fit_have_the_errors_of_the_closed_form(tmp_path):
 def test_groups_are_the_users_and_the_rest_is_by_kind(tmp_path):
     groups = {"jets": ("jes", "b*"), "first bin": ("staterror_SR[0]",), "MC statistics": ("staterror_SR[1]",)}
     spec = write(tmp_path, measure()).spec
-    split = fit_workspace(spec, settings(breakdown=True, groups=groups), where="here").breakdown
+    split = fit_workspace(spec, settings(breakdown=True, groups=groups), where="here")["breakdown"]
     found = {group.name: set(group.parameters) for group in split.groups}
     assert list(found) == ["jets", "first bin", "MC statistics", "systematics", "normalisation factors"]
     assert found["jets"] == {"jes", "bend"}
@@ -126,7 +126,7 @@ def test_a_shift_out_of_bounds_has_no_impact(tmp_path):
         for modifier in sample["modifiers"]:
             if modifier["type"] == "staterror":
                 modifier["data"][0] = 1.5 * sample["data"][0]
-    (impact,) = fit_workspace(spec, settings(ranking=("staterror_SR[0]",)), where="here").ranking
+    (impact,) = fit_workspace(spec, settings(ranking=("staterror_SR[0]",)), where="here")["ranking"]
     assert impact.prefit[0] is not None
     assert impact.prefit[1] is None
 
@@ -145,20 +145,23 @@ def fitter_of(tmp_path, **changes) -> Fitter:
 def test_a_scan_in_two_parameters_is_an_ellipse(tmp_path):
     spec = write(tmp_path, measure(normalisation={}, shapes={})).spec
     result = fit_workspace(spec, settings(scan_2d=(("mu", "QCD_norm"),), scan_2d_points=5), where="here")
-    (scan,) = result.scans_2d
+    (scan,) = result["scans_2d"]
     assert (scan.x, scan.y) == ("mu", "QCD_norm")
     x, y = (
         (np.array(values) - result.parameters[name].bestfit) / result.parameters[name].hesse
         for name, values in ((scan.x, scan.x_values), (scan.y, scan.y_values))
     )
     np.testing.assert_allclose(x, np.linspace(-3, 3, 5), atol=1e-6)
-    rho = result.correlation[result.labels.index("mu")][result.labels.index("QCD_norm")]
+    rho = result.correlation["mu"]["QCD_norm"]
     assert abs(rho) > 0.1
     form = (x[None, :] ** 2 - 2 * rho * x[None, :] * y[:, None] + y[:, None] ** 2) / (1 - rho**2)
     np.testing.assert_allclose(scan.delta_twice_nll, form, rtol=0.25, atol=1e-3)
     # Rows are values of y. An ellipse in units of the errors is the same with x and y exchanged; Poisson is not.
     problem = open_problem(spec, asimov=True, measurement=None, where="here")
-    held = {result.labels.index("mu"): scan.x_values[4], result.labels.index("QCD_norm"): scan.y_values[2]}
+    held = {
+        list(result.parameters).index("mu"): scan.x_values[4],
+        list(result.parameters).index("QCD_norm"): scan.y_values[2],
+    }
     fitter = Fitter(problem, settings())
     right = fitter.minimum("one point", held).rise - fitter.fit().rise
     assert scan.delta_twice_nll[2][4] == pytest.approx(right, abs=1e-3)
@@ -168,8 +171,8 @@ def test_a_scan_in_two_parameters_is_an_ellipse(tmp_path):
 def test_scans_of_any_parameter(tmp_path):
     changes = {"scan": ("mu", "jes", "staterror_SR[1]"), "scan_points": 3}
     result = fit_workspace(write(tmp_path, measure()).spec, settings(**changes), where="here")
-    assert list(result.scans) == ["mu", "jes", "staterror_SR[1]"]
-    for name, scan in result.scans.items():
+    assert list(result["scans"]) == ["mu", "jes", "staterror_SR[1]"]
+    for name, scan in result["scans"].items():
         half = 2.5 * result.parameters[name].hesse
         np.testing.assert_allclose(scan.values, result.parameters[name].bestfit + half * np.array([-1, 0, 1]))
         assert min(scan.delta_twice_nll[0], scan.delta_twice_nll[2]) > 3
@@ -209,7 +212,7 @@ def test_names_are_looked_up_before_the_first_fit(tmp_path):
 def test_a_limit_outside_of_its_bracket_is_a_note(tmp_path):
     spec = write(tmp_path, measure(shapes={}, staterror=False), poi_bounds=(-5.0, 10.0)).spec
     result = fit_workspace(spec, settings(limit=True, limit_bracket=(5.0, 6.0)), where="here")
-    assert result.limit is None
+    assert result["limit"] is None
     (note,) = result.notes
     assert note.startswith("no upper limit: an upper limit on mu of here")
     assert note.endswith("is not found between 5 and 6. Set fit.limit_bracket around all of them")

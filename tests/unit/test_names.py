@@ -33,18 +33,17 @@ from mlflow.utils.validation import _validate_metric_name, _validate_param_name
 from omegaconf import OmegaConf
 
 from inferno_cli.config import Measurement, TrainConfig, resolve
+from inferno_cli.drawing.stack import colours_of, merged
+from inferno_cli.drawing.style import plain, save_figures
 from inferno_cli.errors import ConfigError, DatasetError, WorkspaceError
 from inferno_cli.events import NOMINAL
 from inferno_cli.events.effects import effects, require_consistent
 from inferno_cli.events.root.trees import tree_names
 from inferno_cli.events.systematics.weight import WeightSystematic
+from inferno_cli.fit.quantities.yields import free_shapes, signal_of
 from inferno_cli.histograms import Templates
 from inferno_cli.likelihood.readers.pyhf import require_valid
-from inferno_cli.names import another, distinct, distinct_with_parts, folded, printable
-from inferno_cli.report.run.stacks import free_shapes, sample_colours
-from inferno_cli.report.stack import colours_of, merged
-from inferno_cli.report.style import plain, save_figures
-from inferno_cli.report.tables import markdown
+from inferno_cli.names import another, distinct, distinct_with_parts, folded, markdown, printable
 from inferno_cli.runs.mlflow.run import _key
 from inferno_cli.runs.record import Results
 
@@ -508,11 +507,9 @@ def sample(name: str, *factors: str) -> dict[str, Any]:
 
 
 def test_a_sample_with_an_at_sign_is_no_free_shape():
-    spec = {
-        "channels": [{"samples": [sample("S", "mu"), sample("TT"), sample("TT@NLO", "k"), sample("TT@jes", "jes")]}]
-    }
-    assert free_shapes(spec) == {"TT@jes": "TT"}
-    assert set(sample_colours(None, spec, "mu")) == {"S", "TT", "TT@NLO"}
+    samples = [sample("S", "mu"), sample("TT"), sample("TT@NLO", "k"), sample("TT@jes", "jes")]
+    assert free_shapes(samples) == {"TT@jes": "TT"}
+    assert signal_of(samples, "mu") == ("S",)
 
 
 def test_a_sample_called_other_is_not_the_rest():

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import hist
@@ -15,27 +16,24 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from inferno_cli.drawing.stack import merged
 from inferno_cli.events import NOMINAL, Variation
+from inferno_cli.fit.estimates import parameters, recorded_names
 from inferno_cli.fit.minuit import Minimum
 from inferno_cli.fit.problem import Problem
-from inferno_cli.fit.result import (
-    Breakdown,
-    Estimate,
-    FitResult,
-    GoodnessOfFit,
-    GroupImpact,
-    Impact,
-    Limit,
-    Scan,
-    Scan2D,
-    Significance,
-)
-from inferno_cli.fit.yields import yields
+from inferno_cli.fit.quantities.breakdown import Breakdown, GroupImpact
+from inferno_cli.fit.quantities.goodness_of_fit import GoodnessOfFit
+from inferno_cli.fit.quantities.limit import Limit
+from inferno_cli.fit.quantities.ranking import Impact
+from inferno_cli.fit.quantities.scans import Scan
+from inferno_cli.fit.quantities.scans_2d import Scan2D
+from inferno_cli.fit.quantities.significance import Significance
+from inferno_cli.fit.quantities.yields import yields
+from inferno_cli.fit.result import Estimate, FitResult, Outcome, Parameter
 from inferno_cli.histograms import Templates
 from inferno_cli.report.run.figures import draw
 from inferno_cli.report.run.summary import show, summary
-from inferno_cli.report.run.yields import write_yields
-from inferno_cli.report.stack import merged
+from inferno_cli.report.run.tables import write_tables
 from inferno_cli.runs.record import BinRecord, PoiVarianceRecord, Results, TrainingRecord
 
 LABEL = "simulated stand-in, not CMS data"
@@ -89,40 +87,39 @@ def fitted(spec: dict[str, Any], data: str) -> FitResult:
 
     model, values = cabinetry.model_utils.model_and_data(spec, asimov=data == "asimov")
     found = cabinetry.fit.fit(model, values, minos="mu")
-    parameters = {
-        name: Estimate(
-            float(best),
-            float(error),
-            found.minos_uncertainty.get(name),
-            pull=float(best) if name in ("jes", "xsec") else None,
-            constraint=float(error) if name in ("jes", "xsec") else None,
-        )
-        for name, best, error in zip(found.labels, found.bestfit, found.uncertainty, strict=True)
-    }
     where = Problem(model, tuple(values), data == "asimov", "here", tuple(model.config.suggested_bounds()))
     covariance = found.corr_mat * np.outer(found.uncertainty, found.uncertainty)
-    minimum = Minimum(tuple(found.labels), found.bestfit, 0.0, found.uncertainty, covariance)
-    mu = parameters["mu"]
+    labels, minos = tuple(found.labels), dict(found.minos_uncertainty)
+    minimum = Minimum(labels, found.bestfit, 0.0, found.uncertainty, covariance, minos=minos)
+    estimates = parameters(where, minimum)
+    mu = estimates["mu"]
     points = np.linspace(mu.bestfit - 2 * mu.hesse, mu.bestfit + 2 * mu.hesse, 9)
-    return FitResult(
+    fit = FitResult(
         data=data,
         poi="mu",
-        parameters=parameters,
-        labels=tuple(found.labels),
-        correlation=tuple(map(tuple, found.corr_mat.tolist())),
+        parameters=estimates,
+        correlation={a: dict(zip(labels, row, strict=True)) for a, row in zip(labels, found.corr_mat, strict=True)},
         twice_nll=found.best_twice_nll,
-        stat_only=Estimate(mu.bestfit, 0.1432, (-0.14, 0.15)),
+    )
+    return having(
+        fit,
+        stat_only={"mu": Estimate(mu.bestfit, 0.1432, (-0.14, 0.15))},
         significance=Significance(6.123, 5.871, 4.6e-10, 2.2e-9),
         scans={"mu": Scan("mu", tuple(points), tuple(((points - mu.bestfit) / mu.hesse) ** 2))},
         yields=yields(where, minimum),
     )
 
 
+def having(fit: FitResult, **values: Any) -> FitResult:
+    """Return a fit with other values of quantities; None takes one away."""
+    found = {name: Outcome(name, value) for name, value in values.items() if value is not None}
+    kept = {name: outcome for name, outcome in fit.quantities.items() if name not in values}
+    return fit.model_copy(update={"quantities": {**kept, **found}})
+
+
 def record(fit: FitResult, **changes: Any) -> Results:
-    alone = Results.of_fit(
-        fit, workspace(), dataset="workspace", label="", checksum="", code_version="", workspace="", seconds=0.1
-    )
-    return alone.model_copy(update=changes)
+    known = {"dataset": "workspace", "label": "", "dataset_checksum": "", "code_version": "", "workspace": ""}
+    return Results.of(fit, **known, timing={"fit": 0.1}).model_copy(update=changes)
 
 
 def full_record(fit: FitResult) -> Results:
@@ -222,11 +219,10 @@ def test_nothing_is_said_of_the_training_when_it_knew_all_parameters(fit: FitRes
 
 
 def test_a_significance_beyond_double_precision_can_be_stored_and_read(fit: FitResult, tmp_path: Path) -> None:
-    results = record(replace(fit, significance=Significance(math.inf, math.inf, 0.0, 0.0)))
+    results = record(having(fit, significance=Significance(math.inf, math.inf, 0.0, 0.0)))
     results.save(tmp_path / "results.json")
     read = Results.load(tmp_path / "results.json")
-    assert read.significance is not None
-    assert (read.significance.expected, read.significance.expected_p_value) == (None, 0.0)
+    assert (read["significance"].expected, read["significance"].expected_p_value) == (None, 0.0)
     assert "significance/expected" not in read.metrics()
     console = Console(width=100, record=True, file=io.StringIO())
     console.print(summary(read))
@@ -234,15 +230,12 @@ def test_a_significance_beyond_double_precision_can_be_stored_and_read(fit: FitR
 
 
 def test_table_of_a_fit_alone(capsys: pytest.CaptureFixture[str]) -> None:
-    many = {f"np[a]{i}": Estimate(0.0, 1.0) for i in range(40)}
-    result = FitResult(
-        "asimov",
-        "mu_sig",
-        {"mu_sig": Estimate(-1e-9, 0.5), **many},
-        ("mu_sig", *many),
-        tuple(map(tuple, np.eye(41).tolist())),
-        0.0,
-    )
+    def parameter(kind: str, **values: Any) -> Parameter:
+        return Parameter(**values, kind=kind, is_constrained=kind != "poi")
+
+    many = {f"np[a]{i}": parameter("nuisance", bestfit=0.0, hesse=1.0) for i in range(40)}
+    mu = parameter("poi", bestfit=-1e-9, hesse=0.5)
+    result = FitResult(data="asimov", poi="mu_sig", parameters={"mu": mu, **many}, correlation={})
     show(record(result))
     text = capsys.readouterr().out
     assert "mu (mu_sig)" in text
@@ -255,10 +248,10 @@ def test_table_of_a_fit_alone(capsys: pytest.CaptureFixture[str]) -> None:
 def extras(fit: FitResult) -> FitResult:
     """Add what ``fit=full`` computes, in made-up numbers."""
     axis = (0.5, 1.0, 1.5)
-    return replace(
+    return having(
         fit,
         goodness_of_fit=GoodnessOfFit(0.4321, 3) if fit.data == "observed" else None,
-        scans={**fit.scans, "jes": replace(fit.scans["mu"], parameter="jes")},
+        scans={**fit["scans"], "jes": replace(fit["scans"]["mu"], parameter="jes")},
         scans_2d=(Scan2D("mu", "jes", axis, (-1.0, 0.0, 1.0), ((9.0, 4.0, 9.0), (4.0, 0.0, 4.0), (9.0, 4.0, 9.0))),),
         ranking=(Impact("jes", (-0.2, None), (-0.123, 0.151)), Impact("xsec", (0.0, 0.0), (0.01, -0.02))),
         breakdown=Breakdown(
@@ -280,8 +273,7 @@ def extras(fit: FitResult) -> FitResult:
             observed_cls=(0.9, 0.5, float("nan")),
             expected_cls=((0.5, 0.6, 0.7, 0.8, 0.9), (0.02, 0.03, 0.04, 0.1, 0.2), (0.0, 0.0, 0.0, 0.0, 0.01)),
         ),
-        notes=("something has no meaning",),
-    )
+    ).model_copy(update={"notes": ("something has no meaning",)})
 
 
 def test_table_of_a_full_fit(fit: FitResult, capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
@@ -305,7 +297,7 @@ def test_a_parameter_at_its_limit_has_no_error_in_the_table_nor_in_the_metrics(
     fit: FitResult, capsys: pytest.CaptureFixture[str]
 ) -> None:
     at_limit = replace(fit.parameters["mu"], bestfit=0.0, hesse=7.97, minos=None, at_limit=0.0)
-    results = record(replace(fit, parameters={**fit.parameters, "mu": at_limit}))
+    results = record(fit.model_copy(update={"parameters": {**fit.parameters, "mu": at_limit}}))
     show(results)
     text = capsys.readouterr().out
     assert "at its limit" in text
@@ -325,18 +317,26 @@ def test_the_record_of_a_full_fit_reads_back(fit: FitResult, tmp_path: Path) -> 
     assert ("limit/a_priori" in metrics) == (fit.data == "asimov")
 
 
-def test_a_nuisance_parameter_called_mu_does_not_hide_the_parameter_of_interest(fit: FitResult) -> None:
-    results = record(replace(fit, poi="QCD_norm"))
-    assert results.parameters["mu"].bestfit == fit.parameters["QCD_norm"].bestfit
-    assert results.parameters["mu (not the POI)"].bestfit == fit.parameters["mu"].bestfit
-    assert len(results.parameters) == len(fit.parameters)
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        (("mu", "QCD_norm"), ("mu (not the POI)", "mu")),
+        (("mu", "mu (not the POI)", "QCD_norm"), (None, "mu (not the POI)", "mu")),
+    ],
+    ids=["called mu", "called as that is called then"],
+)
+def test_a_nuisance_parameter_called_mu_does_not_hide_the_parameter_of_interest(labels: Any, expected: Any) -> None:
+    names = recorded_names(SimpleNamespace(labels=labels, poi_name="QCD_norm"))
+    assert len(set(names.values())) == len(labels)
+    for label, name in zip(labels, expected, strict=True):
+        assert name in (None, names[label])
 
 
 def test_yields_file(fit: FitResult, tmp_path: Path) -> None:
-    (path,) = write_yields(record(fit, label=LABEL), tmp_path)
+    (path,) = write_tables(record(fit, label=LABEL), tmp_path)
     lines = path.read_text().splitlines()
     assert lines[0] == f"**{LABEL}**"
-    before, after = fit.yields
+    before, after = fit["yields"]
     numbers = next(line.split("|")[2:6] for line in lines if line.startswith("| QCD |"))
     assert [float(x) for x in numbers] == pytest.approx([*before.sums["QCD"], *after.sums["QCD"]], abs=0.006)
     assert any(line.startswith(f"| {'Asimov' if fit.data == 'asimov' else 'observed'} data |") for line in lines)
@@ -351,18 +351,18 @@ def test_channels_of_any_name_have_plots_and_tables_of_their_own(
 ) -> None:
     spec = workspace()
     found = fitted(spec, "observed")
-    before, after = found.yields[0], found.yields[1]
+    before, after = found["yields"]
     entries = [
         replace(x, channel=name, when=w) for w, x in (("pre-fit", before), ("post-fit", after)) for name in ODD_CHANNELS
     ]
-    odd = replace(found, yields=tuple(entries))
+    odd = having(found, yields=tuple(entries))
     results = record(odd)
     folder = tmp_path / "run" / "plots"
-    paths = draw(results, folder=folder, formats=["png"], templates=None, workspace=spec, fit=odd)
+    paths = draw(results, folder=folder, formats=["png"])
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
     assert len({path.name.casefold() for path in folder.iterdir()}) == len(paths)
     assert sum(path.name.startswith(("prefit_", "postfit_")) for path in paths) == 2 * len(ODD_CHANNELS)
-    (table,) = write_yields(results, tmp_path / "run")
+    (table,) = write_tables(results, tmp_path / "run")
     headings = [line for line in table.read_text().splitlines() if line.startswith("## ")]
     assert len(headings) == len(ODD_CHANNELS)
     assert {r"## &lt;i&gt;\|", r"## new\\nline"} <= set(headings)
@@ -370,17 +370,8 @@ def test_channels_of_any_name_have_plots_and_tables_of_their_own(
     assert "staterror" in capsys.readouterr().out
 
 
-def test_another_parameter_has_the_name_that_mu_gets(fit: FitResult) -> None:
-    labels = [{"jes": "mu", "xsec": "mu (not the POI)", "mu": "k"}.get(name, name) for name in fit.labels]
-    renamed = dict(zip(labels, fit.parameters.values(), strict=True))
-    results = record(replace(fit, poi="k", labels=tuple(labels), parameters=renamed, scans={}))
-    assert len(results.parameters) == len(labels)
-    assert results.parameters["mu"].bestfit == renamed["k"].bestfit
-    assert results.parameters["mu (not the POI)"].bestfit == renamed["mu (not the POI)"].bestfit
-
-
 def test_no_yields_no_file(fit: FitResult, tmp_path: Path) -> None:
-    assert write_yields(record(replace(fit, yields=())), tmp_path) == ()
+    assert write_tables(record(having(fit, yields=None)), tmp_path) == ()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -403,8 +394,6 @@ def test_plots_of_a_training(fit: FitResult, tmp_path: Path) -> None:
         folder=tmp_path / "plots",
         formats=["png", "svg"],
         templates=templates(),
-        workspace=workspace(),
-        fit=fit,
     )
     stems = {"training", "templates", "prefit", "postfit", "pulls", "correlation", "scan"}
     assert {path.name for path in paths} == {f"{stem}.{suffix}" for stem in stems for suffix in ("png", "svg")}
@@ -422,7 +411,7 @@ def test_plots_of_a_training(fit: FitResult, tmp_path: Path) -> None:
 def test_plots_of_a_fit_alone(tmp_path: Path) -> None:
     spec = workspace(("A", "B"))
     fit = fitted(spec, "observed")
-    paths = draw(record(fit), folder=tmp_path, formats=["png"], templates=None, workspace=spec, fit=fit)
+    paths = draw(record(fit), folder=tmp_path, formats=["png"])
     assert {path.stem for path in paths} == {
         "prefit_A",
         "prefit_B",
@@ -437,7 +426,7 @@ def test_plots_of_a_fit_alone(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("no_open_figures")
 def test_plots_of_a_full_fit(fit: FitResult, tmp_path: Path) -> None:
     full = extras(fit)
-    paths = draw(record(full), folder=tmp_path, formats=["png"], templates=None, workspace=workspace(), fit=full)
+    paths = draw(record(full), folder=tmp_path, formats=["png"])
     assert {path.stem for path in paths} == {
         "prefit",
         "postfit",
@@ -456,7 +445,7 @@ def test_no_pulls_without_constrained_parameters(tmp_path: Path) -> None:
     for sample in spec["channels"][0]["samples"]:
         sample["modifiers"] = [entry for entry in sample["modifiers"] if entry["type"] == "normfactor"]
     fit = fitted(spec, "asimov")
-    paths = draw(record(fit), folder=tmp_path, formats=["png"], templates=None, workspace=spec, fit=fit)
+    paths = draw(record(fit), folder=tmp_path, formats=["png"])
     assert {path.stem for path in paths} == {"prefit", "postfit", "correlation", "scan"}
 
 
@@ -464,8 +453,8 @@ def test_a_folder_that_cannot_be_written(fit: FitResult, tmp_path: Path) -> None
     from inferno_cli.errors import OutputError
 
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match=r"file/prefit\.png"):
-        draw(record(fit), folder=tmp_path / "file", formats=["png"], templates=None, workspace=None, fit=fit)
+    with pytest.raises(OutputError, match=r"file/pulls\.png"):
+        draw(record(fit), folder=tmp_path / "file", formats=["png"])
 
 
 def test_merged_rows() -> None:

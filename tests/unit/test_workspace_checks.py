@@ -13,8 +13,9 @@ import pytest
 from conftest import compose
 
 from inferno_cli.errors import WorkspaceError
-from inferno_cli.fit import fit_workspace, read_workspace
+from inferno_cli.fit.analysis import fit_workspace
 from inferno_cli.likelihood.readers.checks import MOST_EVENTS
+from inferno_cli.likelihood.readers.pyhf import read_workspace
 
 QUICK = compose("fit=data", "fit.scan_points=null", "fit.significance=false", "fit.stat_only=false").fit.model_copy(
     update={"breakdown": False, "limit": False, "progress": "none"}

@@ -20,9 +20,11 @@ from conftest import Written, build, channel_of, compose, make_measurement, make
 
 from inferno_cli.config import Measurement
 from inferno_cli.errors import DeeperMinimumError, FitFailedError, TemplateError, WorkspaceError
-from inferno_cli.fit import fit_workspace, read_workspace
+from inferno_cli.fit.analysis import fit_workspace
 from inferno_cli.histograms import Templates
-from inferno_cli.likelihood import covariance, expected_yields, morph_name, nll, poi_variance
+from inferno_cli.likelihood import covariance, expected_yields, nll, poi_variance
+from inferno_cli.likelihood.readers.pyhf import read_workspace
+from inferno_cli.names import morph_name
 
 BINS = 6
 QUICK = compose("fit.scan_points=null", "fit.significance=false", "fit.stat_only=false").fit
@@ -210,9 +212,9 @@ def test_every_error_and_correlation_is_that_of_the_closed_form(tmp_path):
     channel = channel_of(measure(), toy())
     matrix = covariance(channel).numpy()
     deviation = np.sqrt(np.diag(matrix))
-    rows = [result.labels.index(name) for name in channel.parameters]
+    rows = [list(result.parameters).index(name) for name in channel.parameters]
     np.testing.assert_allclose([result.parameters[name].hesse for name in channel.parameters], deviation, rtol=0.01)
-    found = np.array(result.correlation)[np.ix_(rows, rows)]
+    found = np.array([list(row.values()) for row in result.correlation.values()])[np.ix_(rows, rows)]
     np.testing.assert_allclose(found, matrix / np.outer(deviation, deviation), atol=0.02)
 
 
@@ -257,7 +259,7 @@ def test_without_systematics_the_statistical_error_is_the_whole_error(tmp_path):
     settings = QUICK.model_copy(update={"stat_only": True})
     measurement = measure(free={}, normalisation={}, shapes={}, staterror=False)
     result = fit_workspace(write(tmp_path, measurement).spec, settings, where="here")
-    assert result.stat_only.hesse == pytest.approx(result.parameters["mu"].hesse, rel=1e-3)
+    assert result["stat_only"]["mu"].hesse == pytest.approx(result.parameters["mu"].hesse, rel=1e-3)
 
 
 def test_the_statistical_error_is_that_of_the_poi_alone(tmp_path):
@@ -265,21 +267,21 @@ def test_the_statistical_error_is_that_of_the_poi_alone(tmp_path):
     result = fit_workspace(write(tmp_path, measure()).spec, settings, where="here")
     alone = make_measurement(["signal", "QCD", "top"], staterror=False)
     expected = float(poi_variance(channel_of(alone, toy()))) ** 0.5
-    assert result.stat_only.hesse == pytest.approx(expected, rel=5e-3)
-    assert result.stat_only.hesse < result.parameters["mu"].hesse
-    assert result.stat_only.minos[0] < 0 < result.stat_only.minos[1]
+    assert result["stat_only"]["mu"].hesse == pytest.approx(expected, rel=5e-3)
+    assert result["stat_only"]["mu"].hesse < result.parameters["mu"].hesse
+    assert result["stat_only"]["mu"].minos[0] < 0 < result["stat_only"]["mu"].minos[1]
 
 
 def test_the_scan_has_its_minimum_at_the_best_fit(tmp_path):
     settings = QUICK.model_copy(update={"scan_points": 5})
     result = fit_workspace(write(tmp_path, measure()).spec, settings, where="here")
     hesse = result.parameters["mu"].hesse
-    assert result.scans["mu"].parameter == "mu"
-    np.testing.assert_allclose(result.scans["mu"].values, 1 + hesse * np.linspace(-2.5, 2.5, 5), rtol=1e-4)
-    assert result.scans["mu"].delta_twice_nll[2] == pytest.approx(0, abs=1e-4)
+    assert result["scans"]["mu"].parameter == "mu"
+    np.testing.assert_allclose(result["scans"]["mu"].values, 1 + hesse * np.linspace(-2.5, 2.5, 5), rtol=1e-4)
+    assert result["scans"]["mu"].delta_twice_nll[2] == pytest.approx(0, abs=1e-4)
     # A parabola up to the asymmetry of the Poisson likelihood.
     np.testing.assert_allclose(
-        np.array(result.scans["mu"].delta_twice_nll)[[0, 1, 3, 4]], [6.25, 1.5625, 1.5625, 6.25], rtol=0.3
+        np.array(result["scans"]["mu"].delta_twice_nll)[[0, 1, 3, 4]], [6.25, 1.5625, 1.5625, 6.25], rtol=0.3
     )
 
 
@@ -292,7 +294,7 @@ def test_the_significance_is_that_of_a_counting_experiment(tmp_path):
     settings = QUICK.model_copy(update={"significance": True})
     # A parameter that hardly does anything: see the next test for none at all.
     measurement = measure(free={}, normalisation={"n": (["top"], 1.0001, 0.9999)}, shapes={}, staterror=False)
-    found = fit_workspace(write(tmp_path, measurement, counting()).spec, settings, where="here").significance
+    found = fit_workspace(write(tmp_path, measurement, counting()).spec, settings, where="here")["significance"]
     by_hand = (2 * (130 * np.log(1.3) - 30)) ** 0.5
     assert by_hand == pytest.approx(2.8661, abs=1e-4)
     assert found.expected == pytest.approx(by_hand, rel=1e-4)
@@ -306,7 +308,7 @@ def test_the_fit_without_signal_starts_again_where_the_curvature_is_nearly_zero(
     path = Path(__file__).parents[1] / "data" / "curvature_near_zero.json"
     workspace = json.loads(path.read_text())
     settings = QUICK.model_copy(update={"significance": True})
-    found = fit_workspace(workspace, settings, where="here").significance
+    found = fit_workspace(workspace, settings, where="here")["significance"]
     model = pyhf.Workspace(workspace).model(
         modifier_settings={"normsys": {"interpcode": "code4"}, "histosys": {"interpcode": "code4p"}}
     )
@@ -330,14 +332,15 @@ def test_mu_may_be_the_only_parameter(tmp_path, update):
     measurement = measure(free={}, normalisation={}, shapes={}, staterror=False)
     spec = write(tmp_path, measurement, counting()).spec
     result = fit_workspace(spec, QUICK.model_copy(update=update), where="here")
-    assert result.scans or result.significance.expected == pytest.approx(2.8661, abs=1e-3)
+    assert result["scans"] or result["significance"].expected == pytest.approx(2.8661, abs=1e-3)
 
 
 def test_nothing_is_computed_that_was_not_asked_for(tmp_path):
     settings = QUICK.model_copy(update={"minos": ()})
     result = fit_workspace(write(tmp_path, measure()).spec, settings, where="here")
-    assert (result.significance, result.stat_only, result.limit, result.goodness_of_fit) == (None, None, None, None)
-    assert (result.scans, result.scans_2d, result.ranking) == ({}, (), ())
+    assert result.quantities.keys() == {"breakdown", "yields"}
+    assert (result["significance"], result["stat_only"]) == (None, None)
+    assert (result["scans"], result["scans_2d"], result["ranking"]) == ({}, (), ())
     assert all(item.minos is None for item in result.parameters.values())
 
 
@@ -399,12 +402,16 @@ def test_a_quantity_that_cannot_be_had_is_a_note_and_the_fit_stays(tmp_path, pyh
     def fail(*_args, **_kwargs):
         raise FitFailedError("no")
 
-    for name in ("scan", "significance", "upper_limit"):
-        monkeypatch.setattr(f"inferno_cli.fit.analysis.{name}", fail)
+    for name in (
+        "scans.ScansQuantity._scan",
+        "significance.SignificanceQuantity.compute",
+        "limit.LimitQuantity.compute",
+    ):
+        monkeypatch.setattr(f"inferno_cli.fit.quantities.{name}", fail)
     settings = QUICK.model_copy(update={"scan_points": 5, "significance": True, "limit": True})
     result = fit_workspace(write(tmp_path, measure()).spec, settings, where="workspace X")
-    assert (result.scans, result.significance, result.limit) == ({}, None, None)
-    assert result.notes == ("no scan of mu: no", "no significance: no", "no upper limit: no")
+    assert (result["scans"], result["significance"], result["limit"]) == ({}, None, None)
+    assert result.notes == ("no significance: no", "no upper limit: no", "no scan of mu: no")
     assert result.parameters["mu"].minos is not None
     assert unchanged(pyhf_state)
 
@@ -413,7 +420,7 @@ def test_a_deeper_minimum_is_a_failed_fit(tmp_path, monkeypatch):
     def deeper(*_args, **_kwargs):
         raise DeeperMinimumError("deeper")
 
-    monkeypatch.setattr("inferno_cli.fit.analysis.scan", deeper)
+    monkeypatch.setattr("inferno_cli.fit.quantities.scans.ScansQuantity._scan", deeper)
     with pytest.raises(FitFailedError, match="deeper"):
         fit_workspace(write(tmp_path, measure()).spec, QUICK.model_copy(update={"scan_points": 5}), where="here")
 
@@ -563,9 +570,9 @@ def test_a_workspace_of_someone_else_is_fitted_with_its_own_names():
     }
     result = fit_workspace(spec, QUICK.model_copy(update={"data": "observed"}), where="here")
     assert result.poi == "xs"
-    assert result.parameters["xs"].bestfit == pytest.approx(1.5, abs=1e-3)
+    assert result.parameters["mu"].bestfit == pytest.approx(1.5, abs=1e-3)
     # sqrt(145) / 30
-    assert result.parameters["xs"].hesse == pytest.approx(145**0.5 / 30, rel=1e-2)
+    assert result.parameters["mu"].hesse == pytest.approx(145**0.5 / 30, rel=1e-2)
 
 
 # ----------------------------------------------------------------------------------------------- no torch
@@ -573,12 +580,13 @@ def test_a_fit_does_not_import_torch(tmp_path):
     workspace = write(tmp_path, measure(shapes={}))
     code = f"""
 import json, pathlib, sys
-import inferno_cli.fit
+from inferno_cli.fit import analysis
+from inferno_cli.likelihood.readers.pyhf import read_workspace
 at_import = [name for name in ("cabinetry", "pyhf", "iminuit", "torch") if name in sys.modules]
 from inferno_cli.config import Fit
-spec = inferno_cli.fit.read_workspace(pathlib.Path({str(workspace.path)!r}))
+spec = read_workspace(pathlib.Path({str(workspace.path)!r}))
 settings = Fit.model_validate_json({QUICK.model_dump_json()!r})
-result = inferno_cli.fit.fit_workspace(spec, settings, where="here")
+result = analysis.fit_workspace(spec, settings, where="here")
 after = [name for name in ("torch", "lightning", "mlflow") if name in sys.modules]
 print(json.dumps([at_import, round(result.parameters["mu"].bestfit, 3), after]))
 """

@@ -1,9 +1,10 @@
 """The configuration: its schema, its checks, and where its files are."""
 
 from inferno_cli.config.comparison import CompareConfig, Reference, ReferenceRow
+from inferno_cli.config.fit import Fit
 from inferno_cli.config.load import config_folder, flatten, resolve
 from inferno_cli.config.measurement import Measurement
-from inferno_cli.config.schema import Binning, Fit, Likelihood, Model, Nuisance, Report, Tracking, Trainer
+from inferno_cli.config.schema import Binning, Likelihood, Model, Nuisance, Report, Tracking, Trainer
 from inferno_cli.config.steps import (
     DataConfig,
     ExplainConfig,

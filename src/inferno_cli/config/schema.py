@@ -6,14 +6,13 @@ error, also when it was added with ``+`` or ``++``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import Field, model_validator
 
 from inferno_cli.choices import any_of
 from inferno_cli.progress import Mode
-from inferno_cli.section import Finite, Fraction, Names, NonNegative, Positive, Section, require_group
+from inferno_cli.section import Finite, Names, NonNegative, Positive, Section
 from inferno_cli.training.networks import Network
 from inferno_cli.training.objectives import Objective
 from inferno_cli.training.summaries import Summary
@@ -165,83 +164,6 @@ class Binning(Section):
     """Merge neighbours while the error of mu, with the noise of the variations in it, gets smaller."""
     max_noise_information: Positive
     """Share of what the fit knows of a nuisance parameter that noise of its variations may make; above, a note."""
-
-
-class Fit(Section):
-    """The fit of the workspace with MINUIT.
-
-    Lists of parameters take "mu" (the POI, whatever a workspace calls it), names, one entry of a vector
-    ("staterror_SR[0]"), a vector ("staterror_SR"), patterns with "*", and "all".
-    """
-
-    data: Literal["asimov", "observed"]
-    """The expectation (Asimov), or the observed events."""
-    minos: Names
-    """Parameters whose MINOS errors are wanted."""
-    scan_points: Annotated[int, Field(ge=3)] | None
-    """Points of each NLL scan; null: no scan."""
-    scan: Names
-    """Parameters whose profile likelihood is wanted."""
-    scan_2d: tuple[tuple[str, str], ...]
-    """Pairs of parameters."""
-    scan_2d_points: Annotated[int, Field(ge=3)]
-    """Points along each axis."""
-    significance: bool
-    """Of the discovery, from the likelihood ratio of mu = 0."""
-    stat_only: bool
-    """Fit mu once more with everything else fixed."""
-    goodness_of_fit: bool
-    """Of observed data; Asimov data fit perfectly by construction."""
-    yields: bool
-    """Expected events before and after the fit; the plots of data against prediction need them."""
-    ranking: Names
-    """Parameters whose impact on the POI is wanted: four fits each."""
-    breakdown: bool
-    """Split the error of the POI by groups of parameters."""
-    groups: dict[str, Names] | None
-    """Parameters by group, in the order in which they are fixed; the rest is grouped by kind of modifier.
-
-    null and not {}: Hydra merges a mapping on the command line into the one that is there, and refuses new keys.
-    """
-    bounds: dict[str, tuple[Finite, Finite]] | None
-    """Range of parameters in the fit, in the place of that of the workspace."""
-    limit: bool
-    """Upper limit on the POI with CLs."""
-    confidence_level: Fraction
-    """Of the limit."""
-    limit_bracket: tuple[NonNegative, NonNegative] | None
-    """Values of the POI between which all limits lie; null: wherever they are."""
-    limit_tolerance: Positive
-    """Of the limits, in units of the POI."""
-    max_calls: Annotated[int, Field(ge=1)]
-    """Most calls of the likelihood in one minimisation."""
-    tolerance: Positive
-    """MINUIT's: the goal for EDM is 0.002 times this."""
-    progress: Mode
-    """How far a long part of the fit is."""
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        for name in self.groups or {}:
-            require_group(name, "groups")
-        if self.limit_bracket is not None and self.limit_bracket[0] >= self.limit_bracket[1]:
-            raise ValueError("limit_bracket must rise")
-        for name, (low, high) in (self.bounds or {}).items():
-            if low >= high:
-                raise ValueError(f"bounds.{name} is [{low:g}, {high:g}], expected to rise")
-        for x, y in self.scan_2d:
-            if x == y:
-                raise ValueError(f"scan_2d has a pair of {x!r} with itself")
-        return self
-
-    def named_parameters(self) -> Iterator[tuple[str, str]]:
-        """Yield every name in a list of parameters, with the key of the list."""
-        lists = {"minos": self.minos, "scan": self.scan, "ranking": self.ranking}
-        lists |= {f"groups.{group}": names for group, names in (self.groups or {}).items()}
-        lists |= {"bounds": tuple(self.bounds or {})}
-        lists |= {"scan_2d": tuple(name for pair in self.scan_2d for name in pair)}
-        for key, names in lists.items():
-            yield from ((key, name) for name in names)
 
 
 class Tracking(Section):

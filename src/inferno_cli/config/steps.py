@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from inferno_cli.choices import any_of
-from inferno_cli.config.schema import Binning, Fit, Likelihood, Model, Nuisance, Report, Tracking, Trainer
+from inferno_cli.config.fit import Fit
+from inferno_cli.config.schema import Binning, Likelihood, Model, Nuisance, Report, Tracking, Trainer
 from inferno_cli.events.dataset import Dataset, Request
 from inferno_cli.events.effects import Effect, effects
 from inferno_cli.section import POI, Names, Section, Seed
@@ -142,8 +143,8 @@ class TrainConfig(FolderStep):
         low, high = self.likelihood.poi_bounds
         if not low < 1 < high:
             raise ValueError(f"likelihood.poi_bounds is [{low:g}, {high:g}]; it must contain the nominal value 1")
-        for key in ("significance", "limit"):
-            if getattr(self.fit, key) and low > 0:
+        for key, quantity in self.fit.every().items():
+            if quantity.is_wanted and quantity.needs_no_signal and low > 0:
                 raise ValueError(
                     f"likelihood.poi_bounds begins at {low:g}, and fit.{key} fits without signal; "
                     f"lower the bound to 0 or less, or set fit.{key}=false"

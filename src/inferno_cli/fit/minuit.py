@@ -12,18 +12,20 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inferno_cli.config import Fit
 from inferno_cli.errors import DeeperMinimumError, FitFailedError
 from inferno_cli.fit.likelihood import FloatArray, Likelihood
 from inferno_cli.fit.newton import newton
 from inferno_cli.fit.problem import Problem, nominal
 from inferno_cli.fit.scaled import ScaledMinuit
 from inferno_cli.progress import Advance, progress
+
+if TYPE_CHECKING:
+    from inferno_cli.config import Fit
 
 CLOSE = 1e-8
 """Estimated distance to the minimum with which Newton's method needs no MIGRAD before it."""
@@ -107,6 +109,11 @@ class Fitter:
         self._tick = None
 
     # --------------------------------------------------------------------------------------------------- minima
+    def at(self, values: FloatArray) -> Minimum:
+        """Return a point as if it were a minimum, without errors: a start, or one that is known to be the minimum."""
+        nothing = np.zeros(len(values))
+        return Minimum(self.problem.labels, values, self.likelihood.rise(values), nothing, np.diag(nothing))
+
     def minimum(self, what: str, held: Mapping[int, float] | None = None, best: Minimum | None = None) -> Minimum:
         """Minimise with some parameters held at given values; only ``values`` and ``rise`` mean something.
 
@@ -120,8 +127,7 @@ class Fitter:
         """
         minuit = self._minuit(best, held or {})
         values, _ = self._minimise(minuit, what, is_near=best is not None)
-        nothing = np.zeros(len(values))
-        return Minimum(self.problem.labels, values, self.likelihood.rise(values), nothing, np.diag(nothing))
+        return self.at(values)
 
     def fit(self, *, minos: Sequence[str] = (), frozen: Collection[str] = (), best: Minimum | None = None) -> Minimum:
         """Minimise, take the covariance, and run MINOS.

@@ -1,28 +1,49 @@
-"""What a fit gives: each number is declared here once, and computed, stored, logged and tabulated as it is here."""
+"""What a fit gives. A number is declared once: it is computed, stored, logged, tabulated and drawn as it is here."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass as plain
-from dataclasses import field
-from typing import Annotated, Any, Literal
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, ConfigDict
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    model_serializer,
+    model_validator,
+)
 from pydantic.dataclasses import dataclass
 
+from inferno_cli.choices import sections
 from inferno_cli.names import another
+from inferno_cli.section import POI, Section
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from inferno_cli.drawing.style import Canvas
+    from inferno_cli.fit.fitted import Fitted
+    from inferno_cli.fit.problem import Problem
 
 STRICT = ConfigDict(extra="forbid")
+QUANTITIES = "inferno_cli.fit.quantities"
+"""Package of the quantities, one file each."""
 
 
 def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-When = Literal["pre-fit", "post-fit"]
 Finite = Annotated[float | None, BeforeValidator(_finite)]
 """A number, or None where it is infinite: JSON has no infinity."""
+Kind = Literal["poi", "normfactor", "nuisance", "staterror", "shapesys", "shapefactor", "lumi"]
+"""What a parameter is: the type of its modifier; "nuisance" for normsys and histosys, which may be one parameter."""
 
 
 def put(values: dict[str, float | None], name: str, value: float | None) -> None:
@@ -32,7 +53,7 @@ def put(values: dict[str, float | None], name: str, value: float | None) -> None
 
 @dataclass(frozen=True, config=STRICT)
 class Estimate:
-    """One fitted parameter.
+    """A fitted value with its errors.
 
     Attributes:
         bestfit: Value at the minimum.
@@ -59,213 +80,249 @@ class Estimate:
 
 
 @dataclass(frozen=True, config=STRICT)
-class Scan:
-    """Profile of the likelihood in one parameter: values, and twice the NLL above the minimum."""
+class Entry:
+    """Place of a parameter in a vector that has one for each bin; without ``channel`` it acts in several."""
 
-    parameter: str
-    values: tuple[float, ...]
-    delta_twice_nll: tuple[float, ...]
-
-
-@dataclass(frozen=True, config=STRICT)
-class Scan2D:
-    """Profile of the likelihood in two parameters; ``delta_twice_nll[i][j]`` is at ``y_values[i]``, ``x_values[j]``."""
-
-    x: str
-    y: str
-    x_values: tuple[float, ...]
-    y_values: tuple[float, ...]
-    delta_twice_nll: tuple[tuple[float, ...], ...]
+    vector: str
+    index: int
+    channel: str | None
 
 
-@dataclass(frozen=True, config=STRICT)
-class Significance:
-    """Discovery significance in standard deviations, with p-values; None above 37, where these are 0 in floats.
+@dataclass(frozen=True, config=STRICT, kw_only=True)
+class Parameter(Estimate):
+    """One parameter of a fit: its estimate, and what it is."""
 
-    Attributes:
-        expected: For the nominal signal, nuisance parameters fitted to the data with POI 1.
-        observed: Of the data that was fitted, Asimov or observed.
-        expected_p_value, observed_p_value: Their p-values.
-        a_priori, a_priori_p_value: For the nominal signal, nuisance parameters at their nominal values; of observed
-            data, else None: ``expected`` of Asimov data is that.
-    """
-
-    expected: Finite
-    observed: Finite
-    expected_p_value: float
-    observed_p_value: float
-    a_priori: Finite = None
-    a_priori_p_value: float | None = None
+    kind: Kind
+    is_constrained: bool
+    entry: Entry | None = None
 
 
-@dataclass(frozen=True, config=STRICT)
-class Limit:
-    """Upper limit on the POI with CLs (asymptotic, q-tilde).
+class Record(BaseModel):
+    """A part of ``results.json``."""
 
-    Attributes:
-        confidence_level: Of the limit.
-        observed: Of the data that was fitted, Asimov or observed.
-        expected: Without signal, nuisance parameters fitted to the data with POI 0; -2, -1, 0, +1, +2 sigma.
-        a_priori: Without signal, nuisance parameters at their nominal values; for Asimov data, else None. The Asimov
-            data hold a signal, which ``expected`` must absorb in the nuisance parameters.
-        bracket: Values of the POI between which the limits were looked for.
-        tolerance: To which they were found.
-        poi_values: Where CLs was evaluated, rising: for ``a_priori``, or without it for ``observed`` and ``expected``.
-        observed_cls: At those values, of the data (``a_priori``: of the data without signal).
-        expected_cls: The five expected ones at those values.
-    """
-
-    confidence_level: float
-    observed: float
-    expected: tuple[float, ...]
-    a_priori: tuple[float, ...] | None
-    bracket: tuple[float, float]
-    tolerance: float
-    poi_values: tuple[float, ...]
-    observed_cls: tuple[Finite, ...]
-    expected_cls: tuple[tuple[Finite, ...], ...]
-
-    def metrics(self) -> dict[str, float | None]:
-        """Return the numbers to log."""
-        median = None if self.a_priori is None else self.a_priori[2]
-        return {"limit/observed": self.observed, "limit/expected": self.expected[2], "limit/a_priori": median}
-
-
-@dataclass(frozen=True, config=STRICT)
-class GoodnessOfFit:
-    """Against the saturated model: p-value, and bins minus free parameters."""
-
-    p_value: float
-    degrees_of_freedom: int
-
-
-@dataclass(frozen=True, config=STRICT)
-class Impact:
-    """Change of the POI when one parameter is fixed one sigma up or down of its best fit and the rest is refitted.
-
-    Attributes:
-        parameter: Its name.
-        prefit: (up, down) for a shift by the width of its constraint, (0, 0) without one; a side is None where the
-            shifted value is outside of the parameter's bounds.
-        postfit: (up, down) for a shift by its HESSE error; None as above.
-    """
-
-    parameter: str
-    prefit: tuple[float | None, float | None]
-    postfit: tuple[float | None, float | None]
-
-
-@dataclass(frozen=True, config=STRICT)
-class GroupImpact:
-    """What one group of parameters adds to the error of the POI, in two ways.
-
-    Attributes:
-        name: Of the group.
-        parameters: Its members that the fit varies.
-        impact: sqrt(total^2 - reduced^2) of HESSE errors, with this group alone fixed at its best fit.
-        cumulative: sqrt(before^2 - after^2), with this group fixed in addition to those before it.
-        cumulative_minos: The same (down, up) of MINOS errors; None without MINOS of the POI.
-    """
-
-    name: str
-    parameters: tuple[str, ...]
-    impact: float
-    cumulative: float
-    cumulative_minos: tuple[float, float] | None
-
-
-@dataclass(frozen=True, config=STRICT)
-class Breakdown:
-    """The error of the POI, split by groups of parameters.
-
-    Attributes:
-        total: HESSE error with everything free.
-        statistical: HESSE error with every other parameter fixed at its best fit.
-        statistical_minos: MINOS errors there.
-        groups: In the order in which they were fixed.
-        closure: sqrt(statistical^2 + sum of impact^2) / total - 1. Not zero: groups are correlated.
-        cumulative_closure: The same of the cumulative ones: zero by construction, up to rounding.
-        hesse_difference: Of older runs: largest relative difference to HESSE of the refits.
-    """
-
-    total: float
-    statistical: float
-    statistical_minos: tuple[float, float] | None
-    groups: tuple[GroupImpact, ...]
-    closure: float
-    cumulative_closure: float
-    hesse_difference: float | None = None
-
-    def metrics(self) -> dict[str, float | None]:
-        """Return the numbers to log."""
-        values: dict[str, float | None] = {"error/statistical": self.statistical}
-        for group in self.groups:
-            put(values, f"error/{group.name}", group.impact)
-            put(values, f"error_cumulative/{group.name}", group.cumulative)
-        return values
-
-
-@dataclass(frozen=True, config=STRICT)
-class Yields:
-    """Expected events of one channel before or after the fit.
-
-    Attributes:
-        channel: Its name.
-        when: "pre-fit" or "post-fit".
-        samples: Events by sample and bin.
-        errors: Standard deviation of ``samples``.
-        total_error: Of the sum of the samples, by bin.
-        sums: Events by sample in the whole channel, and their standard deviation.
-        total: Events of all samples in the whole channel, and their standard deviation.
-        data: Events by bin that were fitted, Asimov or observed.
-    """
-
-    channel: str
-    when: When
-    samples: dict[str, tuple[float, ...]]
-    errors: dict[str, tuple[float, ...]]
-    total_error: tuple[float, ...]
-    sums: dict[str, tuple[float, float]]
-    total: tuple[float, float]
-    data: tuple[float, ...]
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
 
 @plain(frozen=True)
-class FitResult:
-    """A valid fit.
+class Column:
+    """A number of a quantity that is compared across runs.
 
     Attributes:
-        data: "asimov" or "observed".
-        poi: Name of the parameter of interest.
-        parameters: Estimates by name (vector parameters have names such as "staterror_SR[0]").
-        labels: Names in the order of ``correlation``.
-        correlation: Correlation matrix from HESSE; zero rows for constant parameters.
-        twice_nll: At the minimum.
-        stat_only: The POI with all other parameters fixed at their best fit, or None.
-        significance: Or None.
-        scans: By parameter, those that were asked for.
-        scans_2d: Those that were asked for.
-        yields: Of every channel, first before and then after the fit; empty if not asked for.
-        goodness_of_fit: Of observed data; None for Asimov data, which fit perfectly by construction.
-        ranking: Largest post-fit impact first; empty if not asked for.
-        breakdown: Or None.
-        limit: Or None.
+        name: In files.
+        title: On the terminal and pages.
+        read: Takes the value of the quantity, and the record of the fit.
+        form: Format specification.
+        p_value_of: Column with the significance that this p-value belongs to.
+    """
+
+    name: str
+    title: str
+    read: Callable[[Any, FitResult], float | None]
+    form: str = "z.3f"
+    p_value_of: str | None = None
+
+
+class Quantity(Section):
+    """What a fit can be asked for beside the parameters: its settings, and all that becomes of its value.
+
+    A subclass has a file of its own and the field ``kind: Literal[...]``. Those of this package have their keys in
+    ``fit`` itself, and their value in results.json under their kind. Those of other packages are asked for with
+    ``fit.quantities={NAME: {kind: ...}}``, and are stored under that name, in ``quantities``.
+    """
+
+    record: ClassVar[Any]
+    """Type of the value, which pydantic writes to JSON and reads."""
+    absent: ClassVar[Any] = None
+    """What is stored where it was not asked for, or cannot be had."""
+    title: ClassVar[str] = ""
+    """What notes call it; empty: its name."""
+    order: ClassVar[int] = 1000
+    """Place in tables: rising."""
+    columns: ClassVar[tuple[Column, ...]] = ()
+    """Of the comparison of runs."""
+    is_foremost: ClassVar[bool] = False
+    """Whether its rows are also in the description of a run in a few lines."""
+    needs_no_signal: ClassVar[bool] = False
+    """Whether it fits with the POI at 0."""
+
+    @model_validator(mode="after")
+    def _checked(self) -> Self:
+        self.check()
+        return self
+
+    def check(self) -> None:
+        """Check what one key alone does not say; raise ValueError."""
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether the settings ask for it."""
+        return True
+
+    def named_parameters(self) -> Iterator[tuple[str, str]]:
+        """Yield the key of every list of parameters, with each name in it."""
+        yield from ()
+
+    def resolved(self, problem: Problem) -> Self:
+        """Return the settings with the names of parameters in ``problem``: all are looked up before the first fit."""
+        return self
+
+    @abstractmethod
+    def compute(self, fitted: Fitted) -> Any:
+        """Return the value; None where the data have none.
+
+        Raises:
+            FitFailedError: If it cannot be had: a note says why, and the rest of the fit stays.
+        """
+
+    @classmethod
+    def stored(cls, value: Any) -> dict[str, Any]:
+        """Return the keys of results.json that one of this package has, given the value as JSON."""
+        return {str(cls.model_fields["kind"].annotation.__args__[0]): value}  # type: ignore[union-attr]
+
+    @classmethod
+    def metrics(cls, name: str, value: Any) -> dict[str, float | None]:
+        """Return the numbers that are logged; their names begin with that of the quantity."""
+        return {}
+
+    @classmethod
+    def estimates(cls, value: Any) -> dict[str, Estimate]:
+        """Return estimates of the POI that stand below that of the fit, by what they are."""
+        return {}
+
+    @classmethod
+    def rows(cls, name: str, value: Any, fit: FitResult) -> Iterator[tuple[str, str]]:
+        """Yield heading and text of each line in the summary of a run."""
+        yield from ()
+
+    @classmethod
+    def figures(cls, name: str, value: Any, fit: FitResult, canvas: Canvas) -> Iterator[tuple[str, Figure]]:
+        """Yield name and figure of each picture."""
+        yield from ()
+
+    @classmethod
+    def files(cls, value: Any, fit: FitResult, label: str) -> dict[str, str]:
+        """Return tables in Markdown by the name of their file; ``label`` must be said with every number."""
+        return {}
+
+
+def quantities() -> dict[str, type[Quantity]]:
+    """Return every quantity by kind, in the order of tables."""
+    found = sections(QUANTITIES, Quantity)  # type: ignore[type-abstract]
+    return dict(sorted(found.items(), key=lambda item: item[1].order))
+
+
+def is_ours(quantity: type) -> bool:
+    """Whether the keys of a quantity are in ``fit`` itself, and its value at the top of results.json."""
+    return quantity.__module__.startswith(f"{QUANTITIES}.")
+
+
+@cache
+def _adapter(quantity: type[Quantity]) -> TypeAdapter[Any]:
+    return TypeAdapter(quantity.record)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Value of a quantity, and of which kind it is."""
+
+    kind: str
+    value: Any
+
+
+class FitResult(Record):
+    """A valid fit.
+
+    The parameter of interest is called "mu" in it, whatever the workspace calls it; ``poi`` is its name there.
+
+    Attributes:
+        data: The expectation (Asimov), or the observed events.
+        poi: Name of the parameter of interest in the workspace.
+        parameters: By name (entries of vectors have names such as "staterror_SR[0]").
+        correlation: Correlation matrix from HESSE, by two names; zero rows for constant parameters.
+        twice_nll: -2 ln L at the minimum; None in records of before.
+        quantities: What else was asked for and could be had, by name.
         notes: What was asked for and cannot be given, or has no meaning, and why.
     """
 
-    data: str
+    data: Literal["asimov", "observed"]
     poi: str
-    parameters: Mapping[str, Estimate]
-    labels: tuple[str, ...]
-    correlation: tuple[tuple[float, ...], ...]
-    twice_nll: float
-    stat_only: Estimate | None = None
-    significance: Significance | None = None
-    scans: Mapping[str, Scan] = field(default_factory=dict)
-    scans_2d: tuple[Scan2D, ...] = ()
-    yields: tuple[Yields, ...] = ()
-    goodness_of_fit: GoodnessOfFit | None = None
-    ranking: tuple[Impact, ...] = ()
-    breakdown: Breakdown | None = None
-    limit: Limit | None = None
+    parameters: dict[str, Parameter]
+    correlation: dict[str, dict[str, float]]
+    twice_nll: float | None = None
+    quantities: dict[str, Outcome] = Field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gathered(cls, values: Any) -> Any:
+        """Take the values of the quantities from their keys. One whose package is gone stays as it is in the file."""
+        if not isinstance(values, Mapping):
+            return values
+        left, found, notes = dict(values), {}, list(values.get("notes", ()))
+        known = quantities()
+        for kind, quantity in known.items():
+            if is_ours(quantity):
+                value = left.get(kind)
+                for key in quantity.stored(quantity.absent):
+                    left.pop(key, None)
+                if value:
+                    found[kind] = Outcome(kind, _adapter(quantity).validate_python(value))
+        for name, outcome in left.get("quantities", {}).items():
+            item = outcome if isinstance(outcome, Outcome) else Outcome(**outcome)
+            if item.kind in known:
+                item = Outcome(item.kind, _adapter(known[item.kind]).validate_python(item.value))
+            else:
+                notes.append(f"{name} is a quantity of kind {item.kind!r}, whose package is not installed")
+            found[name] = item
+        return {**left, "quantities": found, "notes": tuple(dict.fromkeys(notes))}
+
+    @model_serializer(mode="wrap")
+    def _spread(self, handler: Callable[[Self], dict[str, Any]]) -> dict[str, Any]:
+        values = handler(self)
+        added = values.pop("quantities")
+        for kind, quantity in quantities().items():
+            if is_ours(quantity):
+                values |= quantity.stored(added.pop(kind)["value"] if kind in added else quantity.absent)
+        return {**values, "quantities": added}
+
+    def __getitem__(self, name: str) -> Any:
+        """Return the value of a quantity; what is stored without one where it was not asked for, or cannot be had."""
+        if name in self.quantities:
+            return self.quantities[name].value
+        return quantities()[name].absent
+
+    def outcomes(self) -> Iterator[tuple[str, type[Quantity], Any]]:
+        """Yield name, class and value of the quantities, in the order of tables; those of missing packages not."""
+        for kind, quantity in quantities().items():
+            for name, outcome in self.quantities.items():
+                if outcome.kind == kind:
+                    yield name, quantity, outcome.value
+
+    @property
+    def mu(self) -> Parameter:
+        """The parameter of interest."""
+        return self.parameters[POI]
+
+    @property
+    def scalars(self) -> tuple[str, ...]:
+        """Names of the parameters that are no entries of vectors."""
+        return tuple(name for name, parameter in self.parameters.items() if parameter.entry is None)
+
+    def metrics(self) -> dict[str, float]:
+        """Return the numbers that are logged for comparison across runs, by name."""
+        values: dict[str, float | None] = {}
+        for quantity, kind, value in self.outcomes():
+            for name, number in kind.metrics(quantity, value).items():
+                put(values, name, number)
+        for name in self.scalars:
+            parameter = self.parameters[name]
+            put(values, f"{name}/bestfit", parameter.bestfit)
+            put(values, f"{name}/hesse", parameter.error)
+            put(values, f"{name}/pull", parameter.pull)
+            put(values, f"{name}/constraint", parameter.constraint)
+            if parameter.minos is not None:
+                down, up = parameter.minos
+                put(values, f"{name}/minos_down", down)
+                put(values, f"{name}/minos_up", up)
+                put(values, f"{name}/minos_width", up - down)
+        return {name: value for name, value in values.items() if value is not None}

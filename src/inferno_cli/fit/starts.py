@@ -36,7 +36,7 @@ def global_fit(fitter: Fitter, minos: Sequence[str]) -> Minimum:
         try:
             found = fitter.fit(minos=minos, best=start)
         except DeeperMinimumError as error:
-            near = None if error.values is None else _at(fitter, error.values)
+            near = None if error.values is None else fitter.at(error.values)
             start = fitter.minimum("the fit", best=near or start)
             if near is None:
                 start = _deeper_beside(fitter, start)
@@ -59,7 +59,7 @@ def _deeper_beside(fitter: Fitter, found: Minimum) -> Minimum | None:
         values = found.values.copy()
         values[index] = 2 * centres[index] - values[index]
         with suppress(FitFailedError):  # it was only a try
-            other = fitter.minimum("the fit", best=_at(fitter, values))
+            other = fitter.minimum("the fit", best=fitter.at(values))
             if other.rise < found.rise - DEEPER:
                 return other
     return None
@@ -81,9 +81,3 @@ def _bent(fitter: Fitter, centres: FloatArray) -> list[int]:
         if np.abs(even).sum() > np.abs(odd).sum():
             bent.append(int(index))
     return bent
-
-
-def _at(fitter: Fitter, values: FloatArray) -> Minimum:
-    """Return a start as what it is taken for."""
-    nothing = np.zeros(len(values))
-    return Minimum(fitter.problem.labels, values, fitter.likelihood.rise(values), nothing, np.diag(nothing))

@@ -1,6 +1,6 @@
 """The one likelihood: its specification, what it expects, and its information matrix; numpy's arrays or torch's."""
 
-from inferno_cli.likelihood.build import build, morph_name
+from inferno_cli.likelihood.build import build
 from inferno_cli.likelihood.expectation import (
     Expectation,
     expectation,
@@ -25,7 +25,6 @@ __all__ = [
     "expectation",
     "expected_yields",
     "information_matrix",
-    "morph_name",
     "nll",
     "poi_variance",
     "sample_yields",

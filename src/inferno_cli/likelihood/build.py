@@ -10,17 +10,13 @@ from inferno_cli.config import POI, REGION, Measurement
 from inferno_cli.likelihood import modifiers as mod
 from inferno_cli.likelihood.modifiers import Array, Modifier
 from inferno_cli.likelihood.spec import Channel, Gaussian, Parameter, Sample, Spec
+from inferno_cli.names import morph_name
 
 MEASUREMENT = "inferno"
 BOUNDS = (-10.0, 10.0)
 """Of the parameters of shapes and yields, in standard deviations. pyhf's own, 5, make errors of barely constrained
 parameters 0.6% too small."""
 STATERROR_BOUNDS = (1e-10, 10.0)
-
-
-def morph_name(sample: str, systematic: str) -> str:
-    """Name of the sample that holds (up - down) / 2 of an unconstrained shape."""
-    return f"{sample}@{systematic}"
 
 
 def build(

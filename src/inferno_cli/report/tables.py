@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import html
 import io
-import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ import rich.table
 from rich.console import Console
 from rich.text import Text
 
-from inferno_cli.names import printable
+from inferno_cli.names import markdown, printable
 
 WIDTH_OF_A_LOG, WIDTH_OF_A_WIDE_ONE = 140, 220
 STYLES = {"published": "dim", "poi": "bold"}
@@ -97,11 +96,6 @@ class Table:
         writer.writerow(self.headings)
         writer.writerows(row.cells for row in self.rows)
         return text.getvalue()
-
-
-def markdown(text: str) -> str:
-    """Return a text that Markdown, also in a table, shows as it is: the signs that mean something else are escaped."""
-    return re.sub(r"([\\`*|])", r"\\\1", html.escape(printable(text), quote=False))
 
 
 def terminal(width_of_a_log: int = WIDTH_OF_A_LOG) -> Console:

@@ -13,7 +13,7 @@ from inferno_cli.files import read_json
 from inferno_cli.runs.earlier import completed
 from inferno_cli.runs.folder import HYDRA, OVERRIDES_FILE
 from inferno_cli.runs.points import EXPERIMENT, MODEL, identity
-from inferno_cli.runs.record import RESULTS_FILE, SCHEMA, Results
+from inferno_cli.runs.record import RESULTS_FILE, SCHEMA, SCHEMAS, Results
 from inferno_cli.runs.reuse import origin
 from inferno_cli.runs.run_folder import CONFIG_FILE
 from inferno_cli.runs.status import RECORD, Status, verify
@@ -120,7 +120,7 @@ def _record(path: Path) -> Results:
         schema = values.get("schema") if isinstance(values, dict) else None
     except FileError as error:
         raise ComparisonError(f"{error}. Run that point again, or leave it out: runs=...") from error
-    if schema != SCHEMA:
+    if schema not in SCHEMAS:
         raise ComparisonError(
             f"{path} has schema {schema!r}; this version of inferno_cli compares {SCHEMA!r}. Run that point again, or "
             "leave it out: runs=..."

@@ -12,30 +12,14 @@ from pydantic import Field, model_validator
 
 from inferno_cli.config import POI
 from inferno_cli.files import read_json, write_whole
-from inferno_cli.fit.result import (
-    Breakdown,
-    Estimate,
-    FitResult,
-    GoodnessOfFit,
-    Impact,
-    Limit,
-    Scan,
-    Scan2D,
-    Significance,
-    Yields,
-    put,
-)
+from inferno_cli.fit.result import FitResult, Record, put
 from inferno_cli.histograms import Templates, effective_events
-from inferno_cli.runs.fit_record import Record, fit_records
+from inferno_cli.runs import schema_1
 
-SCHEMA: Literal["inferno_cli/results/1"] = "inferno_cli/results/1"
+SCHEMA: Literal["inferno_cli/results/2"] = "inferno_cli/results/2"
+SCHEMAS = (schema_1.SCHEMA, SCHEMA)
+"""Those that are read."""
 RESULTS_FILE = "results.json"
-
-
-class StatOnly(Record):
-    """The POI with everything else fixed at its best fit."""
-
-    mu: Estimate
 
 
 class PoiVarianceRecord(Record):
@@ -100,51 +84,33 @@ class TrainedInRecord(Record):
     """SHA-256 of its checkpoint, which this run has as well."""
 
 
-class Results(Record):
-    """Everything that a run found.
+class Results(FitResult):
+    """Everything that a run found: its fit, and what it was made of.
 
     ``stability`` has the closed-form HESSE errors from two disjoint halves of the template split, with the binning
-    and the staterror of the whole: how far the errors rest on the noise of the simulation.
+    and the staterror of the whole: how far the errors rest on the noise of the simulation. What only a training
+    gives is null in the fit of a workspace by itself.
     """
 
     # pydantic's BaseModel has an attribute of the name that the file uses.
-    schema_version: Literal["inferno_cli/results/1"] = Field(default=SCHEMA, alias="schema")
-    model: str | None
+    schema_version: Literal["inferno_cli/results/2"] = Field(default=SCHEMA, alias="schema")
+    model: str | None = None
     dataset: str
     label: str
     """Must be shown with every number ("simulated stand-in, not CMS data"); empty when there is nothing to say."""
-    seed: int | None
-    data: Literal["asimov", "observed"]
-    poi: str
-    parameters: dict[str, Estimate]
-    vectors: tuple[str, ...] | None = None
-    """Parameters with one entry for each bin, NAME[BIN]; null in an older record, where every "[...]" is one."""
-    correlation: dict[str, dict[str, float]]
-    stat_only: StatOnly | None
-    significance: Significance | None
-    nll_scan: Scan | None
-    """Of mu; ``scans`` has it as well."""
-    scans: dict[str, Scan] = Field(default_factory=dict)
-    scans_2d: tuple[Scan2D, ...] = ()
-    yields: tuple[Yields, ...] = ()
-    goodness_of_fit: GoodnessOfFit | None = None
-    ranking: tuple[Impact, ...] = ()
-    breakdown: Breakdown | None = None
-    limit: Limit | None = None
-    notes: tuple[str, ...] = ()
-    """What was asked for and cannot be given, or has no meaning, and why."""
-    poi_variance: PoiVarianceRecord | None
-    noise_information: dict[str, float] | None
+    seed: int | None = None
+    poi_variance: PoiVarianceRecord | None = None
+    noise_information: dict[str, float] | None = None
     """What noise of the variations alone tells of each shape, in units of its constraint."""
     noise_shares: dict[str, float] | None = None
     """The same in units of what the fit knows of it."""
     parts: dict[str, PartsRecord] | None = None
     """Of each shape."""
-    stability: dict[str, tuple[float, float]] | None
-    sigma_s: float | None
-    cramer_rao_bound_s: float | None
-    bins: tuple[BinRecord, ...] | None
-    training: TrainingRecord | None
+    stability: dict[str, tuple[float, float]] | None = None
+    sigma_s: float | None = None
+    cramer_rao_bound_s: float | None = None
+    bins: tuple[BinRecord, ...] | None = None
+    training: TrainingRecord | None = None
     """Of the run in ``trained_in``, where there is one."""
     trained_in: TrainedInRecord | None = None
     dataset_checksum: str
@@ -153,6 +119,11 @@ class Results(Record):
     timing: dict[str, float]
     """Wall seconds of each part."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _of_today(cls, values: Any) -> Any:
+        return schema_1.completed(values) if isinstance(values, Mapping) else values
+
     @model_validator(mode="after")
     def _of_a_measurement(self) -> Self:
         if POI not in self.parameters:
@@ -160,89 +131,24 @@ class Results(Record):
         return self
 
     @classmethod
-    def of_fit(
-        cls,
-        fit: FitResult,
-        spec: Mapping[str, Any],
-        *,
-        dataset: str,
-        label: str,
-        checksum: str,
-        code_version: str,
-        workspace: str,
-        seconds: float,
-    ) -> Self:
-        """Return the record of a workspace that was fitted by itself."""
-        absent = dict.fromkeys(
-            (
-                "model",
-                "seed",
-                "poi_variance",
-                "noise_information",
-                "stability",
-                "sigma_s",
-                "cramer_rao_bound_s",
-                "bins",
-                "training",
-            )
-        )
-        return cls.model_validate(
-            {
-                **absent,
-                **fit_records(fit, spec),
-                "dataset": dataset,
-                "label": label,
-                "dataset_checksum": checksum,
-                "code_version": code_version,
-                "workspace": workspace,
-                "timing": {"fit": seconds},
-            }
-        )
-
-    def is_entry(self, name: str) -> bool:
-        """Tell whether a parameter is one entry of a vector, "staterror_SR[0]", and not one that is called so."""
-        vector, bracket, _ = name.rpartition("[")
-        return name.endswith("]") and bool(bracket) and (self.vectors is None or vector in self.vectors)
-
-    @property
-    def scalars(self) -> tuple[str, ...]:
-        """Names of the parameters that are no entries of vectors."""
-        return tuple(name for name in self.parameters if not self.is_entry(name))
+    def of(cls, fit: FitResult, **others: Any) -> Self:
+        """Return the record of a run with a fit."""
+        return cls.model_validate({**dict(fit), **others})
 
     def metrics(self) -> dict[str, float]:
         """Return the numbers that are logged for comparison across runs, by name."""
-        values: dict[str, float | None] = {
-            "sigma_s": self.sigma_s,
-            "cramer_rao_bound_s": self.cramer_rao_bound_s,
-        }
-        if self.stat_only is not None:
-            values["stat_only/mu/hesse"] = self.stat_only.mu.error
-        if self.significance is not None:
-            values["significance/expected"] = self.significance.expected
-            values["significance/observed"] = self.significance.observed
-            values["significance/a_priori"] = self.significance.a_priori
-        if self.goodness_of_fit is not None:
-            values["goodness_of_fit/p_value"] = self.goodness_of_fit.p_value
-        if self.limit is not None:
-            values |= self.limit.metrics()
+        values: dict[str, float | None] = {}
+        if self.sigma_s is not None:
+            values["sigma_s"] = self.sigma_s
+        if self.cramer_rao_bound_s is not None:
+            values["cramer_rao_bound_s"] = self.cramer_rao_bound_s
         if self.poi_variance is not None:
             for key, variance in self.poi_variance.model_dump().items():
                 values[f"sigma_mu/{key}"] = None if variance is None else math.sqrt(variance)
         for name, seconds in self.timing.items():
             values[f"seconds/{name}"] = seconds
-        if self.breakdown is not None:
-            values |= self.breakdown.metrics()
-        for name in self.scalars:
-            parameter = self.parameters[name]
-            put(values, f"{name}/bestfit", parameter.bestfit)
-            put(values, f"{name}/hesse", parameter.error)
-            put(values, f"{name}/pull", parameter.pull)
-            put(values, f"{name}/constraint", parameter.constraint)
-            if parameter.minos is not None:
-                down, up = parameter.minos
-                put(values, f"{name}/minos_down", down)
-                put(values, f"{name}/minos_up", up)
-                put(values, f"{name}/minos_width", up - down)
+        for name, value in super().metrics().items():
+            put(values, name, value)
         return {name: value for name, value in values.items() if value is not None}
 
     def save(self, path: Path) -> None:

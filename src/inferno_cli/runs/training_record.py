@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from inferno_cli.config import POI
-from inferno_cli.runs.fit_record import fit_records
 from inferno_cli.runs.pretrained import provenance
 from inferno_cli.runs.record import PartsRecord, PoiVarianceRecord, Results, TrainingRecord, bin_records, finite
 
 if TYPE_CHECKING:
     from inferno_cli.config import TrainConfig
     from inferno_cli.events import Events
-    from inferno_cli.fit import FitResult
+    from inferno_cli.fit.result import FitResult
     from inferno_cli.likelihood.writers.pyhf import Workspace
     from inferno_cli.runs.run_folder import RunFolder
     from inferno_cli.training.epochs import Training
@@ -55,7 +52,8 @@ def training_results(
     """
     notes = (*fit.notes, *_template_notes(config, final), *_closed_form_notes(fit, final))
     expected = config.dataset.quoted_signal()
-    return Results(
+    return Results.of(
+        fit.model_copy(update={"notes": notes}),
         model=config.model.name,
         dataset=events.name,
         label=events.label,
@@ -78,9 +76,8 @@ def training_results(
         code_version=version,
         workspace=str(workspace.path),
         timing=dict(seconds),
-        sigma_s=None if expected is None else expected * fit.parameters[POI].hesse,
+        sigma_s=None if expected is None else expected * fit.mu.hesse,
         cramer_rao_bound_s=config.dataset.cramer_rao_bound(config.nuisance.fit, config.nuisance.unconstrained),
-        **fit_records(replace(fit, notes=notes), workspace.content),
     )
 
 
@@ -119,7 +116,7 @@ def _template_notes(config: TrainConfig, final: FinalTemplates) -> Iterator[str]
 
 def _closed_form_notes(fit: FitResult, final: FinalTemplates) -> Iterator[str]:
     """Say where HESSE of the Asimov fit is not the closed form of the same likelihood, which the training used."""
-    closed, hesse = math.sqrt(final.poi_variance), fit.parameters[fit.poi].hesse
+    closed, hesse = math.sqrt(final.poi_variance), fit.mu.hesse
     if fit.data == "asimov" and not abs(hesse / closed - 1) <= CLOSED_FORM:
         yield (
             f"HESSE of {fit.poi} is {hesse:.4g}, and {closed:.4g} in closed form from the templates, right for "

@@ -33,7 +33,7 @@ def run(config: FitConfig, composed: Any) -> None:
         config: The validated configuration.
         composed: The same as Hydra composed it, for the record.
     """
-    from inferno_cli.fit import read_workspace
+    from inferno_cli.likelihood.readers.pyhf import read_workspace
     from inferno_cli.runs import folder, points, status
     from inferno_cli.runs.job import HydraJob, code_version
     from inferno_cli.runs.mlflow.store import check
@@ -69,9 +69,9 @@ def run(config: FitConfig, composed: Any) -> None:
 
 def _fit(config: FitConfig, folder: Path, path: Path, spec: dict[str, Any], checksum: str, version: str) -> Results:
     """Fit, draw and write; return the record."""
-    from inferno_cli.fit import fit_workspace
+    from inferno_cli.fit.analysis import fit_workspace
     from inferno_cli.report.run.figures import draw
-    from inferno_cli.report.run.yields import write_yields
+    from inferno_cli.report.run.tables import write_tables
     from inferno_cli.runs.record import RESULTS_FILE, Results
 
     log.info(f"fit: {path}")
@@ -79,27 +79,19 @@ def _fit(config: FitConfig, folder: Path, path: Path, spec: dict[str, Any], chec
         log.info(f"fit: {label}")
     start = time.perf_counter()
     fit = fit_workspace(spec, config.fit, measurement=config.measurement, where=str(path))
-    results = Results.of_fit(
+    results = Results.of(
         fit,
-        spec,
         dataset=path.stem,
         label=label,
-        checksum=checksum,
+        dataset_checksum=checksum,
         code_version=version,
         workspace=str(path.absolute()),
-        seconds=round(time.perf_counter() - start, 3),
+        timing={"fit": round(time.perf_counter() - start, 3)},
     )
     if config.report.plots:
         log.info("report: plots")
-        draw(
-            results,
-            folder=folder / "plots",
-            formats=config.report.formats,
-            templates=None,
-            workspace=spec,
-            fit=fit,
-        )
-    write_yields(results, folder)
+        draw(results, folder=folder / "plots", formats=config.report.formats)
+    write_tables(results, folder)
     results.save(folder / RESULTS_FILE)
     return results
 

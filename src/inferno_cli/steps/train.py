@@ -17,7 +17,7 @@ from inferno_cli.progress import Stopwatch
 
 if TYPE_CHECKING:
     from inferno_cli.events import Events
-    from inferno_cli.fit import FitResult
+    from inferno_cli.fit.result import FitResult
     from inferno_cli.likelihood import Spec
     from inferno_cli.likelihood.writers.pyhf import Workspace
     from inferno_cli.runs.record import Results
@@ -90,7 +90,7 @@ def pipeline(config: TrainConfig, folder: Path, version: str, pretrained: RunFol
         pretrained: The finished run whose network is taken; then nothing is trained.
     """
     from inferno_cli.likelihood.writers import cabinetry, datacard
-    from inferno_cli.report.run.yields import write_yields
+    from inferno_cli.report.run.tables import write_tables
     from inferno_cli.runs.record import RESULTS_FILE
     from inferno_cli.runs.training_record import merging, training_results
     from inferno_cli.training.evaluation import Likelihoods
@@ -124,9 +124,9 @@ def pipeline(config: TrainConfig, folder: Path, version: str, pretrained: RunFol
     record = training_results(
         config, events, trained, final, workspace, fit, version=version, seconds=clock.seconds, pretrained=pretrained
     )
-    _plots(config, folder, clock, record, final, workspace, fit)
+    _plots(config, folder, clock, record, final)
     record = record.model_copy(update={"timing": dict(clock.seconds)})
-    write_yields(record, folder)
+    write_tables(record, folder)
     record.save(folder / RESULTS_FILE)
     return record
 
@@ -180,7 +180,7 @@ def _network(
 
 def _fit(config: TrainConfig, folder: Path, final: FinalTemplates) -> tuple[Spec, Workspace, FitResult]:
     from inferno_cli.config import Measurement
-    from inferno_cli.fit import fit_workspace
+    from inferno_cli.fit.analysis import fit_workspace
     from inferno_cli.histograms import fitted
     from inferno_cli.likelihood.writers import pyhf
 
@@ -194,25 +194,10 @@ def _fit(config: TrainConfig, folder: Path, final: FinalTemplates) -> tuple[Spec
     return likelihood, workspace, fit_workspace(workspace.content, config.grouped_fit, where=str(workspace.path))
 
 
-def _plots(
-    config: TrainConfig,
-    folder: Path,
-    clock: Stopwatch,
-    record: Results,
-    final: FinalTemplates,
-    workspace: Workspace,
-    fit: FitResult,
-) -> None:
+def _plots(config: TrainConfig, folder: Path, clock: Stopwatch, record: Results, final: FinalTemplates) -> None:
     from inferno_cli.report.run.figures import draw
 
     if not config.report.plots:
         return
     with clock.part("report", "report: plots"):
-        draw(
-            record,
-            folder=folder / "plots",
-            formats=config.report.formats,
-            templates=final.templates,
-            workspace=workspace.content,
-            fit=fit,
-        )
+        draw(record, folder=folder / "plots", formats=config.report.formats, templates=final.templates)

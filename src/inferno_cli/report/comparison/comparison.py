@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from inferno_cli.config import POI, Reference, ReferenceRow
+from inferno_cli.fit.result import Column, is_ours, quantities
 from inferno_cli.names import another
 from inferno_cli.report.comparison.points import Point, beside_the_model, group, place, short_names
 from inferno_cli.runs.found_run import FoundRun
@@ -28,21 +29,23 @@ class Quantity:
     read: Callable[[Results], float | None]
     form: str = "z.3f"
     """Format specification of its numbers."""
+    p_value_of: str | None = None
+    """Column with the significance that this p-value belongs to."""
 
 
 def _minos(results: Results, side: int) -> float | None:
-    minos = results.parameters[POI].minos
+    minos = results.mu.minos
     return None if minos is None else minos[side]
 
 
 def _width(results: Results) -> float | None:
-    minos = results.parameters[POI].minos
+    minos = results.mu.minos
     return None if minos is None else minos[1] - minos[0]
 
 
 def _relative_error(results: Results) -> float | None:
     """HESSE error of the POI divided by its fitted value: of the signal strength and of the yield it is the same."""
-    poi = results.parameters[POI]
+    poi = results.mu
     return None if poi.error is None or poi.bestfit == 0 else poi.error / abs(poi.bestfit)
 
 
@@ -51,32 +54,15 @@ def _root(results: Results, name: str) -> float | None:
     return None if variance is None else math.sqrt(variance)
 
 
-def _significance(results: Results, name: str) -> float | None:
-    return None if results.significance is None else getattr(results.significance, name)
-
-
-def _expected(results: Results, suffix: str = "") -> float | None:
-    """For the nominal parameters, so that runs on observed data compare with those on Asimov data."""
-    a_priori = _significance(results, f"a_priori{suffix}")
-    return _significance(results, f"expected{suffix}") if a_priori is None else a_priori
-
-
-def _observed(results: Results, name: str) -> float | None:
-    return _significance(results, name) if results.data == "observed" else None
-
-
-QUANTITIES = (
-    Quantity("mu", "mu", lambda x: x.parameters[POI].bestfit),
+OF_THE_POI = (
+    Quantity("mu", "mu", lambda x: x.mu.bestfit),
     Quantity("minos_down", "MINOS -", lambda x: _minos(x, 0)),
     Quantity("minos_up", "MINOS +", lambda x: _minos(x, 1)),
     Quantity("width", "width", _width),
-    Quantity("hesse", "HESSE", lambda x: x.parameters[POI].error),
-    Quantity("stat_only", "stat. only", lambda x: None if x.stat_only is None else x.stat_only.mu.error),
-    Quantity("significance", "exp. signif.", _expected, "z.2f"),
-    Quantity("p_value", "exp. p", lambda x: _expected(x, "_p_value"), ".2e"),
-    Quantity("observed_significance", "obs. signif.", lambda x: _observed(x, "observed"), "z.2f"),
-    Quantity("observed_p_value", "obs. p", lambda x: _observed(x, "observed_p_value"), ".2e"),
-    Quantity("goodness_of_fit", "fit p", lambda x: None if x.goodness_of_fit is None else x.goodness_of_fit.p_value),
+    Quantity("hesse", "HESSE", lambda x: x.mu.error),
+)
+"""First of the main table; ``width`` is that of the MINOS interval. Those of the quantities of the fits follow."""
+OF_THE_RUN = (
     Quantity("sigma_mu_soft", "sigma(mu) soft", lambda x: _root(x, "validation_soft")),
     Quantity("sigma_mu_hard", "sigma(mu) hard", lambda x: _root(x, "validation_hard")),
     Quantity("sigma_mu_honest", "sigma(mu) honest", lambda x: _root(x, "honest")),
@@ -85,9 +71,27 @@ QUANTITIES = (
     Quantity("bound_s", "bound", lambda x: x.cramer_rao_bound_s, "z.2f"),
     Quantity("seconds", "wall s", lambda x: sum(x.timing.values()), "z.1f"),
 )
-"""Of the main table; ``width`` is that of the MINOS interval, ``goodness_of_fit`` a p-value."""
-P_VALUES = {"significance": "p_value", "observed_significance": "observed_p_value"}
-"""The p-value that belongs to each significance."""
+"""Last of the main table."""
+
+
+def _of_the_fits(records: Sequence[Results]) -> Iterator[Quantity]:
+    """Yield the columns of every quantity that a fit has; those of other packages are named after theirs."""
+    names = {(kind, name) for results in records for name, kind, _ in results.outcomes()}
+    for kind in quantities().values():
+        for name in sorted(name for other, name in names if other is kind):
+            prefix = "" if is_ours(kind) else f"{name}_"
+            for column in kind.columns:
+                p_value_of = None if column.p_value_of is None else f"{prefix}{column.p_value_of}"
+                read = _read(name, column)
+                yield Quantity(f"{prefix}{column.name}", column.title, read, column.form, p_value_of)
+
+
+def _read(name: str, column: Column) -> Callable[[Results], float | None]:
+    def read(results: Results) -> float | None:
+        outcome = results.quantities.get(name)
+        return None if outcome is None else column.read(outcome.value, results)
+
+    return read
 
 
 @dataclass(frozen=True)
@@ -183,12 +187,20 @@ class Comparison:
         return tuple(dict.fromkeys(name for name in names if name != POI))
 
     @cached_property
+    def _results(self) -> list[Results]:
+        return [result for point in self.points for result in point.results]
+
+    @cached_property
+    def _main(self) -> tuple[Quantity, ...]:
+        return (*OF_THE_POI, *_of_the_fits(self._results), *OF_THE_RUN)
+
+    @cached_property
     def quantities(self) -> tuple[Quantity, ...]:
         """Every column, first those of the main table; without those that no run has."""
         pairs = [(a, b) for a in (POI, *self.nuisances) for b in self.nuisances]
         pairs = [(a, b) for a, b in pairs if a == POI or self.nuisances.index(a) < self.nuisances.index(b)]
         found = [
-            *QUANTITIES,
+            *self._main,
             *(Quantity(f"sigma_{name}", f"sigma({name})", _sigma(name)) for name in self.nuisances),
             *(Quantity(f"correlation_{a}_{b}", f"cor({a}, {b})", _correlation(a, b)) for a, b in pairs),
         ]
@@ -197,22 +209,25 @@ class Comparison:
             # sigma of a parameter "s" is not sigma_s, and "a_b" with "c" not "a" with "b_c".
             name = item.name if item.name not in columns else another(item.title, item.name, columns)
             columns[name] = replace(item, name=name)
-        everything = [result for point in self.points for result in point.results]
-        return tuple(item for item in columns.values() if any(item.read(result) is not None for result in everything))
+        known = []
+        for item in columns.values():
+            if any(item.read(result) is not None for result in self._results):
+                known.append(item)
+        return tuple(known)
 
     @cached_property
     def main(self) -> tuple[Quantity, ...]:
         """Columns of the main table, those with published numbers first."""
         published = {name for row in self.rows if row.source for name in row.values}
         published |= {"bound_s"} if "sigma_s" in published else set()  # the bound on it
-        main = {item.name for item in QUANTITIES}
+        main = {item.name for item in self._main}
         found = [item for item in self.quantities if item.name in main]
         return tuple(sorted(found, key=lambda item: item.name not in published))
 
     @cached_property
     def others(self) -> tuple[Quantity, ...]:
         """Columns of the table of nuisance parameters."""
-        main = {item.name for item in QUANTITIES}
+        main = {item.name for item in self._main}
         return tuple(item for item in self.quantities if item.name not in main)
 
     @cached_property
@@ -237,10 +252,11 @@ class Comparison:
             if numbers:
                 middle = statistics.median(numbers)
                 values[item.name] = Spread(middle, min(numbers), max(numbers), len(numbers))
-        for name, p_value in P_VALUES.items():
+        for item in self.quantities:
             # That of the median: p-values of repeats differ by powers of ten, and a median of two is their mean.
-            if (z := values.get(name)) is not None and p_value in values:
-                values[p_value] = Spread(_p_value(z.median), _p_value(z.high), _p_value(z.low), z.repeats)
+            if item.name in values and item.p_value_of is not None and item.p_value_of in values:
+                z = values[item.p_value_of]
+                values[item.name] = Spread(_p_value(z.median), _p_value(z.high), _p_value(z.low), z.repeats)
         return Row(point.at, "", len(point.jobs), len(point.missing), values)
 
     def _applies(self, row: ReferenceRow) -> bool:

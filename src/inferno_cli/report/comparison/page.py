@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inferno_cli.choices import choices
+from inferno_cli.drawing.style import save_figures
 from inferno_cli.errors import FileError, OutputError
 from inferno_cli.files import read_json, together
+from inferno_cli.names import markdown
 from inferno_cli.report.comparison.comparison import Comparison
 from inferno_cli.report.comparison.tables import as_csv, as_json, as_markdown, foremost, remarks, table
 from inferno_cli.report.page import as_figures, as_list, as_page
-from inferno_cli.report.style import save_figures
-from inferno_cli.report.tables import markdown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

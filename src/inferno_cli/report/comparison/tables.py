@@ -9,9 +9,10 @@ from typing import Any
 from rich.text import Text
 
 from inferno_cli.config import POI
+from inferno_cli.drawing.style import MODEL_NAMES
+from inferno_cli.names import markdown
 from inferno_cli.report.comparison.comparison import SPREAD, Comparison, Quantity, Row, Spread
-from inferno_cli.report.style import MODEL_NAMES
-from inferno_cli.report.tables import WIDTH_OF_A_WIDE_ONE, Line, Table, markdown, show_title, terminal
+from inferno_cli.report.tables import WIDTH_OF_A_WIDE_ONE, Line, Table, show_title, terminal
 from inferno_cli.runs.points import MODEL
 
 SCHEMA = "inferno_cli/comparison/1"

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from inferno_cli.drawing.stack import colours_of, draw_band, draw_stack, finish_ratio, finish_stack, merged, relative_to
+from inferno_cli.drawing.style import labelled_figure, short
 from inferno_cli.events import Description, Histogram
 from inferno_cli.report.dataset.tables import title
-from inferno_cli.report.stack import colours_of, draw_band, draw_stack, finish_ratio, finish_stack, merged, relative_to
-from inferno_cli.report.style import labelled_figure, short
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

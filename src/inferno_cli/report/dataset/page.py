@@ -6,13 +6,13 @@ import html
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from inferno_cli.drawing.style import save_figures
 from inferno_cli.errors import OutputError
 from inferno_cli.events import Description
 from inferno_cli.files import write_whole
 from inferno_cli.report.dataset.figures import control_plots
 from inferno_cli.report.dataset.tables import as_json, tables, title
 from inferno_cli.report.page import as_figures, as_list, as_page
-from inferno_cli.report.style import save_figures
 
 DATA_PAGE, DATA_FILE = "data.html", "data.json"
 

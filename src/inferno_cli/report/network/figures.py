@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from inferno_cli.drawing.stack import OTHER_COLOUR, SAMPLE_COLOURS, other_than
+from inferno_cli.drawing.style import ACCENT, SIGNAL, labelled_figure, plain, save_figures, short
 from inferno_cli.histograms import TOTAL, FeatureMap
 from inferno_cli.report.network.tables import title
-from inferno_cli.report.stack import OTHER_COLOUR, SAMPLE_COLOURS, other_than
-from inferno_cli.report.style import ACCENT, SIGNAL, labelled_figure, plain, save_figures, short
 from inferno_cli.runs.explain import Slice
 from inferno_cli.runs.explanation import Explanation, ResponseRecord
 

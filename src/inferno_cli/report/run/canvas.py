@@ -1,14 +1,9 @@
-"""What a run is called in a title, and a figure that says so."""
+"""What a run is called in a title, and figures that say so."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from inferno_cli.report.style import MODEL_NAMES, labelled_figure
+from inferno_cli.drawing.style import MODEL_NAMES, Canvas
 from inferno_cli.runs.record import Results
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 def title(results: Results) -> str:
@@ -18,6 +13,6 @@ def title(results: Results) -> str:
     return f"{model}{results.dataset}, {data}"
 
 
-def new_figure(results: Results, *, width: float = 6.4, height: float = 4.8) -> Figure:
-    """Return a figure that says in its upper left corner what it shows, and that the events are simulated."""
-    return labelled_figure(results.label, title(results), width=width, height=height)
+def canvas_of(results: Results) -> Canvas:
+    """Return what every figure of a run begins with: what it shows, and that the events are simulated."""
+    return Canvas(results.label, title(results))

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from inferno_cli.config import POI
-from inferno_cli.fit.result import FitResult
-from inferno_cli.report.run.canvas import new_figure
-from inferno_cli.report.run.pulls import draw_pulls, draw_ranking
-from inferno_cli.report.run.scans import draw_limit, draw_scan, draw_scan_2d
-from inferno_cli.report.run.stacks import draw_data_mc, draw_templates, free_shapes, sample_colours
+from inferno_cli.drawing.pulls import draw_pulls
+from inferno_cli.drawing.style import ACCENT, MUTED, SIGNAL, Canvas, save_figures, short
+from inferno_cli.report.run.canvas import canvas_of
 from inferno_cli.report.run.summary import by_correlation
-from inferno_cli.report.style import ACCENT, MUTED, SIGNAL, save_figures, short
+from inferno_cli.report.run.templates import draw_templates
 from inferno_cli.runs.record import Results, TrainingRecord
 
 if TYPE_CHECKING:
@@ -30,13 +27,7 @@ ANNOTATED = 12
 
 
 def draw(
-    results: Results,
-    *,
-    folder: Path,
-    formats: Sequence[str],
-    templates: Templates | None,
-    workspace: Mapping[str, Any] | None,
-    fit: FitResult,
+    results: Results, *, folder: Path, formats: Sequence[str], templates: Templates | None = None
 ) -> tuple[Path, ...]:
     """Draw everything that the run has, every figure with the dataset's label.
 
@@ -45,52 +36,44 @@ def draw(
         folder: Where the files go; made if it is missing.
         formats: Of "png", "pdf" and "svg".
         templates: As fitted, or None for the fit of a workspace by itself.
-        workspace: The pyhf workspace that was fitted (its first measurement with the fit's POI), or None.
-        fit: The fit of that workspace.
 
     Returns:
-        The files: training, templates, prefit and postfit (with the channel's name where there are several), pulls,
-        correlation, scan (of mu; others with the parameter's name), scan_2d_X_Y, ranking, limit; those that the run
+        The files: training, templates, pulls, correlation, and those of every quantity of the fit; those that the run
         does not have are missing.
 
     Raises:
         OutputError: If a file cannot be written.
     """
-    return save_figures(_figures(results, templates, workspace, fit), folder, formats).files
+    return save_figures(_figures(results, templates), folder, formats).files
 
 
-def _figures(
-    results: Results, templates: Templates | None, workspace: Mapping[str, Any] | None, fit: FitResult
-) -> Iterator[tuple[str, Figure]]:
-    colours, parents = sample_colours(templates, workspace, fit.poi), free_shapes(workspace)
+def _figures(results: Results, templates: Templates | None) -> Iterator[tuple[str, Figure]]:
+    canvas = canvas_of(results)
     if results.trained_in is None and results.training is not None and results.training.loss:
-        yield "training", _training(results, results.training)
+        yield "training", _training(canvas, results.training)
     if templates is not None:
-        yield "templates", draw_templates(results, templates, colours)
-    for channel in fit.yields:
-        stem = channel.when.replace("-", "")
-        stem = stem if len(fit.yields) == 2 else f"{stem}_{channel.channel}"
-        yield stem, draw_data_mc(results, channel, colours, parents)
+        yield "templates", draw_templates(canvas, templates)
     pulled = [name for name in results.scalars if results.parameters[name].pull is not None]
     if pulled:
-        yield "pulls", draw_pulls(results, by_correlation(results, pulled, MAX_PARAMETERS))
+        yield "pulls", _pulls(canvas, results, by_correlation(results, pulled, MAX_PARAMETERS))
     names = _correlated(results)
     if len(names) > 1:
-        yield "correlation", _correlation(results, names)
-    for name, scan in results.scans.items():
-        yield "scan" if name == POI else f"scan_{name}", draw_scan(results, name, scan)
-    for pair in results.scans_2d:
-        yield f"scan_2d_{pair.x}_{pair.y}", draw_scan_2d(results, pair)
-    if results.ranking:
-        yield "ranking", draw_ranking(results)
-    if results.limit is not None:
-        yield "limit", draw_limit(results, results.limit)
+        yield "correlation", _correlation(canvas, results, names)
+    for name, quantity, value in results.outcomes():
+        yield from quantity.figures(name, value, results, canvas)
 
 
-def _training(results: Results, training: TrainingRecord) -> Figure:
+def _pulls(canvas: Canvas, results: Results, names: Sequence[str]) -> Figure:
+    figure = canvas.figure(height=1.9 + 0.28 * len(names))
+    parameters = [(name, results.parameters[name]) for name in names]
+    draw_pulls(figure.subplots(), [(name, entry.pull, entry.constraint) for name, entry in parameters])
+    return figure
+
+
+def _training(canvas: Canvas, training: TrainingRecord) -> Figure:
     from matplotlib.ticker import MaxNLocator
 
-    figure = new_figure(results, height=5.4)
+    figure = canvas.figure(height=5.4)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(1, 1.3))
     epochs = np.arange(1, len(training.loss) + 1)
     best = training.best_epoch + 1
@@ -120,15 +103,15 @@ def _correlated(results: Results) -> list[str]:
     """Return the fitted parameters, without the entries of vectors (the gammas) where there are many."""
     names = [name for name in results.correlation if results.parameters[name].hesse > 0]
     if len(names) > ANNOTATED:
-        names = [name for name in names if not results.is_entry(name)]
+        names = [name for name in names if name in results.scalars]
     return sorted(by_correlation(results, names, MAX_PARAMETERS), key=lambda name: name != "mu")
 
 
-def _correlation(results: Results, names: Sequence[str]) -> Figure:
+def _correlation(canvas: Canvas, results: Results, names: Sequence[str]) -> Figure:
     matrix = np.array([[results.correlation[a][b] for b in names] for a in names])
     labels = [short(name) for name in names]
     side = min(3.2 + 0.4 * len(names), 10.0)
-    figure = new_figure(results, width=side + 1.2, height=side)
+    figure = canvas.figure(width=side + 1.2, height=side)
     axes = figure.subplots()
     image = axes.imshow(matrix, vmin=-1, vmax=1, cmap="RdBu_r")
     axes.set_xticks(range(len(names)), labels, rotation=45, ha="right", rotation_mode="anchor")

@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-from inferno_cli.config import POI
+from inferno_cli.names import markdown
 from inferno_cli.report.run.canvas import title
-from inferno_cli.report.run.summary import decimals, significance_text
-from inferno_cli.report.tables import markdown
+from inferno_cli.report.run.summary import decimals
 from inferno_cli.runs.record import Results
 
 
 def headline(results: Results) -> str:
     """Return mu with its errors, and what it was measured with."""
-    mu = results.parameters[POI]
+    mu = results.mu
     digits = decimals(mu.hesse)
     errors = []
     if mu.minos is not None:
         errors.append(f"{mu.minos[0]:+.{digits}f} / {mu.minos[1]:+.{digits}f} (MINOS)")
     if mu.error is not None:
         errors.append(f"±{mu.error:.{digits}f} (HESSE)")
-    if results.stat_only is not None and results.stat_only.mu.error is not None:
-        errors.append(f"±{results.stat_only.mu.error:.{digits}f} (statistical alone)")
+    for _, quantity, value in results.outcomes():
+        for text, estimate in quantity.estimates(value).items():
+            if estimate.error is not None:
+                errors.append(f"±{estimate.error:.{digits}f} ({text})")
     # MLflow folds a description after some three lines; what must be said with every number comes before.
     what = markdown(title(results)) + (f". **{markdown(results.label)}**" if results.label else "")
     lines = [f"**mu = {mu.bestfit:z.{digits}f}**, {', '.join(errors)}", what]
-    if results.significance is not None:
-        lines.append(f"significance: {significance_text(results.significance, results.data)}")
+    for name, quantity, value in results.outcomes():
+        if quantity.is_foremost:
+            lines += [f"{heading}: {text}" for heading, text in quantity.rows(name, value, results)]
     if results.sigma_s is not None:
         bound = "" if results.cramer_rao_bound_s is None else f", Cramér-Rao bound {results.cramer_rao_bound_s:.4g}"
         lines.append(f"sigma(s) = {results.sigma_s:.4g}{bound}")

@@ -9,19 +9,14 @@ from rich import table
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
-from inferno_cli.fit.result import Estimate, Impact, Limit, Significance
+from inferno_cli.fit.result import Estimate
 from inferno_cli.names import printable
 from inferno_cli.report.run.canvas import title
-from inferno_cli.report.run.yields import YIELDS_FILE, channels
 from inferno_cli.report.tables import Line, Table
 from inferno_cli.runs.record import Results
 
 MAX_NUISANCES = 8
 """Rows of nuisance parameters; a workspace can have hundreds, and results.json has them all."""
-
-MAX_RANKED = 3
-MAX_CHANNELS = 3
-"""With their expected events on the terminal; yields.md has all, by sample."""
 MAX_NOTES = 5
 
 
@@ -50,12 +45,12 @@ def summary(results: Results, *, plus_minus: str = "±") -> RenderableType:
     if results.label:
         parts.append(Text(f"*** {results.label} ***", style="bold yellow"))
     parts.append(_parameters(results, plus_minus))
-    if facts := list(_facts(results, plus_minus)):
+    if facts := list(_facts(results)):
         grid = table.Table.grid(padding=(0, 2, 0, 0))
         grid.add_column(overflow="fold")
         grid.add_column(overflow="fold")
         for name, value in facts:
-            grid.add_row(Text(printable(name)), Text(printable(value)))
+            grid.add_row(Text(printable(name)), Text(printable(value).replace("±", plus_minus)))
         parts += [Text(), grid]
     return Group(*parts)
 
@@ -80,8 +75,9 @@ def _parameters(results: Results, plus_minus: str) -> RenderableType:
 
     poi = results.parameters["mu"]
     add("mu" if results.poi == "mu" else f"mu ({results.poi})", poi, "poi")
-    if results.stat_only is not None:
-        add("mu, stat. only", results.stat_only.mu)
+    for _, quantity, value in results.outcomes():
+        for what, estimate in quantity.estimates(value).items():
+            add(f"mu, {what}", estimate)
     scalars = [name for name in results.scalars if name != "mu"]
     shown = by_correlation(results, scalars, MAX_NUISANCES)
     for name in shown:
@@ -96,12 +92,12 @@ def _parameters(results: Results, plus_minus: str) -> RenderableType:
 
 
 def _vectors(results: Results) -> dict[str, list[Estimate]]:
-    """Group "staterror_SR[0]", "staterror_SR[1]", ... and the like; constant entries are left out."""
+    """Group the entries of vectors, all staterror in one; constant entries are left out."""
     groups: dict[str, list[Estimate]] = {}
-    for name, entry in results.parameters.items():
-        if results.is_entry(name) and entry.hesse > 0:
-            base = "staterror" if name.startswith("staterror") else name.rpartition("[")[0]
-            groups.setdefault(base, []).append(entry)
+    for parameter in results.parameters.values():
+        if parameter.entry is not None and parameter.hesse > 0:
+            name = parameter.kind if parameter.kind == "staterror" else parameter.entry.vector
+            groups.setdefault(name, []).append(parameter)
     return groups
 
 
@@ -111,48 +107,14 @@ def _not_trained(results: Results) -> list[str]:
     return [name for name in results.scalars if name not in known]
 
 
-def significance_text(found: Significance, data: str) -> str:
-    """Return the expected significance, or of observed data the observed one and what was expected."""
-    if data == "asimov":
-        return f"expected {_sigmas(found.expected)} (p = {found.expected_p_value:.2g})"
-    text = f"observed {_sigmas(found.observed)} (p = {found.observed_p_value:.2g}); expected "
-    if found.a_priori is not None:
-        text += f"{_sigmas(found.a_priori)} from nominal parameters, "
-    return f"{text}{_sigmas(found.expected)} from those fitted to the data"
-
-
-def _sigmas(significance: float | None) -> str:
-    return "above 37 sigma" if significance is None else f"{significance:.3g} sigma"
-
-
 def _range(values: Sequence[float], digits: int) -> str:
     low, high = f"{min(values):z.{digits}f}", f"{max(values):z.{digits}f}"
     return low if low == high else f"{low}..{high}"
 
 
-def _facts(results: Results, plus_minus: str) -> Iterator[tuple[str, str]]:
-    if results.significance is not None:
-        yield "significance", significance_text(results.significance, results.data)
-    if results.limit is not None:
-        yield "upper limit", _limit(results, results.limit)
-    if results.goodness_of_fit is not None:
-        fit = results.goodness_of_fit
-        yield "goodness of fit", f"p = {fit.p_value:.3g}, {fit.degrees_of_freedom} degrees of freedom"
-    if results.breakdown is not None:
-        parts = [(group.name, group.cumulative) for group in results.breakdown.groups]
-        parts.append(("statistical", results.breakdown.statistical))
-        text = ", ".join(f"{name} {error:.3g}" for name, error in parts)
-        yield "HESSE in quadrature", f"{text} (fixed in this order)"
-    if results.ranking:
-        largest = (f"{entry.parameter} {_impact(entry)}" for entry in results.ranking[:MAX_RANKED])
-        yield "impacts, post-fit", ", ".join(largest)
-    if 0 < len(by_channel := channels(results)) <= MAX_CHANNELS:
-        for name, (prefit, postfit) in by_channel.items():
-            totals = " -> ".join(
-                f"{value:z.1f} {plus_minus}{error:.1f}" for value, error in (prefit.total, postfit.total)
-            )
-            text = f"{totals}, data {sum(prefit.data):.1f}; by sample in {YIELDS_FILE}"
-            yield "events" if len(by_channel) == 1 else f"events, {name}", text
+def _facts(results: Results) -> Iterator[tuple[str, str]]:
+    for name, quantity, value in results.outcomes():
+        yield from quantity.rows(name, value, results)
     if results.sigma_s is not None:
         text = f"{results.sigma_s:.4g}"
         if bound := results.cramer_rao_bound_s:
@@ -180,19 +142,6 @@ def _facts(results: Results, plus_minus: str) -> Iterator[tuple[str, str]]:
         yield "note", note
     if len(results.notes) > MAX_NOTES:
         yield "note", f"and {len(results.notes) - MAX_NOTES} more in results.json"
-
-
-def _limit(results: Results, limit: Limit) -> str:
-    """Return the limit, expected ones with the band of one sigma."""
-    expected = limit.expected if limit.a_priori is None else limit.a_priori
-    text = f"expected {expected[2]:.3g}, 68% within {expected[1]:.3g} and {expected[3]:.3g}"
-    if results.data == "observed":
-        text = f"observed {limit.observed:.3g}, {text}"
-    return f"{100 * limit.confidence_level:.4g}% CL: {text}"
-
-
-def _impact(entry: Impact) -> str:
-    return "/".join("?" if side is None else f"{side:+.2g}" for side in entry.postfit)
 
 
 def _sigma(variance: float | None) -> str:

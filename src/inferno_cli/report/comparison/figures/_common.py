@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from inferno_cli.drawing.style import labelled_figure, plain
 from inferno_cli.report.comparison.comparison import Comparison
 from inferno_cli.report.comparison.points import Point
 from inferno_cli.report.comparison.tables import NAMES, value_text
-from inferno_cli.report.style import labelled_figure, plain
 from inferno_cli.runs.points import MODEL
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from inferno_cli.config import POI
+from inferno_cli.drawing.style import MUTED
 from inferno_cli.report.comparison.comparison import Comparison
 from inferno_cli.report.comparison.figures._common import overlaid
 from inferno_cli.report.comparison.points import Point
-from inferno_cli.report.style import MUTED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,7 +25,7 @@ def draw(comparison: Comparison) -> Iterator[tuple[str, Figure]]:
     scanned = []
     for point in comparison.points:
         results = comparison.representative(point)
-        if results is not None and results.nll_scan is not None:
+        if results is not None and POI in results["scans"]:
             scanned.append(point)
     if not scanned:
         return
@@ -33,8 +33,7 @@ def draw(comparison: Comparison) -> Iterator[tuple[str, Figure]]:
     def curve(axes: Axes, point: Point, **style: Any) -> None:
         results = comparison.representative(point)
         assert results is not None
-        assert results.nll_scan is not None
-        scan, best = results.nll_scan, results.parameters[POI].bestfit
+        scan, best = results["scans"][POI], results.mu.bestfit
         values, rise = np.asarray(scan.values), np.clip(scan.delta_twice_nll, 0, None)
         dense = np.linspace(values.min(), values.max(), 201)
         root = np.interp(dense, values, np.sign(values - best) * np.sqrt(rise))

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from inferno_cli.drawing.style import SIGNAL
 from inferno_cli.report.comparison.comparison import Comparison
 from inferno_cli.report.comparison.figures._common import MAX_PANELS, first_drawn, legend_below, new_figure, point_name
-from inferno_cli.report.style import SIGNAL
 from inferno_cli.runs.points import MODEL
 
 if TYPE_CHECKING:

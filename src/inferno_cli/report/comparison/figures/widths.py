@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from inferno_cli.drawing.style import plain
 from inferno_cli.report.comparison.comparison import Comparison, Row
 from inferno_cli.report.comparison.figures._common import colour_of, legend_below, new_figure
 from inferno_cli.report.comparison.points import place
 from inferno_cli.report.comparison.tables import NAMES, number, value_text
-from inferno_cli.report.style import plain
 from inferno_cli.runs.points import MODEL
 
 if TYPE_CHECKING:

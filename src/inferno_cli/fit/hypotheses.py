@@ -17,7 +17,6 @@ from scipy.stats import norm
 from inferno_cli.errors import FitFailedError
 from inferno_cli.fit.minuit import Fitter, Minimum
 from inferno_cli.fit.problem import nominal
-from inferno_cli.fit.result import Limit, Significance
 
 BAND = (2, 1, 0, -1, -2)
 """Fluctuations of the background, in standard deviations, that give the limits from -2 to +2 sigma."""
@@ -25,33 +24,7 @@ FURTHEST = 40
 """How often the upper end of the search for a limit is moved up by its distance from the best fit."""
 
 
-def significance(fitter: Fitter, best: Minimum) -> Significance:
-    """Discovery significance of the POI, from the asymptotic distribution of q0.
-
-    Args:
-        fitter: Fits.
-        best: With everything free.
-
-    Raises:
-        FitFailedError: If a fit fails, or the data are impossible without signal.
-    """
-    problem = fitter.problem
-    with fitter.watched("significance"):
-        observed = _root_q0(fitter, best)
-        signal = fitter.minimum("the fit with the nominal signal", {problem.poi: 1.0}, best)
-        expected = _root_q0(*_asimov(fitter, signal))
-        a_priori = None if problem.is_asimov else _root_q0(*_asimov(fitter, _nominal(fitter)))
-    return Significance(
-        expected=expected,
-        observed=observed,
-        expected_p_value=float(norm.sf(expected)),
-        observed_p_value=float(norm.sf(observed)),
-        a_priori=a_priori,
-        a_priori_p_value=None if a_priori is None else float(norm.sf(a_priori)),
-    )
-
-
-def _root_q0(fitter: Fitter, best: Minimum) -> float:
+def root_q0(fitter: Fitter, best: Minimum) -> float:
     """Square root of q0: how much likelier the best fit is than no signal; 0 where it prefers a negative one."""
     poi = fitter.problem.poi
     if best.values[poi] <= 0:
@@ -68,54 +41,21 @@ def _root_q0(fitter: Fitter, best: Minimum) -> float:
     return math.sqrt(max(rise - best.rise, 0.0))
 
 
-def _asimov(fitter: Fitter, at: Minimum) -> tuple[Fitter, Minimum]:
+def asimov(fitter: Fitter, at: Minimum) -> tuple[Fitter, Minimum]:
     """Return a fitter to the expectation at a point, and its best fit, which is that point."""
     other = fitter.on(fitter.problem.model.expected_data(at.values))
-    nothing = np.zeros(len(at.values))
-    return other, Minimum(at.labels, at.values, other.likelihood.rise(at.values), nothing, np.diag(nothing))
+    return other, other.at(at.values)
 
 
-def _nominal(fitter: Fitter, poi: float | None = None) -> Minimum:
+def nominal_point(fitter: Fitter, poi: float | None = None) -> Minimum:
     """Return the nominal parameters, with another POI where one is given, as if they were fitted."""
     values = nominal(fitter.problem)
     if poi is not None:
         values[fitter.problem.poi] = poi
-    nothing = np.zeros(len(values))
-    return Minimum(fitter.problem.labels, values, fitter.likelihood.rise(values), nothing, np.diag(nothing))
+    return fitter.at(values)
 
 
-def upper_limit(fitter: Fitter, best: Minimum) -> Limit:
-    """Upper limit on the POI with CLs, from the asymptotic distribution of q-tilde.
-
-    Args:
-        fitter: Fits.
-        best: With everything free.
-
-    Raises:
-        FitFailedError: If a fit fails, or the limits are not within ``fit.limit_bracket``.
-    """
-    problem = fitter.problem
-    with fitter.watched("upper limit"):
-        found = _limits(fitter, best)
-        a_priori, curves = None, found
-        if problem.is_asimov:
-            curves = _limits(*_asimov(fitter, _nominal(fitter, 0.0)), scale=best.hesse[problem.poi])
-            a_priori = curves.expected
-    values = sorted(curves.tested)
-    return Limit(
-        confidence_level=fitter.settings.confidence_level,
-        observed=found.observed,
-        expected=found.expected,
-        a_priori=a_priori,
-        bracket=found.bracket,
-        tolerance=found.tolerance,
-        poi_values=tuple(values),
-        observed_cls=tuple(curves.tested[value][0] for value in values),
-        expected_cls=tuple(curves.tested[value][1] for value in values),
-    )
-
-
-class _Found(NamedTuple):
+class Limits(NamedTuple):
     """Limits, where they were looked for, how precisely, and CLs (observed, band) at the values that were tested."""
 
     observed: float
@@ -134,7 +74,7 @@ class _Hypotheses:
         self.without = fitter.minimum("the fit without signal", {poi: 0.0}, best)
         # q-tilde: a best fit below 0 counts as 0.
         self.best = best if best.values[poi] >= 0 else self.without
-        self.asimov, self.asimov_best = _asimov(fitter, self.without)
+        self.asimov, self.asimov_best = asimov(fitter, self.without)
         self.tested: dict[float, tuple[float, tuple[float, ...]]] = {}
         self._logarithms: dict[float, tuple[float, ...]] = {}
         self._start, self._asimov_start = self.best, self.asimov_best
@@ -163,29 +103,38 @@ def _lowest(found: Iterable[Minimum]) -> Minimum:
     return min(found, key=lambda minimum: minimum.rise)
 
 
-def _limits(fitter: Fitter, best: Minimum, scale: float | None = None) -> _Found:
+def limits(
+    fitter: Fitter,
+    best: Minimum,
+    error: float,
+    confidence_level: float,
+    bracket: tuple[float, float] | None,
+    tolerance: float,
+) -> Limits:
     """Find the limits of one set of data.
 
     Args:
         fitter: To the data.
         best: Its best fit.
-        scale: Of the search: the error of the POI, if not that of ``best``.
+        error: Of the POI: the scale of the search.
+        confidence_level: Of the limits.
+        bracket: Values of the POI between which all limits lie; None: wherever they are.
+        tolerance: Of the limits, in units of the POI.
 
     Raises:
-        FitFailedError: If they are not within ``fit.limit_bracket``, or nowhere.
+        FitFailedError: If a fit fails, or the limits are not within ``bracket``, or nowhere.
     """
-    settings, problem = fitter.settings, fitter.problem
-    error = float(best.hesse[problem.poi]) if scale is None else float(scale)
-    tolerance = min(settings.limit_tolerance, error / 100)
-    hypotheses, target = _Hypotheses(fitter, best), math.log(1 - settings.confidence_level)
+    problem = fitter.problem
+    tolerance = min(tolerance, error / 100)
+    hypotheses, target = _Hypotheses(fitter, best), math.log(1 - confidence_level)
     value = max(float(hypotheses.best.values[problem.poi]), 0.0)
-    low, high = settings.limit_bracket or (0.0, value + 2 * error)
+    low, high = bracket or (0.0, value + 2 * error)
 
     def above(poi: float, which: int) -> float:
         # Without signal CLs is 1, whatever the data are.
         return (hypotheses.logarithms(poi)[which] if poi > 0 else 0.0) - target
 
-    for _ in range(FURTHEST if settings.limit_bracket is None else 0):
+    for _ in range(FURTHEST if bracket is None else 0):
         if all(above(high, which) < 0 for which in range(1 + len(BAND))):
             break
         high += high - value
@@ -197,4 +146,4 @@ def _limits(fitter: Fitter, best: Minimum, scale: float | None = None) -> _Found
                 f"not found between {low:.4g} and {high:.4g}. Set fit.limit_bracket around all of them"
             )
         limits.append(float(brentq(above, low, high, args=(which,), xtol=tolerance / 10, rtol=1e-12)))
-    return _Found(limits[0], tuple(limits[1:]), (low, high), tolerance, hypotheses.tested)
+    return Limits(limits[0], tuple(limits[1:]), (low, high), tolerance, hypotheses.tested)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from inferno_cli.errors import OutputError
 from inferno_cli.names import LONGEST, another, folded, printable
+from inferno_cli.section import POI
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -67,6 +69,30 @@ def labelled_figure(label: str, said: str, *, width: float, height: float) -> Fi
         y = 1 - (0.07 + 0.18 * number) / height
         figure.text(0.08 / width, y, text, va="top", size=9, color=colour, weight=weight)
     return figure
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """What the figures of one record begin with.
+
+    Attributes:
+        label: What must be said with every number; empty when there is nothing to say.
+        title: What is shown, to which data.
+    """
+
+    label: str
+    title: str
+
+    def figure(self, *, width: float = 6.4, height: float = 4.8) -> Figure:
+        """Return a figure that says in its upper left corner what it shows, and that the events are simulated."""
+        return labelled_figure(self.label, self.title, width=width, height=height)
+
+
+def axis_name(name: str, poi: str) -> str:
+    """Return what an axis calls a parameter of a record; ``poi`` is what its workspace calls "mu"."""
+    if name != POI:
+        return short(name)
+    return r"$\mu$" if poi == POI else short(poi)
 
 
 class Pictures(NamedTuple):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from inferno_cli.report.style import ACCENT, SIGNAL, short
+from inferno_cli.drawing.style import ACCENT, SIGNAL, short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -123,3 +123,12 @@ def finish_ratio(axes: Axes, deviations: Sequence[FloatArray]) -> None:
     reach = min(max(1.2 * largest, 0.02), 1.0)
     axes.set_ylim(1 - reach, 1 + reach)
     axes.axhline(1, color="black", linewidth=0.8)
+
+
+def finish_bins(axes: Axes, n_bins: int, label: str) -> None:
+    """Set the axis of bins that are drawn against their number."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.set_xlim(-0.5, n_bins - 0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=20, integer=True))
+    axes.set_xlabel(label)

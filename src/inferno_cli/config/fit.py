@@ -1,0 +1,91 @@
+"""The configuration of the fit: keys of its own, and those of every quantity that it can be asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+from pydantic import Field, create_model, model_validator
+
+from inferno_cli.choices import DISCRIMINATOR, any_of, sections
+from inferno_cli.progress import Mode
+from inferno_cli.section import Finite, Names, Positive, Section, require_name
+
+QUANTITIES = "inferno_cli.fit.quantities"
+
+
+def _ours() -> dict[str, type[Any]]:
+    """Return the quantities of this package, whose keys are keys of ``fit``."""
+    found = sections(QUANTITIES, Section)
+    return {kind: section for kind, section in found.items() if section.__module__.startswith(f"{QUANTITIES}.")}
+
+
+class Fit(Section):
+    """The fit of the workspace with MINUIT.
+
+    Lists of parameters take "mu" (the POI, whatever a workspace calls it), names, one entry of a vector
+    ("staterror_SR[0]"), a vector ("staterror_SR"), patterns with "*", and "all".
+    """
+
+    data: Literal["asimov", "observed"]
+    """The expectation (Asimov), or the observed events."""
+    minos: Names
+    """Parameters whose MINOS errors are wanted."""
+    groups: dict[str, Names] | None
+    """Parameters by group, see ``breakdown``.
+
+    null and not {}: Hydra merges a mapping on the command line into the one that is there, and refuses new keys.
+    """
+    bounds: dict[str, tuple[Finite, Finite]] | None
+    """Range of parameters in the fit, in the place of that of the workspace."""
+    quantities: dict[str, Any] | None = None
+    """Quantities of other packages by name, each with its ``kind``."""
+    max_calls: Annotated[int, Field(ge=1)]
+    """Most calls of the likelihood in one minimisation."""
+    tolerance: Positive
+    """MINUIT's: the goal for EDM is 0.002 times this."""
+    progress: Mode
+    """How far a long part of the fit is."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        for name, (low, high) in (self.bounds or {}).items():
+            if low >= high:
+                raise ValueError(f"bounds.{name} is [{low:g}, {high:g}], expected to rise")
+        for name in self.quantities or {}:
+            require_name(name, "quantities")
+            if name in _ours():
+                raise ValueError(f"quantities: {name!r} is the name of another quantity; rename it")
+        for quantity in self.every().values():
+            quantity.check()
+        return self
+
+    def every(self) -> dict[str, Any]:
+        """Return the quantities (``fit.result.Quantity``) by name, in the order of tables, wanted or not."""
+        found = dict(self.quantities or {})
+        for kind, section in _ours().items():
+            own = {key: getattr(self, key) for key in section.model_fields if key != DISCRIMINATOR}
+            found[kind] = section.model_construct(kind=kind, **own)  # every value was validated here
+        return dict(sorted(found.items(), key=lambda item: item[1].order))
+
+    def named_parameters(self) -> Iterator[tuple[str, str]]:
+        """Yield every name in a list of parameters, with the key of the list."""
+        yield from (("minos", name) for name in self.minos)
+        yield from (("bounds", name) for name in self.bounds or ())
+        for quantity in self.every().values():
+            yield from quantity.named_parameters()
+
+
+def _with_quantities() -> type[Fit]:
+    """Return ``Fit`` with the keys of our quantities, and those that other packages add."""
+    added: Any = any_of(QUANTITIES, Section)
+    keys: dict[str, Any] = {"quantities": (dict[str, added] | None, None)}
+    for section in _ours().values():
+        for key, field in section.model_fields.items():
+            if key != DISCRIMINATOR and key not in Fit.model_fields:
+                keys[key] = (field.annotation, field)
+    return create_model("Fit", __base__=Fit, __module__=__name__, __doc__=Fit.__doc__, **keys)
+
+
+if not TYPE_CHECKING:
+    Fit = _with_quantities()

@@ -1,0 +1,221 @@
+"""The error of the POI, split by groups of parameters."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+from pydantic.dataclasses import dataclass
+
+from inferno_cli.errors import ConfigError, FitFailedError
+from inferno_cli.fit.result import STRICT, FitResult, Quantity, put
+from inferno_cli.section import Names, require_group
+
+if TYPE_CHECKING:
+    from inferno_cli.fit.fitted import Fitted
+    from inferno_cli.fit.minuit import Minimum
+    from inferno_cli.fit.problem import Problem
+
+SYSTEMATICS, MC_STATISTICS, FREE = "systematics", "MC statistics", "normalisation factors"
+GROUPS = {"staterror": MC_STATISTICS, "normfactor": FREE, "shapefactor": FREE}
+"""Group of a parameter that the user puts into none, by the type of its modifier; else "systematics"."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class GroupImpact:
+    """What one group of parameters adds to the error of the POI, in two ways.
+
+    Attributes:
+        name: Of the group.
+        parameters: Its members that the fit varies.
+        impact: sqrt(total^2 - reduced^2) of HESSE errors, with this group alone fixed at its best fit.
+        cumulative: sqrt(before^2 - after^2), with this group fixed in addition to those before it.
+        cumulative_minos: The same (down, up) of MINOS errors; None without MINOS of the POI.
+    """
+
+    name: str
+    parameters: tuple[str, ...]
+    impact: float
+    cumulative: float
+    cumulative_minos: tuple[float, float] | None
+
+
+@dataclass(frozen=True, config=STRICT)
+class Breakdown:
+    """The error of the POI, split by groups of parameters.
+
+    Attributes:
+        total: HESSE error with everything free.
+        statistical: HESSE error with every other parameter fixed at its best fit.
+        statistical_minos: MINOS errors there.
+        groups: In the order in which they were fixed.
+        closure: sqrt(statistical^2 + sum of impact^2) / total - 1. Not zero: groups are correlated.
+        cumulative_closure: The same of the cumulative ones: zero by construction, up to rounding.
+        hesse_difference: Of older runs: largest relative difference to HESSE of the refits.
+    """
+
+    total: float
+    statistical: float
+    statistical_minos: tuple[float, float] | None
+    groups: tuple[GroupImpact, ...]
+    closure: float
+    cumulative_closure: float
+    hesse_difference: float | None = None
+
+
+class BreakdownQuantity(Quantity):
+    """The error of the POI by groups of parameters, fixed at their best fit.
+
+    Two splits. Each group fixed alone gives its ``impact``; groups are correlated, so these do not add up in quadrature
+    to the total. Fixed one after the other, as with ``--freezeParameters`` of CMS's Combine, each ``cumulative`` is
+    what the error loses at that step: with the statistical error they add up by construction, but depend on the
+    order.
+    """
+
+    kind: Literal["breakdown"]
+    breakdown: bool
+    """Split the error of the POI by groups of parameters."""
+    groups: Mapping[str, Names] | None
+    """Parameters by group, in the order in which they are fixed; the rest is grouped by kind of modifier."""
+
+    record: ClassVar[Any] = Breakdown
+    title: ClassVar[str] = "breakdown by groups"
+    order: ClassVar[int] = 50
+
+    @property
+    def is_wanted(self) -> bool:
+        return self.breakdown
+
+    def check(self) -> None:
+        for name in self.groups or {}:
+            require_group(name, "groups")
+
+    def named_parameters(self) -> Iterator[tuple[str, str]]:
+        for group, names in (self.groups or {}).items():
+            yield from ((f"groups.{group}", name) for name in names)
+
+    def resolved(self, problem: Problem) -> Self:
+        return self.model_copy(update={"groups": groups_of(problem, self.groups or {})})
+
+    def compute(self, fitted: Fitted) -> Breakdown:
+        """Split the error.
+
+        Parameters fixed at their best fit leave the minimum where it is, so HESSE errors come from rows and columns of
+        the one Hessian. MINOS needs the refits.
+        """
+        problem, best = fitted.problem, fitted.best
+        poi = problem.poi_name
+        if poi in best.at_limit:
+            raise FitFailedError(f"{poi} is at its limit, without a symmetric error to split")
+        groups = self.groups or {}
+        hesse = _HesseOfPoi(best, problem.poi)
+        interval = best.minos.get(poi)
+        total = before = float(best.hesse[problem.poi])
+        frozen: list[str] = []
+        impacts = []
+        with fitted.fitter.watched("groups", len(groups)):
+            for group, members in groups.items():
+                frozen += members
+                after, step, reduced = hesse.without(frozen), None, None
+                if interval is not None:
+                    refit = fitted.fitter.fit(frozen=frozen, best=best, minos=(poi,))
+                    fitted.notes.extend(f"groups, {group} fixed: {note}" for note in refit.notes)
+                    reduced = refit.minos.get(poi)
+                    if reduced is not None:
+                        step = -_lost(interval[0], reduced[0]), _lost(interval[1], reduced[1])
+                names = tuple(fitted.names[label] for label in members)
+                impact = _lost(total, hesse.without(members))
+                impacts.append(GroupImpact(group, names, impact, _lost(before, after), step))
+                before, interval = after, reduced
+        return Breakdown(
+            total=total,
+            statistical=before,
+            statistical_minos=interval,
+            groups=tuple(impacts),
+            closure=_closure(total, [before, *(group.impact for group in impacts)]),
+            cumulative_closure=_closure(total, [before, *(group.cumulative for group in impacts)]),
+        )
+
+    @classmethod
+    def metrics(cls, name: str, value: Breakdown) -> dict[str, float | None]:
+        values: dict[str, float | None] = {"error/statistical": value.statistical}
+        for group in value.groups:
+            put(values, f"error/{group.name}", group.impact)
+            put(values, f"error_cumulative/{group.name}", group.cumulative)
+        return values
+
+    @classmethod
+    def rows(cls, name: str, value: Breakdown, fit: FitResult) -> Iterator[tuple[str, str]]:
+        parts = [(group.name, group.cumulative) for group in value.groups]
+        parts.append(("statistical", value.statistical))
+        text = ", ".join(f"{group} {error:.3g}" for group, error in parts)
+        yield "HESSE in quadrature", f"{text} (fixed in this order)"
+
+
+def groups_of(problem: Problem, groups: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
+    """Put every varied parameter but the POI into one group.
+
+    Args:
+        problem: What is fitted.
+        groups: The user's, in the order in which they are to be fixed. What they leave goes by the type of its
+            modifier into "systematics" (constrained), "MC statistics" (staterror) and "normalisation factors" (free).
+
+    Returns:
+        Parameters by group, none empty but the user's.
+
+    Raises:
+        ConfigError: If a parameter is in two groups, or the POI in one.
+        WorkspaceError: If the workspace has no such parameter.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    owner: dict[str, str] = {}
+    for group, names in groups.items():
+        found[group] = problem.parameters(names, f"fit.groups.{group}")
+        for name in found[group]:
+            if name == problem.poi_name:
+                raise ConfigError(f"fit.groups.{group}: {name} is the parameter of interest of {problem.where}")
+            if name in owner:
+                raise ConfigError(f"fit.groups: {name} is in {owner[name]!r} and in {group!r}; put it into one")
+            owner[name] = group
+    kinds = problem.kinds()
+    rest: dict[str, list[str]] = {SYSTEMATICS: [], MC_STATISTICS: [], FREE: []}
+    for name in problem.floating():
+        if name != problem.poi_name and name not in owner:
+            rest[GROUPS.get(kinds[name], SYSTEMATICS)].append(name)
+    for group, members in rest.items():
+        if members:
+            found[group] = (*found.get(group, ()), *members)
+    return found
+
+
+class _HesseOfPoi:
+    """HESSE error of the POI with some parameters held at their best fit."""
+
+    def __init__(self, best: Minimum, poi: int) -> None:
+        import numpy as np
+
+        self._poi, self._labels = poi, best.labels
+        self._varied = np.flatnonzero(best.errors > 0).tolist()
+        block = np.ix_(self._varied, self._varied)
+        self._hessian = np.zeros_like(best.covariance)
+        self._hessian[block] = np.linalg.inv(best.covariance[block])
+
+    def without(self, frozen: Collection[str]) -> float:
+        import numpy as np
+
+        kept = [index for index in self._varied if self._labels[index] not in frozen]
+        inverse = np.linalg.inv(self._hessian[np.ix_(kept, kept)])
+        place = kept.index(self._poi)
+        return float(np.sqrt(inverse[place, place]))
+
+
+def _lost(before: float, after: float) -> float:
+    """Return the part of an error that is gone, in quadrature; what rounding makes negative is 0."""
+    return math.sqrt(max(before**2 - after**2, 0.0))
+
+
+def _closure(total: float, parts: Sequence[float]) -> float:
+    import numpy as np
+
+    return float(np.sqrt(np.sum(np.square(parts))) / total - 1)

@@ -1,0 +1,71 @@
+"""Goodness of fit against the saturated model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic.dataclasses import dataclass
+
+from inferno_cli.errors import FitFailedError
+from inferno_cli.fit.result import STRICT, Column, FitResult, Quantity
+
+if TYPE_CHECKING:
+    from inferno_cli.fit.fitted import Fitted
+
+
+@dataclass(frozen=True, config=STRICT)
+class GoodnessOfFit:
+    """Against the saturated model: p-value, and bins minus free parameters."""
+
+    p_value: float
+    degrees_of_freedom: int
+
+
+class GoodnessOfFitQuantity(Quantity):
+    """Goodness of fit of observed data."""
+
+    kind: Literal["goodness_of_fit"]
+    goodness_of_fit: bool
+    """Of observed data; Asimov data fit perfectly by construction."""
+
+    record: ClassVar[Any] = GoodnessOfFit
+    title: ClassVar[str] = "goodness of fit"
+    order: ClassVar[int] = 40
+    columns: ClassVar[tuple[Column, ...]] = (Column("goodness_of_fit", "fit p", lambda value, _: value.p_value),)
+
+    @property
+    def is_wanted(self) -> bool:
+        return self.goodness_of_fit
+
+    def compute(self, fitted: Fitted) -> GoodnessOfFit | None:
+        """Compare with the saturated model: bins that nothing fills are no degrees of freedom."""
+        import numpy as np
+        from scipy.stats import chi2
+
+        problem, likelihood, values = fitted.problem, fitted.fitter.likelihood, fitted.best.values
+        if problem.is_asimov:
+            return None
+        config = problem.model.config
+        free = 0
+        for name in config.par_order:
+            parameter = config.param_set(name)
+            if not parameter.constrained:
+                free += parameter.suggested_fixed.count(False)
+        empty = (likelihood.expected(values) == 0) & ~likelihood.jacobian(values).any(axis=1)
+        if empty.any():
+            bins = ", ".join(problem.bin_name(int(index)) for index in np.flatnonzero(empty)[:5])
+            fitted.notes.append(f"{empty.sum()} bins without any expected events are no degrees of freedom: {bins}")
+        freedom = int((~empty).sum()) - free
+        if freedom <= 0:
+            raise FitFailedError("there are no more bins than free parameters")
+        distance = likelihood.distance_to_saturated(values, ~np.array(problem.fixed))
+        return GoodnessOfFit(float(chi2.sf(distance, freedom)), freedom)
+
+    @classmethod
+    def metrics(cls, name: str, value: GoodnessOfFit) -> dict[str, float | None]:
+        return {f"{name}/p_value": value.p_value}
+
+    @classmethod
+    def rows(cls, name: str, value: GoodnessOfFit, fit: FitResult) -> Iterator[tuple[str, str]]:
+        yield cls.title, f"p = {value.p_value:.3g}, {value.degrees_of_freedom} degrees of freedom"

@@ -1,0 +1,139 @@
+"""Profiles of the likelihood in two parameters."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from inferno_cli.errors import WorkspaceError
+from inferno_cli.fit.result import STRICT, FitResult, Quantity
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from inferno_cli.drawing.style import Canvas
+    from inferno_cli.fit.fitted import Fitted
+    from inferno_cli.fit.problem import Problem
+
+HALF_WIDTH = 3.0
+"""Half width of a scan, in units of the HESSE error: the 95% contour reaches 2.45."""
+CONTOURS = {2.30: "68%", 5.99: "95%"}
+"""Twice the NLL above its minimum on contours of two parameters, and their coverage (chi-squared, two degrees)."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class Scan2D:
+    """Profile of the likelihood in two parameters; ``delta_twice_nll[i][j]`` is at ``y_values[i]``, ``x_values[j]``."""
+
+    x: str
+    y: str
+    x_values: tuple[float, ...]
+    y_values: tuple[float, ...]
+    delta_twice_nll: tuple[tuple[float, ...], ...]
+
+
+class Scans2DQuantity(Quantity):
+    """Profile likelihoods in pairs of parameters."""
+
+    kind: Literal["scans_2d"]
+    scan_2d: tuple[tuple[str, str], ...]
+    """Pairs of parameters."""
+    scan_2d_points: Annotated[int, Field(ge=3)]
+    """Points along each axis."""
+
+    record: ClassVar[Any] = tuple[Scan2D, ...]
+    absent: ClassVar[Any] = ()
+    order: ClassVar[int] = 80
+
+    @property
+    def is_wanted(self) -> bool:
+        return bool(self.scan_2d)
+
+    def check(self) -> None:
+        for x, y in self.scan_2d:
+            if x == y:
+                raise ValueError(f"scan_2d has a pair of {x!r} with itself")
+
+    def named_parameters(self) -> Iterator[tuple[str, str]]:
+        yield from (("scan_2d", name) for pair in self.scan_2d for name in pair)
+
+    def resolved(self, problem: Problem) -> Self:
+        pairs = []
+        for names in self.scan_2d:
+            pair = problem.parameters(names, "fit.scan_2d")
+            if len(pair) != 2:
+                raise WorkspaceError(
+                    f"fit.scan_2d: [{', '.join(names)}] is {len(pair)} parameters of {problem.where}, not two"
+                )
+            pairs.append(pair)
+        return self.model_copy(update={"scan_2d": tuple(pairs)})
+
+    def compute(self, fitted: Fitted) -> tuple[Scan2D, ...]:
+        found = []
+        for x, y in self.scan_2d:
+            surface = fitted.attempt(f"scan of {x} and {y}", self._scan, fitted, x, y)
+            if surface is not None:
+                found.append(surface)
+        return tuple(found)
+
+    def _scan(self, fitted: Fitted, x: str, y: str) -> Scan2D:
+        """Profile the likelihood on a grid of two parameters around their best fit, within their bounds.
+
+        Raises:
+            FitFailedError: If a fit fails.
+            DeeperMinimumError: If one goes below the minimum.
+        """
+        import numpy as np
+
+        fitter, best, points = fitted.fitter, fitted.best, self.scan_2d_points
+        first, second = best.labels.index(x), best.labels.index(y)
+        x_values = np.linspace(*fitted.around(first, HALF_WIDTH), points).tolist()
+        y_values = np.linspace(*fitted.around(second, HALF_WIDTH), points).tolist()
+        rise = np.zeros((points, points))
+        with fitter.watched(f"scan of {x} and {y}", points**2):
+            for i, j in itertools.product(range(points), repeat=2):
+                what = f"the scan with {x} = {x_values[j]:.4g} and {y} = {y_values[i]:.4g}"
+                rise[i, j] = fitter.minimum(what, {first: x_values[j], second: y_values[i]}, best).rise - best.rise
+        fitted.require_lowest(f"{x} and {y}", rise.min())
+        rows = tuple(map(tuple, rise.tolist()))
+        return Scan2D(fitted.names[x], fitted.names[y], tuple(x_values), tuple(y_values), rows)
+
+    @classmethod
+    def figures(
+        cls, name: str, value: tuple[Scan2D, ...], fit: FitResult, canvas: Canvas
+    ) -> Iterator[tuple[str, Figure]]:
+        for scan in value:
+            yield f"scan_2d_{scan.x}_{scan.y}", _draw(scan, fit, canvas)
+
+
+def _draw(scan: Scan2D, fit: FitResult, canvas: Canvas) -> Figure:
+    """Draw the contours of the profile likelihood in two parameters."""
+    import numpy as np
+    from matplotlib.lines import Line2D
+    from scipy.interpolate import RectBivariateSpline
+
+    from inferno_cli.drawing.style import SIGNAL, axis_name
+
+    figure = canvas.figure()
+    axes = figure.subplots()
+    rise = np.clip(scan.delta_twice_nll, 0, None)
+    x, y = (np.linspace(values[0], values[-1], 201) for values in (scan.x_values, scan.y_values))
+    degree = min(3, len(scan.x_values) - 1)
+    smooth = RectBivariateSpline(scan.y_values, scan.x_values, rise, kx=degree, ky=degree)(y, x)
+    image = axes.pcolormesh(x, y, smooth, cmap="Blues_r", vmin=0, vmax=12, shading="nearest", rasterized=True)
+    lines = dict(zip(CONTOURS, ("-", "--"), strict=True))
+    drawn = [level for level in lines if level < rise.max()]
+    if drawn:
+        axes.contour(x, y, smooth, drawn, colors=SIGNAL, linestyles=[lines[level] for level in drawn])
+    handles = [Line2D([], [], color=SIGNAL, ls=lines[level], label=f"{CONTOURS[level]} CL") for level in drawn]
+    best = [fit.parameters[name].bestfit for name in (scan.x, scan.y)]
+    handles += axes.plot(*best, "+", color="black", markersize=10, label="best fit")
+    axes.legend(handles=handles, loc="upper right", frameon=True, framealpha=0.9, edgecolor="none")
+    axes.set_xlabel(axis_name(scan.x, fit.poi))
+    axes.set_ylabel(axis_name(scan.y, fit.poi))
+    figure.colorbar(image, ax=axes, label=r"$2\,\Delta$ NLL", extend="max" if rise.max() > 12 else "neither")
+    return figure

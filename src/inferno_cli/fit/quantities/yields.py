@@ -1,0 +1,289 @@
+"""Expected events before and after the fit, from cabinetry, and data against them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic.dataclasses import dataclass
+
+from inferno_cli.errors import FitFailedError
+from inferno_cli.fit.result import STRICT, FitResult, Quantity
+from inferno_cli.names import markdown, morph_name
+
+if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+    from inferno_cli.drawing.style import Canvas
+    from inferno_cli.fit.fitted import Fitted
+    from inferno_cli.fit.minuit import Minimum
+    from inferno_cli.fit.problem import Problem
+
+When = Literal["pre-fit", "post-fit"]
+ROUNDING = 1e-9
+"""Eigenvalues of a correlation matrix that are no further than this below 0 are 0."""
+IN_SUMMARY = 3
+"""Channels with their expected events in the summary; the file has all, by sample."""
+FILE = "yields.md"
+
+
+@dataclass(frozen=True, config=STRICT)
+class Yields:
+    """Expected events of one channel before or after the fit.
+
+    Attributes:
+        channel: Its name.
+        when: "pre-fit" or "post-fit".
+        samples: Events by sample and bin.
+        errors: Standard deviation of ``samples``.
+        total_error: Of the sum of the samples, by bin.
+        sums: Events by sample in the whole channel, and their standard deviation.
+        total: Events of all samples in the whole channel, and their standard deviation.
+        data: Events by bin that were fitted, Asimov or observed.
+        signal: Samples that the POI acts on.
+        parts: Samples that are a free shape of another one, and which that is.
+    """
+
+    channel: str
+    when: When
+    samples: dict[str, tuple[float, ...]]
+    errors: dict[str, tuple[float, ...]]
+    total_error: tuple[float, ...]
+    sums: dict[str, tuple[float, float]]
+    total: tuple[float, float]
+    data: tuple[float, ...]
+    signal: tuple[str, ...] = ()
+    parts: dict[str, str] | None = None
+
+
+class YieldsQuantity(Quantity):
+    """Expected events of every channel, before and after the fit."""
+
+    kind: Literal["yields"]
+    yields: bool
+    """Expected events before and after the fit; the plots of data against prediction need them."""
+
+    record: ClassVar[Any] = tuple[Yields, ...]
+    absent: ClassVar[Any] = ()
+    title: ClassVar[str] = "yields"
+    order: ClassVar[int] = 60
+
+    @property
+    def is_wanted(self) -> bool:
+        return self.yields
+
+    def compute(self, fitted: Fitted) -> tuple[Yields, ...]:
+        return yields(fitted.problem, fitted.best)
+
+    @classmethod
+    def rows(cls, name: str, value: tuple[Yields, ...], fit: FitResult) -> Iterator[tuple[str, str]]:
+        by_channel = channels(value)
+        if len(by_channel) > IN_SUMMARY:
+            return
+        for channel, (before, after) in by_channel.items():
+            totals = " -> ".join(f"{events:z.1f} ±{error:.1f}" for events, error in (before.total, after.total))
+            heading = "events" if len(by_channel) == 1 else f"events, {channel}"
+            yield heading, f"{totals}, data {sum(before.data):.1f}; by sample in {FILE}"
+
+    @classmethod
+    def figures(
+        cls, name: str, value: tuple[Yields, ...], fit: FitResult, canvas: Canvas
+    ) -> Iterator[tuple[str, Figure]]:
+        from inferno_cli.drawing.stack import colours_of
+
+        sizes: dict[str, float] = {}
+        signal: set[str] = set()
+        for entry in value:
+            signal.update(entry.signal)
+            for sample, (events, _) in entry.sums.items():
+                if entry.when == "pre-fit" and sample not in (entry.parts or {}):
+                    sizes[sample] = sizes.get(sample, 0.0) + events
+        colours = colours_of(sizes, signal)
+        for entry in value:
+            stem = entry.when.replace("-", "")
+            yield stem if len(value) == 2 else f"{stem}_{entry.channel}", _draw(entry, fit, canvas, colours)
+
+    @classmethod
+    def files(cls, value: tuple[Yields, ...], fit: FitResult, label: str) -> dict[str, str]:
+        """Return the table of every channel, all samples and their total before and after the fit."""
+        lines = [f"**{markdown(label)}**", ""] if label else []
+        data = "Asimov data" if fit.data == "asimov" else "observed data"
+        for channel, (before, after) in channels(value).items():
+            lines += [f"## {markdown(channel)}", "", "| sample | pre-fit | error | post-fit | error |"]
+            lines.append("|---|--:|--:|--:|--:|")
+            for name in before.sums:
+                lines.append(_line(name, before.sums[name], after.sums[name]))
+            lines.append(_line("total", before.total, after.total))
+            lines += [f"| {data} | {sum(before.data):.2f} | | | |", ""]
+        return {FILE: "\n".join(lines)}
+
+
+def yields(problem: Problem, best: Minimum) -> tuple[Yields, ...]:
+    """Return the expected events of every channel with their errors, before and then after the fit.
+
+    Args:
+        problem: What is fitted.
+        best: The fit. A parameter at its limit is held there: its error has no meaning.
+
+    Raises:
+        FitFailedError: If an error is not finite.
+    """
+    import numpy as np
+    from cabinetry import model_utils
+    from cabinetry.fit import FitResults
+
+    from inferno_cli.fit.problem import nominal
+
+    labels, widths = list(problem.labels), model_utils.prefit_uncertainties(problem.model)
+    before = FitResults(nominal(problem), widths, labels, np.eye(len(labels)), 0.0)
+    correlation = best.correlation + np.diag(best.errors == 0)
+    after = FitResults(best.values, best.errors, labels, correlation, 0.0)
+    return (*_of_channels(problem, before, "pre-fit"), *_of_channels(problem, after, "post-fit"))
+
+
+def channels(value: Sequence[Yields]) -> dict[str, tuple[Yields, Yields]]:
+    """Return each channel before and after the fit, by name."""
+    found: dict[str, list[Yields]] = {}
+    for entry in value:
+        found.setdefault(entry.channel, []).append(entry)
+    return {name: (before, after) for name, (before, after) in found.items()}
+
+
+def _line(name: str, before: tuple[float, float], after: tuple[float, float]) -> str:
+    cells = [f"{number:z.2f}" for number in (*before, *after)]
+    return "| " + " | ".join((markdown(name), *cells)) + " |"
+
+
+def _of_channels(problem: Problem, point: Any, when: When) -> Iterator[Yields]:
+    """Yield the expected events of every channel at a point (cabinetry's ``FitResults``).
+
+    Raises:
+        FitFailedError: If an error is not finite.
+    """
+    import numpy as np
+    from cabinetry import model_utils
+
+    model = problem.model
+    with np.errstate(invalid="ignore"):
+        prediction = model_utils.prediction(model, fit_results=point)
+    modifiers = {channel["name"]: channel["samples"] for channel in model.spec["channels"]}
+    # Rows in the order of the workspace; pyhf's is the alphabet.
+    samples: dict[str, int] = {}
+    for channel in model.spec["channels"]:
+        for sample in channel["samples"]:
+            samples[sample["name"]] = model.config.samples.index(sample["name"])
+    for index, channel in enumerate(model.config.channels):
+        rows = np.asarray(prediction.model_yields[index])
+        where = f"{when}, channel {channel!r} of {problem.where}"
+        errors = _errors(prediction.total_stdev_model_bins[index], model, point, where)
+        sums = _errors(prediction.total_stdev_model_channels[index], model, point, where)
+        yield Yields(
+            channel=channel,
+            when=when,
+            samples={name: tuple(rows[i].tolist()) for name, i in samples.items()},
+            errors={name: tuple(errors[i].tolist()) for name, i in samples.items()},
+            total_error=tuple(errors[-1].tolist()),
+            sums={name: (float(rows[i].sum()), float(sums[i])) for name, i in samples.items()},
+            total=(float(rows.sum()), float(sums[-1])),
+            data=tuple(problem.data[model.config.channel_slices[channel]]),
+            signal=signal_of(modifiers[channel], problem.poi_name),
+            parts=free_shapes(modifiers[channel]),
+        )
+
+
+def signal_of(samples: Sequence[Mapping[str, Any]], poi: str) -> tuple[str, ...]:
+    """Return the samples of a channel of a workspace that the POI acts on."""
+    found = []
+    for sample in samples:
+        if poi in (modifier["name"] for modifier in sample["modifiers"]):
+            found.append(sample["name"])
+    return tuple(found)
+
+
+def free_shapes(samples: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Return the samples of a channel of a workspace that are the free shape of another one, and which that is.
+
+    Such a sample holds (up - down) / 2, maybe negative, and is scaled by the NormFactor that it is named after. A
+    sample of such a name without that NormFactor is a sample.
+    """
+    names = [sample["name"] for sample in samples]
+    found = {}
+    for sample in samples:
+        for modifier in sample["modifiers"]:
+            if modifier["type"] == "normfactor":
+                shapes = {morph_name(name, modifier["name"]): name for name in names}
+                if sample["name"] in shapes:
+                    found[sample["name"]] = shapes[sample["name"]]
+    return found
+
+
+def _errors(values: Any, model: Any, point: Any, where: str) -> NDArray[np.float64]:
+    """Check errors of yields, shape (n_samples + 1, n_bins) or (n_samples + 1,), those of the total last."""
+    import numpy as np
+
+    errors = np.asarray(values, dtype=float)
+    if np.isnan(errors).any() and _is_rounding(model, point):
+        # Where parameters compensate each other the variance is a sum of terms that cancel: cabinetry takes the root
+        # of the -1e-17 that rounding leaves of it.
+        errors = np.nan_to_num(errors, posinf=np.inf)
+    if not np.isfinite(errors).all():
+        row = int(np.argwhere(~np.isfinite(errors))[0][0])
+        samples = model.config.samples
+        what = f"sample {samples[row]!r}" if row < len(samples) else "all samples"
+        raise FitFailedError(
+            f"the errors of the expected events of {what}, {where}, are {errors[row].tolist()}, expected finite "
+            "numbers. Check its templates one sigma up and down, or leave the yields out with fit.yields=false"
+        )
+    return errors
+
+
+def _is_rounding(model: Any, point: Any) -> bool:
+    """Tell whether nothing but rounding can take a variance of yields below 0.
+
+    It is v M v with the changes v of a yield one sigma up and down and the correlations M: never below 0 where v is
+    finite and M has no negative eigenvalue.
+    """
+    import numpy as np
+
+    if not np.isfinite(point.corr_mat).all() or np.linalg.eigvalsh(point.corr_mat)[0] < -ROUNDING:
+        return False
+    steps = np.diag(point.uncertainty)
+    with np.errstate(all="ignore"):
+        moved = [model.main_model.expected_data(point.bestfit + step) for step in (*steps, *-steps)]
+    return bool(np.isfinite(moved).all())
+
+
+def _draw(channel: Yields, fit: FitResult, canvas: Canvas, colours: Mapping[str, str]) -> Figure:
+    """Draw data against the stacked prediction of one channel, and their ratio."""
+    import numpy as np
+
+    from inferno_cli.drawing.stack import (
+        draw_band,
+        draw_stack,
+        finish_bins,
+        finish_ratio,
+        finish_stack,
+        merged,
+        relative_to,
+    )
+    from inferno_cli.drawing.style import short
+
+    figure = canvas.figure(height=5.8)
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    stack = merged({name: np.asarray(values) for name, values in channel.samples.items()}, colours, channel.parts)
+    band, data = np.asarray(channel.total_error), np.asarray(channel.data)
+    total, bins = draw_stack(upper, stack, band, colours), np.arange(len(data))
+    face, label = ("white", "Asimov data") if fit.data == "asimov" else ("black", "observed data")
+    marker = {"fmt": "o", "color": "black", "markersize": 4.5, "markerfacecolor": face}
+    upper.errorbar(bins, data, yerr=np.sqrt(data), label=label, **marker)
+    upper.set_title(f"{channel.when}, {short(channel.channel)}")
+    finish_stack(upper, stack, float(max((data + np.sqrt(data)).max(), (total + band).max())))
+    ratio, error, relative = (relative_to(part, total) for part in (data, np.sqrt(data), band))
+    draw_band(lower, np.ones(len(total)), np.nan_to_num(relative))
+    finish_ratio(lower, (np.abs(ratio - 1) + error, relative))
+    lower.errorbar(bins, ratio, yerr=error, **marker)
+    lower.set_ylabel("data / pred.")
+    finish_bins(lower, len(total), "bin")
+    return figure
