@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata, util
@@ -127,9 +127,14 @@ def sections(package: str, base: type[SectionT]) -> dict[str, type[SectionT]]:
 
 def any_of(package: str, base: type[BaseModel]) -> Any:
     """Return the type of a field that takes each choice of a kind, told apart by its key ``kind``."""
+    return one_of(sections(package, base).values())
+
+
+def one_of(known: Iterable[type[BaseModel]]) -> Any:
+    """Return the type of a field that takes some sections, told apart by their key ``kind``."""
     from pydantic import Field
 
-    known = tuple(sections(package, base).values())
+    known = tuple(known)
     if len(known) == 1:  # pydantic tells apart only several
         return known[0]
     return Annotated[Union[known], Field(discriminator=DISCRIMINATOR)]  # noqa: UP007

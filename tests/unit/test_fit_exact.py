@@ -269,8 +269,8 @@ def test_a_significance_without_background_is_a_note():
     assert result["significance"] is None
     assert result.parameters["mu"].bestfit == pytest.approx(0.8, abs=1e-6)
     assert result.notes == (
-        "no goodness of fit: there are no more bins than free parameters",
         "no significance: without signal no events are expected in bin 0 of channel 'SR', and there are some",
+        "no goodness of fit: there are no more bins than free parameters",
     )
 
 

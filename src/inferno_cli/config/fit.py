@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, create_model, model_validator
 
-from inferno_cli.choices import DISCRIMINATOR, any_of, sections
+from inferno_cli.choices import DISCRIMINATOR, one_of, sections
 from inferno_cli.progress import Mode
 from inferno_cli.section import Finite, Names, Positive, Section, require_name
 
@@ -32,14 +32,14 @@ class Fit(Section):
     minos: Names
     """Parameters whose MINOS errors are wanted."""
     groups: dict[str, Names] | None
-    """Parameters by group, see ``breakdown``.
+    """Parameters by group, in the order in which they are fixed; the rest is grouped by kind of modifier.
 
     null and not {}: Hydra merges a mapping on the command line into the one that is there, and refuses new keys.
     """
     bounds: dict[str, tuple[Finite, Finite]] | None
     """Range of parameters in the fit, in the place of that of the workspace."""
     quantities: dict[str, Any] | None = None
-    """Quantities of other packages by name, each with its ``kind``."""
+    """Quantities that other packages add, by name, each with its `kind`; null: none."""
     max_calls: Annotated[int, Field(ge=1)]
     """Most calls of the likelihood in one minimisation."""
     tolerance: Positive
@@ -52,8 +52,10 @@ class Fit(Section):
         for name, (low, high) in (self.bounds or {}).items():
             if low >= high:
                 raise ValueError(f"bounds.{name} is [{low:g}, {high:g}], expected to rise")
-        for name in self.quantities or {}:
+        for name, quantity in (self.quantities or {}).items():
             require_name(name, "quantities")
+            if not isinstance(quantity, Section):
+                raise ValueError(f"quantities.{name}: no installed package adds a quantity to the fit; remove it")
             if name in _ours():
                 raise ValueError(f"quantities: {name!r} is the name of another quantity; rename it")
         for quantity in self.every().values():
@@ -78,9 +80,12 @@ class Fit(Section):
 
 def _with_quantities() -> type[Fit]:
     """Return ``Fit`` with the keys of our quantities, and those that other packages add."""
-    added: Any = any_of(QUANTITIES, Section)
-    keys: dict[str, Any] = {"quantities": (dict[str, added] | None, None)}
-    for section in _ours().values():
+    keys: dict[str, Any] = {}
+    ours = _ours()
+    if added := [section for kind, section in sections(QUANTITIES, Section).items() if kind not in ours]:
+        quantity: Any = one_of(added)
+        keys["quantities"] = (dict[str, quantity] | None, Fit.model_fields["quantities"])
+    for section in ours.values():
         for key, field in section.model_fields.items():
             if key != DISCRIMINATOR and key not in Fit.model_fields:
                 keys[key] = (field.annotation, field)

@@ -77,7 +77,7 @@ class BreakdownQuantity(Quantity):
     breakdown: bool
     """Split the error of the POI by groups of parameters."""
     groups: Mapping[str, Names] | None
-    """Parameters by group, in the order in which they are fixed; the rest is grouped by kind of modifier."""
+    """Those of the fit."""
 
     record: ClassVar[Any] = Breakdown
     title: ClassVar[str] = "breakdown by groups"
