@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +16,6 @@ from inferno_cli.fit.problem import Problem, nominal, numpy_backend, open_proble
 from inferno_cli.fit.result import FitResult, Outcome
 from inferno_cli.fit.starts import global_fit
 from inferno_cli.likelihood.readers.checks import ignored
-from inferno_cli.likelihood.readers.pyhf import read_workspace
 
 if TYPE_CHECKING:
     from inferno_cli.config import Fit
@@ -26,25 +24,20 @@ REFEREE, ROUNDING = 1e-8, 1e-13
 """Largest difference of our -2 ln L from pyhf's, beside the rounding of pyhf's, in units of the sum of its terms."""
 
 
-def fit_workspace(
-    workspace: dict[str, Any] | str | Path, settings: Fit, *, measurement: str | None = None, where: str = ""
-) -> FitResult:
+def fit_workspace(spec: dict[str, Any], settings: Fit, *, measurement: str | None = None, where: str) -> FitResult:
     """Fit a pyhf workspace.
 
     Args:
-        workspace: The workspace, or its file.
+        spec: The workspace.
         settings: What to do.
         measurement: Name of the measurement; the first without.
-        where: Names the workspace in errors; without it the file does.
+        where: Names the workspace in errors.
 
     Raises:
         WorkspaceError: If the workspace has no such measurement, no POI, or no such parameter.
         ConfigError: If groups overlap.
         FitFailedError: If the fit is not valid. What cannot be had of a valid one is a note of the result.
     """
-    spec = workspace if isinstance(workspace, dict) else read_workspace(Path(workspace))
-    if not where:
-        where = "the workspace" if isinstance(workspace, dict) else str(workspace)
     with numpy_backend():
         return _fit(spec, settings, measurement, where)
 
