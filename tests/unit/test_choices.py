@@ -214,6 +214,70 @@ def test_a_dataset_and_a_systematic_of_an_installed_package_pass_our_tests_and_a
     assert "smear" in found.stdout
 
 
+LINEAR = """
+from typing import Literal
+from inferno_cli.training.networks import Network
+
+class Linear(Network):
+    kind: Literal["linear"] = "linear"
+
+    def build(self, mean, deviation, n_outputs):
+        from torch import nn
+        from inferno_cli.training.layers import Standardise
+        return nn.Sequential(Standardise(mean, deviation), nn.Linear(len(mean), n_outputs))
+"""
+HALVES = """
+from typing import ClassVar, Literal
+from inferno_cli.training.summaries.score import Score
+
+class Halves(Score):
+    kind: Literal["halves"] = "halves"
+    bins: Literal[2] = 2
+"""
+SQUARES = """
+from typing import ClassVar, Literal
+from inferno_cli.training.objectives import Objective
+
+class Squares(Objective):
+    nominal_only: ClassVar[bool] = True
+    only_outputs: ClassVar[int] = 1
+    kind: Literal["squares"] = "squares"
+
+    def loss(self, outputs, batch, summary, likelihood):
+        total = 0
+        for output, stratum, weight in zip(outputs, likelihood.strata, likelihood.nominal_weights(batch)):
+            distance = output[0, :, 0].double().sigmoid() - float(stratum.is_signal)
+            total = total + (weight * distance**2).sum() / weight.sum()
+        return total
+"""
+MINE = """
+defaults: [network: linear, summary: halves, objective: squares]
+name: mine
+"""
+
+
+def test_a_network_a_summary_and_an_objective_of_an_installed_package_pass_our_tests_and_are_trained(install):
+    kinds = {"networks": ("linear", LINEAR), "summaries": ("halves", HALVES), "objectives": ("squares", SQUARES)}
+    files = {"__init__.py": "", "conf/model/mine.yaml": MINE}
+    files["conf/model/summary/halves.yaml"] = "{kind: halves, edge_width: 0.1}"
+    for part, (name, text) in kinds.items():
+        files |= {f"{part}/__init__.py": "", f"{part}/{name}.py": text}
+        files.setdefault(f"conf/model/{part.replace('ies', 'y').rstrip('s')}/{name}.yaml", f"kind: {name}")
+    place = install(files)
+    python = [sys.executable, "-m"]
+    environment = {"PYTHONPATH": f"{place}:{Path(choices.__file__).parents[1]}"}
+    tests = ["pytest", "-q", "-p", "no:cacheprovider", "-k", "linear or halves or squares", "--pyargs"]
+    modules = [f"inferno_cli.testing.{part}" for part in kinds]
+    found = subprocess.run([*python, *tests, *modules], cwd=place, env=environment, capture_output=True, text=True)
+    assert (found.returncode, " passed" in found.stdout) == (0, True), found.stdout
+
+    train = ["inferno_cli", "train", "+experiment=top11004", "model=mine", "trainer.max_epochs=2", "nuisance=none"]
+    train += ["tracking=none", "report.plots=false"]
+    found = subprocess.run([*python, *train], cwd=place, env=environment, capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
+    assert "training: mine, at most 2 epochs" in found.stdout
+
+
 def test_a_step_of_an_installed_package_runs_with_its_own_yaml(install):
     step = '"""Say hello."""\n\nfrom inferno_cli.section import Section\n\n\nclass Hello(Section):\n    name: str\n'
     step += "\n\ndef schema():\n    return Hello\n\n\ndef run(config, composed):\n    import sys\n"
