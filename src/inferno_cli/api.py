@@ -136,7 +136,7 @@ def training_set(config: TrainConfig, events: Events, device: str = "cpu") -> tu
     measurement = Measurement.from_config(config, config.nuisance.train)
     samples = [sample.only(measurement.variations) for sample in events.train]
     likelihood = SoftLikelihood.of(measurement, samples, events.template)
-    return likelihood, StratifiedBatches(samples, config.model.batch_size, config.seed, device)
+    return likelihood, StratifiedBatches(samples, config.trainer.batch_size, config.seed, device)
 
 
 def poi_variance(expectation: Any) -> Any:
