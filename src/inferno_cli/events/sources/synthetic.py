@@ -6,7 +6,6 @@ Signal: (x0, x1) is normal with unit covariance, x2 is exponential with rate 2. 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import Annotated, ClassVar, Literal
 
@@ -14,24 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from inferno_cli.events.dataset import Dataset, LogRatio, Request
+from inferno_cli.events.dataset import LogRatio
+from inferno_cli.events.generated import GeneratedDataset
 from inferno_cli.events.modifiers import NormFactor, NormSys
-from inferno_cli.events.sample import NOMINAL, Events, FloatArray, Sample, generator
-from inferno_cli.events.validation import Validated, ValidatedSample
+from inferno_cli.events.sample import FloatArray
 from inferno_cli.section import Finite, Names, Positive, Section
 
 BACKGROUND_MEAN, BACKGROUND_VARIANCE = (2.0, 0.0), (5.0, 9.0)
 SIGNAL_VARIANCE, SIGNAL_RATE = (1.0, 1.0), 2.0
-GeneratedCount = Annotated[int, Field(ge=100)]
-
-
-class MixtureYields(Section):
-    """Expected events."""
-
-    signal: Positive
-    """Of the signal."""
-    background: Positive
-    """Of the background."""
 
 
 class MixtureParameters(Section):
@@ -43,43 +32,23 @@ class MixtureParameters(Section):
     """Rate of the exponential of x2."""
 
 
-class GeneratedEvents(Section):
-    """Generated events of each split, half of them signal."""
-
-    train: GeneratedCount
-    """For the training."""
-    validation: GeneratedCount
-    """To choose the epoch."""
-    template: GeneratedCount
-    """For the templates that are fitted."""
-
-
-class SyntheticDataset(Dataset):
+class SyntheticDataset(GeneratedDataset):
     """The three-dimensional mixture of arXiv:1806.04743, section 4.1."""
 
     kind: Literal["synthetic"]
     """The mixture."""
-    yields: MixtureYields
     signal_mean: tuple[Finite, Finite]
     """Mean of (x0, x1) for the signal. The paper prints (1, 1); its code and its tables have (0, 0)."""
     nominal: MixtureParameters
-    events: GeneratedEvents
 
     features: ClassVar[Names] = ("x0", "x1", "x2")
-    sample_names: ClassVar[Names] = ("signal", "background")
-    signal_names: ClassVar[Names] = ("signal",)
-    made_by: ClassVar[Names] = ("events", "downsample_factor", "signal_mean", "yields", "nominal")
+    made_by: ClassVar[Names] = (*GeneratedDataset.made_by, "signal_mean", "nominal")
 
     def check(self) -> None:
         """Refuse systematics of several parameters."""
         for name, systematic in self.systematics.items():
             if systematic.modifier_name is not None or not systematic.correlated:
                 raise ValueError(f"systematics.{name}: on the synthetic mixture every systematic is one parameter")
-
-    @property
-    def expected(self) -> tuple[float, float]:
-        """Expected events of signal and background."""
-        return self.yields.signal * self.downsample_factor, self.yields.background * self.downsample_factor
 
     @property
     def nominal_parameters(self) -> dict[str, float]:
@@ -95,74 +64,13 @@ class SyntheticDataset(Dataset):
         """Return background events as they would be with r + shift, or with rate lambda + shift."""
         return transform(features, parameter, shift, self.nominal.rate)
 
-    def load(self, request: Request) -> Events:
-        """Generate the three splits and one set of pseudo-data, every draw from one seed."""
-        digest = hashlib.sha256()
-        splits: dict[str, tuple[Sample, ...]] = {}
-        for split, n in self.events:
-            drawn = self._draw(generator(request.seed, split), n // 2, n - n // 2)
-            samples = []
-            for name, features, expected in zip(self.sample_names, drawn, self.expected, strict=True):
-                samples.append(self._sample(name, features, expected, request))
-                digest.update(features.tobytes())
-            splits[split] = tuple(samples)
-        rng = generator(request.seed, "observed")
-        observed = np.concatenate(self._draw(rng, *rng.poisson(self.expected)))
-        digest.update(observed.tobytes())
-        return Events(
-            name=self.name,
-            label="",
-            features=self.features,
-            observed=observed,
-            checksum=digest.hexdigest(),
-            train=splits["train"],
-            validation=splits["validation"],
-            template=splits["template"],
-        )
-
-    def _draw(self, rng: np.random.Generator, signal: int, background: int) -> list[NDArray[np.float32]]:
+    def draw(self, rng: np.random.Generator, signal: int, background: int) -> list[NDArray[np.float32]]:
         """Draw so many events of the signal, then of the background."""
         nominal = self.nominal
         return [
             draw_signal(rng, signal, self.signal_mean),
             draw_background(rng, background, nominal.r, nominal.rate),
         ]
-
-    def _sample(self, name: str, features: NDArray[np.float32], expected: float, request: Request) -> Sample:
-        n = len(features)
-        weights = np.full((1, n), expected / n)
-        is_signal = name in self.signal_names
-        sample = Sample(name, is_signal, np.arange(n), (NOMINAL,), features[None], (0,), weights)
-        for effect in request.effects_on(name):
-            sample = effect.definition.vary(sample, effect.parameter, self)
-        return sample
-
-    def validated(self, request: Request, source_branches: Names) -> Validated:
-        """Describe the template split: the three splits are generated alike, and this one is what is fitted."""
-        events = self.load(request)
-        samples = []
-        for parts in zip(events.train, events.validation, events.template, strict=True):
-            train, validation, template = (len(part.group) for part in parts)
-            sample = ValidatedSample(
-                events=parts[-1],
-                features=parts[-1].features[0],
-                weights=parts[-1].weights[0],
-                rows={NOMINAL: template},
-                missing={NOMINAL: np.zeros(len(self.features), dtype=np.intp)},
-                overlap={},
-                splits=(train, validation, template),
-            )
-            samples.append(sample)
-        return Validated(
-            name=events.name,
-            label=events.label,
-            features=events.features,
-            samples=tuple(samples),
-            observed=events.observed,
-            observed_rows=0 if events.observed is None else len(events.observed),
-            findings=(),
-            checksum=events.checksum,
-        )
 
     def exact_classifier(self) -> LogRatio:
         """Return the ratio of the nominal densities.

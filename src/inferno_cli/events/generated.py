@@ -1,0 +1,118 @@
+"""A dataset whose events are drawn: one signal and one background of known densities."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from inferno_cli.events.dataset import Dataset, Request
+from inferno_cli.events.sample import NOMINAL, Events, Sample, generator
+from inferno_cli.events.validation import Validated, ValidatedSample
+from inferno_cli.section import Names, Positive, Section
+
+GeneratedCount = Annotated[int, Field(ge=100)]
+
+
+class ExpectedYields(Section):
+    """Expected events."""
+
+    signal: Positive
+    """Of the signal."""
+    background: Positive
+    """Of the background."""
+
+
+class GeneratedEvents(Section):
+    """Generated events of each split, half of them signal."""
+
+    train: GeneratedCount
+    """For the training."""
+    validation: GeneratedCount
+    """To choose the epoch."""
+    template: GeneratedCount
+    """For the templates that are fitted."""
+
+
+class GeneratedDataset(Dataset):
+    """What every generated dataset has; a kind adds ``features``, its own keys (to ``made_by`` too) and ``draw``."""
+
+    yields: ExpectedYields
+    events: GeneratedEvents
+
+    sample_names: ClassVar[Names] = ("signal", "background")
+    signal_names: ClassVar[Names] = ("signal",)
+    made_by: ClassVar[Names] = ("events", "downsample_factor", "yields")
+
+    @property
+    def expected(self) -> tuple[float, float]:
+        """Expected events of signal and background."""
+        return self.yields.signal * self.downsample_factor, self.yields.background * self.downsample_factor
+
+    def draw(self, rng: np.random.Generator, signal: int, background: int) -> list[NDArray[np.float32]]:
+        """Draw so many events of the signal, then of the background, shape (n, n_features) each."""
+        raise NotImplementedError
+
+    def load(self, request: Request) -> Events:
+        """Generate the three splits and one set of pseudo-data, every draw from one seed."""
+        digest = hashlib.sha256()
+        splits: dict[str, tuple[Sample, ...]] = {}
+        for split, n in self.events:
+            drawn = self.draw(generator(request.seed, split), n // 2, n - n // 2)
+            samples = []
+            for name, features, expected in zip(self.sample_names, drawn, self.expected, strict=True):
+                samples.append(self._sample(name, features, expected, request))
+                digest.update(features.tobytes())
+            splits[split] = tuple(samples)
+        rng = generator(request.seed, "observed")
+        observed = np.concatenate(self.draw(rng, *rng.poisson(self.expected)))
+        digest.update(observed.tobytes())
+        return Events(
+            name=self.name,
+            label="",
+            features=self.features,
+            observed=observed,
+            checksum=digest.hexdigest(),
+            train=splits["train"],
+            validation=splits["validation"],
+            template=splits["template"],
+        )
+
+    def _sample(self, name: str, features: NDArray[np.float32], expected: float, request: Request) -> Sample:
+        n = len(features)
+        weights = np.full((1, n), expected / n)
+        is_signal = name in self.signal_names
+        sample = Sample(name, is_signal, np.arange(n), (NOMINAL,), features[None], (0,), weights)
+        for effect in request.effects_on(name):
+            sample = effect.definition.vary(sample, effect.parameter, self)
+        return sample
+
+    def validated(self, request: Request, source_branches: Names) -> Validated:
+        """Describe the template split: the three splits are generated alike, and this one is what is fitted."""
+        events = self.load(request)
+        samples = []
+        for parts in zip(events.train, events.validation, events.template, strict=True):
+            train, validation, template = (len(part.group) for part in parts)
+            sample = ValidatedSample(
+                events=parts[-1],
+                features=parts[-1].features[0],
+                weights=parts[-1].weights[0],
+                rows={NOMINAL: template},
+                missing={NOMINAL: np.zeros(len(self.features), dtype=np.intp)},
+                overlap={},
+                splits=(train, validation, template),
+            )
+            samples.append(sample)
+        return Validated(
+            name=events.name,
+            label=events.label,
+            features=events.features,
+            samples=tuple(samples),
+            observed=events.observed,
+            observed_rows=0 if events.observed is None else len(events.observed),
+            findings=(),
+            checksum=events.checksum,
+        )
