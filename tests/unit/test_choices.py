@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -276,6 +277,83 @@ def test_a_network_a_summary_and_an_objective_of_an_installed_package_pass_our_t
     found = subprocess.run([*python, *train], cwd=place, env=environment, capture_output=True, text=True)
     assert found.returncode == 0, found.stderr
     assert "training: mine, at most 2 epochs" in found.stdout
+
+
+TENSION = """
+from collections.abc import Iterator
+from typing import Any, ClassVar, Literal
+from inferno_cli.fit.result import Column, Quantity
+
+class Tension(Quantity):
+    kind: Literal["tension"]
+    nominal: float
+    record: ClassVar[Any] = float
+    file: ClassVar[str] = "tension.md"
+    columns: ClassVar = (Column("sigma", "tension", lambda value, _: value),)
+
+    def compute(self, fitted):
+        poi = fitted.problem.poi
+        return float((fitted.best.values[poi] - self.nominal) / fitted.best.hesse[poi])
+
+    @classmethod
+    def metrics(cls, name, value):
+        return {f"{name}/sigma": value}
+
+    @classmethod
+    def rows(cls, name, value, fit):
+        yield name, f"{value:.2f} sigma from what was expected"
+
+    @classmethod
+    def tables(cls, value, fit):
+        return [f"- {value:.2f} sigma"]
+
+    @classmethod
+    def figures(cls, name, value, fit, canvas):
+        figure = canvas.figure()
+        figure.subplots().axvline(value)
+        yield name, figure
+"""
+TENSION_YAML = """
+# @package fit.quantities.tension
+kind: tension
+nominal: 1.0
+"""
+
+
+def test_a_quantity_of_an_installed_package_passes_our_tests_and_is_in_every_output_of_a_fit(install):
+    files = {"__init__.py": "", "quantities/__init__.py": "", "quantities/tension.py": TENSION}
+    place = install(files | {"conf/quantity/tension.yaml": TENSION_YAML})
+    python = [sys.executable, "-m"]
+    source = Path(choices.__file__).parents[1]
+    environment = {"PYTHONPATH": f"{place}:{source}"}
+    tests = ["pytest", "-q", "-p", "no:cacheprovider", "--pyargs", "inferno_cli.testing.quantities"]
+    found = subprocess.run([*python, *tests], cwd=place, env=environment, capture_output=True, text=True)
+    assert (found.returncode, " passed" in found.stdout) == (0, True), found.stdout
+
+    workspace = Path(__file__).parents[1] / "data" / "runs" / "synthetic-bce" / "workspace.json"
+    fit = ["inferno_cli", "fit", f"workspace={workspace}", "+quantity=tension", "tracking=none", "hydra.run.dir=fit"]
+    fit += ["fit.quantities.tension.nominal=0.5", "fit.scan_points=null", "fit.breakdown=false"]
+    found = subprocess.run([*python, *fit], cwd=place, env=environment, capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
+    assert "sigma from what was expected" in found.stdout
+    record = json.loads((place / "fit" / "results.json").read_text())
+    mu = record["parameters"]["mu"]
+    sigma = (mu["bestfit"] - 0.5) / mu["hesse"]
+    assert record["quantities"]["tension"] == {"kind": "tension", "value": pytest.approx(sigma)}
+    assert {"tension.md", "results.json"} <= {path.name for path in (place / "fit").iterdir()}
+    assert (place / "fit" / "plots" / "tension.png").is_file()
+
+    compare = ["inferno_cli", "compare", "runs=fit", "output=compared", "track=false"]
+    found = subprocess.run([*python, *compare], cwd=place, env=environment, capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
+    assert f"| {sigma:.3f} |" in (place / "compared" / "compare.md").read_text()
+
+    path = str(place / "fit" / "results.json")
+    read = "from pathlib import Path\nfrom inferno_cli.runs.record import Results\n"
+    read += f"print(Results.load(Path({path!r})).notes)"
+    without = {"PYTHONPATH": str(source)}
+    found = subprocess.run([sys.executable, "-c", read], env=without, capture_output=True, text=True)
+    assert "tension is a quantity of kind 'tension', whose package is not installed" in found.stdout
 
 
 def test_a_step_of_an_installed_package_runs_with_its_own_yaml(install):

@@ -140,6 +140,8 @@ class Quantity(Section):
     """Place in tables: rising."""
     columns: ClassVar[tuple[Column, ...]] = ()
     """Of the comparison of runs."""
+    file: ClassVar[str] = ""
+    """Name of the file that its tables are in; empty: it has none."""
     is_foremost: ClassVar[bool] = False
     """Whether its rows are also in the description of a run in a few lines."""
     needs_no_signal: ClassVar[bool] = False
@@ -200,15 +202,20 @@ class Quantity(Section):
         yield from ()
 
     @classmethod
-    def files(cls, value: Any, fit: FitResult, label: str) -> dict[str, str]:
-        """Return tables in Markdown by the name of their file; ``label`` must be said with every number."""
-        return {}
+    def tables(cls, value: Any, fit: FitResult) -> list[str]:
+        """Return the lines of its tables in Markdown, for ``file``."""
+        return []
 
 
 def quantities() -> dict[str, type[Quantity]]:
     """Return every quantity by kind, in the order of tables."""
     found = sections(QUANTITIES, Quantity)  # type: ignore[type-abstract]
     return dict(sorted(found.items(), key=lambda item: item[1].order))
+
+
+def table_files() -> tuple[str, ...]:
+    """Return the names of the files that a run can have of its quantities."""
+    return tuple(quantity.file for quantity in quantities().values() if quantity.file)
 
 
 def is_ours(quantity: type) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inferno_cli.errors import OutputError
+from inferno_cli.fit.result import table_files
 from inferno_cli.runs.status import FILE, KEPT, Status
 
 if TYPE_CHECKING:
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 
 LOCK = ".lock"
 HYDRA, OVERRIDES_FILE = ".hydra", "overrides.yaml"
-MADE = ("plots", "export", "histograms", "cabinetry.yaml", "yields.md", "mlflow_run.json")
-"""What a run makes besides the files that others read."""
+MADE = ("plots", "export", "histograms", "cabinetry.yaml", "mlflow_run.json")
+"""What a run makes besides the files that others read, and the tables of its quantities."""
 OTHER = "Choose another folder (hydra.run.dir=FOLDER, in a sweep hydra.sweep.dir=FOLDER)"
 
 
@@ -96,7 +97,7 @@ def begin(folder: Path, composed: DictConfig, point: str, *, overwrite: bool, is
 
 def _clear(folder: Path) -> None:
     """Remove what a run before has made: beside the new files it would look like theirs."""
-    for name in (*KEPT, *MADE):
+    for name in (*KEPT, *MADE, *table_files()):
         path = folder / name
         try:
             if path.is_dir() and not path.is_symlink():

@@ -26,7 +26,6 @@ ROUNDING = 1e-9
 """Eigenvalues of a correlation matrix that are no further than this below 0 are 0."""
 IN_SUMMARY = 3
 """Channels with their expected events in the summary; the file has all, by sample."""
-FILE = "yields.md"
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -68,6 +67,7 @@ class YieldsQuantity(Quantity):
     record: ClassVar[Any] = tuple[Yields, ...]
     absent: ClassVar[Any] = ()
     title: ClassVar[str] = "yields"
+    file: ClassVar[str] = "yields.md"
     order: ClassVar[int] = 60
 
     @property
@@ -85,7 +85,7 @@ class YieldsQuantity(Quantity):
         for channel, (before, after) in by_channel.items():
             totals = " -> ".join(f"{events:z.1f} ±{error:.1f}" for events, error in (before.total, after.total))
             heading = "events" if len(by_channel) == 1 else f"events, {channel}"
-            yield heading, f"{totals}, data {sum(before.data):.1f}; by sample in {FILE}"
+            yield heading, f"{totals}, data {sum(before.data):.1f}; by sample in {cls.file}"
 
     @classmethod
     def figures(
@@ -106,9 +106,9 @@ class YieldsQuantity(Quantity):
             yield stem if len(value) == 2 else f"{stem}_{entry.channel}", _draw(entry, fit, canvas, colours)
 
     @classmethod
-    def files(cls, value: tuple[Yields, ...], fit: FitResult, label: str) -> dict[str, str]:
+    def tables(cls, value: tuple[Yields, ...], fit: FitResult) -> list[str]:
         """Return the table of every channel, all samples and their total before and after the fit."""
-        lines = [f"**{markdown(label)}**", ""] if label else []
+        lines = []
         data = "Asimov data" if fit.data == "asimov" else "observed data"
         for channel, (before, after) in channels(value).items():
             lines += [f"## {markdown(channel)}", "", "| sample | pre-fit | error | post-fit | error |"]
@@ -117,7 +117,7 @@ class YieldsQuantity(Quantity):
                 lines.append(_line(name, before.sums[name], after.sums[name]))
             lines.append(_line("total", before.total, after.total))
             lines += [f"| {data} | {sum(before.data):.2f} | | | |", ""]
-        return {FILE: "\n".join(lines)}
+        return lines
 
 
 def yields(problem: Problem, best: Minimum) -> tuple[Yields, ...]:

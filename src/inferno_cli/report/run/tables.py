@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from inferno_cli.errors import OutputError
+from inferno_cli.names import markdown
 from inferno_cli.runs.record import Results
 
 
@@ -14,13 +15,15 @@ def write_tables(results: Results, folder: Path) -> tuple[Path, ...]:
     Raises:
         OutputError: If one cannot be written.
     """
-    paths = []
+    lines: dict[str, list[str]] = {}
     for _, quantity, value in results.outcomes():
-        for name, text in quantity.files(value, results, results.label).items():
-            path = folder / name
-            try:
-                path.write_text(text, encoding="utf-8")
-            except OSError as error:
-                raise OutputError(f"the table {path} cannot be written: {error}") from error
-            paths.append(path)
-    return tuple(paths)
+        if quantity.file:
+            lines.setdefault(quantity.file, []).extend(quantity.tables(value, results))
+    label = [f"**{markdown(results.label)}**", ""] if results.label else []
+    for name, text in lines.items():
+        path = folder / name
+        try:
+            path.write_text("\n".join([*label, *text]), encoding="utf-8")
+        except OSError as error:
+            raise OutputError(f"the table {path} cannot be written: {error}") from error
+    return tuple(folder / name for name in lines)

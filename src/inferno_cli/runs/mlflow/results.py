@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from inferno_cli.errors import Stopped, TrackingError
 from inferno_cli.files import sha256
+from inferno_cli.fit.result import table_files
 from inferno_cli.runs.folder import HYDRA, OVERRIDES_FILE, holds_finished
 from inferno_cli.runs.pretrained import TRAINED_IN
 from inferno_cli.runs.run_folder import CONFIG_FILE
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-FILES = ("results.json", "workspace.json", "cabinetry.yaml", "templates.root", "model.onnx", "yields.md", TRAINED_IN)
-"""Files of a run that its store has; further ones are below folders of the same name."""
+FILES = ("results.json", "workspace.json", "cabinetry.yaml", "templates.root", "model.onnx", TRAINED_IN)
+"""Files of a run that its store has, beside its tables; further ones are below folders of the same name."""
 
 
 def log_results(logged: Run, folder: Path, results: Results, description: str, *, checkpoint: bool) -> None:
@@ -43,7 +44,7 @@ def log_results(logged: Run, folder: Path, results: Results, description: str, *
         logged.epochs([{name: x for name, x in epoch.items() if x is not None} for epoch in results.training.history])
     logged.metrics(results.metrics())
     logged.describe(description)
-    logged.artifacts(_existing(folder / name for name in FILES))
+    logged.artifacts(_existing(folder / name for name in (*FILES, *table_files())))
     if results.model is None:
         logged.artifacts(_workspace_of_fit(results))
     for name in ("plots", "export", *(("checkpoints",) if checkpoint else ())):
