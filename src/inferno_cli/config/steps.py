@@ -11,7 +11,7 @@ from inferno_cli.config.fit import Fit
 from inferno_cli.config.schema import Binning, Likelihood, Model, Nuisance, Report, Tracking, Trainer
 from inferno_cli.events.dataset import Dataset, Request
 from inferno_cli.events.effects import Effect, effects
-from inferno_cli.section import POI, Names, Section, Seed
+from inferno_cli.section import POI, REGION, Names, Section, Seed
 
 if TYPE_CHECKING:
     AnyDataset = Dataset
@@ -137,7 +137,8 @@ class TrainConfig(FolderStep):
         parameters = (POI, *self.parameters(self.nuisance.fit))
         for key, name in self.fit.named_parameters():
             # Whether a vector has such an entry, and a pattern a match, is known when the workspace is.
-            later = name == "all" or "*" in name or (self.likelihood.staterror and name.startswith("staterror"))
+            is_staterror = self.likelihood.staterror and name.partition("[")[0] == f"staterror_{REGION}"
+            later = name == "all" or "*" in name or is_staterror
             if not later and name not in parameters:
                 raise ValueError(f"fit.{key}: {name!r} is not a parameter{closest(name, parameters)}")
         low, high = self.likelihood.poi_bounds
