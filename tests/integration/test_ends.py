@@ -258,7 +258,7 @@ def test_a_fit_of_the_same_workspace_has_nothing_to_do(runs: Runs, tmp_path: Pat
     assert "was fitted here before" in again.out
     assert again.path.stat().st_mtime_ns == before
     # Its workspace is elsewhere, so that nothing is lost with a fit of it.
-    assert succeed(*fit, f"workspace={tmp_path}/moved.json", "fit.stat_only=false").results.stat_only is None
+    assert succeed(*fit, f"workspace={tmp_path}/moved.json", "fit.stat_only=false").results["stat_only"] is None
     spec = json.loads((tmp_path / "moved.json").read_text())
     spec["observations"][0]["data"][0] += 1
     (tmp_path / "moved.json").write_text(json.dumps(spec))
