@@ -23,13 +23,15 @@ from hypothesis import settings
 from omegaconf import DictConfig
 
 from inferno_cli.config import Measurement, Morph, TrainConfig, config_folder, resolve
-from inferno_cli.events import NOMINAL, Events, Variation
-from inferno_cli.histograms import Templates, fitted, scaled, specification
-from inferno_cli.likelihood import Spec
+from inferno_cli.events.sample import NOMINAL, Events, Variation
+from inferno_cli.histograms.fitted import fitted, specification
+from inferno_cli.histograms.morph import scaled
+from inferno_cli.histograms.templates import Templates
+from inferno_cli.likelihood.spec import Spec
 from inferno_cli.likelihood.writers import cabinetry, datacard, pyhf
 
 if TYPE_CHECKING:
-    from inferno_cli.events import Events
+    from inferno_cli.events.sample import Events
     from inferno_cli.training.epochs import Training
 
 settings.register_profile("inferno", deadline=None, max_examples=25, derandomize=True, database=None)
@@ -243,7 +245,7 @@ def channel_of(measurement: Measurement, templates: Templates) -> Any:
     """Build the likelihood of hard templates (training.template_channel without importing Lightning)."""
     import torch
 
-    from inferno_cli.likelihood import expectation
+    from inferno_cli.likelihood.expectation import expectation
 
     measurement, templates = prepared(measurement, templates)
     return expectation(specification(templates, measurement, torch.from_numpy))

@@ -13,7 +13,7 @@ import numpy as np
 
 from inferno_cli.analyses.cut_flow import CutFlow
 from inferno_cli.analyses.top11004.features import FEATURES
-from inferno_cli.events import DIRECTIONS
+from inferno_cli.events.sample import DIRECTIONS
 from top11004.parts import NOMINAL, load_part
 from top11004.settings import (
     CROSS_SECTION_ERROR,

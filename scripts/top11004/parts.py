@@ -17,7 +17,7 @@ from inferno_cli.analyses.top11004.features import features
 from inferno_cli.analyses.top11004.selection import select
 from inferno_cli.analyses.top11004.variations import vary
 from inferno_cli.code import code_digest
-from inferno_cli.events import DIRECTIONS
+from inferno_cli.events.sample import DIRECTIONS
 from top11004.detector import control_weight, reconstruct, tag_weight, trigger_weight
 from top11004.settings import PROCESSES, Settings
 

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from inferno_cli.events import Events
+    from inferno_cli.events.sample import Events
     from inferno_cli.fit.result import FitResult
-    from inferno_cli.histograms import Templates
+    from inferno_cli.histograms.templates import Templates
     from inferno_cli.runs.record import Results
     from inferno_cli.training.batches import StratifiedBatches
     from inferno_cli.training.observable import Observable, Prediction
@@ -48,7 +48,7 @@ class Run:
     @cached_property
     def templates(self) -> Templates:
         """Its templates as fitted: ``templates.histograms[sample, variation]`` are ``hist`` histograms."""
-        from inferno_cli.histograms import Templates
+        from inferno_cli.histograms.templates import Templates
 
         return Templates.load(self.folder / "templates.root")
 
@@ -145,9 +145,9 @@ def poi_variance(expectation: Any) -> Any:
     Raises:
         SingularInformationError: If the parameters cannot be told apart.
     """
-    from inferno_cli import likelihood
+    from inferno_cli.likelihood import information
 
-    return likelihood.poi_variance(expectation)
+    return information.poi_variance(expectation)
 
 
 def fit_workspace(

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import yaml
 
-from inferno_cli.events import NOMINAL
-from inferno_cli.histograms import Templates
+from inferno_cli.events.sample import NOMINAL
+from inferno_cli.histograms.templates import Templates
 from inferno_cli.runs.explanation import Explanation
 from inferno_cli.runs.status import Status
 from integration.conftest import LABEL, Runs, inferno, succeed

@@ -16,8 +16,8 @@ import uproot
 from conftest import compose, covariance_by_differences
 
 from inferno_cli.config import Measurement
-from inferno_cli.histograms import Templates
-from inferno_cli.likelihood import poi_variance
+from inferno_cli.histograms.templates import Templates
+from inferno_cli.likelihood.information import poi_variance
 from inferno_cli.runs.record import Results
 from inferno_cli.training.recipe import template_channel
 from integration.conftest import FEW_EVENTS, FIT_ONLY_MU, LABEL, QUICK, Runs, comparable, own_analysis, succeed

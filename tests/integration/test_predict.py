@@ -18,8 +18,8 @@ import uproot
 import yaml
 from conftest import write
 
-from inferno_cli.events import NOMINAL, Variation
-from inferno_cli.histograms import Templates
+from inferno_cli.events.sample import NOMINAL, Variation
+from inferno_cli.histograms.templates import Templates
 from inferno_cli.runs.run_folder import RunFolder
 from inferno_cli.runs.status import Status
 from integration.conftest import FIT_ONLY_MU, LABEL, QUICK, Outcome, Runs, inferno, own_analysis, succeed, table, trees

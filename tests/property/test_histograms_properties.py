@@ -9,8 +9,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from inferno_cli.config import Binning
-from inferno_cli.events import NOMINAL, Sample, Variation
-from inferno_cli.histograms import effective_events, fill, merge, purity
+from inferno_cli.events.sample import NOMINAL, Sample, Variation
+from inferno_cli.histograms.binning import effective_events, merge, purity
+from inferno_cli.histograms.templates import fill
 from inferno_cli.training.recipe import linear_fit
 
 rules = st.builds(

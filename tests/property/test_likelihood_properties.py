@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inferno_cli.config import Measurement, Morph
-from inferno_cli.events import NOMINAL
-from inferno_cli.histograms import Templates
-from inferno_cli.likelihood import expected_yields, information_matrix, poi_variance, sample_yields
+from inferno_cli.events.sample import NOMINAL
+from inferno_cli.histograms.templates import Templates
+from inferno_cli.likelihood.expectation import expected_yields, sample_yields
+from inferno_cli.likelihood.information import information_matrix, poi_variance
 
 SAMPLES = ("signal", "QCD", "top")
 

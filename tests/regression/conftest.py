@@ -12,7 +12,7 @@ from conftest import compose
 from torch import Tensor, nn
 
 from inferno_cli.config import Measurement, TrainConfig
-from inferno_cli.events import NOMINAL, Events, Sample, variations
+from inferno_cli.events.sample import NOMINAL, Events, Sample, variations
 from inferno_cli.training.module import Module
 from inferno_cli.training.observable import Observable
 from inferno_cli.training.soft_likelihood import SoftLikelihood

@@ -14,9 +14,9 @@ import torch
 from conftest import train
 
 from inferno_cli.config import Binning, Measurement
-from inferno_cli.events import Sample
-from inferno_cli.histograms import Templates, fill
-from inferno_cli.likelihood import covariance
+from inferno_cli.events.sample import Sample
+from inferno_cli.histograms.templates import Templates, fill
+from inferno_cli.likelihood.information import covariance
 from inferno_cli.training import trainer
 from inferno_cli.training.evaluation import Evaluation, Likelihoods
 from inferno_cli.training.evaluation import evaluate as evaluate_observable

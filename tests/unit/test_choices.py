@@ -136,7 +136,7 @@ def test_two_sections_of_one_kind_are_an_error(install):
 BLOBS = """
 import numpy as np
 from typing import ClassVar, Literal
-from inferno_cli.events import NOMINAL, Events, Sample, generator
+from inferno_cli.events.sample import NOMINAL, Events, Sample, generator
 from inferno_cli.events.dataset import Dataset
 from inferno_cli.events.validation import Validated, ValidatedSample
 

@@ -14,7 +14,7 @@ from scipy import stats
 
 from inferno_cli.config import DataConfig, TrainConfig
 from inferno_cli.errors import DatasetError, TemplateError
-from inferno_cli.events import Description, describe
+from inferno_cli.events.description import Description, describe
 from inferno_cli.events.separation import separation
 from inferno_cli.events.validation import leaks
 from inferno_cli.report.dataset.page import as_html

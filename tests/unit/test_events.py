@@ -17,7 +17,7 @@ from inferno_cli.errors import (
     TemplateError,
     TreeNotFoundError,
 )
-from inferno_cli.events import NOMINAL, Events, Sample, Variation, generator, split_rows
+from inferno_cli.events.sample import NOMINAL, Events, Sample, Variation, generator, split_rows
 
 EVENTS = np.arange(1, 241)
 SPLITS = ("train", "validation", "template")

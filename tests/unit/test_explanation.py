@@ -13,10 +13,12 @@ import torch
 from conftest import load, make_measurement, make_templates, synthetic
 
 from inferno_cli.config import Binning, Measurement, Morph
-from inferno_cli.events import NOMINAL, Sample, Variation, generator
+from inferno_cli.events.sample import NOMINAL, Sample, Variation, generator
 from inferno_cli.events.sources.synthetic import BACKGROUND_VARIANCE, SIGNAL_RATE, log_density
-from inferno_cli.histograms import TOTAL, YieldChange, enveloped, feature_map, fill, scaled, yield_changes
-from inferno_cli.histograms.feature_map import axis_edges, weighted_quantiles
+from inferno_cli.histograms.feature_map import axis_edges, feature_map, weighted_quantiles
+from inferno_cli.histograms.morph import enveloped, scaled
+from inferno_cli.histograms.templates import fill
+from inferno_cli.histograms.yield_changes import TOTAL, YieldChange, yield_changes
 from inferno_cli.report.network.figures import _figures, draw_explanation
 from inferno_cli.report.network.tables import show_explanation
 from inferno_cli.runs.explanation import (

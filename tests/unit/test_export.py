@@ -22,8 +22,8 @@ from conftest import Written, build, channel_of, export, make_measurement, make_
 
 from inferno_cli.config import Measurement
 from inferno_cli.errors import WorkspaceError
-from inferno_cli.histograms import Templates
-from inferno_cli.likelihood import poi_variance
+from inferno_cli.histograms.templates import Templates
+from inferno_cli.likelihood.information import poi_variance
 from inferno_cli.likelihood.modifiers import NormSys
 
 SETTINGS = {"normsys": {"interpcode": "code4"}, "histosys": {"interpcode": "code4p"}}

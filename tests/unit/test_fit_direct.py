@@ -21,7 +21,7 @@ from inferno_cli.fit.minuit import Minimum
 from inferno_cli.fit.problem import nominal, open_problem
 from inferno_cli.fit.quantities.yields import yields
 from inferno_cli.fit.result import FitResult
-from inferno_cli.histograms import Templates
+from inferno_cli.histograms.templates import Templates
 
 FULL = compose(
     "fit=full", "fit.scan=[mu]", "fit.scan_points=5", "dataset=top11004", "nuisance=jes_qcd_norm", "fit.progress=none"

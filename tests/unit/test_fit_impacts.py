@@ -14,7 +14,7 @@ from inferno_cli.errors import ConfigError, FitFailedError, WorkspaceError
 from inferno_cli.fit.analysis import fit_workspace
 from inferno_cli.fit.minuit import Fitter
 from inferno_cli.fit.problem import open_problem
-from inferno_cli.likelihood import covariance, poi_variance
+from inferno_cli.likelihood.information import covariance, poi_variance
 from inferno_cli.progress import progress
 
 QUICK = compose(

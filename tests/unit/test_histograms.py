@@ -13,19 +13,11 @@ from conftest import channel_of, make_measurement, make_templates
 
 from inferno_cli.config import Binning, Morph
 from inferno_cli.errors import SingularInformationError, TemplateError
-from inferno_cli.events import NOMINAL, Sample, Variation
-from inferno_cli.histograms import (
-    Templates,
-    effective_events,
-    fill,
-    merge,
-    noise_information,
-    parts,
-    purity,
-    symmetrised,
-)
-from inferno_cli.histograms.templates import from_arrays
-from inferno_cli.likelihood import information_matrix, poi_variance
+from inferno_cli.events.sample import NOMINAL, Sample, Variation
+from inferno_cli.histograms.binning import effective_events, merge, noise_information, purity
+from inferno_cli.histograms.symmetry import parts, symmetrised
+from inferno_cli.histograms.templates import Templates, fill, from_arrays
+from inferno_cli.likelihood.information import information_matrix, poi_variance
 from inferno_cli.training.recipe import linear_fit
 
 RULE = Binning(min_yield=1.0, min_effective_events=10.0, merge_noise=True, max_noise_information=0.25)

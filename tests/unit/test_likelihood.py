@@ -13,22 +13,18 @@ from conftest import channel_of, make_measurement, make_templates
 
 from inferno_cli.config import Measurement
 from inferno_cli.errors import SingularInformationError
-from inferno_cli.histograms import Templates
-from inferno_cli.likelihood import (
+from inferno_cli.histograms.templates import Templates
+from inferno_cli.likelihood.build import build
+from inferno_cli.likelihood.expectation import (
     Expectation,
-    build,
-    code4,
-    code4p,
-    correlation,
-    covariance,
     expectation,
     expected_yields,
-    information_matrix,
     nll,
-    poi_variance,
     sample_yields,
     yields_and_jacobian,
 )
+from inferno_cli.likelihood.information import correlation, covariance, information_matrix, poi_variance
+from inferno_cli.likelihood.interpolation import code4, code4p
 
 MODIFIER_SETTINGS = {"normsys": {"interpcode": "code4"}, "histosys": {"interpcode": "code4p"}}
 ALPHAS = [-2.5, -1.0, -0.999, -0.3, 0.0, 0.2, 0.7, 1.0, 1.001, 3.0]

@@ -15,20 +15,12 @@ from test_fit_foreign import published
 from inferno_cli.errors import FitFailedError, WorkspaceError
 from inferno_cli.fit import problem
 from inferno_cli.fit.problem import numpy_backend, open_problem
-from inferno_cli.histograms import specification
-from inferno_cli.likelihood import (
-    Expectation,
-    Spec,
-    bin_variance,
-    expectation,
-    expected_yields,
-    information_matrix,
-    nll,
-    poi_variance,
-    yields_and_jacobian,
-)
+from inferno_cli.histograms.fitted import specification
+from inferno_cli.likelihood.expectation import Expectation, expectation, expected_yields, nll, yields_and_jacobian
+from inferno_cli.likelihood.information import bin_variance, information_matrix, poi_variance
 from inferno_cli.likelihood.modifiers import StatError
 from inferno_cli.likelihood.readers import pyhf as reader
+from inferno_cli.likelihood.spec import Spec
 from inferno_cli.likelihood.writers import cabinetry
 from inferno_cli.likelihood.writers import pyhf as writer
 

@@ -36,12 +36,12 @@ from inferno_cli.config import Measurement, TrainConfig, resolve
 from inferno_cli.drawing.stack import colours_of, merged
 from inferno_cli.drawing.style import plain, save_figures
 from inferno_cli.errors import ConfigError, DatasetError, WorkspaceError
-from inferno_cli.events import NOMINAL
 from inferno_cli.events.effects import effects, require_consistent
 from inferno_cli.events.root.trees import tree_names
+from inferno_cli.events.sample import NOMINAL
 from inferno_cli.events.systematics.weight import WeightSystematic
 from inferno_cli.fit.quantities.yields import free_shapes, signal_of
-from inferno_cli.histograms import Templates
+from inferno_cli.histograms.templates import Templates
 from inferno_cli.likelihood.readers.pyhf import require_valid
 from inferno_cli.names import another, distinct, distinct_with_parts, folded, markdown, printable
 from inferno_cli.runs.mlflow.run import _key

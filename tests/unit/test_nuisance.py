@@ -12,10 +12,11 @@ from conftest import build, compose, load, make_measurement, make_templates, ntu
 
 from inferno_cli.config import Measurement, Morph, config_folder
 from inferno_cli.errors import ConfigError, InfernoError
-from inferno_cli.events import NOMINAL, Sample, Variation
 from inferno_cli.events.effects import Effect
-from inferno_cli.histograms import envelope, enveloped, fill, morphed, scaled
-from inferno_cli.likelihood import covariance
+from inferno_cli.events.sample import NOMINAL, Sample, Variation
+from inferno_cli.histograms.morph import envelope, enveloped, morphed, scaled
+from inferno_cli.histograms.templates import fill
+from inferno_cli.likelihood.information import covariance
 from inferno_cli.training.batches import to_tensors
 from inferno_cli.training.evaluation import evaluate
 from inferno_cli.training.observable import Observable

@@ -13,7 +13,7 @@ from conftest import compose, load, synthetic, train
 
 from inferno_cli.config import TrainConfig
 from inferno_cli.errors import ConfigError
-from inferno_cli.events import Events
+from inferno_cli.events.sample import Events
 from inferno_cli.events.sources.synthetic import BACKGROUND_MEAN, BACKGROUND_VARIANCE, SIGNAL_RATE, log_density
 from inferno_cli.training.evaluation import Likelihoods
 from inferno_cli.training.final_templates import final_templates

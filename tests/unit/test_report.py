@@ -17,7 +17,7 @@ import pytest
 from rich.console import Console
 
 from inferno_cli.drawing.stack import merged
-from inferno_cli.events import NOMINAL, Variation
+from inferno_cli.events.sample import NOMINAL, Variation
 from inferno_cli.fit.estimates import parameters, recorded_names
 from inferno_cli.fit.minuit import Minimum
 from inferno_cli.fit.problem import Problem
@@ -30,7 +30,7 @@ from inferno_cli.fit.quantities.scans_2d import Scan2D
 from inferno_cli.fit.quantities.significance import Significance
 from inferno_cli.fit.quantities.yields import yields
 from inferno_cli.fit.result import Estimate, FitResult, Outcome, Parameter
-from inferno_cli.histograms import Templates
+from inferno_cli.histograms.templates import Templates
 from inferno_cli.report.run.figures import draw
 from inferno_cli.report.run.summary import show, summary
 from inferno_cli.report.run.tables import write_tables

@@ -7,7 +7,7 @@ import pytest
 from conftest import changed, compose, load, synthetic
 
 from inferno_cli.config import Measurement
-from inferno_cli.events import NOMINAL, Variation
+from inferno_cli.events.sample import NOMINAL, Variation
 from inferno_cli.events.sources.synthetic import draw_background, draw_signal, transform
 
 N = 200_000

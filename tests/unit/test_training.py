@@ -18,8 +18,8 @@ from torch.utils._pytree import tree_leaves
 
 from inferno_cli.config import Measurement, TrainConfig
 from inferno_cli.errors import SingularInformationError
-from inferno_cli.events import NOMINAL, Events, Sample, variations
-from inferno_cli.histograms import fill
+from inferno_cli.events.sample import NOMINAL, Events, Sample, variations
+from inferno_cli.histograms.templates import fill
 from inferno_cli.training import trainer as trainer_module
 from inferno_cli.training.batches import WHOLE, StratifiedBatches, to_tensors
 from inferno_cli.training.epochs import Training

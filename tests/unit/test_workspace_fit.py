@@ -21,8 +21,9 @@ from conftest import Written, build, channel_of, compose, make_measurement, make
 from inferno_cli.config import Measurement
 from inferno_cli.errors import DeeperMinimumError, FitFailedError, TemplateError, WorkspaceError
 from inferno_cli.fit.analysis import fit_workspace
-from inferno_cli.histograms import Templates
-from inferno_cli.likelihood import covariance, expected_yields, nll, poi_variance
+from inferno_cli.histograms.templates import Templates
+from inferno_cli.likelihood.expectation import expected_yields, nll
+from inferno_cli.likelihood.information import covariance, poi_variance
 from inferno_cli.likelihood.readers.pyhf import read_workspace
 from inferno_cli.names import morph_name
 

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from inferno_cli.config import POI
 from inferno_cli.errors import FitFailedError, WorkspaceError, closest
-from inferno_cli.likelihood import Spec, expectation, expected_yields, nll
+from inferno_cli.likelihood.expectation import expectation, expected_yields, nll
 from inferno_cli.likelihood.readers.checks import MOST_EVENTS
 from inferno_cli.likelihood.readers.pyhf import specification
+from inferno_cli.likelihood.spec import Spec
 
 ALL = "all"
 """In a list of parameters: every one that the fit varies."""

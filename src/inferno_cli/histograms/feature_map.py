@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from inferno_cli.events import Sample
+from inferno_cli.events.sample import Sample
 from inferno_cli.histograms.templates import Bins, FloatArray
 
 TAIL = 0.005

@@ -9,9 +9,10 @@ import numpy as np
 
 from inferno_cli.config import Measurement
 from inferno_cli.errors import TemplateError
-from inferno_cli.events import DIRECTIONS, Variation
+from inferno_cli.events.sample import DIRECTIONS, Variation
 from inferno_cli.histograms.templates import FloatArray, Templates
-from inferno_cli.likelihood import Spec, build
+from inferno_cli.likelihood.build import build
+from inferno_cli.likelihood.spec import Spec
 
 
 def specification(

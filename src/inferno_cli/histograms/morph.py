@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from inferno_cli.config import Measurement, Morph
-from inferno_cli.events import DIRECTIONS, Variation
+from inferno_cli.events.sample import DIRECTIONS, Variation
 from inferno_cli.histograms.templates import Templates, from_arrays
 
 TINY = 1e-12

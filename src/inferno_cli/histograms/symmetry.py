@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from inferno_cli.config import Measurement
-from inferno_cli.events import Variation
+from inferno_cli.events.sample import Variation
 from inferno_cli.histograms.templates import FloatArray, Templates, from_arrays
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inferno_cli.errors import TemplateError
-from inferno_cli.events import DIRECTIONS, NOMINAL, Sample, Variation
+from inferno_cli.events.sample import DIRECTIONS, NOMINAL, Sample, Variation
 from inferno_cli.names import distinct
 
 FloatArray = NDArray[np.float64]

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from inferno_cli.config import Measurement, Morph
-from inferno_cli.events import DIRECTIONS, Sample, Variation
+from inferno_cli.events.sample import DIRECTIONS, Sample, Variation
 from inferno_cli.histograms.templates import BinnedVariance, Bins, FloatArray, Templates, minus
 
 TOTAL = "total"

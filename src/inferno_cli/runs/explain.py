@@ -13,18 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inferno_cli.errors import DatasetError, RunError
-from inferno_cli.histograms import feature_map, yield_changes
-from inferno_cli.histograms.feature_map import weighted_quantiles
+from inferno_cli.histograms.feature_map import feature_map, weighted_quantiles
+from inferno_cli.histograms.yield_changes import yield_changes
 from inferno_cli.runs.explanation import Explanation, ImportanceRecord, ResponseRecord, by_importance, compositions
 from inferno_cli.runs.job import code_version
 from inferno_cli.runs.record import bin_records
 
 if TYPE_CHECKING:
     from inferno_cli.config import ExplainConfig
-    from inferno_cli.events import Events
     from inferno_cli.events.dataset import LogRatio
-    from inferno_cli.histograms import FeatureMap, Templates
-    from inferno_cli.histograms.templates import Bins
+    from inferno_cli.events.sample import Events
+    from inferno_cli.histograms.feature_map import FeatureMap
+    from inferno_cli.histograms.templates import Bins, Templates
     from inferno_cli.runs.run_folder import RunFolder
     from inferno_cli.training.explanation import Explainer
 

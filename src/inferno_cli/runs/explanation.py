@@ -13,7 +13,8 @@ from pydantic import Field
 
 from inferno_cli.files import write_whole
 from inferno_cli.fit.result import Record
-from inferno_cli.histograms import Templates, YieldChange
+from inferno_cli.histograms.templates import Templates
+from inferno_cli.histograms.yield_changes import YieldChange
 from inferno_cli.runs.record import finite
 
 SCHEMA: Literal["inferno_cli/explanation/1"] = "inferno_cli/explanation/1"

@@ -13,7 +13,8 @@ from pydantic import Field, model_validator
 from inferno_cli.config import POI
 from inferno_cli.files import read_json, write_whole
 from inferno_cli.fit.result import FitResult, Record, put
-from inferno_cli.histograms import Templates, effective_events
+from inferno_cli.histograms.binning import effective_events
+from inferno_cli.histograms.templates import Templates
 from inferno_cli.runs import schema_1
 
 SCHEMA: Literal["inferno_cli/results/2"] = "inferno_cli/results/2"

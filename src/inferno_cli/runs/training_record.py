@@ -11,7 +11,7 @@ from inferno_cli.runs.record import PartsRecord, PoiVarianceRecord, Results, Tra
 
 if TYPE_CHECKING:
     from inferno_cli.config import TrainConfig
-    from inferno_cli.events import Events
+    from inferno_cli.events.sample import Events
     from inferno_cli.fit.result import FitResult
     from inferno_cli.likelihood.writers.pyhf import Workspace
     from inferno_cli.runs.run_folder import RunFolder

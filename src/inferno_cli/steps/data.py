@@ -24,7 +24,7 @@ def run(config: DataConfig, composed: Any) -> None:
         config: The validated configuration.
         composed: The same as Hydra composed it, for the record.
     """
-    from inferno_cli import events
+    from inferno_cli.events.description import describe
     from inferno_cli.report.dataset.page import write_data
     from inferno_cli.report.dataset.tables import show_data
     from inferno_cli.runs.folder import OTHER, begin
@@ -35,7 +35,7 @@ def run(config: DataConfig, composed: Any) -> None:
     if not begin(folder, composed, "", overwrite=config.overwrite):
         raise OutputError(f"{folder} holds a description of a dataset. {OTHER}, or set overwrite=true")
     log.info(f"events: {config.dataset.name}")
-    description = events.describe(
+    description = describe(
         config.dataset.validated(config.request, config.source_branches),
         config.request.effects,
         bins=config.bins,

@@ -16,9 +16,9 @@ from inferno_cli.errors import OutputError
 from inferno_cli.progress import Stopwatch
 
 if TYPE_CHECKING:
-    from inferno_cli.events import Events
+    from inferno_cli.events.sample import Events
     from inferno_cli.fit.result import FitResult
-    from inferno_cli.likelihood import Spec
+    from inferno_cli.likelihood.spec import Spec
     from inferno_cli.likelihood.writers.pyhf import Workspace
     from inferno_cli.runs.record import Results
     from inferno_cli.runs.run_folder import RunFolder
@@ -181,7 +181,7 @@ def _network(
 def _fit(config: TrainConfig, folder: Path, final: FinalTemplates) -> tuple[Spec, Workspace, FitResult]:
     from inferno_cli.config import Measurement
     from inferno_cli.fit.analysis import fit_workspace
-    from inferno_cli.histograms import fitted
+    from inferno_cli.histograms.fitted import fitted
     from inferno_cli.likelihood.writers import pyhf
 
     likelihood = fitted(

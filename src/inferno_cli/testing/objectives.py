@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from inferno_cli.histograms import fill, scaled
+from inferno_cli.histograms.morph import scaled
+from inferno_cli.histograms.templates import fill
 from inferno_cli.testing.parts import MEASUREMENT, each, samples
 from inferno_cli.training.batches import Batch, to_tensors
 from inferno_cli.training.module import forward_together

@@ -8,7 +8,7 @@ import numpy as np
 
 from inferno_cli.choices import sections
 from inferno_cli.config import Measurement, Morph, config_folder
-from inferno_cli.events import NOMINAL, Sample, Variation
+from inferno_cli.events.sample import NOMINAL, Sample, Variation
 from inferno_cli.section import Section
 from inferno_cli.training.networks import Network
 from inferno_cli.training.objectives import Objective

@@ -13,10 +13,10 @@ import pytest
 
 from inferno_cli.choices import conf_folders, sections
 from inferno_cli.config import TrainConfig, config_folder, resolve
-from inferno_cli.events import NOMINAL, Events, Sample, Variation
 from inferno_cli.events.dataset import Dataset, Request
 from inferno_cli.events.effects import effects
 from inferno_cli.events.modifiers import Morph
+from inferno_cli.events.sample import NOMINAL, Events, Sample, Variation
 
 NAMES = sorted(
     path.stem for folder in (config_folder(), *conf_folders()) for path in (folder / "dataset").glob("*.yaml")

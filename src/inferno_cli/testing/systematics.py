@@ -10,9 +10,9 @@ import pytest
 
 from inferno_cli.choices import sections
 from inferno_cli.config import Measurement, TrainConfig
-from inferno_cli.events import DIRECTIONS, NOMINAL, Variation
 from inferno_cli.events.effects import Effect
 from inferno_cli.events.modifiers import Morph, NormFactor
+from inferno_cli.events.sample import DIRECTIONS, NOMINAL, Variation
 from inferno_cli.events.systematic import Systematic
 from inferno_cli.testing.sources import NAMES, configured, dataset_of, loaded, request_of
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from inferno_cli.events import Sample
+from inferno_cli.events.sample import Sample
 
 Batch = list[tuple[Tensor, Tensor]]
 """For each sample: features (n_views, n_events, n_features) and weights (n_variations, n_events)."""

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from inferno_cli.config import Binning, Measurement, TrainConfig
 from inferno_cli.errors import SingularInformationError
-from inferno_cli.events import Events, Sample
-from inferno_cli.likelihood import correlation, covariance, poi_variance
+from inferno_cli.events.sample import Events, Sample
+from inferno_cli.likelihood.information import correlation, covariance, poi_variance
 from inferno_cli.training.batches import to_tensors
 from inferno_cli.training.observable import Observable
 from inferno_cli.training.recipe import linear_fit, make_templates, template_channel

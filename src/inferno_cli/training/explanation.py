@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 
 from inferno_cli.config import Binning, Measurement
 from inferno_cli.errors import SingularInformationError
-from inferno_cli.events import Sample, generator
-from inferno_cli.histograms import Templates, symmetrised
-from inferno_cli.likelihood import covariance
+from inferno_cli.events.sample import Sample, generator
+from inferno_cli.histograms.symmetry import symmetrised
+from inferno_cli.histograms.templates import Templates
+from inferno_cli.likelihood.information import covariance
 from inferno_cli.training.observable import Bins, Observable
 from inferno_cli.training.recipe import make_templates, template_channel
 

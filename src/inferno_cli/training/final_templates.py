@@ -8,9 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from inferno_cli.events import Events, Sample, generator, split_rows
-from inferno_cli.histograms import Parts, Templates, noise_information, parts, symmetrised
-from inferno_cli.likelihood import covariance
+from inferno_cli.events.sample import Events, Sample, generator, split_rows
+from inferno_cli.histograms.binning import noise_information
+from inferno_cli.histograms.symmetry import Parts, parts, symmetrised
+from inferno_cli.histograms.templates import Templates
+from inferno_cli.likelihood.information import covariance
 from inferno_cli.training.evaluation import Likelihoods
 from inferno_cli.training.observable import Observable
 from inferno_cli.training.recipe import linear_fit, make_templates, template_channel

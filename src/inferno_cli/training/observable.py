@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from inferno_cli.errors import RunError
-from inferno_cli.events import Sample
+from inferno_cli.events.sample import Sample
 from inferno_cli.section import Names
 from inferno_cli.training.summaries import Summary
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from inferno_cli.errors import ExportError
-from inferno_cli.events import Events
+from inferno_cli.events.sample import Events
 from inferno_cli.files import write_whole
 from inferno_cli.training.observable import Observable
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from inferno_cli.config import Model
 from inferno_cli.errors import OutputError, RunError, SingularInformationError
-from inferno_cli.events import Events
+from inferno_cli.events.sample import Events
 from inferno_cli.section import Names
 from inferno_cli.training.epochs import Epoch, Training
 from inferno_cli.training.evaluation import Likelihoods, judge

@@ -8,10 +8,13 @@ import numpy as np
 import torch
 
 from inferno_cli.config import Binning, Measurement
-from inferno_cli.events import Sample
-from inferno_cli.histograms import LinearFit, Templates, enveloped, fill, merge, scaled, specification
-from inferno_cli.histograms.templates import Bins
-from inferno_cli.likelihood import Expectation, bin_variance, expectation, yields_and_jacobian
+from inferno_cli.events.sample import Sample
+from inferno_cli.histograms.binning import LinearFit, merge
+from inferno_cli.histograms.fitted import specification
+from inferno_cli.histograms.morph import enveloped, scaled
+from inferno_cli.histograms.templates import Bins, Templates, fill
+from inferno_cli.likelihood.expectation import Expectation, expectation, yields_and_jacobian
+from inferno_cli.likelihood.information import bin_variance
 
 
 def make_templates(

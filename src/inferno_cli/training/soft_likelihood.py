@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from inferno_cli.config import Measurement, Morph
-from inferno_cli.events import DIRECTIONS, NOMINAL, Sample, Variation
-from inferno_cli.histograms import envelope, morphed
-from inferno_cli.likelihood import Expectation, build, expectation
+from inferno_cli.events.sample import DIRECTIONS, NOMINAL, Sample, Variation
+from inferno_cli.histograms.morph import envelope, morphed
+from inferno_cli.likelihood.build import build
+from inferno_cli.likelihood.expectation import Expectation, expectation
 from inferno_cli.training.batches import Batch
 
 

@@ -16,8 +16,8 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 
 from inferno_cli.config import Trainer
 from inferno_cli.errors import ConfigError, SingularInformationError
-from inferno_cli.events import Events, Sample
 from inferno_cli.events.dataset import LogRatio
+from inferno_cli.events.sample import Events, Sample
 from inferno_cli.progress import Advance, progress
 from inferno_cli.section import Names
 from inferno_cli.training.batches import StratifiedBatches, to_tensors

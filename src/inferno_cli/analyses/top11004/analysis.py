@@ -17,7 +17,7 @@ from inferno_cli.analyses.top11004.nanoaod import chunks
 from inferno_cli.analyses.top11004.selection import select
 from inferno_cli.analyses.top11004.settings import Preparation
 from inferno_cli.analyses.top11004.variations import vary
-from inferno_cli.events import DIRECTIONS
+from inferno_cli.events.sample import DIRECTIONS
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 
 from inferno_cli.drawing.stack import colours_of, draw_band, draw_stack, finish_ratio, finish_stack, merged, relative_to
 from inferno_cli.drawing.style import labelled_figure, short
-from inferno_cli.events import Description, Histogram
+from inferno_cli.events.description import Description, Histogram
 from inferno_cli.report.dataset.tables import title
 
 if TYPE_CHECKING:

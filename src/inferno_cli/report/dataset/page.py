@@ -8,7 +8,7 @@ from pathlib import Path
 
 from inferno_cli.drawing.style import save_figures
 from inferno_cli.errors import OutputError
-from inferno_cli.events import Description
+from inferno_cli.events.description import Description
 from inferno_cli.files import write_whole
 from inferno_cli.report.dataset.figures import control_plots
 from inferno_cli.report.dataset.tables import as_json, tables, title

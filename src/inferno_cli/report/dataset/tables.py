@@ -9,7 +9,7 @@ from dataclasses import asdict
 import numpy as np
 from rich.text import Text
 
-from inferno_cli.events import ALL, Description, SystematicEntry
+from inferno_cli.events.description import ALL, Description, SystematicEntry
 from inferno_cli.report.tables import Line, Table, show_title, terminal
 
 SCHEMA = "inferno_cli/data/1"

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from inferno_cli.drawing.stack import OTHER_COLOUR, SAMPLE_COLOURS, other_than
 from inferno_cli.drawing.style import ACCENT, SIGNAL, labelled_figure, plain, save_figures, short
-from inferno_cli.histograms import TOTAL, FeatureMap
+from inferno_cli.histograms.feature_map import FeatureMap
+from inferno_cli.histograms.yield_changes import TOTAL
 from inferno_cli.report.network.tables import title
 from inferno_cli.runs.explain import Slice
 from inferno_cli.runs.explanation import Explanation, ResponseRecord

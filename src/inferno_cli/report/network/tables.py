@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.text import Text
 
 from inferno_cli.drawing.style import MODEL_NAMES
-from inferno_cli.histograms import TOTAL
+from inferno_cli.histograms.yield_changes import TOTAL
 from inferno_cli.report.tables import Line, Table, show_title, terminal
 from inferno_cli.runs.explanation import EXPLANATION_FILE, Explanation
 

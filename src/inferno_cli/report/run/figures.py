@@ -18,7 +18,7 @@ from inferno_cli.runs.record import Results, TrainingRecord
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from inferno_cli.histograms import Templates
+    from inferno_cli.histograms.templates import Templates
 
 MAX_PARAMETERS = 30
 """Parameters in the correlation matrix and the pulls, the ones most correlated with mu."""

@@ -23,7 +23,7 @@ from inferno_cli.drawing.style import MUTED, Canvas, short
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from inferno_cli.histograms import Templates
+    from inferno_cli.histograms.templates import Templates
 
 FloatArray = NDArray[np.float64]
 

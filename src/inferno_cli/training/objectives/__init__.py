@@ -11,7 +11,7 @@ from inferno_cli.section import Section
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from inferno_cli.likelihood import Expectation
+    from inferno_cli.likelihood.expectation import Expectation
     from inferno_cli.training.batches import Batch
     from inferno_cli.training.soft_likelihood import SoftLikelihood
     from inferno_cli.training.summaries import Summary
@@ -35,7 +35,7 @@ class Objective(Section, ABC):
 
     def value(self, templates: Expectation) -> Tensor:
         """What templates are worth, soft or hard: the variance of the POI, the smaller the better."""
-        from inferno_cli.likelihood import poi_variance
+        from inferno_cli.likelihood.information import poi_variance
 
         variance: Tensor = poi_variance(templates)
         return variance
