@@ -19,7 +19,7 @@ from pydantic import BaseModel
 
 from inferno_cli.choices import choices
 from inferno_cli.cli.main import STEPS, step_help
-from inferno_cli.config import config_folder
+from inferno_cli.config.load import config_folder
 from inferno_cli.config.reference import Key, groups, keys, kinds_of
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "configuration.md"

@@ -22,7 +22,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import settings
 from omegaconf import DictConfig
 
-from inferno_cli.config import Measurement, Morph, TrainConfig, config_folder, resolve
+from inferno_cli.config.load import config_folder, resolve
+from inferno_cli.config.measurement import Measurement
+from inferno_cli.config.steps import TrainConfig
+from inferno_cli.events.modifiers import Morph
 from inferno_cli.events.sample import NOMINAL, Events, Variation
 from inferno_cli.histograms.fitted import fitted, specification
 from inferno_cli.histograms.morph import scaled

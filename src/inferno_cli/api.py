@@ -12,7 +12,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from inferno_cli.config import FitConfig, TrainConfig, config_folder, resolve
+from inferno_cli.config.load import config_folder, resolve
+from inferno_cli.config.steps import FitConfig, TrainConfig
 from inferno_cli.errors import BranchNotFoundError, DatasetError, closest
 from inferno_cli.files import user_path
 from inferno_cli.runs.run_folder import RunFolder
@@ -129,7 +130,7 @@ def training_set(config: TrainConfig, events: Events, device: str = "cpu") -> tu
         The likelihood of the training, whose ``expectation(batch, memberships)`` takes shares of bins, shape
         (n_views, n_events, n_bins) for each sample, and goes into ``poi_variance``; and the batches of an epoch.
     """
-    from inferno_cli.config import Measurement
+    from inferno_cli.config.measurement import Measurement
     from inferno_cli.training.batches import StratifiedBatches
     from inferno_cli.training.soft_likelihood import SoftLikelihood
 

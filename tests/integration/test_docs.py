@@ -11,7 +11,7 @@ import yaml
 
 from inferno_cli import expressions
 from inferno_cli.cli.main import step_help
-from inferno_cli.config import config_folder
+from inferno_cli.config.load import config_folder
 from inferno_cli.fit.quantities.goodness_of_fit import GoodnessOfFit
 from inferno_cli.fit.quantities.limit import Limit
 from inferno_cli.runs.record import Results

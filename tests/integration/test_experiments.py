@@ -10,7 +10,7 @@ import yaml
 from conftest import compose
 from omegaconf import OmegaConf
 
-from inferno_cli.config import config_folder
+from inferno_cli.config.load import config_folder
 from inferno_cli.runs.record import Results
 from integration.conftest import FEW_EVENTS, FIT_ONLY_MU, QUICK, Runs, succeed
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from inferno_cli.cli.main import step_help
-from inferno_cli.config import config_folder
+from inferno_cli.config.load import config_folder
 from integration.conftest import inferno
 
 

@@ -15,7 +15,7 @@ import pytest
 import uproot
 from conftest import compose, covariance_by_differences
 
-from inferno_cli.config import Measurement
+from inferno_cli.config.measurement import Measurement
 from inferno_cli.histograms.templates import Templates
 from inferno_cli.likelihood.information import poi_variance
 from inferno_cli.runs.record import Results

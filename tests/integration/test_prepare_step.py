@@ -20,7 +20,7 @@ from inferno_cli.analyses.ntuples import part_path
 from inferno_cli.analyses.top11004.analysis import TauJets
 from inferno_cli.analyses.top11004.features import FEATURES
 from inferno_cli.analyses.top11004.nanoaod import needed, objects
-from inferno_cli.config import config_folder, resolve
+from inferno_cli.config.load import config_folder, resolve
 from inferno_cli.steps.prepare import PrepareConfig
 from integration.conftest import inferno, succeed
 

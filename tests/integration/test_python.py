@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import inferno_cli
-from inferno_cli.config import config_folder
+from inferno_cli.config.load import config_folder
 from inferno_cli.errors import BranchNotFoundError, ConfigError, DatasetError, RunError, TreeNotFoundError
 from integration.conftest import Runs
 

@@ -16,7 +16,8 @@ import pytest
 import yaml
 from conftest import compose, write
 
-from inferno_cli.config import UiConfig, config_folder, resolve
+from inferno_cli.config.load import config_folder, resolve
+from inferno_cli.config.steps import UiConfig
 from integration.conftest import FEW_EVENTS, FIT_ONLY_MU, Runs, inferno, own_analysis, trees
 
 ROOT = config_folder().parent
@@ -187,7 +188,7 @@ def _train_benchmark2(arguments: list[str], extra: list[str]) -> None:
 
 def _store(run: Path, outputs: Path, experiment: str) -> None:
     """A store where the README has it, with a finished run."""
-    from inferno_cli.config import Tracking
+    from inferno_cli.config.schema import Tracking
     from inferno_cli.runs.mlflow.run import tracked
 
     store = Tracking(backend="mlflow", uri=f"sqlite:///{outputs}/mlflow.db", experiment=experiment)

@@ -16,7 +16,7 @@ import pytest
 import yaml
 from handmade import record
 
-from inferno_cli.config import TrainConfig
+from inferno_cli.config.steps import TrainConfig
 from inferno_cli.errors import ConfigError, FitFailedError
 from inferno_cli.report.comparison import page as comparison_page
 from inferno_cli.runs import search

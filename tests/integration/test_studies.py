@@ -11,7 +11,8 @@ import pytest
 import yaml
 from handmade import record
 
-from inferno_cli.config import TrainConfig, config_folder
+from inferno_cli.config.load import config_folder
+from inferno_cli.config.steps import TrainConfig
 from inferno_cli.errors import FitFailedError
 from inferno_cli.report.comparison import page as comparison_page
 from inferno_cli.runs import points, status

@@ -8,7 +8,7 @@ from conftest import make_measurement, make_templates
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from inferno_cli.config import Binning
+from inferno_cli.config.schema import Binning
 from inferno_cli.events.sample import NOMINAL, Sample, Variation
 from inferno_cli.histograms.binning import effective_events, merge, purity
 from inferno_cli.histograms.templates import fill

@@ -11,7 +11,8 @@ from conftest import channel_of, make_measurement, make_templates
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inferno_cli.config import Measurement, Morph
+from inferno_cli.config.measurement import Measurement
+from inferno_cli.events.modifiers import Morph
 from inferno_cli.events.sample import NOMINAL
 from inferno_cli.histograms.templates import Templates
 from inferno_cli.likelihood.expectation import expected_yields, sample_yields

@@ -11,7 +11,8 @@ import torch
 from conftest import compose
 from torch import Tensor, nn
 
-from inferno_cli.config import Measurement, TrainConfig
+from inferno_cli.config.measurement import Measurement
+from inferno_cli.config.steps import TrainConfig
 from inferno_cli.events.sample import NOMINAL, Events, Sample, variations
 from inferno_cli.training.module import Module
 from inferno_cli.training.observable import Observable

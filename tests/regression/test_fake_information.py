@@ -13,7 +13,8 @@ import pytest
 import torch
 from conftest import train
 
-from inferno_cli.config import Binning, Measurement
+from inferno_cli.config.measurement import Measurement
+from inferno_cli.config.schema import Binning
 from inferno_cli.events.sample import Sample
 from inferno_cli.histograms.templates import Templates, fill
 from inferno_cli.likelihood.information import covariance

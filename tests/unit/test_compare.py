@@ -14,7 +14,8 @@ import yaml
 from handmade import LABEL, config, put, record
 from omegaconf import OmegaConf
 
-from inferno_cli.config import Reference, config_folder, resolve
+from inferno_cli.config.load import config_folder, resolve
+from inferno_cli.config.steps import Reference
 from inferno_cli.errors import ComparisonError, RunError
 from inferno_cli.report.comparison.comparison import Comparison, Spread
 from inferno_cli.report.comparison.page import figures, write_comparison

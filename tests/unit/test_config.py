@@ -10,18 +10,11 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from pydantic import ValidationError
 
-from inferno_cli.config import (
-    DataConfig,
-    FitConfig,
-    Measurement,
-    Morph,
-    PredictConfig,
-    TrainConfig,
-    UiConfig,
-    config_folder,
-    resolve,
-)
+from inferno_cli.config.load import config_folder, resolve
+from inferno_cli.config.measurement import Measurement
+from inferno_cli.config.steps import DataConfig, FitConfig, PredictConfig, TrainConfig, UiConfig
 from inferno_cli.errors import ConfigError, closest
+from inferno_cli.events.modifiers import Morph
 from inferno_cli.runs.search import space
 from inferno_cli.steps.prepare import PrepareConfig
 

@@ -12,7 +12,7 @@ import pytest
 from conftest import load, ntuples, rows, small_trees, synthetic, write
 from scipy import stats
 
-from inferno_cli.config import DataConfig, TrainConfig
+from inferno_cli.config.steps import DataConfig, TrainConfig
 from inferno_cli.errors import DatasetError, TemplateError
 from inferno_cli.events.description import Description, describe
 from inferno_cli.events.separation import separation

@@ -12,7 +12,9 @@ import pytest
 import torch
 from conftest import load, make_measurement, make_templates, synthetic
 
-from inferno_cli.config import Binning, Measurement, Morph
+from inferno_cli.config.measurement import Measurement
+from inferno_cli.config.schema import Binning
+from inferno_cli.events.modifiers import Morph
 from inferno_cli.events.sample import NOMINAL, Sample, Variation, generator
 from inferno_cli.events.sources.synthetic import BACKGROUND_VARIANCE, SIGNAL_RATE, log_density
 from inferno_cli.histograms.feature_map import axis_edges, feature_map, weighted_quantiles

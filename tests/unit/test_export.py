@@ -20,7 +20,7 @@ import pytest
 import uproot
 from conftest import Written, build, channel_of, export, make_measurement, make_templates, prepared
 
-from inferno_cli.config import Measurement
+from inferno_cli.config.measurement import Measurement
 from inferno_cli.errors import WorkspaceError
 from inferno_cli.histograms.templates import Templates
 from inferno_cli.likelihood.information import poi_variance

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from inferno_cli.config import TrainConfig, resolve
+from inferno_cli.config.load import resolve
+from inferno_cli.config.steps import TrainConfig
 from inferno_cli.errors import BranchNotFoundError, ConfigError, DatasetError
 from inferno_cli.expressions import FUNCTIONS, MAX_DEPTH, MAX_LENGTH, MAX_STEPS, parse
 

@@ -9,7 +9,7 @@ import pytest
 from conftest import channel_of, compose
 from test_workspace_fit import measure, toy, write
 
-from inferno_cli.config import Fit
+from inferno_cli.config.fit import Fit
 from inferno_cli.errors import ConfigError, FitFailedError, WorkspaceError
 from inferno_cli.fit.analysis import fit_workspace
 from inferno_cli.fit.minuit import Fitter

@@ -11,8 +11,9 @@ import pytest
 import torch
 from conftest import channel_of, make_measurement, make_templates
 
-from inferno_cli.config import Binning, Morph
+from inferno_cli.config.schema import Binning
 from inferno_cli.errors import SingularInformationError, TemplateError
+from inferno_cli.events.modifiers import Morph
 from inferno_cli.events.sample import NOMINAL, Sample, Variation
 from inferno_cli.histograms.binning import effective_events, merge, noise_information, purity
 from inferno_cli.histograms.symmetry import parts, symmetrised

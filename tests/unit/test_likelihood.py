@@ -11,7 +11,7 @@ import pytest
 import torch
 from conftest import channel_of, make_measurement, make_templates
 
-from inferno_cli.config import Measurement
+from inferno_cli.config.measurement import Measurement
 from inferno_cli.errors import SingularInformationError
 from inferno_cli.histograms.templates import Templates
 from inferno_cli.likelihood.build import build

@@ -32,7 +32,9 @@ from hypothesis import strategies as st
 from mlflow.utils.validation import _validate_metric_name, _validate_param_name
 from omegaconf import OmegaConf
 
-from inferno_cli.config import Measurement, TrainConfig, resolve
+from inferno_cli.config.load import resolve
+from inferno_cli.config.measurement import Measurement
+from inferno_cli.config.steps import TrainConfig
 from inferno_cli.drawing.stack import colours_of, merged
 from inferno_cli.drawing.style import plain, save_figures
 from inferno_cli.errors import ConfigError, DatasetError, WorkspaceError

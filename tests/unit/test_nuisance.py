@@ -10,9 +10,11 @@ import pytest
 import torch
 from conftest import build, compose, load, make_measurement, make_templates, ntuples, rows, small_trees, write
 
-from inferno_cli.config import Measurement, Morph, config_folder
+from inferno_cli.config.load import config_folder
+from inferno_cli.config.measurement import Measurement
 from inferno_cli.errors import ConfigError, InfernoError
 from inferno_cli.events.effects import Effect
+from inferno_cli.events.modifiers import Morph
 from inferno_cli.events.sample import NOMINAL, Sample, Variation
 from inferno_cli.histograms.morph import envelope, enveloped, morphed, scaled
 from inferno_cli.histograms.templates import fill

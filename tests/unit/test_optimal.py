@@ -11,7 +11,7 @@ import pytest
 import torch
 from conftest import compose, load, synthetic, train
 
-from inferno_cli.config import TrainConfig
+from inferno_cli.config.steps import TrainConfig
 from inferno_cli.errors import ConfigError
 from inferno_cli.events.sample import Events
 from inferno_cli.events.sources.synthetic import BACKGROUND_MEAN, BACKGROUND_VARIANCE, SIGNAL_RATE, log_density

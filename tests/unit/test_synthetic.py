@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from conftest import changed, compose, load, synthetic
 
-from inferno_cli.config import Measurement
+from inferno_cli.config.measurement import Measurement
 from inferno_cli.events.sample import NOMINAL, Variation
 from inferno_cli.events.sources.synthetic import draw_background, draw_signal, transform
 

@@ -21,7 +21,8 @@ from typing import Any
 
 import pytest
 
-from inferno_cli.config import Tracking, UiConfig
+from inferno_cli.config.schema import Tracking
+from inferno_cli.config.steps import UiConfig
 from inferno_cli.errors import Stopped, TrackingError
 from inferno_cli.runs.mlflow.afterwards import log_to_run, remember
 from inferno_cli.runs.mlflow.run import Run, tracked

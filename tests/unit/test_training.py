@@ -16,7 +16,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from inferno_cli.config import Measurement, TrainConfig
+from inferno_cli.config.measurement import Measurement
+from inferno_cli.config.steps import TrainConfig
 from inferno_cli.errors import SingularInformationError
 from inferno_cli.events.sample import NOMINAL, Events, Sample, variations
 from inferno_cli.histograms.templates import fill

@@ -18,7 +18,7 @@ import torch
 import yaml
 from conftest import Written, build, channel_of, compose, make_measurement, make_templates, prepared
 
-from inferno_cli.config import Measurement
+from inferno_cli.config.measurement import Measurement
 from inferno_cli.errors import DeeperMinimumError, FitFailedError, TemplateError, WorkspaceError
 from inferno_cli.fit.analysis import fit_workspace
 from inferno_cli.histograms.templates import Templates

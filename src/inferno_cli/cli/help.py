@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from inferno_cli.config import config_folder
+from inferno_cli.config.load import config_folder
 from inferno_cli.config.reference import flat_keys, groups
 from inferno_cli.shell import quoted
 

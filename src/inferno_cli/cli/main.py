@@ -127,7 +127,8 @@ def _run(name: str, arguments: list[str]) -> None:
     from omegaconf.errors import OmegaConfBaseException
 
     from inferno_cli.cli.help import keys_of
-    from inferno_cli.config import FolderStep, config_folder, resolve
+    from inferno_cli.config.load import config_folder, resolve
+    from inferno_cli.config.steps import FolderStep
 
     require_memory()
     step = choices(STEPS)[name].load()

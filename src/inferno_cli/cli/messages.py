@@ -130,7 +130,7 @@ def translated(error: Exception, step: str) -> ConfigError:
 
 def unresolved(error: Exception) -> ConfigError:
     """Say which choice of ``study.scale`` is none; the numbers of a study are looked up by that name."""
-    from inferno_cli.config import Study
+    from inferno_cli.config.steps import Study
 
     text = first_line(error)
     found = re.search(r"Interpolation key 'study\.([^.']*)\.", text)
@@ -147,7 +147,7 @@ def _keys(step: str) -> list[str]:
     from hydra.core.global_hydra import GlobalHydra
     from omegaconf import OmegaConf
 
-    from inferno_cli.config import config_folder, flatten
+    from inferno_cli.config.load import config_folder, flatten
 
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(config_folder()), version_base="1.3"):

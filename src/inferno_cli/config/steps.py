@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from inferno_cli.choices import any_of
 from inferno_cli.config.fit import Fit
 from inferno_cli.config.schema import Binning, Likelihood, Model, Nuisance, Report, Tracking, Trainer
+from inferno_cli.errors import closest
 from inferno_cli.events.dataset import Dataset, Request
 from inferno_cli.events.effects import Effect, effects
-from inferno_cli.section import POI, REGION, Names, Section, Seed
+from inferno_cli.section import POI, REGION, Finite, Names, Paths, Section, Seed
 
 if TYPE_CHECKING:
     AnyDataset = Dataset
@@ -83,6 +84,11 @@ class TrainConfig(FolderStep):
         wanted = self.likelihood.samples
         return tuple(name for name in self.dataset.sample_names if wanted is None or name in wanted)
 
+    @property
+    def signal_names(self) -> Names:
+        """Samples scaled by the POI."""
+        return tuple(name for name in self.sample_names if name in self.dataset.signal_names)
+
     def effects(self, names: Names) -> tuple[Effect, ...]:
         """Return what the systematics ``names`` do to the samples of the likelihood."""
         return effects(self.dataset.systematics, names, self.sample_names)
@@ -106,9 +112,7 @@ class TrainConfig(FolderStep):
         return self.fit if self.fit.groups is not None else self.fit.model_copy(update={"groups": groups or None})
 
     @model_validator(mode="after")
-    def _combinations(self) -> Self:
-        from inferno_cli.errors import closest
-
+    def _consistent(self) -> Self:
         if self.trained_for is not None and self.trained_in is None:
             raise ValueError(f"trained_for is {self.trained_for!r}, which chooses among the runs of trained_in=FOLDER")
         if self.model.network.needs_densities and self.dataset.exact_classifier() is None:
@@ -116,24 +120,39 @@ class TrainConfig(FolderStep):
                 f"model.network is {self.model.network.kind!r}, which needs exact densities; dataset "
                 f"{self.dataset.name!r} is made of events. Use dataset=synthetic, or model=bce"
             )
-        known, systematics = self.dataset.sample_names, self.dataset.systematics
         for name in self.likelihood.samples or ():
-            if name not in known:
-                raise ValueError(f"likelihood.samples: unknown sample {name!r}{closest(name, known)}")
+            if name not in self.dataset.sample_names:
+                near = closest(name, self.dataset.sample_names)
+                raise ValueError(f"likelihood.samples: unknown sample {name!r}{near}")
         for name in self.nuisance.fit:
-            if name not in systematics:
-                raise ValueError(
-                    f"nuisance.fit: dataset {self.dataset.name!r} has no systematic {name!r}"
-                    f"{closest(name, systematics)}. Choose those to fit: nuisance=none, or 'nuisance.fit=[...]'"
-                )
-            systematic = systematics[name]
-            if not set(systematic.samples) & set(self.sample_names):
-                raise ValueError(f"nuisance.fit: {name!r} touches none of the samples in likelihood.samples")
-            if name in self.nuisance.unconstrained and not systematic.can_be_unconstrained:
-                raise ValueError(
-                    f"nuisance.unconstrained: {name!r} is of kind {systematic.kind!r}; only shapes can be freed "
-                    "(for a yield use kind 'free')"
-                )
+            self._require_systematic(name)
+        self._require_parameters()
+        self._require_poi_bounds()
+        if self.fit.data == "observed" and not self.dataset.has_observed:
+            raise ValueError("fit.data is 'observed', but no sample of the dataset has the role 'data'")
+        if not self.signal_names:
+            raise ValueError("likelihood.samples leaves no signal sample")
+        if self.signal_names == self.sample_names:
+            raise ValueError("likelihood.samples leaves no background sample")
+        return self
+
+    def _require_systematic(self, name: str) -> None:
+        systematics = self.dataset.systematics
+        if name not in systematics:
+            raise ValueError(
+                f"nuisance.fit: dataset {self.dataset.name!r} has no systematic {name!r}"
+                f"{closest(name, systematics)}. Choose those to fit: nuisance=none, or 'nuisance.fit=[...]'"
+            )
+        systematic = systematics[name]
+        if not set(systematic.samples) & set(self.sample_names):
+            raise ValueError(f"nuisance.fit: {name!r} touches none of the samples in likelihood.samples")
+        if name in self.nuisance.unconstrained and not systematic.can_be_unconstrained:
+            raise ValueError(
+                f"nuisance.unconstrained: {name!r} is of kind {systematic.kind!r}; only shapes can be freed "
+                "(for a yield use kind 'free')"
+            )
+
+    def _require_parameters(self) -> None:
         parameters = (POI, *self.parameters(self.nuisance.fit))
         for key, name in self.fit.named_parameters():
             # Whether a vector has such an entry, and a pattern a match, is known when the workspace is.
@@ -141,6 +160,8 @@ class TrainConfig(FolderStep):
             later = name == "all" or "*" in name or is_staterror
             if not later and name not in parameters:
                 raise ValueError(f"fit.{key}: {name!r} is not a parameter{closest(name, parameters)}")
+
+    def _require_poi_bounds(self) -> None:
         low, high = self.likelihood.poi_bounds
         if not low < 1 < high:
             raise ValueError(f"likelihood.poi_bounds is [{low:g}, {high:g}]; it must contain the nominal value 1")
@@ -150,18 +171,6 @@ class TrainConfig(FolderStep):
                     f"likelihood.poi_bounds begins at {low:g}, and fit.{key} fits without signal; "
                     f"lower the bound to 0 or less, or set fit.{key}=false"
                 )
-        if self.fit.data == "observed" and not self.dataset.has_observed:
-            raise ValueError("fit.data is 'observed', but no sample of the dataset has the role 'data'")
-        if not self.signal_names:
-            raise ValueError("likelihood.samples leaves no signal sample")
-        if self.signal_names == self.sample_names:
-            raise ValueError("likelihood.samples leaves no background sample")
-        return self
-
-    @property
-    def signal_names(self) -> Names:
-        """Samples scaled by the POI."""
-        return tuple(name for name in self.sample_names if name in self.dataset.signal_names)
 
 
 class DataConfig(TrainConfig):
@@ -176,8 +185,6 @@ class DataConfig(TrainConfig):
 
     @model_validator(mode="after")
     def _known_systematics(self) -> Self:
-        from inferno_cli.errors import closest
-
         known = self.dataset.systematics
         for name in self.systematics or ():
             if name not in known:
@@ -234,7 +241,7 @@ class ExplainConfig(Section):
     """Folder of the run."""
     output: str | None
     """Folder of the tables and plots; null: ``explain`` in the folder of the run."""
-    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    seed: Seed
     """Of the shuffles."""
     repeats: Annotated[int, Field(ge=1)]
     """Shuffles of each feature."""
@@ -284,3 +291,66 @@ class InitConfig(Section):
     """Folder of your own YAML files, which --config-dir takes."""
     name: str
     """Name of the dataset and of the experiment."""
+
+
+PUBLISHED = (
+    *("mu", "minos_down", "minos_up", "width", "hesse", "stat_only", "sigma_mu_soft", "sigma_mu_hard"),
+    *("significance", "p_value", "observed_significance", "observed_p_value", "goodness_of_fit", "sigma_mu_honest"),
+    *("sigma_s", "relative_error_s", "bound_s"),
+)
+"""What a published row may give; a nuisance parameter's error is ``sigma_NAME``."""
+
+
+class ReferenceRow(Section):
+    """One published point."""
+
+    model: str
+    """bce, inferno, optimal, or what else it was."""
+    at: dict[str, Any] = Field(default_factory=dict)
+    """Its place in the sweep: dotted keys of the configuration, or ``experiment``."""
+    values: dict[str, Finite | tuple[Finite, Finite]]
+    """Numbers by column, or [number, spread]."""
+    label: str = ""
+    """What the row is called in tables."""
+    source: str = ""
+    """Where the number is from; empty: as the whole reference."""
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        for name in self.values:
+            if name not in PUBLISHED and not name.startswith(("sigma_", "correlation_")):
+                raise ValueError(f"values: no column is called {name!r}{closest(name, PUBLISHED)}")
+        return self
+
+    @property
+    def pairs(self) -> dict[str, tuple[float, float]]:
+        """Every number with its spread, 0 where none was published."""
+        return {name: value if isinstance(value, tuple) else (value, 0.0) for name, value in self.values.items()}
+
+
+class Reference(Section):
+    """Published numbers."""
+
+    name: str
+    """What it is called."""
+    source: str = ""
+    """Where the numbers are from."""
+    note: str = ""
+    """What has to be said with them."""
+    rows: tuple[ReferenceRow, ...] = ()
+
+
+class CompareConfig(Step):
+    """``inferno compare``: finished runs beside each other."""
+
+    runs: Paths
+    """Folders of runs, sweeps or studies, results.json, globs, mlflow:EXPERIMENT[/RUN]; a list, or commas between."""
+    output: str | None
+    """Folder of the tables and figures; null: ``compare`` in the folder that all runs have in common.
+
+    Runs of an MLflow experiment have none in common: then it is in ``output_dir``.
+    """
+    reference: Reference
+    """Published numbers; the name ``auto`` stands for those of the study that the runs belong to."""
+    track: bool
+    """Log everything to the sweep's parent run in MLflow, where there is one."""

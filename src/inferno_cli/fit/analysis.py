@@ -18,7 +18,7 @@ from inferno_cli.fit.starts import global_fit
 from inferno_cli.likelihood.readers.checks import ignored
 
 if TYPE_CHECKING:
-    from inferno_cli.config import Fit
+    from inferno_cli.config.fit import Fit
 
 REFEREE, ROUNDING = 1e-8, 1e-13
 """Largest difference of our -2 ln L from pyhf's, beside the rounding of pyhf's, in units of the sum of its terms."""

@@ -25,7 +25,7 @@ from inferno_cli.fit.scaled import ScaledMinuit
 from inferno_cli.progress import Advance, progress
 
 if TYPE_CHECKING:
-    from inferno_cli.config import Fit
+    from inferno_cli.config.fit import Fit
 
 CLOSE = 1e-8
 """Estimated distance to the minimum with which Newton's method needs no MIGRAD before it."""

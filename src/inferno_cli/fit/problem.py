@@ -13,12 +13,12 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from inferno_cli.config import POI
 from inferno_cli.errors import FitFailedError, WorkspaceError, closest
 from inferno_cli.likelihood.expectation import expectation, expected_yields, nll
 from inferno_cli.likelihood.readers.checks import MOST_EVENTS
 from inferno_cli.likelihood.readers.pyhf import specification
 from inferno_cli.likelihood.spec import Spec
+from inferno_cli.section import POI
 
 ALL = "all"
 """In a list of parameters: every one that the fit varies."""

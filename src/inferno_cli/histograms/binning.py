@@ -27,7 +27,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from inferno_cli.config import Binning
+from inferno_cli.config.schema import Binning
 from inferno_cli.histograms.templates import FloatArray, Templates
 
 SMALLEST_PIVOT = 1e-12

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from inferno_cli.config import Measurement
+from inferno_cli.config.measurement import Measurement
 from inferno_cli.errors import TemplateError
 from inferno_cli.events.sample import DIRECTIONS, Variation
 from inferno_cli.histograms.templates import FloatArray, Templates

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from inferno_cli.config import Measurement, Morph
+from inferno_cli.config.measurement import Measurement
+from inferno_cli.events.modifiers import Morph
 from inferno_cli.events.sample import DIRECTIONS, Variation
 from inferno_cli.histograms.templates import Templates, from_arrays
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from inferno_cli.config import Measurement
+from inferno_cli.config.measurement import Measurement
 from inferno_cli.events.sample import Variation
 from inferno_cli.histograms.templates import FloatArray, Templates, from_arrays
 

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from inferno_cli.config import Measurement, Morph
+from inferno_cli.config.measurement import Measurement
+from inferno_cli.events.modifiers import Morph
 from inferno_cli.events.sample import DIRECTIONS, Sample, Variation
 from inferno_cli.histograms.templates import BinnedVariance, Bins, FloatArray, Templates, minus
 

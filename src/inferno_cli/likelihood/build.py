@@ -6,11 +6,12 @@ from collections.abc import Mapping
 
 from array_api_compat import array_namespace
 
-from inferno_cli.config import POI, REGION, Measurement
+from inferno_cli.config.measurement import Measurement
 from inferno_cli.likelihood import modifiers as mod
 from inferno_cli.likelihood.modifiers import Array, Modifier
 from inferno_cli.likelihood.spec import Channel, Gaussian, Parameter, Sample, Spec
 from inferno_cli.names import morph_name
+from inferno_cli.section import POI, REGION
 
 MEASUREMENT = "inferno"
 BOUNDS = (-10.0, 10.0)

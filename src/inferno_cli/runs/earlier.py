@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from inferno_cli.config import flatten
+from inferno_cli.config.load import flatten
 
 
 def completed(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from inferno_cli.runs.job import code_version
 from inferno_cli.runs.record import bin_records
 
 if TYPE_CHECKING:
-    from inferno_cli.config import ExplainConfig
+    from inferno_cli.config.steps import ExplainConfig
     from inferno_cli.events.dataset import LogRatio
     from inferno_cli.events.sample import Events
     from inferno_cli.histograms.feature_map import FeatureMap

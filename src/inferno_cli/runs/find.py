@@ -22,7 +22,7 @@ from inferno_cli.runs.run_folder import CONFIG_FILE
 from inferno_cli.runs.sweeps import MULTIRUN, planned
 
 if TYPE_CHECKING:
-    from inferno_cli.config import Tracking
+    from inferno_cli.config.schema import Tracking
 
 MLFLOW = "mlflow:"
 """In front of the name of an experiment."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from inferno_cli.config import flatten
+from inferno_cli.config.load import flatten
 from inferno_cli.errors import ComparisonError, FileError, RunError
 from inferno_cli.files import read_json
 from inferno_cli.runs.earlier import completed

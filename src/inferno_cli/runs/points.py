@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from inferno_cli.code import code_digest
-from inferno_cli.config import flatten
+from inferno_cli.config.load import flatten
 
 MODEL, EXPERIMENT, SEED = "model.name", "experiment", "seed"
 PARTS = ("model.network.kind", "model.summary.kind", "model.objective.kind")

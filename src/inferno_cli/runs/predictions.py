@@ -20,7 +20,7 @@ from inferno_cli.runs.job import code_version
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from inferno_cli.config import PredictConfig
+    from inferno_cli.config.steps import PredictConfig
     from inferno_cli.events.assignment import SplitAssignment
     from inferno_cli.events.dataset import Dataset
     from inferno_cli.events.root.trees import Tree

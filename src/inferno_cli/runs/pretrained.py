@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from inferno_cli.config import TrainConfig
+from inferno_cli.config.steps import TrainConfig
 from inferno_cli.errors import RunError
 from inferno_cli.files import file_checksum, user_path
 from inferno_cli.runs.found_run import settings_of

@@ -10,12 +10,12 @@ from typing import Any, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from inferno_cli.config import POI
 from inferno_cli.files import read_json, write_whole
 from inferno_cli.fit.result import FitResult, Record, put
 from inferno_cli.histograms.binning import effective_events
 from inferno_cli.histograms.templates import Templates
 from inferno_cli.runs import schema_1
+from inferno_cli.section import POI
 
 SCHEMA: Literal["inferno_cli/results/2"] = "inferno_cli/results/2"
 SCHEMAS = (schema_1.SCHEMA, SCHEMA)

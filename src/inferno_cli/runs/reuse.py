@@ -16,7 +16,7 @@ from inferno_cli.shell import argument
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from inferno_cli.config import TrainConfig
+    from inferno_cli.config.steps import TrainConfig
     from inferno_cli.runs.job import HydraJob
 
 

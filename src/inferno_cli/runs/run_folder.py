@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from inferno_cli.config import TrainConfig, config_folder, resolve
+from inferno_cli.config.load import config_folder, resolve
+from inferno_cli.config.steps import TrainConfig
 from inferno_cli.errors import ConfigError, RunError
 from inferno_cli.files import read_yaml, user_path
 from inferno_cli.memory import LEAST_FOR_TORCH, require_memory

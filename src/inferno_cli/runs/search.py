@@ -177,7 +177,7 @@ def open_study(folder: Path, searched: Mapping[str, BaseDistribution], settings:
     """
     from optuna.trial import TrialState
 
-    from inferno_cli.config import flatten
+    from inferno_cli.config.load import flatten
     from inferno_cli.runs.points import identity
 
     flat = {key: value for key, value in flatten(settings) if key not in searched}

@@ -10,7 +10,7 @@ from inferno_cli.runs.pretrained import provenance
 from inferno_cli.runs.record import PartsRecord, PoiVarianceRecord, Results, TrainingRecord, bin_records, finite
 
 if TYPE_CHECKING:
-    from inferno_cli.config import TrainConfig
+    from inferno_cli.config.steps import TrainConfig
     from inferno_cli.events.sample import Events
     from inferno_cli.fit.result import FitResult
     from inferno_cli.likelihood.writers.pyhf import Workspace

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from inferno_cli.config import Tracking
+    from inferno_cli.config.schema import Tracking
     from inferno_cli.runs.job import HydraJob
     from inferno_cli.runs.record import Results
 

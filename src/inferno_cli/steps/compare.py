@@ -11,7 +11,7 @@ from inferno_cli.errors import ConfigError
 from inferno_cli.files import user_path
 
 if TYPE_CHECKING:
-    from inferno_cli.config import CompareConfig, Reference
+    from inferno_cli.config.steps import CompareConfig, Reference
     from inferno_cli.section import Section
 
 log = logging.getLogger(__name__)
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 def schema() -> type[Section]:
     """Return the class of this step's configuration."""
-    from inferno_cli.config import CompareConfig
+    from inferno_cli.config.steps import CompareConfig
 
     return CompareConfig
 
@@ -64,7 +64,8 @@ def _reference(chosen: Reference, study: str) -> Reference:
         return chosen
     from omegaconf import OmegaConf
 
-    from inferno_cli.config import Reference, config_folder, resolve
+    from inferno_cli.config.load import config_folder, resolve
+    from inferno_cli.config.steps import Reference
 
     path = config_folder() / "reference" / f"{study}.yaml"
     if not study or not path.is_file():

@@ -6,7 +6,7 @@ import logging
 import sys
 from typing import Any
 
-from inferno_cli.config import DataConfig, Step
+from inferno_cli.config.steps import DataConfig, Step
 from inferno_cli.errors import OutputError
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from inferno_cli.config import ExplainConfig, Measurement
+from inferno_cli.config.measurement import Measurement
+from inferno_cli.config.steps import ExplainConfig
 from inferno_cli.errors import OutputError
 from inferno_cli.files import together, user_path
 

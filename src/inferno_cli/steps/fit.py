@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from inferno_cli.config import FitConfig, Step
+from inferno_cli.config.steps import FitConfig, Step
 from inferno_cli.errors import FileError, OutputError
 from inferno_cli.files import read_json, sha256, user_path
 

@@ -12,7 +12,7 @@ from inferno_cli.errors import ConfigError, OutputError
 from inferno_cli.files import together, user_path
 
 if TYPE_CHECKING:
-    from inferno_cli.config import InitConfig
+    from inferno_cli.config.steps import InitConfig
 
 ARGUMENT = "folder"
 """Key of the value that may be given without one: ``inferno init FOLDER``."""
@@ -23,7 +23,7 @@ NAME = "mine"
 
 def schema() -> type[InitConfig]:
     """Return the class of this step's configuration."""
-    from inferno_cli.config import InitConfig
+    from inferno_cli.config.steps import InitConfig
 
     return InitConfig
 

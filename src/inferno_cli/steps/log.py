@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from inferno_cli.errors import ConfigError, FileError, RunError
 
 if TYPE_CHECKING:
-    from inferno_cli.config import LogConfig, Tracking
+    from inferno_cli.config.schema import Tracking
+    from inferno_cli.config.steps import LogConfig
     from inferno_cli.section import Section
 
 log = logging.getLogger(__name__)
@@ -18,7 +19,7 @@ log = logging.getLogger(__name__)
 
 def schema() -> type[Section]:
     """Return the class of this step's configuration."""
-    from inferno_cli.config import LogConfig
+    from inferno_cli.config.steps import LogConfig
 
     return LogConfig
 
@@ -73,7 +74,7 @@ def run(config: LogConfig, composed: Any) -> None:  # noqa: ARG001
 
 def _tracking(config: LogConfig, params: dict[str, Any], folder: Path) -> Tracking:
     """Return where the run is logged: where it was to be, unless the command says otherwise."""
-    from inferno_cli.config import Tracking
+    from inferno_cli.config.schema import Tracking
 
     own = params.get("tracking")
     settings = dict(own) if isinstance(own, dict) else {}

@@ -9,7 +9,7 @@ import logging
 import sys
 from typing import Any
 
-from inferno_cli.config import PredictConfig
+from inferno_cli.config.steps import PredictConfig
 from inferno_cli.progress import progress
 
 log = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from inferno_cli.analyses.top11004.settings import Preparation
-from inferno_cli.config import FolderStep, Step
+from inferno_cli.config.steps import FolderStep, Step
 from inferno_cli.files import user_path
 from inferno_cli.progress import Mode, progress
 from inferno_cli.section import LONGEST_NAME, Paths, Positive

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from inferno_cli.config import Step, TrainConfig
+from inferno_cli.config.steps import Step, TrainConfig
 from inferno_cli.errors import OutputError
 from inferno_cli.progress import Stopwatch
 
@@ -179,7 +179,7 @@ def _network(
 
 
 def _fit(config: TrainConfig, folder: Path, final: FinalTemplates) -> tuple[Spec, Workspace, FitResult]:
-    from inferno_cli.config import Measurement
+    from inferno_cli.config.measurement import Measurement
     from inferno_cli.fit.analysis import fit_workspace
     from inferno_cli.histograms.fitted import fitted
     from inferno_cli.likelihood.writers import pyhf

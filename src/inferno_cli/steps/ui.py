@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from inferno_cli.errors import Stopped, TrackingError
 
 if TYPE_CHECKING:
-    from inferno_cli.config import Step, UiConfig
+    from inferno_cli.config.steps import Step, UiConfig
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ _OWN = ("127.0.0.1", "localhost", "::1")
 
 def schema() -> type[Step]:
     """Return the class of the configuration."""
-    from inferno_cli.config import UiConfig
+    from inferno_cli.config.steps import UiConfig
 
     return UiConfig
 

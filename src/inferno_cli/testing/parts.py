@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from inferno_cli.choices import sections
-from inferno_cli.config import Measurement, Morph, config_folder
+from inferno_cli.config.load import config_folder
+from inferno_cli.config.measurement import Measurement
+from inferno_cli.events.modifiers import Morph
 from inferno_cli.events.sample import NOMINAL, Sample, Variation
 from inferno_cli.section import Section
 from inferno_cli.training.networks import Network

@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 
 from inferno_cli.choices import conf_folders
-from inferno_cli.config import Fit, FitConfig, config_folder, resolve
+from inferno_cli.config.fit import Fit
+from inferno_cli.config.load import config_folder, resolve
+from inferno_cli.config.steps import FitConfig
 from inferno_cli.drawing.style import Canvas
 from inferno_cli.fit.analysis import fit_workspace
 from inferno_cli.fit.result import FitResult, is_ours, quantities

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from inferno_cli.choices import conf_folders, sections
-from inferno_cli.config import TrainConfig, config_folder, resolve
+from inferno_cli.config.load import config_folder, resolve
+from inferno_cli.config.steps import TrainConfig
 from inferno_cli.events.dataset import Dataset, Request
 from inferno_cli.events.effects import effects
 from inferno_cli.events.modifiers import Morph

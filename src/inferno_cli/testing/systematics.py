@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from inferno_cli.choices import sections
-from inferno_cli.config import Measurement, TrainConfig
+from inferno_cli.config.measurement import Measurement
+from inferno_cli.config.steps import TrainConfig
 from inferno_cli.events.effects import Effect
 from inferno_cli.events.modifiers import Morph, NormFactor
 from inferno_cli.events.sample import DIRECTIONS, NOMINAL, Variation

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from inferno_cli.config import Binning, Measurement, TrainConfig
+from inferno_cli.config.measurement import Measurement
+from inferno_cli.config.schema import Binning
+from inferno_cli.config.steps import TrainConfig
 from inferno_cli.errors import SingularInformationError
 from inferno_cli.events.sample import Events, Sample
 from inferno_cli.likelihood.information import correlation, covariance, poi_variance

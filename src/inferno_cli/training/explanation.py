@@ -17,7 +17,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from inferno_cli.config import Binning, Measurement
+from inferno_cli.config.measurement import Measurement
+from inferno_cli.config.schema import Binning
 from inferno_cli.errors import SingularInformationError
 from inferno_cli.events.sample import Sample, generator
 from inferno_cli.histograms.symmetry import symmetrised

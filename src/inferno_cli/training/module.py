@@ -9,7 +9,7 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 
-from inferno_cli.config import Trainer
+from inferno_cli.config.schema import Trainer
 from inferno_cli.training.batches import Batch, StratifiedBatches
 from inferno_cli.training.objectives import Objective
 from inferno_cli.training.observable import Observable

@@ -7,7 +7,7 @@ import shutil
 import time
 from pathlib import Path
 
-from inferno_cli.config import Model
+from inferno_cli.config.schema import Model
 from inferno_cli.errors import OutputError, RunError, SingularInformationError
 from inferno_cli.events.sample import Events
 from inferno_cli.section import Names

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from inferno_cli.config import Binning, Measurement
+from inferno_cli.config.measurement import Measurement
+from inferno_cli.config.schema import Binning
 from inferno_cli.events.sample import Sample
 from inferno_cli.histograms.binning import LinearFit, merge
 from inferno_cli.histograms.fitted import specification

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from inferno_cli.config import Measurement, Morph
+from inferno_cli.config.measurement import Measurement
+from inferno_cli.events.modifiers import Morph
 from inferno_cli.events.sample import DIRECTIONS, NOMINAL, Sample, Variation
 from inferno_cli.histograms.morph import envelope, morphed
 from inferno_cli.likelihood.build import build

@@ -14,7 +14,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 
-from inferno_cli.config import Trainer
+from inferno_cli.config.schema import Trainer
 from inferno_cli.errors import ConfigError, SingularInformationError
 from inferno_cli.events.dataset import LogRatio
 from inferno_cli.events.sample import Events, Sample

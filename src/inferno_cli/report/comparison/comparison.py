@@ -9,13 +9,14 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from inferno_cli.config import POI, Reference, ReferenceRow
+from inferno_cli.config.steps import Reference, ReferenceRow
 from inferno_cli.fit.result import Column, is_ours, quantities
 from inferno_cli.names import another
 from inferno_cli.report.comparison.points import Point, beside_the_model, group, place, short_names
 from inferno_cli.runs.found_run import FoundRun
 from inferno_cli.runs.points import MODEL
 from inferno_cli.runs.record import Results
+from inferno_cli.section import POI
 
 SPREAD = "median [smallest, largest] of the repeats"
 

@@ -8,12 +8,12 @@ from typing import Any
 
 from rich.text import Text
 
-from inferno_cli.config import POI
 from inferno_cli.drawing.style import MODEL_NAMES
 from inferno_cli.names import markdown
 from inferno_cli.report.comparison.comparison import SPREAD, Comparison, Quantity, Row, Spread
 from inferno_cli.report.tables import WIDTH_OF_A_WIDE_ONE, Line, Table, show_title, terminal
 from inferno_cli.runs.points import MODEL
+from inferno_cli.section import POI
 
 SCHEMA = "inferno_cli/comparison/1"
 NAMES = {**MODEL_NAMES, "optimal": "optimal"}

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from inferno_cli.config import flatten
+from inferno_cli.config.load import flatten
 from inferno_cli.errors import Stopped, TrackingError
 from inferno_cli.names import distinct
 from inferno_cli.runs.mlflow.afterwards import DESCRIPTION, remember
@@ -26,7 +26,7 @@ from inferno_cli.runs.mlflow.sweep import end_parent, parent_run
 from inferno_cli.signals import held
 
 if TYPE_CHECKING:
-    from inferno_cli.config import Tracking
+    from inferno_cli.config.schema import Tracking
 
 log = logging.getLogger(__name__)
 

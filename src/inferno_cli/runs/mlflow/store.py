@@ -25,7 +25,7 @@ from inferno_cli.signals import held
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-    from inferno_cli.config import Tracking
+    from inferno_cli.config.schema import Tracking
 
 _SQLITE = "sqlite:///"
 _SQLITE_HEADER = b"SQLite format 3\0"

@@ -16,7 +16,7 @@ from inferno_cli.runs.points import MODEL
 if TYPE_CHECKING:
     from mlflow.entities import Run as Entity
 
-    from inferno_cli.config import Tracking
+    from inferno_cli.config.schema import Tracking
 
 _PAGE = 1000
 PARENT = "mlflow.parentRunId"

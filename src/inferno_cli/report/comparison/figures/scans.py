@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from inferno_cli.config import POI
 from inferno_cli.drawing.style import MUTED
 from inferno_cli.report.comparison.comparison import Comparison
 from inferno_cli.report.comparison.figures._common import overlaid
 from inferno_cli.report.comparison.points import Point
+from inferno_cli.section import POI
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
