@@ -1,6 +1,6 @@
 """What every kind of dataset has to do, on the datasets of ``conf/dataset``.
 
-pytest --pyargs inferno_cli.testing.sources
+pytest --pyargs inferno_cli.testing.test_sources
 """
 
 from __future__ import annotations

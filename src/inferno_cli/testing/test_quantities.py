@@ -1,6 +1,6 @@
 """What every quantity of a fit has to do, ours and those with a file in ``conf/quantity`` of an installed package.
 
-pytest --pyargs inferno_cli.testing.quantities
+pytest --pyargs inferno_cli.testing.test_quantities
 """
 
 from __future__ import annotations

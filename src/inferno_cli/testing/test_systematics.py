@@ -1,6 +1,6 @@
 """What every kind of systematic has to do, on the systematics of the datasets of ``conf/dataset``.
 
-pytest --pyargs inferno_cli.testing.systematics
+pytest --pyargs inferno_cli.testing.test_systematics
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from inferno_cli.events.effects import Effect
 from inferno_cli.events.modifiers import Morph, NormFactor
 from inferno_cli.events.sample import DIRECTIONS, NOMINAL, Variation
 from inferno_cli.events.systematic import Systematic
-from inferno_cli.testing.sources import NAMES, configured, dataset_of, loaded, request_of
+from inferno_cli.testing.test_sources import NAMES, configured, dataset_of, loaded, request_of
 
 EVERY = [(name, key) for name in NAMES for key in dataset_of(name).systematics]
 every_systematic = pytest.mark.parametrize(("name", "key"), EVERY)
