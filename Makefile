@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install run test lint types unit docs format clean
+.PHONY: help install run test lint types unit fast docs format clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## ?/  \1	/' | expand -t 14
@@ -34,6 +34,9 @@ types: $(STAMP)  ## mypy, strict
 
 unit: $(STAMP)  ## pytest, on two cores
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+fast: $(STAMP)  ## The quick tests alone, in a minute or two
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not docs and not browser"
 
 docs: $(STAMP)  ## Build the documentation in site/; warnings are errors
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict

@@ -41,6 +41,18 @@ settings.register_profile("inferno", deadline=None, max_examples=25, derandomize
 settings.load_profile("inferno")
 
 
+FOLDERS = {"integration": pytest.mark.slow, "browser": pytest.mark.browser}
+"""Marker of everything in a folder; single files have their own."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the folders that ``make fast`` leaves out."""
+    for item in items:
+        marker = FOLDERS.get(item.path.parent.name)
+        if marker is not None:
+            item.add_marker(marker)
+
+
 # ------------------------------------------------------------------------------------------- configurations
 @cache
 def _composed(*groups: str) -> DictConfig:

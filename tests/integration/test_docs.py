@@ -17,6 +17,7 @@ from inferno_cli.fit.quantities.limit import Limit
 from inferno_cli.runs.record import Results
 from integration.conftest import Runs, Sweep, four_runs
 
+pytestmark = pytest.mark.docs
 ROOT = config_folder().parent
 DOCS = ROOT / "docs"
 sys.path.insert(0, str(ROOT / "scripts"))

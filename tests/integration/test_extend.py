@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -13,8 +14,9 @@ import pytest
 
 import inferno_cli
 from inferno_cli.choices import GROUP
-from inferno_cli.config import config_folder
+from inferno_cli.config.load import config_folder
 
+pytestmark = pytest.mark.docs
 PAGE = config_folder().parent / "docs" / "extend.md"
 SOURCE = Path(inferno_cli.__file__).parents[1]
 FOLDERS = ("networks", "summaries", "objectives", "sources", "systematics", "quantities", "steps", "figures")
@@ -51,20 +53,28 @@ def run(place: Path, *arguments: str) -> str:
     return done.stdout
 
 
+def commands(program: str) -> list[str]:
+    """Return the arguments of the commands of a program on the page."""
+    (block,) = re.findall(r"^```bash\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    return [line.removeprefix(f"{program} ") for line in block.splitlines() if line.startswith(f"{program} ")]
+
+
 def test_every_choice_of_the_page_passes_the_shipped_tests(place: Path) -> None:
+    (tests,) = commands("pytest")
     mine = "residual or logit or two_points or ring or resolution or entangled"
-    told = run(place, "pytest", "-q", "-p", "no:cacheprovider", "-k", mine, "--pyargs", "inferno_cli.testing")
+    told = run(place, "pytest", "-q", "-p", "no:cacheprovider", "-k", mine, *shlex.split(tests))
 
     assert int(re.search(r"(\d+) passed", told).group(1)) >= 35  # type: ignore[union-attr]
 
 
 def test_they_are_trained_fitted_logged_and_compared(place: Path) -> None:
-    few = ["trainer.max_epochs=4", "report.plots=false", "model.bins=8", "model.hidden=[5]"]
-    chosen = ["dataset=ring", "model=mine", "nuisance=none", "nuisance.fit=[resolution]", "fit=mine"]
-    told = run(place, "inferno_cli", "train", *chosen, *few, "hydra.run.dir=runs/one")
+    train, count = commands("inferno")
+    told = run(place, "inferno_cli", *shlex.split(train), "report.plots=false", "hydra.run.dir=runs/one")
+    counted = run(place, "inferno_cli", *shlex.split(count))
     run(place, "inferno_cli", "compare", "runs=runs/one", "output=compared", "track=false")
     record = json.loads((place / "runs/one/results.json").read_text(encoding="utf-8"))
 
+    assert counted == "signal 100.0\nbackground 1000.0\n"
     assert (record["model"], record["dataset"]) == ("mine", "ring")
     assert 0 < record["quantities"]["entangled"]["value"] < 1
     assert re.search(r"entangled +largest correlation of mu 0\.\d\d", told)
@@ -84,10 +94,8 @@ def test_a_record_of_theirs_is_read_where_the_package_is_gone(place: Path) -> No
 
 
 def test_their_step_and_their_keys_are_in_the_help(place: Path) -> None:
-    counted = run(place, "inferno_cli", "count", "dataset=ring", "model=mine", "nuisance=none")
     told = run(place, "inferno_cli", "train", "--help", "dataset=ring", "model=mine", "nuisance=none")
 
-    assert counted == "signal 100.0\nbackground 1000.0\n"
     assert "count    count the expected events of a dataset" in run(place, "inferno_cli", "--help")
     assert "dataset.radius                    [1.5] Radius of the ring" in told
     assert "model.network.units               [40] Units of the hidden layer." in told

@@ -67,10 +67,3 @@ def test_commands_of_the_program_run(command: str, ntuples: Path, tmp_path: Path
     assert outcome.code == 0, outcome.err
     if step == "data":
         assert "313.6" in outcome.out
-
-
-def test_the_links_of_the_guide_lead_somewhere() -> None:
-    text = GUIDE.read_text(encoding="utf-8")
-    local = [part.partition(")")[0] for part in text.split("](")[1:] if not part.startswith("http")]
-    assert local
-    assert [place for place in local if not (GUIDE.parent / place).exists()] == []

@@ -17,6 +17,7 @@ from inferno_cli.config.load import config_folder
 from inferno_cli.errors import BranchNotFoundError, ConfigError, DatasetError, RunError, TreeNotFoundError
 from integration.conftest import Runs
 
+pytestmark = pytest.mark.docs
 PAGE = config_folder().parent / "docs" / "python.md"
 EMBEDDED = Path(inferno_cli.__file__).parent / "data" / "top11004_sim.root"
 

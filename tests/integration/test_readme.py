@@ -20,6 +20,7 @@ from inferno_cli.config.load import config_folder, resolve
 from inferno_cli.config.steps import UiConfig
 from integration.conftest import FEW_EVENTS, FIT_ONLY_MU, Runs, inferno, own_analysis, trees
 
+pytestmark = pytest.mark.docs
 ROOT = config_folder().parent
 README = ROOT / "README.md"
 PROGRAM = (["inferno"], ["python", "-m", "inferno_cli"], ["python3", "-m", "inferno_cli"])
@@ -62,8 +63,9 @@ def test_commands_are_found_in_every_kind_of_block() -> None:
     assert arguments_of("make run") is None
 
 
-# docs/open_data.md has a test of its own, with files of that layout: test_open_data_guide.py.
-PAGES = (README, *(page for page in sorted((ROOT / "docs").glob("**/*.md")) if page.stem != "open_data"))
+# These have tests of their own, with what they are about: test_open_data_guide.py, test_extend.py.
+OTHERS = ("open_data", "extend")
+PAGES = (README, *(page for page in sorted((ROOT / "docs").glob("**/*.md")) if page.stem not in OTHERS))
 FOUND = [command for page in PAGES for command in commands(page.read_text(encoding="utf-8"))]
 ALL = list({tuple(shlex.split(command, comments=True)): command for command in reversed(FOUND)}.values())[::-1]
 TUTORIAL = ROOT / "docs" / "tutorial.md"

@@ -57,7 +57,6 @@ def usage() -> str:
             "  inferno train +experiment=top11004",
             "  inferno train -m +experiment=top11004 model=bce,inferno model.bins=5,10",
             "  inferno fit workspace=outputs/.../workspace.json fit=data",
-            "  inferno predict run=outputs/runs/DATE/TIME",
             "  inferno compare runs=outputs/sweeps/DATE/TIME",
             "",
             "after a step: --help (its keys and choices), --cfg job (the whole configuration), -m (sweep),",

@@ -18,6 +18,8 @@ from inferno_cli.errors import FitFailedError, WorkspaceError
 from inferno_cli.fit.analysis import fit_workspace
 from inferno_cli.fit.result import FitResult
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = {"normsys": {"interpcode": "code4"}, "histosys": {"interpcode": "code4p"}}
 QUICK = compose("fit=data", "fit.scan_points=null", "fit.significance=false", "fit.stat_only=false").fit.model_copy(
     update={"breakdown": False, "progress": "none"}

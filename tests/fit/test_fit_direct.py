@@ -23,6 +23,8 @@ from inferno_cli.fit.quantities.yields import yields
 from inferno_cli.fit.result import FitResult
 from inferno_cli.histograms.templates import Templates
 
+pytestmark = pytest.mark.slow
+
 FULL = compose(
     "fit=full", "fit.scan=[mu]", "fit.scan_points=5", "dataset=top11004", "nuisance=jes_qcd_norm", "fit.progress=none"
 ).fit

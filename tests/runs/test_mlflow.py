@@ -31,6 +31,8 @@ from inferno_cli.runs.mlflow.stored import names_by_key, stored_runs
 from inferno_cli.runs.mlflow.sweep import SweepCallback
 from inferno_cli.signals import listening
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def tracking(tmp_path_factory: pytest.TempPathFactory) -> Tracking:
@@ -287,7 +289,7 @@ APP = """
 import hydra
 from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
-from inferno_cli.config import Tracking
+from inferno_cli.config.schema import Tracking
 from inferno_cli.runs.mlflow.run import tracked
 
 @hydra.main(version_base="1.3", config_path=".", config_name="app")
@@ -327,7 +329,7 @@ def test_hydra_calls_the_callback(tracking: Tracking, client: Any, tmp_path: Pat
 
 START = """
 import sys
-from inferno_cli.config import Tracking
+from inferno_cli.config.schema import Tracking
 from inferno_cli.runs.mlflow.run import tracked
 
 tracking = Tracking(backend="mlflow", uri="sqlite:///mlflow.db", experiment="fresh")

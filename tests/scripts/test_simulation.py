@@ -23,6 +23,8 @@ from top11004.settings import LABEL, PROCESSES, ROWS, YIELD_FACTOR, YIELDS, Dete
 
 from inferno_cli.analyses.top11004.features import FEATURES  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = Settings(seed=4, chunk=300)
 SHIFTS = [f"{name}_{direction}" for name in ("jes", "jer", "taue") for direction in ("up", "down")]
 

@@ -17,6 +17,8 @@ from inferno_cli.training.layers import ACTIVATIONS
 from inferno_cli.training.observable import Observable, Prediction
 from inferno_cli.training.onnx import export
 
+pytestmark = pytest.mark.slow
+
 TRAINED = ("bce", "inferno")  # of the optimal classifier, test_optimal has the export
 GROUPS = ((3, 1), (0,), (2, 4))
 

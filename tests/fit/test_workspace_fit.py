@@ -584,7 +584,7 @@ import json, pathlib, sys
 from inferno_cli.fit import analysis
 from inferno_cli.likelihood.readers.pyhf import read_workspace
 at_import = [name for name in ("cabinetry", "pyhf", "iminuit", "torch") if name in sys.modules]
-from inferno_cli.config import Fit
+from inferno_cli.config.fit import Fit
 spec = read_workspace(pathlib.Path({str(workspace.path)!r}))
 settings = Fit.model_validate_json({QUICK.model_dump_json()!r})
 result = analysis.fit_workspace(spec, settings, where="here")
