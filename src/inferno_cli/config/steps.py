@@ -36,7 +36,7 @@ class Study(Section):
     """A sweep with repeats, in one of two sizes (see conf/study)."""
 
     name: str
-    """Of its folder."""
+    """Name of the study, and of its folder."""
     scale: Literal["quick", "full"]
     """Which of the two sizes."""
     repeats: Annotated[int, Field(ge=1)]
@@ -58,9 +58,9 @@ class TrainConfig(FolderStep):
     trained_in: str | None = None
     """A finished run whose network is taken: nothing is trained. A folder of runs: that of the same model and seed."""
     trained_for: str | None = None
-    """Of several runs in ``trained_in`` that of this experiment."""
+    """Experiment of the run that is taken, where ``trained_in`` holds several."""
     seed: Seed
-    """Of every draw: the events and the training."""
+    """Seed of every draw: the events and the training."""
     dataset: AnyDataset
     """What is measured."""
     model: Model
@@ -181,7 +181,7 @@ class DataConfig(TrainConfig):
     source_branches: Names
     """Branches that name the generated event that a row is made from; read where a tree has them."""
     bins: Annotated[int, Field(ge=2, le=500)]
-    """Of the control plots."""
+    """Number of bins of the control plots."""
 
     @model_validator(mode="after")
     def _known_systematics(self) -> Self:
@@ -242,7 +242,7 @@ class ExplainConfig(Section):
     output: str | None
     """Folder of the tables and plots; null: ``explain`` in the folder of the run."""
     seed: Seed
-    """Of the shuffles."""
+    """Seed of the shuffles."""
     repeats: Annotated[int, Field(ge=1)]
     """Shuffles of each feature."""
     pairs: Annotated[int, Field(ge=0)]
@@ -281,7 +281,7 @@ class UiConfig(Step):
     host: str
     """Address on which the pages are served."""
     port: Annotated[int, Field(ge=1, le=65535)]
-    """Its port."""
+    """Port of that address."""
 
 
 class InitConfig(Section):

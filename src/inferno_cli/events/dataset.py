@@ -70,7 +70,7 @@ class Dataset(Origin):
     """
 
     name: str
-    """Its name in every output."""
+    """Name of the dataset in every output."""
     seed: Seed | None = None
     """Seed of the events, or of how they are divided; null: that of the run, so that a number varies training alone."""
     downsample_factor: Annotated[float, Field(gt=0, le=1)]

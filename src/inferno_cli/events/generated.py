@@ -21,20 +21,20 @@ class ExpectedYields(Section):
     """Expected events."""
 
     signal: Positive
-    """Of the signal."""
+    """Expected events of the signal."""
     background: Positive
-    """Of the background."""
+    """Expected events of the background."""
 
 
 class GeneratedEvents(Section):
     """Generated events of each split, half of them signal."""
 
     train: GeneratedCount
-    """For the training."""
+    """Events for the training."""
     validation: GeneratedCount
-    """To choose the epoch."""
+    """Events that choose the epoch."""
     template: GeneratedCount
-    """For the templates that are fitted."""
+    """Events for the templates that are fitted."""
 
 
 class GeneratedDataset(Dataset):

@@ -52,7 +52,7 @@ class Systematic(Section):
     samples: Annotated[Names, Field(min_length=1)]
     """The samples that it touches."""
     modifier_name: str | None = None
-    """Its nuisance parameter, if not its own name: systematics that share one are fully correlated."""
+    """Name of the nuisance parameter, if not that of the systematic: those that share one are fully correlated."""
     correlated: bool = True
     """One nuisance parameter for all samples; without it each sample has its own, NAME_SAMPLE."""
     group: str | None = None

@@ -17,11 +17,11 @@ class Splits(Section):
     """Shares of the events (by event id) for training, model selection and the fitted templates."""
 
     train: Fraction
-    """For the training."""
+    """Share for the training."""
     validation: Fraction
-    """To choose the epoch."""
+    """Share that chooses the epoch."""
     template: Fraction
-    """For the templates that are fitted."""
+    """Share for the templates that are fitted."""
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

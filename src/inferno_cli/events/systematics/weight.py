@@ -35,7 +35,7 @@ class WeightSystematic(MorphSystematic):
     members: Annotated[int, Field(ge=2)] | None = None
     """Eigenvector pairs: {member} in ``up`` and ``down`` counts from 0."""
     envelope: bool = True
-    """Of eigenvectors: one parameter for their sum in quadrature; without it one each, NAME_MEMBER."""
+    """One parameter for the sum of eigenvectors in quadrature; without it one each, NAME_MEMBER."""
 
     @model_validator(mode="after")
     def _members(self) -> Self:

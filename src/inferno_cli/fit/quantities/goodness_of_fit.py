@@ -27,7 +27,7 @@ class GoodnessOfFitQuantity(Quantity):
 
     kind: Literal["goodness_of_fit"]
     goodness_of_fit: bool
-    """Of observed data; Asimov data fit perfectly by construction."""
+    """Test the fit of observed data; Asimov data fit perfectly by construction."""
 
     record: ClassVar[Any] = GoodnessOfFit
     title: ClassVar[str] = "goodness of fit"

@@ -53,11 +53,11 @@ class LimitQuantity(Quantity):
     limit: bool
     """Upper limit on the POI with CLs."""
     confidence_level: Fraction
-    """Of the limit."""
+    """Confidence level of the limit."""
     limit_bracket: tuple[NonNegative, NonNegative] | None
     """Values of the POI between which all limits lie; null: wherever they are."""
     limit_tolerance: Positive
-    """Of the limits, in units of the POI."""
+    """Precision of the limits, in units of the POI."""
 
     record: ClassVar[Any] = Limit
     title: ClassVar[str] = "upper limit"

@@ -55,7 +55,7 @@ class SignificanceQuantity(Quantity):
 
     kind: Literal["significance"]
     significance: bool
-    """Of the discovery, from the likelihood ratio of mu = 0."""
+    """Calculate the significance of the discovery, from the likelihood ratio of mu = 0."""
 
     record: ClassVar[Any] = Significance
     title: ClassVar[str] = "significance"
