@@ -58,7 +58,7 @@ STAGES = {
     "training": "inferno_cli.training.trainer.Validation._smoothed",  # inside of Lightning
     "templates": "inferno_cli.training.final_templates.final_templates",
     "fit": "iminuit.minuit.Minuit.migrad",
-    "report": "inferno_cli.report.run.tables.write_tables",
+    "report": "inferno_cli.report.run.summary.write_tables",
 }
 
 
@@ -268,17 +268,17 @@ def test_a_fit_of_the_same_workspace_has_nothing_to_do(runs: Runs, tmp_path: Pat
 
 
 def test_a_folder_that_vanishes_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from inferno_cli.report.run import tables
+    from inferno_cli.report.run import summary
 
     folder = tmp_path / "run"
-    write: Callable[..., Any] = tables.write_tables
+    write: Callable[..., Any] = summary.write_tables
 
     def vanish(*arguments: Any) -> Any:
         shutil.rmtree(folder)
         folder.mkdir()
         return write(*arguments)
 
-    monkeypatch.setattr(tables, "write_tables", vanish)
+    monkeypatch.setattr(summary, "write_tables", vanish)
     outcome = inferno("train", *FAST, f"hydra.run.dir={folder}")
     assert outcome.code == 2
     assert outcome.err.startswith(f"OutputError: the folder {folder} was deleted or moved while the run wrote to it")

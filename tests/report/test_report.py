@@ -32,8 +32,7 @@ from inferno_cli.fit.quantities.yields import yields
 from inferno_cli.fit.result import Estimate, FitResult, Outcome, Parameter
 from inferno_cli.histograms.templates import Templates
 from inferno_cli.report.run.figures import draw
-from inferno_cli.report.run.summary import show, summary
-from inferno_cli.report.run.tables import write_tables
+from inferno_cli.report.run.summary import show, summary, write_tables
 from inferno_cli.runs.record import BinRecord, PoiVarianceRecord, Results, TrainingRecord
 
 LABEL = "simulated stand-in, not CMS data"

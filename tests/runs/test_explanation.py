@@ -14,6 +14,7 @@ from conftest import load, make_measurement, make_templates, synthetic
 
 from inferno_cli.config.measurement import Measurement
 from inferno_cli.config.schema import Binning
+from inferno_cli.drawing.style import save_figures
 from inferno_cli.events.modifiers import Morph
 from inferno_cli.events.sample import NOMINAL, Sample, Variation, generator
 from inferno_cli.events.sources.synthetic import BACKGROUND_VARIANCE, SIGNAL_RATE, log_density
@@ -21,7 +22,7 @@ from inferno_cli.histograms.feature_map import axis_edges, feature_map, weighted
 from inferno_cli.histograms.morph import enveloped, scaled
 from inferno_cli.histograms.templates import fill
 from inferno_cli.histograms.yield_changes import TOTAL, YieldChange, yield_changes
-from inferno_cli.report.network.figures import _figures, draw_explanation
+from inferno_cli.report.network.figures import figures
 from inferno_cli.report.network.tables import show_explanation
 from inferno_cli.runs.explanation import (
     Explanation,
@@ -164,12 +165,12 @@ def test_what_is_singular_is_said_on_the_terminal_and_in_the_plot(
 
     assert [["***", "not", "data", "***"], ["a", *["singular"] * 4]] == [lines[1], lines[3]]
     assert ["b", "1.200", "+20.0%", "+10.0%", "singular"] in lines
-    drawn = dict(_figures(found, (), (), ["signal"]))
+    drawn = dict(figures(found, (), (), ["signal"]))
     assert set(drawn) == {"importance", "composition"}
     texts = [text.get_text().strip() for text in drawn["importance"].axes[0].texts]
     assert texts == ["singular: no fit without it", "some singular"]
     assert all("not data" in [text.get_text() for text in figure.texts] for figure in drawn.values())
-    written = draw_explanation(found, (), (), signal=["signal"], folder=tmp_path, formats=["svg"])
+    written = save_figures(drawn.items(), tmp_path, ["svg"]).files
     assert {path.name for path in written} == {"importance.svg", "composition.svg"}
 
 

@@ -12,29 +12,22 @@ from inferno_cli.drawing.style import ACCENT, SIGNAL, short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 FloatArray = NDArray[np.float64]
 
 SAMPLE_COLOURS = (SIGNAL, ACCENT, "#ffa90e", "#94a4a2", "#92dadd", "#b9ac70", "#a96b59", "#832db6")
 OTHER = "other"
-OTHER_COLOUR = "#d8d8d8"
 
 
 def colours_of(yields: Mapping[str, float], signal: Set[str]) -> dict[str, str]:
     """Return one colour per sample, signal first, the largest backgrounds next in the order of ``yields``."""
     largest = sorted(yields, key=lambda name: (name not in signal, -yields[name]))[: len(SAMPLE_COLOURS)]
-    kept = sorted((name for name in yields if name in largest), key=lambda name: name not in signal)
+    order = list(yields)
+    kept = sorted(largest, key=lambda name: (name not in signal, order.index(name)))
     # Without a known signal nothing is red.
     palette = SAMPLE_COLOURS if signal else SAMPLE_COLOURS[1:] + SAMPLE_COLOURS[:1]
     return dict(zip(kept, palette, strict=False))
-
-
-def other_than(colours: Mapping[str, str]) -> str:
-    """Return what the samples without a colour are called together; one of the others may be called "other"."""
-    name = OTHER
-    while name in colours:
-        name = f"({name})"
-    return name
 
 
 def merged(
@@ -50,10 +43,13 @@ def merged(
     Returns:
         Yields from the bottom of the stack to its top: backgrounds by rising yield, then the signal.
     """
+    other = OTHER
+    while other in colours:  # a sample may be called "other"
+        other = f"({other})"
     total: dict[str, FloatArray] = {}
     for name, values in rows.items():
         parent = (parents or {}).get(name, name)
-        shown = parent if parent in colours else other_than(colours)
+        shown = parent if parent in colours else other
         total[shown] = total.get(shown, np.zeros(len(values))) + values
     signal = next(iter(colours), None)
     return dict(sorted(total.items(), key=lambda item: (item[0] == signal, item[1].sum())))
@@ -65,33 +61,70 @@ def bin_edges(n_bins: int) -> FloatArray:
 
 
 def draw_stack(
-    axes: Axes,
-    stack: Mapping[str, FloatArray],
-    error: FloatArray,
-    colours: Mapping[str, str],
-    edges: FloatArray | None = None,
+    axes: Axes, stack: Mapping[str, FloatArray], error: FloatArray, colours: Mapping[str, str], edges: FloatArray
 ) -> FloatArray:
-    """Draw the stack and the uncertainty of its sum, and return the sum; without ``edges`` against the bin."""
-    if edges is None:
-        edges = bin_edges(len(error))
-    total = np.zeros(len(error))
-    for name, values in stack.items():
-        colour, label = colours.get(name, OTHER_COLOUR), short(name)
-        axes.stairs(total + values, edges, baseline=total, fill=True, color=colour, lw=0, label=label)
-        total = total + values
+    """Draw the stack and the uncertainty of its sum, and return the sum."""
+    total = draw_layers(axes, stack, colours, edges)
     axes.stairs(total, edges, color="black", linewidth=0.8)
-    draw_band(axes, total, error, "uncertainty", edges)
+    draw_band(axes, total, error, edges, "uncertainty")
     return total
 
 
-def draw_band(
-    axes: Axes, centre: FloatArray, error: FloatArray, label: str | None = None, edges: FloatArray | None = None
-) -> None:
+def draw_layers(
+    axes: Axes, stack: Mapping[str, FloatArray], colours: Mapping[str, str], edges: FloatArray
+) -> FloatArray:
+    """Draw samples on each other, and return their sum."""
+    total = np.zeros(len(edges) - 1)
+    for name, values in stack.items():
+        colour = colours.get(name, "#d8d8d8")
+        axes.stairs(total + values, edges, baseline=total, fill=True, color=colour, lw=0, label=short(name))
+        total = total + values
+    return total
+
+
+def draw_band(axes: Axes, centre: FloatArray, error: FloatArray, edges: FloatArray, label: str | None = None) -> None:
     """Draw an uncertainty as hatching."""
-    if edges is None:
-        edges = bin_edges(len(error))
     hatching: dict[str, Any] = {"facecolor": "none", "edgecolor": "0.25", "hatch": "/////", "lw": 0}
     axes.stairs(centre + error, edges, baseline=centre - error, fill=True, label=label, **hatching)
+
+
+def draw_with_ratio(
+    figure: Figure,
+    stack: Mapping[str, FloatArray],
+    error: FloatArray,
+    colours: Mapping[str, str],
+    edges: FloatArray,
+    data: FloatArray | None,
+    **marker: Any,
+) -> tuple[Axes, Axes]:
+    """Draw data against the stack, and their ratio below; without data the uncertainty alone.
+
+    Args:
+        figure: To draw on.
+        stack: Events of every layer, shape (B,) each.
+        error: That of their sum, shape (B,).
+        colours: Of the layers.
+        edges: Shape (B + 1,).
+        data: Shape (B,).
+        marker: How data are drawn, as ``Axes.errorbar`` takes it.
+    """
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    total = draw_stack(upper, stack, error, colours, edges)
+    top, relative = float((total + error).max()), relative_to(error, total)
+    deviations = [relative]
+    draw_band(lower, np.ones(len(total)), np.nan_to_num(relative), edges)
+    if data is not None:
+        centres, deviation = (edges[1:] + edges[:-1]) / 2, np.sqrt(data)
+        marker = {"fmt": "o", "color": "black", **marker}
+        upper.errorbar(centres, data, yerr=deviation, **marker)
+        ratio, ratio_error = relative_to(data, total), relative_to(deviation, total)
+        lower.errorbar(centres, ratio, yerr=ratio_error, **marker)
+        deviations.append(np.abs(ratio - 1) + ratio_error)
+        top = max(top, float((data + deviation).max()))
+    finish_stack(upper, stack, top)
+    finish_ratio(lower, deviations)
+    lower.set_ylabel("MC stat." if data is None else "data / pred.")
+    return upper, lower
 
 
 def finish_stack(axes: Axes, stack: Mapping[str, FloatArray], top: float) -> None:
@@ -119,13 +152,13 @@ def relative_to(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
 
 def finish_ratio(axes: Axes, deviations: Sequence[FloatArray]) -> None:
     """Scale a ratio axis around 1 so that all deviations are seen, up to 100%."""
-    largest = max((float(np.nanmax(np.abs(part), initial=0.0)) for part in deviations), default=0.0)
+    largest = float(np.nanmax(np.abs(deviations), initial=0.0))
     reach = min(max(1.2 * largest, 0.02), 1.0)
     axes.set_ylim(1 - reach, 1 + reach)
     axes.axhline(1, color="black", linewidth=0.8)
 
 
-def finish_bins(axes: Axes, n_bins: int, label: str) -> None:
+def finish_bins(axes: Axes, n_bins: int, label: str = "bin, as fitted") -> None:
     """Set the axis of bins that are drawn against their number."""
     from matplotlib.ticker import MaxNLocator
 

@@ -48,29 +48,6 @@ def short(name: str) -> str:
     return plain(name if len(name) <= 26 else f"{name[:14]}…{name[-11:]}")
 
 
-def _file_name(name: str, used: Iterable[str]) -> str:
-    """Return a name that a file can have, and that none of ``used`` has."""
-    safe = re.sub(r"[^\w.-]+", "_", name).strip("_")
-    if len(safe.encode()) <= LONGEST and folded(safe) not in map(folded, used):
-        return safe
-    return another(name, safe, used)
-
-
-def labelled_figure(label: str, said: str, *, width: float, height: float) -> Figure:
-    """Return a figure with two lines in its upper left corner, the first of which must not be overlooked."""
-    from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-
-    lines = [(plain(label), SIGNAL, "bold"), (plain(said), MUTED, "normal")]
-    lines = [line for line in lines if line[0]]
-    space = ConstrainedLayoutEngine(rect=(0, 0, 1, 1 - (0.09 + 0.18 * len(lines)) / height))
-    figure = Figure(figsize=(width, height), layout=space)
-    for number, (text, colour, weight) in enumerate(lines):
-        y = 1 - (0.07 + 0.18 * number) / height
-        figure.text(0.08 / width, y, text, va="top", size=9, color=colour, weight=weight)
-    return figure
-
-
 @dataclass(frozen=True)
 class Canvas:
     """What the figures of one record begin with.
@@ -84,8 +61,19 @@ class Canvas:
     title: str
 
     def figure(self, *, width: float = 6.4, height: float = 4.8) -> Figure:
-        """Return a figure that says in its upper left corner what it shows, and that the events are simulated."""
-        return labelled_figure(self.label, self.title, width=width, height=height)
+        """Return a figure that says both in its upper left corner; its size is in inches."""
+        from matplotlib.figure import Figure
+        from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+        lines = [(plain(self.title), MUTED, "normal")]
+        if self.label:
+            lines.insert(0, (plain(self.label), SIGNAL, "bold"))
+        space = ConstrainedLayoutEngine(rect=(0, 0, 1, 1 - (0.09 + 0.18 * len(lines)) / height))
+        figure = Figure(figsize=(width, height), layout=space)
+        for number, (text, colour, weight) in enumerate(lines):
+            y = 1 - (0.07 + 0.18 * number) / height
+            figure.text(0.08 / width, y, text, va="top", size=9, color=colour, weight=weight)
+        return figure
 
 
 def axis_name(name: str, poi: str) -> str:
@@ -102,20 +90,8 @@ class Pictures(NamedTuple):
     png: Mapping[str, bytes]
 
 
-def _save(figure: Figure, place: Path | BytesIO, suffix: str) -> None:
-    """Save a figure; a letter that the font lacks is drawn as a box, which needs no warning for each figure."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        figure.savefig(place, format=suffix)
-
-
 def save_figures(figures: Iterable[tuple[str, Figure]], folder: Path, formats: Sequence[str] = ("png",)) -> Pictures:
-    """Draw figures one at a time.
-
-    Args:
-        figures: Name and figure; they are made within the style.
-        folder: Where the files go; made if it is missing.
-        formats: Of "png", "pdf" and "svg".
+    """Draw figures one at a time, within the style, and save each under its name.
 
     Raises:
         OutputError: If a file cannot be written.
@@ -124,23 +100,32 @@ def save_figures(figures: Iterable[tuple[str, Figure]], folder: Path, formats: S
 
     files: list[Path] = []
     png: dict[str, bytes] = {}
-    with matplotlib.style.context(["default", STYLE]):
+    with matplotlib.style.context(["default", STYLE]), warnings.catch_warnings():
+        # A letter that the font lacks is drawn as a box.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         for name, figure in figures:
             stem = _file_name(name, png)
-            drawn = BytesIO()
-            _save(figure, drawn, "png")
-            png[stem] = drawn.getvalue()
-            for suffix in formats:
-                path = folder / f"{stem}.{suffix}"
+            for suffix in dict.fromkeys(("png", *formats)):
+                drawn = BytesIO()
+                figure.savefig(drawn, format=suffix)
+                if suffix == "png":
+                    png[stem] = drawn.getvalue()
+                if suffix not in formats:
+                    continue
+                files.append(folder / f"{stem}.{suffix}")
                 try:
                     folder.mkdir(parents=True, exist_ok=True)
-                    if suffix == "png":
-                        path.write_bytes(png[stem])
-                    else:
-                        _save(figure, path, suffix)
+                    files[-1].write_bytes(drawn.getvalue())
                 except OSError as error:
                     raise OutputError(
-                        f"the plot {path} cannot be written: {error}. Choose another folder, or free space"
+                        f"the plot {files[-1]} cannot be written: {error}. Choose another folder, or free space"
                     ) from error
-                files.append(path)
     return Pictures(tuple(files), png)
+
+
+def _file_name(name: str, used: Iterable[str]) -> str:
+    """Return a name that a file can have, and that none of ``used`` has."""
+    safe = re.sub(r"[^\w.-]+", "_", name).strip("_")
+    if len(safe.encode()) <= LONGEST and folded(safe) not in map(folded, used):
+        return safe
+    return another(name, safe, used)

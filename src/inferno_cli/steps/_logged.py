@@ -50,7 +50,7 @@ def run_and_log(
     """
     from omegaconf import OmegaConf
 
-    from inferno_cli.report.run.headline import headline
+    from inferno_cli.report.run.summary import headline
     from inferno_cli.runs import search
     from inferno_cli.runs.folder import holds_finished
     from inferno_cli.runs.mlflow.results import log_configuration, log_results, result_stays

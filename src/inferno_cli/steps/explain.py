@@ -31,7 +31,8 @@ def run(config: ExplainConfig, composed: Any) -> None:  # noqa: ARG001
         DatasetError: If its events have changed.
         TrackingError: If the plots cannot be logged; the files are written by then.
     """
-    from inferno_cli.report.network.figures import draw_explanation
+    from inferno_cli.drawing.style import save_figures
+    from inferno_cli.report.network.figures import figures
     from inferno_cli.report.network.tables import show_explanation
     from inferno_cli.runs.explain import bins_over_features, explain, fitted_templates, read_events
     from inferno_cli.runs.explanation import EXPLANATION_FILE
@@ -59,9 +60,8 @@ def run(config: ExplainConfig, composed: Any) -> None:  # noqa: ARG001
             if config.report.plots:
                 maps, slices = bins_over_features(config, finished, explainer, bins, explanation)
                 signal = [sample.name for sample in events.template if sample.is_signal]
-                plots = draw_explanation(
-                    explanation, maps, slices, signal=signal, folder=scratch, formats=config.report.formats
-                )
+                drawn = figures(explanation, maps, slices, signal)
+                plots = save_figures(drawn, scratch, config.report.formats).files
             explanation.save(scratch / path.name)
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error}. Choose another folder: output=...") from error

@@ -71,7 +71,7 @@ def _fit(config: FitConfig, folder: Path, path: Path, spec: dict[str, Any], chec
     """Fit, draw and write; return the record."""
     from inferno_cli.fit.analysis import fit_workspace
     from inferno_cli.report.run.figures import draw
-    from inferno_cli.report.run.tables import write_tables
+    from inferno_cli.report.run.summary import write_tables
     from inferno_cli.runs.record import RESULTS_FILE, Results
 
     log.info(f"fit: {path}")

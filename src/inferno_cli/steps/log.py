@@ -32,7 +32,7 @@ def run(config: LogConfig, composed: Any) -> None:  # noqa: ARG001
         TrackingError: If the store cannot be reached or written.
     """
     from inferno_cli.files import read_yaml
-    from inferno_cli.report.run.headline import headline
+    from inferno_cli.report.run.summary import headline
     from inferno_cli.runs.job import HydraJob
     from inferno_cli.runs.mlflow.afterwards import logged_as
     from inferno_cli.runs.mlflow.results import log_configuration, log_results

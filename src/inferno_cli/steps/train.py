@@ -90,7 +90,7 @@ def pipeline(config: TrainConfig, folder: Path, version: str, pretrained: RunFol
         pretrained: The finished run whose network is taken; then nothing is trained.
     """
     from inferno_cli.likelihood.writers import cabinetry, datacard
-    from inferno_cli.report.run.tables import write_tables
+    from inferno_cli.report.run.summary import write_tables
     from inferno_cli.runs.record import RESULTS_FILE
     from inferno_cli.runs.training_record import merging, training_results
     from inferno_cli.training.evaluation import Likelihoods

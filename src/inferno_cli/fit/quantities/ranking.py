@@ -120,8 +120,7 @@ def _draw(impacts: tuple[Impact, ...], fit: FitResult, canvas: Canvas) -> Figure
     ranked = impacts[:IN_FIGURE]
     figure = canvas.figure(width=8.4, height=2.3 + 0.3 * len(ranked))
     pulls, axes = figure.subplots(1, 2, sharey=True)
-    parameters = [(impact.parameter, fit.parameters[impact.parameter]) for impact in ranked]
-    draw_pulls(pulls, [(name, entry.pull, entry.constraint) for name, entry in parameters])
+    draw_pulls(pulls, {impact.parameter: fit.parameters[impact.parameter] for impact in ranked})
     rows = np.arange(len(ranked))[::-1]
     handles = []
     for side, (direction, colour) in enumerate((("up", ACCENT), ("down", SIGNAL))):

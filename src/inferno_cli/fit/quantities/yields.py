@@ -259,31 +259,15 @@ def _draw(channel: Yields, fit: FitResult, canvas: Canvas, colours: Mapping[str,
     """Draw data against the stacked prediction of one channel, and their ratio."""
     import numpy as np
 
-    from inferno_cli.drawing.stack import (
-        draw_band,
-        draw_stack,
-        finish_bins,
-        finish_ratio,
-        finish_stack,
-        merged,
-        relative_to,
-    )
+    from inferno_cli.drawing.stack import bin_edges, draw_with_ratio, finish_bins, merged
     from inferno_cli.drawing.style import short
 
     figure = canvas.figure(height=5.8)
-    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     stack = merged({name: np.asarray(values) for name, values in channel.samples.items()}, colours, channel.parts)
     band, data = np.asarray(channel.total_error), np.asarray(channel.data)
-    total, bins = draw_stack(upper, stack, band, colours), np.arange(len(data))
     face, label = ("white", "Asimov data") if fit.data == "asimov" else ("black", "observed data")
-    marker = {"fmt": "o", "color": "black", "markersize": 4.5, "markerfacecolor": face}
-    upper.errorbar(bins, data, yerr=np.sqrt(data), label=label, **marker)
+    marker = {"markersize": 4.5, "markerfacecolor": face, "label": label}
+    upper, lower = draw_with_ratio(figure, stack, band, colours, bin_edges(len(data)), data, **marker)
     upper.set_title(f"{channel.when}, {short(channel.channel)}")
-    finish_stack(upper, stack, float(max((data + np.sqrt(data)).max(), (total + band).max())))
-    ratio, error, relative = (relative_to(part, total) for part in (data, np.sqrt(data), band))
-    draw_band(lower, np.ones(len(total)), np.nan_to_num(relative))
-    finish_ratio(lower, (np.abs(ratio - 1) + error, relative))
-    lower.errorbar(bins, ratio, yerr=error, **marker)
-    lower.set_ylabel("data / pred.")
-    finish_bins(lower, len(total), "bin")
+    finish_bins(lower, len(data), "bin")
     return figure

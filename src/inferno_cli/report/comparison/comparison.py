@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,9 +11,9 @@ from functools import cached_property
 from typing import Any
 
 from inferno_cli.config.steps import Reference, ReferenceRow
-from inferno_cli.fit.result import Column, is_ours, quantities
+from inferno_cli.fit.result import Column, is_ours
 from inferno_cli.names import another
-from inferno_cli.report.comparison.points import Point, beside_the_model, group, place, short_names
+from inferno_cli.report.comparison.points import Place, Point, beside_the_model, group, place, short_names
 from inferno_cli.runs.found_run import FoundRun
 from inferno_cli.runs.points import MODEL
 from inferno_cli.runs.record import Results
@@ -34,11 +35,6 @@ class Quantity:
     """Column with the significance that this p-value belongs to."""
 
 
-def _minos(results: Results, side: int) -> float | None:
-    minos = results.mu.minos
-    return None if minos is None else minos[side]
-
-
 def _width(results: Results) -> float | None:
     minos = results.mu.minos
     return None if minos is None else minos[1] - minos[0]
@@ -57,8 +53,8 @@ def _root(results: Results, name: str) -> float | None:
 
 OF_THE_POI = (
     Quantity("mu", "mu", lambda x: x.mu.bestfit),
-    Quantity("minos_down", "MINOS -", lambda x: _minos(x, 0)),
-    Quantity("minos_up", "MINOS +", lambda x: _minos(x, 1)),
+    Quantity("minos_down", "MINOS -", lambda x: x.mu.minos[0] if x.mu.minos else None),
+    Quantity("minos_up", "MINOS +", lambda x: x.mu.minos[1] if x.mu.minos else None),
     Quantity("width", "width", _width),
     Quantity("hesse", "HESSE", lambda x: x.mu.error),
 )
@@ -77,14 +73,12 @@ OF_THE_RUN = (
 
 def _of_the_fits(records: Sequence[Results]) -> Iterator[Quantity]:
     """Yield the columns of every quantity that a fit has; those of other packages are named after theirs."""
-    names = {(kind, name) for results in records for name, kind, _ in results.outcomes()}
-    for kind in quantities().values():
-        for name in sorted(name for other, name in names if other is kind):
-            prefix = "" if is_ours(kind) else f"{name}_"
-            for column in kind.columns:
-                p_value_of = None if column.p_value_of is None else f"{prefix}{column.p_value_of}"
-                read = _read(name, column)
-                yield Quantity(f"{prefix}{column.name}", column.title, read, column.form, p_value_of)
+    known = {(name, kind) for results in records for name, kind, _ in results.outcomes()}
+    for name, kind in sorted(known, key=lambda item: (item[1].order, item[0])):
+        prefix = "" if is_ours(kind) else f"{name}_"
+        for column in kind.columns:
+            p_value_of = None if column.p_value_of is None else f"{prefix}{column.p_value_of}"
+            yield Quantity(f"{prefix}{column.name}", column.title, _read(name, column), column.form, p_value_of)
 
 
 def _read(name: str, column: Column) -> Callable[[Results], float | None]:
@@ -104,22 +98,21 @@ class Spread:
     high: float
     repeats: int
 
+    @property
+    def errors(self) -> tuple[float, float]:
+        """Distances of the smallest and the largest from the median."""
+        return self.median - self.low, self.high - self.median
+
 
 @dataclass(frozen=True)
-class Row:
+class Row(Place):
     """A point of the runs, or a published one (then ``source`` is set)."""
 
-    at: Mapping[str, Any]
     label: str
     repeats: int
     missing: int
     values: Mapping[str, Spread]
     source: str = ""
-
-    @property
-    def model(self) -> str:
-        """Kind of the model."""
-        return str(self.at.get(MODEL) or "")
 
 
 @dataclass(frozen=True)
@@ -140,25 +133,25 @@ class Comparison:
         """
         points = group(jobs)
         versions = sorted({result.code_version for point in points for result in point.results})
-        said = [f"the runs are of {len(versions)} versions of the code: {', '.join(versions)}"]
-        return cls(points, tuple(jobs), reference, (*notes, *(said if len(versions) > 1 else ())))
+        if len(versions) > 1:
+            notes = [*notes, f"the runs are of {len(versions)} versions of the code: {', '.join(versions)}"]
+        return cls(points, tuple(jobs), reference, tuple(notes))
 
     @cached_property
-    def first(self) -> Results:
-        """Any of the records: what all have in common."""
-        return next(result for point in self.points for result in point.results)
+    def results(self) -> tuple[Results, ...]:
+        """The records of all finished runs."""
+        return tuple(result for point in self.points for result in point.results)
 
     @property
     def label(self) -> str:
         """What must be said with every number; empty when there is nothing to say."""
-        return self.first.label
+        return self.results[0].label
 
     @property
     def title(self) -> str:
         """What is compared."""
-        runs = sum(len(point.jobs) for point in self.points)
-        datasets = dict.fromkeys(result.dataset for point in self.points for result in point.results)
-        return f"{', '.join(datasets)}: {len(self.points)} points, {runs} runs; {SPREAD}"
+        datasets = ", ".join(dict.fromkeys(result.dataset for result in self.results))
+        return f"{datasets}: {len(self.points)} points, {len(self.results)} runs; {SPREAD}"
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -184,36 +177,31 @@ class Comparison:
     @cached_property
     def nuisances(self) -> tuple[str, ...]:
         """Parameters of any run but mu and the entries of vectors."""
-        names = (name for point in self.points for result in point.results for name in result.scalars)
-        return tuple(dict.fromkeys(name for name in names if name != POI))
-
-    @cached_property
-    def _results(self) -> list[Results]:
-        return [result for point in self.points for result in point.results]
+        names = dict.fromkeys(name for result in self.results for name in result.scalars)
+        names.pop(POI, None)
+        return tuple(names)
 
     @cached_property
     def _main(self) -> tuple[Quantity, ...]:
-        return (*OF_THE_POI, *_of_the_fits(self._results), *OF_THE_RUN)
+        return (*OF_THE_POI, *_of_the_fits(self.results), *OF_THE_RUN)
 
     @cached_property
     def quantities(self) -> tuple[Quantity, ...]:
         """Every column, first those of the main table; without those that no run has."""
-        pairs = [(a, b) for a in (POI, *self.nuisances) for b in self.nuisances]
-        pairs = [(a, b) for a, b in pairs if a == POI or self.nuisances.index(a) < self.nuisances.index(b)]
+        pairs = itertools.combinations((POI, *self.nuisances), 2)
         found = [
             *self._main,
             *(Quantity(f"sigma_{name}", f"sigma({name})", _sigma(name)) for name in self.nuisances),
             *(Quantity(f"correlation_{a}_{b}", f"cor({a}, {b})", _correlation(a, b)) for a, b in pairs),
         ]
         columns: dict[str, Quantity] = {}
+        known = []
         for item in found:
             # sigma of a parameter "s" is not sigma_s, and "a_b" with "c" not "a" with "b_c".
             name = item.name if item.name not in columns else another(item.title, item.name, columns)
             columns[name] = replace(item, name=name)
-        known = []
-        for item in columns.values():
-            if any(item.read(result) is not None for result in self._results):
-                known.append(item)
+            if any(item.read(result) is not None for result in self.results):
+                known.append(columns[name])
         return tuple(known)
 
     @cached_property
@@ -235,16 +223,12 @@ class Comparison:
     def rows(self) -> tuple[Row, ...]:
         """The points, each place of the sweep followed by what was published for it; then the other published."""
         order = dict.fromkeys(point.place for point in self.points)
-        left = [self._published(row) for row in self.reference.rows if self._applies(row)]
+        left = [self._published(row) for row in self.reference.rows if not self.unlike(row)]
         rows = []
         for here in order:
             rows += [self._measured(point) for point in self.points if point.place == here]
-            rows += [row for row in left if place(row.at) == here]
-        return (*rows, *(row for row in left if place(row.at) not in order))
-
-    def _swapped(self, name: str) -> Iterator[str]:
-        names = (POI, *self.nuisances)
-        yield from (f"correlation_{b}_{a}" for a in names for b in names if name == f"correlation_{a}_{b}")
+            rows += [row for row in left if row.place == here]
+        return (*rows, *(row for row in left if row.place not in order))
 
     def _measured(self, point: Point) -> Row:
         values = {}
@@ -260,10 +244,6 @@ class Comparison:
                 values[item.name] = Spread(_p_value(z.median), _p_value(z.high), _p_value(z.low), z.repeats)
         return Row(point.at, "", len(point.jobs), len(point.missing), values)
 
-    def _applies(self, row: ReferenceRow) -> bool:
-        """Whether a published row is of what all runs have in common."""
-        return not self.unlike(row)
-
     def unlike(self, row: ReferenceRow) -> tuple[str, ...]:
         """Return the settings of a published row that are no column, and that no run has."""
         finished = [job.settings for point in self.points for job in point.jobs]
@@ -273,15 +253,15 @@ class Comparison:
 
     def _published(self, row: ReferenceRow) -> Row:
         at = {key: row.model if key == MODEL else row.at.get(key) for key in self.keys}
-        columns = {item.name for item in self.quantities}
+        names = {item.name: item.name for item in self.quantities}
+        for a, b in itertools.combinations((POI, *self.nuisances), 2):  # a correlation has two names
+            if f"correlation_{a}_{b}" in names:
+                names.setdefault(f"correlation_{b}_{a}", f"correlation_{a}_{b}")
         values = {}
         for name, (value, spread) in row.pairs.items():
-            # A correlation of two parameters has two names.
-            other = next((x for x in self._swapped(name) if x in columns), name)
-            values[name if name in columns else other] = Spread(value, value - spread, value + spread, 0)
-        return Row(
-            at, row.label or "published", 0, 0, values, row.source or self.reference.source or self.reference.name
-        )
+            values[names.get(name, name)] = Spread(value, value - spread, value + spread, 0)
+        source = row.source or self.reference.source or self.reference.name
+        return Row(at, row.label or "published", 0, 0, values, source)
 
     def representative(self, point: Point) -> Results | None:
         """Return the repeat with the median width (the lower of two), to draw what has no median."""

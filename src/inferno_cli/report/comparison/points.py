@@ -15,28 +15,33 @@ from inferno_cli.runs.record import Results
 
 
 @dataclass(frozen=True)
-class Point:
-    """The repeats of one configuration, which differ in the seed alone.
-
-    Attributes:
-        at: The swept parameters and their values; the model first.
-        jobs: The finished repeats.
-        missing: The others.
-    """
+class Place:
+    """A place in the sweep: the swept parameters and their values, the model first."""
 
     at: Mapping[str, Any]
-    jobs: tuple[FoundRun, ...]
-    missing: tuple[FoundRun, ...]
+
+    @property
+    def model(self) -> str:
+        """Name of the model; empty for fits alone."""
+        return str(self.at.get(MODEL) or "")
+
+    @property
+    def place(self) -> str:
+        """Where it is without the model: what is compared with it has the same place."""
+        return place(self.at)
+
+
+@dataclass(frozen=True)
+class Point(Place):
+    """The repeats of one configuration, which differ in the seed alone: those that finished, and the others."""
+
+    jobs: tuple[FoundRun, ...] = ()
+    missing: tuple[FoundRun, ...] = ()
 
     @property
     def results(self) -> tuple[Results, ...]:
         """What the finished repeats found."""
         return tuple(job.results for job in self.jobs if job.results is not None)
-
-    @property
-    def place(self) -> str:
-        """Where it is in the sweep, without the model: what is compared with it has the same place."""
-        return place(self.at)
 
 
 def place(at: Mapping[str, Any]) -> str:
@@ -45,10 +50,7 @@ def place(at: Mapping[str, Any]) -> str:
 
 
 def group(jobs: Sequence[FoundRun]) -> tuple[Point, ...]:
-    """Group runs into points.
-
-    Args:
-        jobs: The runs, in the order in which the points shall be.
+    """Group runs into points, in the order of the runs.
 
     Raises:
         ComparisonError: If nothing finished, or the runs do not belong together: other datasets, other data.
@@ -65,7 +67,7 @@ def group(jobs: Sequence[FoundRun]) -> tuple[Point, ...]:
     points: dict[str, Point] = {}
     for job in known:
         at = {key: job.settings.get(key) for key in keys}
-        point = points.get(as_text(at), Point(at, (), ()))
+        point = points.get(as_text(at), Point(at))
         if job.results is None:
             points[as_text(at)] = replace(point, missing=(*point.missing, job))
         else:
@@ -80,12 +82,11 @@ def swept(jobs: Sequence[FoundRun]) -> tuple[str, ...]:
     function of the model and the experiment is left out. ``beside_the_model`` says which of these are not the model's.
     """
     values = _values(jobs)
-    leading = _leading(values)
-    others = []
+    found = leading = _leading(values)
     for key in values:
         if key not in leading and not _is_copied(values, key) and not _follows(values, leading, key):
-            others.append(key)
-    return (*leading, *others)
+            found = [*found, key]
+    return tuple(found)
 
 
 def beside_the_model(jobs: Sequence[FoundRun]) -> dict[str, dict[str, Any]]:
@@ -141,9 +142,7 @@ def short_names(keys: Sequence[str]) -> dict[str, str]:
         parts = key.split(".")
         # Of a systematic: its name and what changes of it.
         length = 2 if len(parts) > 2 else 1
-        while len(parts) > length and any(
-            other != key and other.split(".")[-length:] == parts[-length:] for other in keys
-        ):
+        while len(parts) > length and [other.split(".")[-length:] for other in keys].count(parts[-length:]) > 1:
             length += 1
         names[key] = ".".join(parts[-length:])
     plain = {MODEL: "model", "nuisance.fit": "nuisance"}

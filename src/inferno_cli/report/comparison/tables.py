@@ -66,10 +66,7 @@ def number(statistic: Spread | None, form: str, *, spread: bool) -> str:
 def table(comparison: Comparison, columns: Sequence[Quantity], spread: str | None = None) -> Table:
     """Return the points and the published numbers in some columns; published rows that have none are left out.
 
-    Args:
-        comparison: The points.
-        columns: The columns.
-        spread: Name of the only column with the range of the repeats; None: all have it.
+    ``spread`` is the name of the only column with the range of the repeats; None: all have it.
     """
     lines = []
     for row in comparison.rows:
@@ -86,7 +83,7 @@ def table(comparison: Comparison, columns: Sequence[Quantity], spread: str | Non
 
 def foremost(comparison: Comparison, names: Sequence[str] = FOREMOST) -> list[Quantity]:
     """Return columns of the main table that are to be read first, or all; without mu, which is 1, of Asimov data."""
-    fitted = any(result.data == "observed" for point in comparison.points for result in point.results)
+    fitted = any(result.data == "observed" for result in comparison.results)
     return [item for item in comparison.main if item.name in (names or (item.name,)) and (fitted or item.name != POI)]
 
 
@@ -106,45 +103,49 @@ def show_comparison(comparison: Comparison) -> None:
 
 def remarks(comparison: Comparison) -> list[str]:
     """Return what has to be said below a table: what is missing, notes, and sources of published numbers."""
+    reference, published = comparison.reference, [row for row in comparison.rows if row.source]
     lines = [f"missing: {job.where}: {job.error}" for job in comparison.missing]
     lines += [f"note: {text}" for text in _notes(comparison)]
-    lines += [f"published: {source}" for source in dict.fromkeys(row.source for row in comparison.rows if row.source)]
-    published = comparison.reference.rows
-    if published and not any(row.source for row in comparison.rows):
-        keys = ", ".join(dict.fromkeys(key for row in published for key in comparison.unlike(row)))
-        lines.append(f"published: none of {comparison.reference.name}, whose {keys} is not that of these runs")
+    lines += [f"published: {source}" for source in dict.fromkeys(row.source for row in published)]
+    if reference.rows and not published:
+        keys = ", ".join(dict.fromkeys(key for row in reference.rows for key in comparison.unlike(row)))
+        lines.append(f"published: none of {reference.name}, whose {keys} is not that of these runs")
     columns = {item.name for item in comparison.quantities}
-    if unknown := dict.fromkeys(name for row in comparison.rows if row.source for name in row.values.keys() - columns):
+    if unknown := dict.fromkeys(name for row in published for name in row.values.keys() - columns):
         lines.append(f"published, without a column here: {', '.join(unknown)}")
-    if comparison.reference.note and any(row.source for row in comparison.rows):
-        lines.append(f"of the published numbers: {comparison.reference.note}")
+    if reference.note and published:
+        lines.append(f"of the published numbers: {reference.note}")
     return lines
 
 
 def _notes(comparison: Comparison) -> list[str]:
     """Return what has to be said of the runs."""
-    texts = [
-        f"{key} ({', '.join(f'{NAMES.get(model, model)} {value_text(value)}' for model, value in values.items())})"
-        for key, values in comparison.beside_the_model.items()
-    ]
+    texts = []
+    for key, values in comparison.beside_the_model.items():
+        by_model = ", ".join(f"{NAMES.get(model, model)} {value_text(value)}" for model, value in values.items())
+        texts.append(f"{key} ({by_model})")
     said = [f"the models differ in more than the model: {'; '.join(texts)}"] if texts else []
     return [*comparison.notes, *said]
 
 
 def as_csv(comparison: Comparison) -> str:
     """Return every column as CSV: the median, then the smallest and largest, of every quantity."""
-    spread = [f"{item.name}{end}" for item in comparison.quantities for end in ("", "_low", "_high")]
+    headings = [*comparison.keys, "repeats", "missing", "source", "label"]
+    for item in comparison.quantities:
+        headings += [item.name, f"{item.name}_low", f"{item.name}_high"]
     lines = []
     for row in comparison.rows:
-        places = (row.at.get(key) for key in comparison.keys)
-        cells: list[Any] = [json.dumps(x) if isinstance(x, list | dict) else x for x in places]
+        cells: list[Any] = []
+        for key in comparison.keys:
+            value = row.at.get(key)
+            cells.append(json.dumps(value) if isinstance(value, list | dict) else value)
         source, label = (f"published: {row.source}", row.label) if row.source else ("runs", comparison.label)
         cells += [row.repeats, row.missing, source, label]
         for item in comparison.quantities:
             entry = row.values.get(item.name)
             cells += ["", "", ""] if entry is None else [entry.median, entry.low, entry.high]
         lines.append(Line(cells))
-    return Table([*comparison.keys, "repeats", "missing", "source", "label", *spread], lines).csv()
+    return Table(headings, lines).csv()
 
 
 def as_markdown(comparison: Comparison) -> str:
@@ -160,20 +161,15 @@ def as_markdown(comparison: Comparison) -> str:
 
 def as_json(comparison: Comparison, figures: Sequence[str] = ()) -> str:
     """Return everything as JSON, and the names of the files that its figures are in."""
-    points = [
-        {
-            "at": dict(row.at),
-            "published": row.source or None,
-            "repeats": row.repeats,
-            "values": {name: vars(statistic) for name, statistic in row.values.items()},
-        }
-        for row in comparison.rows
-    ]
-    runs = [{"folder": job.where, "at": dict(point.at)} for point in comparison.points for job in point.jobs]
+    points = []
+    for row in comparison.rows:
+        values = {name: vars(statistic) for name, statistic in row.values.items()}
+        points.append({"at": row.at, "published": row.source or None, "repeats": row.repeats, "values": values})
+    runs = [{"folder": job.where, "at": point.at} for point in comparison.points for job in point.jobs]
     record = {
         "schema": SCHEMA,
         "label": comparison.label,
-        "dataset": comparison.first.dataset,
+        "dataset": comparison.results[0].dataset,
         "statistic": SPREAD,
         "swept": comparison.keys,
         "points": points,

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from inferno_cli.drawing.style import save_figures
+import numpy as np
+
+from inferno_cli.drawing.stack import colours_of, draw_with_ratio, merged
+from inferno_cli.drawing.style import Canvas, save_figures, short
 from inferno_cli.errors import OutputError
-from inferno_cli.events.description import Description
+from inferno_cli.events.description import Description, Histogram
 from inferno_cli.files import write_whole
-from inferno_cli.report.dataset.figures import control_plots
 from inferno_cli.report.dataset.tables import as_json, tables, title
 from inferno_cli.report.page import as_figures, as_list, as_page
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 DATA_PAGE, DATA_FILE = "data.html", "data.json"
 
@@ -28,7 +34,8 @@ def write_data(description: Description, folder: Path, *, plots: bool, formats: 
     """
     page, record = folder / DATA_PAGE, folder / DATA_FILE
     try:
-        pictures = save_figures(control_plots(description) if plots else (), folder / "plots", formats)
+        figures = _control_plots(description) if plots else ()
+        pictures = save_figures(figures, folder / "plots", formats)
         texts = {page: as_html(description, pictures.png), record: as_json(description)}
         folder.mkdir(parents=True, exist_ok=True)
         for path, text in texts.items():
@@ -40,20 +47,35 @@ def write_data(description: Description, folder: Path, *, plots: bool, formats: 
     return (page, record, *pictures.files)
 
 
+def _control_plots(description: Description) -> Iterator[tuple[str, Figure]]:
+    """Yield the name and the figure of each feature."""
+    yields = {item.name: item.expected for item in description.samples}
+    signal = {item.name for item in description.samples if item.is_signal}
+    colours = colours_of(yields, signal)
+    for histogram in description.histograms:
+        yield f"control_{histogram.feature}", _control(description, histogram, colours)
+
+
+def _control(description: Description, histogram: Histogram, colours: Mapping[str, str]) -> Figure:
+    """Draw one feature, data against the stacked prediction with the statistical error of the simulation."""
+    figure = Canvas(description.label, title(description)).figure(height=5.8)
+    edges, stack = histogram.edges, merged(histogram.samples, colours)
+    marker = {"markersize": 4.0, "linewidth": 1.0, "xerr": np.diff(edges) / 2, "label": "data"}
+    upper, lower = draw_with_ratio(figure, stack, histogram.error, colours, edges, histogram.observed, **marker)
+    upper.set_title("uncertainty: simulated events")
+    lower.set_xlim(edges[0], edges[-1])
+    lower.set_xlabel(f"{short(histogram.feature)} (first and last bin: all beyond)")
+    return figure
+
+
 def as_html(description: Description, pictures: Mapping[str, bytes]) -> str:
     """Return the page, with the pictures (PNG by name) in it."""
-    parts = ["<h2>Findings</h2>"]
-    parts.append(
-        as_list(description.findings)
-        if description.findings
-        else "<p>Nothing is odd: what is looked for is said below.</p>"
-    )
+    nothing = "<p>Nothing is odd: what is looked for is said below.</p>"
+    parts = ["<h2>Findings</h2>", as_list(description.findings) if description.findings else nothing]
     for table in tables(description):
         if table.rows:
-            parts += [
-                f"<h2>{html.escape(table.title)}</h2><p>{html.escape(table.note)}</p>",
-                table.html(description.label),
-            ]
+            parts.append(f"<h2>{html.escape(table.title)}</h2><p>{html.escape(table.note)}</p>")
+            parts.append(table.html(description.label))
     if pictures:
         parts += ["<h2>Control plots</h2>", *as_figures(pictures)]
     said = (

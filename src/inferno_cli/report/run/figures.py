@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from inferno_cli.drawing.pulls import draw_pulls
+from inferno_cli.drawing.stack import (
+    bin_edges,
+    colours_of,
+    draw_band,
+    draw_stack,
+    finish_bins,
+    finish_ratio,
+    finish_stack,
+    merged,
+    relative_to,
+)
 from inferno_cli.drawing.style import ACCENT, MUTED, SIGNAL, Canvas, save_figures, short
-from inferno_cli.report.run.canvas import canvas_of
-from inferno_cli.report.run.summary import by_correlation
-from inferno_cli.report.run.templates import draw_templates
+from inferno_cli.report.run.summary import by_correlation, title
 from inferno_cli.runs.record import Results, TrainingRecord
 
 if TYPE_CHECKING:
@@ -20,6 +30,10 @@ if TYPE_CHECKING:
 
     from inferno_cli.histograms.templates import Templates
 
+FloatArray = NDArray[np.float64]
+LINE_COLOURS = ("#1b1b1b", "#0072b2", "#e69f00", "#009e73", "#cc79a7")
+MAX_PANELS = 3
+"""Samples whose variations are drawn, signal first, then the largest."""
 MAX_PARAMETERS = 30
 """Parameters in the correlation matrix and the pulls, the ones most correlated with mu."""
 ANNOTATED = 12
@@ -29,7 +43,7 @@ ANNOTATED = 12
 def draw(
     results: Results, *, folder: Path, formats: Sequence[str], templates: Templates | None = None
 ) -> tuple[Path, ...]:
-    """Draw everything that the run has, every figure with the dataset's label.
+    """Draw what the run has of training, templates, pulls, correlation, and the quantities of its fit.
 
     Args:
         results: The record of the run.
@@ -38,8 +52,7 @@ def draw(
         templates: As fitted, or None for the fit of a workspace by itself.
 
     Returns:
-        The files: training, templates, pulls, correlation, and those of every quantity of the fit; those that the run
-        does not have are missing.
+        The files.
 
     Raises:
         OutputError: If a file cannot be written.
@@ -48,26 +61,22 @@ def draw(
 
 
 def _figures(results: Results, templates: Templates | None) -> Iterator[tuple[str, Figure]]:
-    canvas = canvas_of(results)
+    canvas = Canvas(results.label, title(results))
     if results.trained_in is None and results.training is not None and results.training.loss:
         yield "training", _training(canvas, results.training)
     if templates is not None:
-        yield "templates", draw_templates(canvas, templates)
+        yield "templates", _templates(canvas, templates)
     pulled = [name for name in results.scalars if results.parameters[name].pull is not None]
     if pulled:
-        yield "pulls", _pulls(canvas, results, by_correlation(results, pulled, MAX_PARAMETERS))
+        names = by_correlation(results, pulled, MAX_PARAMETERS)
+        figure = canvas.figure(height=1.9 + 0.28 * len(names))
+        draw_pulls(figure.subplots(), {name: results.parameters[name] for name in names})
+        yield "pulls", figure
     names = _correlated(results)
     if len(names) > 1:
         yield "correlation", _correlation(canvas, results, names)
     for name, quantity, value in results.outcomes():
         yield from quantity.figures(name, value, results, canvas)
-
-
-def _pulls(canvas: Canvas, results: Results, names: Sequence[str]) -> Figure:
-    figure = canvas.figure(height=1.9 + 0.28 * len(names))
-    parameters = [(name, results.parameters[name]) for name in names]
-    draw_pulls(figure.subplots(), [(name, entry.pull, entry.constraint) for name, entry in parameters])
-    return figure
 
 
 def _training(canvas: Canvas, training: TrainingRecord) -> Figure:
@@ -97,6 +106,58 @@ def _training(canvas: Canvas, training: TrainingRecord) -> Figure:
     lower.set_xlabel("epoch")
     lower.xaxis.set_major_locator(MaxNLocator(integer=True))
     return figure
+
+
+def _templates(canvas: Canvas, templates: Templates) -> Figure:
+    """Draw the stacked templates, and the variations of the signal and the largest backgrounds as ratios."""
+    from matplotlib.lines import Line2D
+
+    nominal = dict(zip(templates.samples, templates.nominal, strict=True))
+    deviation = dict(zip(templates.samples, np.sqrt(templates.variance), strict=True))
+    colours = colours_of({name: float(values.sum()) for name, values in nominal.items()}, set(templates.signal))
+    varied: dict[str, dict[str, list[FloatArray]]] = {}
+    for (systematic, sample), pair in templates.varied.items():
+        varied.setdefault(sample, {})[systematic] = [relative_to(side, nominal[sample]) for side in pair]
+    shown = sorted(varied, key=lambda name: (name not in templates.signal, -nominal[name].sum()))[:MAX_PANELS]
+    sizes = _sizes([varied[sample] for sample in shown])
+    lines = dict(zip(sorted(sizes, key=lambda name: -sizes[name]), LINE_COLOURS, strict=False))
+
+    figure = canvas.figure(height=4.2 + 1.15 * len(shown))
+    ratios = (3, *[1.15] * len(shown))
+    upper, *panels = figure.subplots(len(ratios), 1, sharex=True, squeeze=False, height_ratios=ratios)[:, 0]
+    edges, error = bin_edges(templates.n_bins), np.sqrt(templates.variance.sum(axis=0))
+    stack = merged(nominal, colours)
+    total = draw_stack(upper, stack, error, colours, edges)
+    upper.set_title("templates as fitted; uncertainty: simulated events")
+    finish_stack(upper, stack, float((total + error).max()))
+    for panel, sample in zip(panels, shown, strict=True):
+        relative = relative_to(deviation[sample], nominal[sample])
+        deviations = [relative]
+        draw_band(panel, np.ones(templates.n_bins), np.nan_to_num(relative), edges)
+        for systematic, colour in lines.items():
+            for side, dashes in zip(varied[sample].get(systematic, ()), ("-", "--"), strict=False):
+                panel.stairs(side, edges, baseline=None, color=colour, ls=dashes, lw=1.4)
+                deviations.append(side - 1)
+        finish_ratio(panel, deviations)
+        panel.set_title(short(sample), size=9, color=colours.get(sample, "black"), weight="bold", pad=3)
+        panel.set_ylabel("varied / nom.", size=9)
+    if lines:
+        handles = [Line2D([], [], color=colour, label=short(name)) for name, colour in lines.items()]
+        handles += [Line2D([], [], color=MUTED, ls="-", label="up"), Line2D([], [], color=MUTED, ls="--", label="down")]
+        heading = f"the largest {len(lines)} of {len(sizes)} systematics" if len(lines) < len(sizes) else None
+        figure.legend(handles=handles, loc="outside lower center", ncols=4, title=heading)
+    finish_bins(figure.axes[-1], templates.n_bins)
+    return figure
+
+
+def _sizes(ratios: Sequence[Mapping[str, Sequence[FloatArray]]]) -> dict[str, float]:
+    """Return the largest relative change that each systematic makes in any of some samples."""
+    sizes: dict[str, float] = {}
+    for varied in ratios:
+        for systematic, sides in varied.items():
+            change = float(np.nanmax(np.abs(np.array(sides) - 1), initial=0.0))
+            sizes[systematic] = max(sizes.get(systematic, 0.0), change)
+    return sizes
 
 
 def _correlated(results: Results) -> list[str]:

@@ -1,23 +1,32 @@
-"""The summary of a run on the terminal: short, 80 columns, and plain in a log file."""
+"""The result of a run in words: on the terminal in 80 columns, in a few lines of Markdown, and its tables as files."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from rich import table
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
+from inferno_cli.drawing.style import MODEL_NAMES
+from inferno_cli.errors import OutputError
 from inferno_cli.fit.result import Estimate
-from inferno_cli.names import printable
-from inferno_cli.report.run.canvas import title
+from inferno_cli.names import markdown, printable
 from inferno_cli.report.tables import Line, Table
 from inferno_cli.runs.record import Results
 
 MAX_NUISANCES = 8
 """Rows of nuisance parameters; a workspace can have hundreds, and results.json has them all."""
 MAX_NOTES = 5
+
+
+def title(results: Results) -> str:
+    """Return "INFERNO on top11004, Asimov data": what was fitted, to which data."""
+    data = "Asimov data" if results.data == "asimov" else "observed data"
+    model = "" if results.model is None else f"{MODEL_NAMES.get(results.model, results.model)} on "
+    return f"{model}{results.dataset}, {data}"
 
 
 def decimals(error: float) -> int:
@@ -34,12 +43,55 @@ def by_correlation(results: Results, names: Sequence[str], limit: int) -> list[s
     return [name for name in names if name in foremost]
 
 
+def headline(results: Results) -> str:
+    """Return mu with its errors, and what it was measured with, in Markdown: the description of a run in MLflow."""
+    mu = results.mu
+    digits = decimals(mu.hesse)
+    errors = []
+    if mu.minos is not None:
+        errors.append(f"{mu.minos[0]:+.{digits}f} / {mu.minos[1]:+.{digits}f} (MINOS)")
+    if mu.error is not None:
+        errors.append(f"±{mu.error:.{digits}f} (HESSE)")
+    for _, quantity, value in results.outcomes():
+        for text, estimate in quantity.estimates(value).items():
+            if estimate.error is not None:
+                errors.append(f"±{estimate.error:.{digits}f} ({text})")
+    # MLflow folds a description after some three lines; what must be said with every number comes before.
+    what = markdown(title(results)) + (f". **{markdown(results.label)}**" if results.label else "")
+    lines = [f"**mu = {mu.bestfit:z.{digits}f}**, {', '.join(errors)}", what]
+    for name, quantity, value in results.outcomes():
+        if quantity.is_foremost:
+            lines += [f"{heading}: {text}" for heading, text in quantity.rows(name, value, results)]
+    if results.sigma_s is not None:
+        bound = "" if results.cramer_rao_bound_s is None else f", Cramér-Rao bound {results.cramer_rao_bound_s:.4g}"
+        lines.append(f"sigma(s) = {results.sigma_s:.4g}{bound}")
+    return "\n\n".join(lines)
+
+
+def write_tables(results: Results, folder: Path) -> tuple[Path, ...]:
+    """Write the tables that the quantities of the fit have, as Markdown; return the files.
+
+    Raises:
+        OutputError: If one cannot be written.
+    """
+    lines: dict[str, list[str]] = {}
+    for _, quantity, value in results.outcomes():
+        if quantity.file:
+            lines.setdefault(quantity.file, []).extend(quantity.tables(value, results))
+    label = [f"**{markdown(results.label)}**", ""] if results.label else []
+    for name, text in lines.items():
+        path = folder / name
+        try:
+            path.write_text("\n".join([*label, *text]), encoding="utf-8")
+        except OSError as error:
+            raise OutputError(f"the table {path} cannot be written: {error}") from error
+    return tuple(folder / name for name in lines)
+
+
 def summary(results: Results, *, plus_minus: str = "±") -> RenderableType:
     """Return what a physicist wants to see at the end of a run, at most about twenty lines.
 
-    Args:
-        results: The record of the run.
-        plus_minus: Sign in front of symmetric errors; "+-" where the terminal has no better.
+    ``plus_minus`` stands in front of symmetric errors; "+-" where the terminal has no better.
     """
     parts: list[RenderableType] = [Text(title(results), style="bold")]
     if results.label:
@@ -85,9 +137,9 @@ def _parameters(results: Results, plus_minus: str) -> RenderableType:
     if len(shown) < len(scalars):
         lines.append(Line([f"... and {len(scalars) - len(shown)} more in results.json"]))
     for name, entries in _vectors(results).items():
-        errors = [entry.hesse for entry in entries]
-        values = [entry.bestfit for entry in entries]
-        lines.append(Line([f"{name} ({len(entries)} bins)", _range(values, 3), plus_minus + _range(errors, 3)]))
+        values = _range([entry.bestfit for entry in entries])
+        errors = _range([entry.hesse for entry in entries])
+        lines.append(Line([f"{name} ({len(entries)} bins)", values, plus_minus + errors]))
     return Table(("", "best fit", "HESSE", "MINOS"), lines).on_terminal(gap=3)
 
 
@@ -101,39 +153,22 @@ def _vectors(results: Results) -> dict[str, list[Estimate]]:
     return groups
 
 
-def _not_trained(results: Results) -> list[str]:
-    """Nuisance parameters of the fit that the training knew nothing of."""
-    known = () if results.training is None else ("mu", *results.training.nuisance)
-    return [name for name in results.scalars if name not in known]
-
-
-def _range(values: Sequence[float], digits: int) -> str:
-    low, high = f"{min(values):z.{digits}f}", f"{max(values):z.{digits}f}"
+def _range(values: Sequence[float]) -> str:
+    low, high = f"{min(values):z.3f}", f"{max(values):z.3f}"
     return low if low == high else f"{low}..{high}"
 
 
 def _facts(results: Results) -> Iterator[tuple[str, str]]:
     for name, quantity, value in results.outcomes():
         yield from quantity.rows(name, value, results)
-    if results.sigma_s is not None:
-        text = f"{results.sigma_s:.4g}"
-        if bound := results.cramer_rao_bound_s:
-            text += f", Cramer-Rao bound {bound:.4g} ({results.sigma_s / bound - 1:+.1%})"
-        yield "sigma(s)", text
-    if (variance := results.poi_variance) is not None:
-        honest = "" if variance.honest is None else f", {_sigma(variance.honest)} with the noise of their variations"
-        yield (
-            "sigma(mu), closed form",
-            f"templates {_sigma(variance.templates)}{honest}; validation soft {_sigma(variance.validation_soft)}, "
-            f"hard {_sigma(variance.validation_hard)}",
-        )
-    if results.stability:
-        names = by_correlation(results, list(results.stability), MAX_NUISANCES)
-        yield "HESSE, two halves", ", ".join(f"{name} {_sides(results.stability[name])}" for name in names)
-    if (origin := results.trained_in) is not None:
+    yield from _closed_form(results)
+    if results.trained_in is not None:
+        origin = results.trained_in
         yield "network", f"of {origin.folder}" + (f" ({origin.experiment})" if origin.experiment else "")
-    if results.training is not None and (absent := _not_trained(results)):
-        yield "not in the training", f"{', '.join(absent)} (in the fit alone)"
+    if results.training is not None:
+        known = ("mu", *results.training.nuisance)
+        if absent := [name for name in results.scalars if name not in known]:
+            yield "not in the training", f"{', '.join(absent)} (in the fit alone)"
     if results.bins is not None:
         before = sum(len(entry.merged_from) for entry in results.bins)
         merged = "none merged" if before == len(results.bins) else f"merged from {before}"
@@ -144,9 +179,25 @@ def _facts(results: Results) -> Iterator[tuple[str, str]]:
         yield "note", f"and {len(results.notes) - MAX_NOTES} more in results.json"
 
 
+def _closed_form(results: Results) -> Iterator[tuple[str, str]]:
+    """Yield what is known of the error without a fit."""
+    if results.sigma_s is not None:
+        text = f"{results.sigma_s:.4g}"
+        if bound := results.cramer_rao_bound_s:
+            text += f", Cramer-Rao bound {bound:.4g} ({results.sigma_s / bound - 1:+.1%})"
+        yield "sigma(s)", text
+    if (variance := results.poi_variance) is not None:
+        text = f"templates {_sigma(variance.templates)}"
+        if variance.honest is not None:
+            text += f", {_sigma(variance.honest)} with the noise of their variations"
+        text += f"; validation soft {_sigma(variance.validation_soft)}, hard {_sigma(variance.validation_hard)}"
+        yield "sigma(mu), closed form", text
+    if results.stability:
+        texts = []
+        for name in by_correlation(results, list(results.stability), MAX_NUISANCES):
+            texts.append(f"{name} " + " | ".join(f"{error:#.3g}" for error in results.stability[name]))
+        yield "HESSE, two halves", ", ".join(texts)
+
+
 def _sigma(variance: float | None) -> str:
     return "singular" if variance is None else f"{math.sqrt(variance):#.4g}"
-
-
-def _sides(errors: tuple[float, float]) -> str:
-    return " | ".join(f"{error:#.3g}" for error in errors)

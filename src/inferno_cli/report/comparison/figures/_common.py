@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from inferno_cli.drawing.style import labelled_figure, plain
+from inferno_cli.drawing.style import Canvas, plain
 from inferno_cli.report.comparison.comparison import Comparison
 from inferno_cli.report.comparison.points import Point
 from inferno_cli.report.comparison.tables import NAMES, value_text
@@ -23,8 +23,7 @@ MAX_CURVES, MAX_PANELS = 12, 12
 
 def point_name(comparison: Comparison, point: Point) -> str:
     """Return what a point is called in a legend: its model and its place."""
-    model = NAMES.get(str(point.at.get(MODEL)), str(point.at.get(MODEL) or ""))
-    return ", ".join(part for part in (model, place_name(comparison, point)) if part)
+    return ", ".join(filter(None, (NAMES.get(point.model, point.model), place_name(comparison, point))))
 
 
 def place_name(comparison: Comparison, point: Point) -> str:
@@ -33,33 +32,29 @@ def place_name(comparison: Comparison, point: Point) -> str:
     return plain(", ".join(texts))
 
 
-def new_figure(comparison: Comparison, *, width: float = 6.4, height: float = 4.8, said: str = "") -> Figure:
-    """Return a figure that says what is compared."""
-    return labelled_figure(comparison.label, comparison.title + said, width=width, height=height)
+def new_figure(comparison: Comparison, width: float, height: float, drawn: int, total: int) -> Figure:
+    """Return a figure that says what is compared, and where not all of ``total`` points are drawn."""
+    first = f"; the first {drawn} points" if drawn < total else ""
+    return Canvas(comparison.label, comparison.title + first).figure(width=width, height=height)
 
 
 def overlaid(comparison: Comparison, points: Sequence[Point], draw: Callable[..., None], x: str, y: str) -> Figure:
     """Draw a curve for each point: the models over each other at every place of the sweep; one model in one panel."""
-    models = list(dict.fromkeys(str(point.at.get(MODEL)) for point in points))
+    has_models = len({point.model for point in points}) > 1
     places: dict[str, list[Point]] = {}
     for point in points:
-        places.setdefault(point.place if len(models) > 1 else "", []).append(point)
-    shown = dict(list(places.items())[:MAX_PANELS])
-    drawn = sum(len(found[:MAX_CURVES]) for found in shown.values())
+        places.setdefault(point.place if has_models else "", []).append(point)
+    shown = [found[:MAX_CURVES] for found in list(places.values())[:MAX_PANELS]]
+    drawn = sum(map(len, shown))
     columns = min(3, len(shown))
     rows = -(-len(shown) // columns)
-    size = (
-        {"width": 6.4, "height": 4.6 + 0.1 * drawn}
-        if len(shown) == 1
-        else {"width": 3.2 * columns, "height": 2.6 * rows + 1}
-    )
-    figure = new_figure(comparison, said=first_drawn(drawn, len(points)), **size)
+    size = (6.4, 4.6 + 0.1 * drawn) if len(shown) == 1 else (3.2 * columns, 2.6 * rows + 1)
+    figure = new_figure(comparison, *size, drawn, len(points))
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
-    for axes, found in zip(grid, shown.values(), strict=False):
-        for i, point in enumerate(found[:MAX_CURVES]):
-            if len(models) > 1:
-                model = str(point.at.get(MODEL))
-                draw(axes, point, color=colour_of(model), label=NAMES.get(model, model))
+    for axes, found in zip(grid, shown, strict=False):
+        for i, point in enumerate(found):
+            if has_models:
+                draw(axes, point, color=colour_of(point.model), label=NAMES.get(point.model, point.model))
                 axes.set_title(place_name(comparison, point), fontsize=8)
             else:
                 style = "-" if i < len(COLOURS) else "--"
@@ -73,15 +68,12 @@ def overlaid(comparison: Comparison, points: Sequence[Point], draw: Callable[...
     return figure
 
 
-def first_drawn(drawn: int, total: int) -> str:
-    """Return what is said where not all points are drawn."""
-    return f"; the first {drawn} points" if drawn < total else ""
-
-
 def legend_below(figure: Figure) -> None:
     """Draw one legend for all panels, below them."""
-    entries = [axes.get_legend_handles_labels() for axes in figure.axes]
-    unique = {label: handle for handles, labels in entries for handle, label in zip(handles, labels, strict=True)}
+    unique = {}
+    for axes in figure.axes:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            unique[label] = handle
     if not unique:  # fits alone have no models
         return
     # A letter is about 0.08 inches wide, and the line before it 0.5.
