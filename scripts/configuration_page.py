@@ -49,7 +49,7 @@ def page() -> str:
             for name, files in known.items():
                 lines.append(f"| `{name}` | {', '.join(f'`{file}`' for file in files)} |")
             lines.append("")
-        schema = choices(STEPS)[step].load().schema()
+        schema = choices(STEPS)[step].load().SCHEMA
         lines += section(schema, composed(step), step, described)
     return "\n".join(lines).rstrip() + "\n"
 

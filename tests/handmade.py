@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from inferno_cli.runs.record import RESULTS_FILE
+from inferno_cli.runs.folder import RESULTS_FILE
 
 LABEL = "simulated stand-in, not CMS data"
 

@@ -134,7 +134,7 @@ def test_two_sections_of_one_kind_are_an_error(install):
 
 def test_a_step_of_an_installed_package_runs_with_its_own_yaml(install):
     step = '"""Say hello."""\n\nfrom inferno_cli.section import Section\n\n\nclass Hello(Section):\n    name: str\n'
-    step += "\n\ndef schema():\n    return Hello\n\n\ndef run(config, composed):\n    import sys\n"
+    step += "\n\nSCHEMA = Hello\n\n\ndef run(config, composed):\n    import sys\n"
     step += '    sys.stdout.write(f"hello {config.name}\\n")\n'
     conf = "name: Ada\nhydra: {output_subdir: null, run: {dir: .}}\n"
     place = install({"__init__.py": "", "steps/__init__.py": "", "steps/hello.py": step, "conf/hello.yaml": conf})

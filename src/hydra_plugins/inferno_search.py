@@ -59,7 +59,7 @@ class OptunaSweeper(Sweeper):
                 trials = [search.ask(study, space, self.seed, folder) for _ in range(min(left, self.parallel))]
                 # The folder may be named after what is searched: every trial goes into that of the search.
                 place = f"hydra.sweep.dir={quoted(str(folder))}"
-                jobs = [[*fixed, *search.overrides(trial.params), place] for trial in trials]
+                jobs = [[*fixed, *(f"{key}={x}" for key, x in trial.params.items()), place] for trial in trials]
                 ended = self.launcher.launch(jobs, initial_job_idx=trials[0].number)
                 for trial, job in zip(trials, ended, strict=True):
                     search.tell(study, trial, *search.outcome(job, folder / str(trial.number)))

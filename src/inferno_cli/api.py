@@ -7,17 +7,16 @@ are the words behind a step, ``"+experiment=top11004"`` or ``"model.bins=5"``.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from inferno_cli.config.load import config_folder, resolve
+import inferno_cli.config.load as configuration
 from inferno_cli.config.steps import FitConfig, TrainConfig
-from inferno_cli.errors import BranchNotFoundError, DatasetError, closest
+from inferno_cli.errors import BranchNotFoundError, DatasetError, TreeNotFoundError, closest
 from inferno_cli.files import user_path
 from inferno_cli.runs.run_folder import RunFolder
-from inferno_cli.shell import quoted
+from inferno_cli.section import Section
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,25 +25,15 @@ if TYPE_CHECKING:
     from inferno_cli.events.sample import Events
     from inferno_cli.fit.result import FitResult
     from inferno_cli.histograms.templates import Templates
-    from inferno_cli.runs.record import Results
     from inferno_cli.training.batches import StratifiedBatches
-    from inferno_cli.training.observable import Observable, Prediction
+    from inferno_cli.training.observable import Prediction
     from inferno_cli.training.soft_likelihood import SoftLikelihood
 
+SectionT = TypeVar("SectionT", bound=Section)
 
-@dataclass(frozen=True)
-class Run:
-    """A finished run of ``inferno train``.
 
-    Attributes:
-        folder: Where it is.
-        config: Its whole configuration.
-        results: Its record, as in ``results.json``.
-    """
-
-    folder: Path
-    config: TrainConfig
-    results: Results
+class Run(RunFolder):
+    """A finished run of ``inferno train``, with its ``folder``, its ``config`` and its record, ``results``."""
 
     @cached_property
     def templates(self) -> Templates:
@@ -59,11 +48,6 @@ class Run:
         from inferno_cli.likelihood.readers.pyhf import read_workspace
 
         return read_workspace(self.folder / "workspace.json")
-
-    @cached_property
-    def observable(self) -> Observable:
-        """Its network, a module of torch, with the bins of the fit."""
-        return RunFolder(self.folder, self.config, self.results).observable()
 
     def apply(self, events: Any, tree: str | None = None) -> Prediction:
         """Apply its network to events.
@@ -84,16 +68,12 @@ class Run:
 
 
 def open_run(folder: str | Path) -> Run:
-    """Open a finished run of ``inferno train``.
-
-    Args:
-        folder: Its folder, or the ``results.json`` in it.
+    """Open a finished run of ``inferno train``: its folder, or the ``results.json`` in it.
 
     Raises:
         RunError: If that is no finished run, or a file of it has changed since.
     """
-    found = RunFolder.load(str(folder))
-    return Run(found.folder, found.config, found.results)
+    return Run.load(str(folder))
 
 
 def compose(*overrides: str, config_dir: str | Path | None = None) -> TrainConfig:
@@ -106,7 +86,7 @@ def compose(*overrides: str, config_dir: str | Path | None = None) -> TrainConfi
     Raises:
         ConfigError: If a choice does not exist, a key is unknown, or a value cannot be.
     """
-    return cast("TrainConfig", _composed("train", TrainConfig, overrides, config_dir))
+    return _composed("train", TrainConfig, overrides, None if config_dir is None else user_path(str(config_dir)))
 
 
 def load_events(config: TrainConfig) -> Events:
@@ -119,12 +99,7 @@ def load_events(config: TrainConfig) -> Events:
 
 
 def training_set(config: TrainConfig, events: Events, device: str = "cpu") -> tuple[SoftLikelihood, StratifiedBatches]:
-    """Return what a training loop of one's own needs.
-
-    Args:
-        config: The configuration.
-        events: Its events.
-        device: Where the batches are.
+    """Return what a training loop of one's own needs; the batches are on ``device``.
 
     Returns:
         The likelihood of the training, whose ``expectation(batch, memberships)`` takes shares of bins, shape
@@ -168,7 +143,7 @@ def fit_workspace(
     from inferno_cli.fit import analysis
     from inferno_cli.likelihood.readers.pyhf import read_workspace, require_valid
 
-    settings = cast("FitConfig", _composed("fit", FitConfig, ("workspace=''", *overrides), None)).fit
+    settings = _composed("fit", FitConfig, ("workspace=''", *overrides)).fit
     if isinstance(workspace, Mapping):
         spec, where = dict(workspace), "the workspace"
         require_valid(spec, where)
@@ -178,21 +153,17 @@ def fit_workspace(
     return analysis.fit_workspace(spec, settings, measurement=measurement, where=where)
 
 
-def _composed(step: str, schema: Any, overrides: tuple[str, ...], own: str | Path | None) -> Any:
-    from hydra import compose, initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
+def _composed(step: str, schema: type[SectionT], overrides: tuple[str, ...], own: Path | None = None) -> SectionT:
     from hydra.errors import HydraException
 
     from inferno_cli.cli.messages import careful, translated
 
-    place = [] if own is None else [f"hydra.searchpath=[{quoted(f'file://{user_path(str(own)).absolute()}')}]"]
-    GlobalHydra.instance().clear()  # a notebook may have one of its own
     try:
-        with careful(), initialize_config_dir(str(config_folder()), version_base="1.3"):
-            composed = compose(step, overrides=["~job", *place, *overrides])
+        with careful():
+            composed = configuration.compose(step, ["~job", *overrides], own)
     except HydraException as error:
         raise translated(error, step) from error
-    return resolve(schema, composed)
+    return configuration.resolve(schema, composed)
 
 
 def _features(events: Any, names: tuple[str, ...], tree: str | None) -> NDArray[np.float32]:
@@ -229,24 +200,14 @@ def _columns(events: Any) -> list[str] | None:
     return list(events.columns) if hasattr(events, "columns") else None
 
 
-def _read(path: Path, names: tuple[str, ...], tree: str | None) -> Any:
-    import uproot
+def _read(path: Path, names: tuple[str, ...], tree: str | None) -> Mapping[str, Any]:
+    """Return branches of a ROOT file; ``tree`` may be left out where it has one."""
+    from inferno_cli.events.root.trees import Tree, tree_names
 
-    from inferno_cli.errors import DatasetFileError, TreeNotFoundError
-
-    try:
-        with uproot.open(path) as file:
-            trees = list(dict.fromkeys(file.keys(cycle=False)))
-            if tree is None and len(trees) == 1:
-                (tree,) = trees
-            if tree not in trees:
-                raise TreeNotFoundError(f"tree {tree!r} is missing from {path}, which has {', '.join(trees)}")
-            found = file[tree]
-            for name in names:
-                if name not in found:
-                    raise BranchNotFoundError(f"branch {name!r} is missing from {path}{closest(name, found.keys())}")
-            return found.arrays(list(names), library="np")
-    except OSError as error:
-        if isinstance(error, DatasetError):
-            raise
-        raise DatasetFileError(f"{path} cannot be read: {error}") from error
+    trees = tree_names(path)
+    if tree is None and len(trees) == 1:
+        (tree,) = trees
+    if tree is None or tree not in trees:
+        raise TreeNotFoundError(f"tree {tree!r} is missing from {path}, which has {', '.join(trees)}")
+    rows = Tree(path, tree, dict.fromkeys(names, "a feature of the network"))
+    return next(rows.chunks(max(rows.rows, 1)), dict.fromkeys(names, ()))

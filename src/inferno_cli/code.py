@@ -1,10 +1,13 @@
-"""Digest of the code: results that are kept say which code made them, also where a change is not committed."""
+"""The code that made a result: its version, and its digest, which knows also of changes that are not committed."""
 
 from __future__ import annotations
 
 import hashlib
+import subprocess
 from functools import cache
 from pathlib import Path
+
+from inferno_cli import __version__
 
 TOP = Path(__file__).parent
 
@@ -26,3 +29,22 @@ def code_digest(*packages: str) -> str:
         for path in sorted(top.rglob("*.py")):
             digest.update(str(path.relative_to(TOP)).encode() + path.read_bytes())
     return digest.hexdigest()
+
+
+def code_version() -> str:
+    """Version of the package, with the commit when it runs from a checkout (``+dirty`` with changes)."""
+    source = TOP.resolve().parents[1]
+    if not (source / ".git").exists():
+        return __version__
+    try:
+        commit = subprocess.run(
+            ["git", "describe", "--always", "--dirty=+dirty", "--abbrev=12", "--exclude=*"],
+            cwd=source,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
+        ).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return __version__
+    return f"{__version__}+{commit}"

@@ -115,12 +115,7 @@ def _where(condition: Value, then: Value, other: Value) -> Value:
 
 @dataclass(frozen=True)
 class Function:
-    """A named function.
-
-    Attributes:
-        compute: What it does, element by element.
-        least, most: How many arguments it takes.
-    """
+    """A named function of ``least`` to ``most`` arguments, computed element by element."""
 
     compute: Callable[..., Value]
     least: int = 1
@@ -199,11 +194,7 @@ Step = Constant | Column | Apply
 
 @dataclass(frozen=True)
 class Expression:
-    """An expression of branches, ready to be evaluated.
-
-    Attributes:
-        text: As it was written.
-        steps: What to do, in order.
+    """An expression of branches, ready to be evaluated: its text, and what to do, in order.
 
     Example:
         >>> expression = parse("w * (1 - 2 * negative)")
@@ -238,10 +229,6 @@ class Expression:
 
         What is divided by 0 or too large is infinite, and the logarithm of a negative number is not a number.
 
-        Args:
-            columns: The branches by name, one number per row, of any type.
-            given: The other values by name.
-
         Raises:
             DatasetError: If ``&``, ``|``, ``^`` or ``~`` meets numbers that it has no meaning for.
         """
@@ -274,11 +261,7 @@ class Expression:
 
 
 def parse(text: str, given: Collection[str] = ()) -> Expression:
-    """Read an expression.
-
-    Args:
-        text: What somebody wrote; it may be from anywhere.
-        given: Names in it that are no branches: their values are handed to ``evaluate``.
+    """Read an expression; the values of the names that are ``given``, no branches, are handed to ``evaluate``.
 
     Raises:
         ConfigError: If it is not of the language, or too long or too deep.

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from inferno_cli.errors import FileError
 
 if TYPE_CHECKING:
-    from yaml.nodes import Node
+    from yaml.nodes import MappingNode, Node
 
 T = TypeVar("T", dict[Any, Any], list[Any])
 
@@ -62,6 +62,22 @@ def together(folder: Path) -> Iterator[Path]:
             target = folder / path.relative_to(text)
             target.parent.mkdir(parents=True, exist_ok=True)
             path.replace(target)
+
+
+@contextmanager
+def locked(path: Path, refusal: Exception) -> Iterator[None]:
+    """Hold a lock, which ends with the process; raise ``refusal`` where another one holds it."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise refusal from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def sha256(path: Path) -> str:
@@ -248,25 +264,29 @@ def _check(top: Node | None, path: Path, kind: type[Any]) -> None:
         if not node.tag.startswith(YAML) or tag not in PLAIN:
             raise FileError(f"{where}: the tag {tag} is refused; write a plain value")
         if isinstance(node, yaml.MappingNode):
-            seen = set()
-            for key, value in node.value:
-                name = key.value if isinstance(key, yaml.ScalarNode) else None
-                is_a = key.tag.rpartition(":")[2]
-                if name is None or is_a in ("null", "bool"):
-                    said = "a list or a mapping" if name is None else f"{name or '~'!r}, which YAML takes for {is_a}"
-                    line = key.start_mark.line + 1
-                    raise FileError(
-                        f"{path}, line {line}: a key is {said}. Write a name, in quotes where it looks like that"
-                    )
-                if name in seen and is_a != "merge":
-                    line = key.start_mark.line + 1
-                    raise FileError(f"{path}, line {line}: the key {name!r} is there twice. Remove one of the two")
-                seen.add(name)
-                waiting.append(value)
+            waiting += _values(node, path)
         elif isinstance(node, yaml.SequenceNode):
             waiting += node.value
         elif "${" in node.value:
             _check_interpolation(node.value, where)
+
+
+def _values(node: MappingNode, path: Path) -> list[Node]:
+    """Return the values of a mapping whose keys are different names."""
+    import yaml
+
+    seen = set()
+    for key, _ in node.value:
+        where = f"{path}, line {key.start_mark.line + 1}"
+        name = key.value if isinstance(key, yaml.ScalarNode) else None
+        is_a = key.tag.rpartition(":")[2]
+        if name is None or is_a in ("null", "bool"):
+            said = "a list or a mapping" if name is None else f"{name or '~'!r}, which YAML takes for {is_a}"
+            raise FileError(f"{where}: a key is {said}. Write a name, in quotes where it looks like that")
+        if name in seen and is_a != "merge":
+            raise FileError(f"{where}: the key {name!r} is there twice. Remove one of the two")
+        seen.add(name)
+    return [value for _, value in node.value]
 
 
 def _check_interpolation(text: str, where: str) -> None:

@@ -39,15 +39,9 @@ def folded(name: str) -> str:
 
 
 def another(name: str, text: str, used: Iterable[str], longest: int = LONGEST) -> str:
-    """Return ``text`` with a digest of ``name`` behind it, which is none of ``used``.
-
-    Args:
-        name: As the user wrote it.
-        text: The same as the other tool takes it.
-        used: Names that are taken.
-        longest: Bytes that the result may have.
-    """
-    taken, stem = {folded(other) for other in used}, _cut(text, longest - DIGITS - 1)
+    """Return ``text`` with a digest of ``name`` behind it: at most ``longest`` bytes, and none of ``used``."""
+    taken = {folded(other) for other in used}
+    stem = text.encode()[: longest - DIGITS - 1].decode(errors="ignore")  # no letter halved
     for attempt in itertools.count():
         digest = hashlib.sha256(f"{name}\0{attempt}".encode("utf-8", "surrogatepass")).hexdigest()[:DIGITS]
         if folded(f"{stem}_{digest}") not in taken:
@@ -111,12 +105,7 @@ def distinct_with_parts(
     With "_" between two names the jes of "TT_had" and the had_jes of "TT" are one file: the sample with the longer
     name gets another one then.
 
-    Args:
-        names: As the user wrote them.
-        safe: As for ``distinct``.
-        parts: What is made of a name, given as the user wrote it and as the other tool takes it.
-        taken: Names that none of them, and nothing that is made of them, may have.
-        longest: Bytes that a name may have.
+    ``parts`` returns what is made of a name, given as the user wrote it and as the other tool takes it.
     """
     refused, reserved = set(taken), {folded(text) for text in taken}
     while True:
@@ -133,8 +122,3 @@ def distinct_with_parts(
         if not double:
             return found
         refused |= double
-
-
-def _cut(text: str, size: int) -> str:
-    """Return at most ``size`` bytes of a text, no letter halved."""
-    return text.encode()[:size].decode(errors="ignore")

@@ -32,13 +32,7 @@ class Advance(Protocol):
 
 @contextmanager
 def progress(mode: Mode, what: str, total: int | None = None) -> Iterator[Advance]:
-    """Show how much of some work is done.
-
-    Args:
-        mode: How it is shown.
-        what: The work.
-        total: Number of steps, or None where nobody knows.
-    """
+    """Show how much of some work is done; its ``total`` steps are None where nobody knows."""
     if mode == "bar" or (mode == "auto" and sys.stderr.isatty()):
         from rich.console import Console
         from rich.markup import escape

@@ -17,8 +17,8 @@ import pytest
 
 from inferno_cli import signals
 from inferno_cli.errors import TrackingError
+from inferno_cli.runs.folder import Status
 from inferno_cli.runs.mlflow import run as tracking_runs
-from inferno_cli.runs.status import Status
 from integration.conftest import FEW_EVENTS, FIT_ONLY_MU, QUICK, Runs, inferno, succeed
 
 SYNTHETIC = ("+experiment=synthetic", *QUICK, *FEW_EVENTS, *FIT_ONLY_MU, "export=false")
@@ -339,7 +339,7 @@ def die(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
     def fail(*_: object) -> None:
         raise TrackingError("MLflow store: it is gone.")
 
-    monkeypatch.setattr(tracking_runs._MlflowRun, method, fail)
+    monkeypatch.setattr(tracking_runs.Run, method, fail)
 
 
 @pytest.mark.parametrize("method", ["tags", "artifacts"])

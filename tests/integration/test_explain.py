@@ -14,7 +14,7 @@ import yaml
 from inferno_cli.events.sample import NOMINAL
 from inferno_cli.histograms.templates import Templates
 from inferno_cli.runs.explanation import Explanation
-from inferno_cli.runs.status import Status
+from inferno_cli.runs.folder import Status
 from integration.conftest import LABEL, Runs, inferno, succeed
 
 MODELS = ("bce", "inferno", "optimal")

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from inferno_cli.runs.folder import Status
 from inferno_cli.runs.record import Results
-from inferno_cli.runs.status import Status
 from integration.conftest import FEW_EVENTS, FIT_ONLY_MU, QUICK, comparable, inferno, succeed
 
 POINT = ("+experiment=synthetic", *QUICK, *FEW_EVENTS, *FIT_ONLY_MU, "model=optimal", "export=false")

@@ -20,8 +20,8 @@ from conftest import write
 
 from inferno_cli.events.sample import NOMINAL, Variation
 from inferno_cli.histograms.templates import Templates
+from inferno_cli.runs.folder import Status
 from inferno_cli.runs.run_folder import RunFolder
-from inferno_cli.runs.status import Status
 from integration.conftest import FIT_ONLY_MU, LABEL, QUICK, Outcome, Runs, inferno, own_analysis, succeed, table, trees
 
 EMBEDDED = Path(__file__).parents[2] / "src" / "inferno_cli" / "data" / "top11004_sim.root"

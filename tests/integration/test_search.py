@@ -20,10 +20,9 @@ from inferno_cli.config.steps import TrainConfig
 from inferno_cli.errors import ConfigError, FitFailedError
 from inferno_cli.report.comparison import page as comparison_page
 from inferno_cli.runs import search
-from inferno_cli.runs.record import RESULTS_FILE, Results
-from inferno_cli.runs.reuse import reused
+from inferno_cli.runs.folder import RESULTS_FILE, Status, reused
+from inferno_cli.runs.record import Results
 from inferno_cli.runs.run_folder import RunFolder
-from inferno_cli.runs.status import Status
 from inferno_cli.steps import train
 from integration.conftest import FEW_EVENTS, FIT_ONLY_MU, QUICK, inferno, succeed
 

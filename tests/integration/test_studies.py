@@ -15,10 +15,11 @@ from inferno_cli.config.load import config_folder
 from inferno_cli.config.steps import TrainConfig
 from inferno_cli.errors import FitFailedError
 from inferno_cli.report.comparison import page as comparison_page
-from inferno_cli.runs import points, status
-from inferno_cli.runs.record import RESULTS_FILE, Results
+from inferno_cli.runs import folder as folders
+from inferno_cli.runs import points
+from inferno_cli.runs.folder import RESULTS_FILE, Status
+from inferno_cli.runs.record import Results
 from inferno_cli.runs.run_folder import RunFolder
-from inferno_cli.runs.status import Status
 from inferno_cli.steps import train
 from integration.conftest import inferno, succeed
 
@@ -77,7 +78,7 @@ def start(folder: Path, *arguments: str) -> Any:
 
 
 def statuses(folder: Path) -> list[tuple[str, Status]]:
-    found = sorted(folder.rglob(status.FILE), key=lambda path: (str(path.parent.parent), int(path.parent.name)))
+    found = sorted(folder.rglob(folders.STATUS_FILE), key=lambda path: (str(path.parent.parent), int(path.parent.name)))
     return [(path.parent.name, said) for path in found if (said := Status.read(path.parent)) is not None]
 
 
@@ -161,7 +162,7 @@ def test_a_network_that_was_trained_again_makes_another_point(tmp_path: Path, pi
 
     point = statuses(checkpoint.parents[2])[0][1].point
     Status("running", point).write(checkpoint.parents[1])
-    status.finish(checkpoint.parents[1], point)
+    folders.finish(checkpoint.parents[1], point)
     start(tmp_path, *crossed)
 
     assert len(pipeline.configs) == 3

@@ -23,11 +23,11 @@ from inferno_cli.report.comparison.points import short_names
 from inferno_cli.report.comparison.tables import as_csv, as_json, as_markdown, remarks, show_comparison
 from inferno_cli.report.comparison.tables import number as number_text
 from inferno_cli.runs.find import collect
+from inferno_cli.runs.folder import RESULTS_FILE, Status, finish
 from inferno_cli.runs.found_run import settings_of
 from inferno_cli.runs.points import MODEL
-from inferno_cli.runs.record import RESULTS_FILE, Results
+from inferno_cli.runs.record import Results
 from inferno_cli.runs.run_folder import RunFolder
-from inferno_cli.runs.status import Status, finish
 from inferno_cli.runs.sweeps import planned
 
 NONE = Reference(name="none")

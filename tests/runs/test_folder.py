@@ -16,10 +16,8 @@ from handmade import config, put, record
 from omegaconf import DictConfig, OmegaConf
 
 from inferno_cli.errors import OutputError, RunError
-from inferno_cli.runs.folder import begin, holds_finished, owned
-from inferno_cli.runs.reuse import finished_of, reused
+from inferno_cli.runs.folder import KEPT, Status, begin, finish, finished_of, holds_finished, owned, reused, verify
 from inferno_cli.runs.run_folder import open_record
-from inferno_cli.runs.status import KEPT, Status, finish, verify
 
 COMPOSED = OmegaConf.create({"seed": 1})
 

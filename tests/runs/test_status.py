@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from inferno_cli.runs.status import State, Status
+from inferno_cli.runs.folder import State, Status
 from inferno_cli.runs.sweeps import progress
 
 SEARCH = {"_target_": "hydra_plugins.inferno_search.OptunaSweeper", "n_trials": 30}

@@ -6,13 +6,11 @@ import shutil
 import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel
 
-from inferno_cli.config.load import config_folder
+from inferno_cli.config.load import compose
 from inferno_cli.config.reference import flat_keys, groups
-from inferno_cli.shell import quoted
 
 KEY_WIDTH = 34
 
@@ -27,6 +25,8 @@ def keys_of(step: str, schema: type[BaseModel], about: str, overrides: Sequence[
         overrides: What else is on the command line: the keys are those of the choices made there.
         own: The user's folder of YAML files.
     """
+    from omegaconf import OmegaConf
+
     width = min(shutil.get_terminal_size((120, 40)).columns, 140)
     lines = [f"inferno {step}: {about}", "", f"usage: inferno {step} [key=value ...]", ""]
     known = groups(step, own)
@@ -36,7 +36,7 @@ def keys_of(step: str, schema: type[BaseModel], about: str, overrides: Sequence[
             lines += _entry(name, ", ".join(files), width)
         lines.append("")
     lines.append("keys (key=value), with the value that each has here:")
-    for key in flat_keys(schema, _composed(step, overrides, own)):
+    for key in flat_keys(schema, OmegaConf.to_container(compose(step, overrides, own))):
         value = f"[{key.shown}] " if key.shown else ""
         lines += _entry(key.name, f"{value}{key.text}", width)
     lines += [
@@ -55,15 +55,3 @@ def _entry(name: str, text: str, width: int) -> Iterator[str]:
     else:
         wrapped[0] = f"  {name}".ljust(len(indent)) + wrapped[0][len(indent) :]
     yield from (line.rstrip() for line in wrapped)
-
-
-def _composed(step: str, overrides: Sequence[str], own: Path | None) -> dict[str, Any]:
-    from hydra import compose, initialize_config_dir
-    from omegaconf import OmegaConf
-
-    place = [] if own is None else [f"hydra.searchpath=[{quoted(f'file://{own.absolute()}')}]"]
-    with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        composed = compose(step, overrides=[*place, *overrides])
-    values = OmegaConf.to_container(composed)
-    assert isinstance(values, dict)
-    return {str(key): value for key, value in values.items()}

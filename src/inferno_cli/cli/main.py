@@ -26,6 +26,8 @@ from inferno_cli.memory import require_memory
 from inferno_cli.shell import quoted
 from inferno_cli.signals import listening
 
+log = logging.getLogger("inferno_cli")
+
 MISTAKE, FAILURE, BROKEN_PIPE = 1, 2, 141
 STEPS = "inferno_cli.steps"
 """Package of the steps."""
@@ -43,26 +45,22 @@ def step_help() -> dict[str, str]:
 
 def usage() -> str:
     """Return the help of the whole program."""
-    lines = [f"  {name:<8} {text}" for name, text in step_help().items()]
-    return "\n".join(
-        [
-            f"inferno {__version__}: train the histogram for the fit, and compare.",
-            "",
-            "usage: inferno STEP [key=value ...]      (or: python -m inferno_cli STEP ...)",
-            "",
-            "steps:",
-            *lines,
-            "",
-            "examples:",
-            "  inferno train +experiment=top11004",
-            "  inferno train -m +experiment=top11004 model=bce,inferno model.bins=5,10",
-            "  inferno fit workspace=outputs/.../workspace.json fit=data",
-            "  inferno compare runs=outputs/sweeps/DATE/TIME",
-            "",
-            "after a step: --help (its keys and choices), --cfg job (the whole configuration), -m (sweep),",
-            "              --config-dir DIR (your own YAML files), --debug (tracebacks)",
-        ]
-    )
+    steps = "\n".join(f"  {name:<8} {text}" for name, text in step_help().items())
+    return f"""inferno {__version__}: train the histogram for the fit, and compare.
+
+usage: inferno STEP [key=value ...]      (or: python -m inferno_cli STEP ...)
+
+steps:
+{steps}
+
+examples:
+  inferno train +experiment=top11004
+  inferno train -m +experiment=top11004 model=bce,inferno model.bins=5,10
+  inferno fit workspace=outputs/.../workspace.json fit=data
+  inferno compare runs=outputs/sweeps/DATE/TIME
+
+after a step: --help (its keys and choices), --cfg job (the whole configuration), -m (sweep),
+              --config-dir DIR (your own YAML files), --debug (tracebacks)"""
 
 
 def main() -> None:
@@ -121,38 +119,20 @@ def _message(error: Exception) -> str:
 def _run(name: str, arguments: list[str]) -> None:
     """Hand a step to Hydra, with errors raised to us instead of printed by it."""
     import hydra
-    from hydra.core.hydra_config import HydraConfig
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
     from inferno_cli.cli.help import keys_of
-    from inferno_cli.config.load import config_folder, resolve
-    from inferno_cli.config.steps import FolderStep
+    from inferno_cli.config.load import config_folder
 
     require_memory()
     step = choices(STEPS)[name].load()
-    has_folder = issubclass(step.schema(), FolderStep)
-
     composing = True
 
     def task(composed: Any) -> Any:
         nonlocal composing
         composing = False
-        job = HydraConfig.get()
-        if job.job.chdir:  # relative paths are of the folder in which the command was given
-            os.chdir(job.runtime.cwd)
-        _quiet()
-        if "BasicLauncher" not in (job.launcher or {}).get("_target_", "BasicLauncher"):
-            # Points side by side: more threads than CPUs are far slower than one each. torch is not imported yet.
-            os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"))
-
-        def work() -> Any:
-            _require_multirun(job)
-            return step.run(resolve(step.schema(), composed), composed)
-
-        # The listener is there already, but in a process of joblib or submitit.
-        with listening(), _told(job, composed):
-            return _in_folder(job, composed, work) if has_folder else work()
+        return _task(step, composed)
 
     # Hydra's parser takes flags only before the first override.
     flags, overrides = _flags_first(arguments)
@@ -162,7 +142,7 @@ def _run(name: str, arguments: list[str]) -> None:
     try:
         with careful():
             if HELP & set(flags):
-                sys.stdout.write(keys_of(name, step.schema(), step_help()[name], overrides, _config_dir(flags)))
+                sys.stdout.write(keys_of(name, step.SCHEMA, step_help()[name], overrides, _config_dir(flags)))
                 return
             hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=name)(task)()
     except _Ended as ended:
@@ -185,6 +165,37 @@ def _run(name: str, arguments: list[str]) -> None:
         raise
 
 
+def _task(step: Any, composed: Any) -> Any:
+    """Do one job of Hydra's."""
+    from hydra.core.hydra_config import HydraConfig
+
+    from inferno_cli.config.load import resolve
+    from inferno_cli.config.steps import FolderStep
+
+    job = HydraConfig.get()
+    if job.job.chdir:  # relative paths are of the folder in which the command was given
+        os.chdir(job.runtime.cwd)
+    _quiet()
+    if "BasicLauncher" not in (job.launcher or {}).get("_target_", "BasicLauncher"):
+        # Points side by side: more threads than CPUs are far slower than one each. torch is not imported yet.
+        os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"))
+
+    def work() -> Any:
+        if not _is_multirun(job) and (job.sweeper or {}).get("params"):  # Hydra would run the first point alone
+            raise ConfigError(f"a sweep over {', '.join(job.sweeper.params)} needs -m: inferno train -m ...")
+        return step.run(resolve(step.SCHEMA, composed), composed)
+
+    # The listener is there already, but in a process of joblib or submitit.
+    with listening(), _told(job, composed):
+        return _in_folder(job, composed, work) if issubclass(step.SCHEMA, FolderStep) else work()
+
+
+def _is_multirun(job: Any) -> bool:
+    from hydra.types import RunMode
+
+    return bool(job.mode == RunMode.MULTIRUN)
+
+
 class _Ended(BaseException):
     """The error of a single run on its way through Hydra, which would say something of its own to an exception."""
 
@@ -196,8 +207,6 @@ class _Ended(BaseException):
 @contextmanager
 def _told(job: Any, composed: Any) -> Iterator[None]:
     """Say what ended a job: in a sweep at once, as the other points go on; Hydra raises the first again at the end."""
-    from hydra.types import RunMode
-
     try:
         yield
     except BrokenPipeError:
@@ -205,7 +214,7 @@ def _told(job: Any, composed: Any) -> Iterator[None]:
     except Exception as error:
         found = known(error, composed, job.runtime.output_dir)
         found.recorded = True  # type: ignore[attr-defined]
-        if job.mode == RunMode.RUN:
+        if not _is_multirun(job):
             raise _Ended(found) from error
         sys.stderr.write(f"job {job.job.num} ({job.job.override_dirname}): {_message(found)}\n")
         if found is not error:
@@ -214,12 +223,9 @@ def _told(job: Any, composed: Any) -> Iterator[None]:
 
 
 def _in_folder(job: Any, composed: Any, work: Callable[[], Any]) -> Any:
-    """Do the work of a step that has a folder of its own, and leave there how it ended.
-
-    Nobody would find it in the output of a long sweep.
-    """
-    from inferno_cli.runs.folder import holds_finished, keep_configuration, owned
-    from inferno_cli.runs.status import Status
+    """Do the work of a step that has a folder of its own, and leave there how it ended."""
+    from inferno_cli.runs.folder import Status, holds_finished, keep_configuration, owned
+    from inferno_cli.runs.sweeps import progress
 
     folder = Path(job.runtime.output_dir)
 
@@ -251,7 +257,10 @@ def _in_folder(job: Any, composed: Any, work: Callable[[], Any]) -> Any:
             record("failed", f"{type(found).__name__}: {str(found).strip()}")
             raise
         finally:
-            _say_progress(job, composed.get("reuse"))
+            if _is_multirun(job):
+                study = composed.get("reuse")
+                with suppress(InfernoError):  # of a file of the sweep; whoever needs it says so
+                    log.info(progress(Path(job.sweep.dir), None if study is None else Path(study)))
 
 
 def _end_sweep(stop: Stopped) -> None:
@@ -266,40 +275,16 @@ def _end_sweep(stop: Stopped) -> None:
         stop.note = stop.note or f"what has finished stays in {sweep}"
 
 
-def _say_progress(job: Any, study: str | None) -> None:
-    """Say how far a multirun is after one of its jobs; ``study`` is the folder of a study."""
-    from hydra.types import RunMode
-
-    from inferno_cli.runs.sweeps import progress
-
-    if job.mode != RunMode.MULTIRUN:
-        return
-    whole = None if study is None else Path(study)
-    with suppress(InfernoError):  # of a file of the sweep; whoever needs it says so
-        logging.getLogger("inferno_cli").info(progress(Path(job.sweep.dir), whole))
-
-
-def _require_multirun(hydra: Any) -> None:
-    """Refuse a list of points (+sweep=...) without -m: Hydra would run the first configuration alone."""
-    from hydra.types import RunMode
-
-    if hydra.mode == RunMode.RUN and (hydra.sweeper or {}).get("params"):
-        raise ConfigError(f"a sweep over {', '.join(hydra.sweeper.params)} needs -m: inferno train -m ...")
-
-
 def _flags_first(arguments: list[str]) -> tuple[list[str], list[str]]:
     flags: list[str] = []
     overrides: list[str] = []
     takes_value = {"--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--package", "-p"}
     takes_value |= {"--cfg", "-c", "--info", "-i", "--experimental-rerun"}
-    queue = iter(arguments)
-    for argument in queue:
-        if argument.startswith("-"):
-            flags.append(argument)
-            if argument in takes_value and (value := next(queue, None)) is not None:
-                flags.append(value)
-        else:
-            overrides.append(argument)
+    is_value = False
+    for argument in arguments:
+        is_flag = is_value or argument.startswith("-")
+        (flags if is_flag else overrides).append(argument)
+        is_value = not is_value and argument in takes_value
     return flags, overrides
 
 
@@ -321,12 +306,11 @@ def _config_dir(flags: list[str]) -> Path | None:
 
 def _quiet() -> None:
     """Show our own messages on the terminal; those of the libraries only from warnings up."""
-    ours = logging.getLogger("inferno_cli")
-    ours.setLevel(logging.INFO)
-    if not any(getattr(handler, "is_console", False) for handler in ours.handlers):
+    log.setLevel(logging.INFO)
+    if not any(getattr(handler, "is_console", False) for handler in log.handlers):
         handler = logging.StreamHandler(sys.stdout)
         handler.setFormatter(logging.Formatter("%(message)s"))
         handler.is_console = True  # type: ignore[attr-defined]
-        ours.addHandler(handler)
+        log.addHandler(handler)
     for library in ("cabinetry", "pyhf", "lightning.pytorch", "lightning", "mlflow", "alembic", "matplotlib"):
         logging.getLogger(library).setLevel(logging.WARNING)

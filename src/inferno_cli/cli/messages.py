@@ -12,6 +12,13 @@ from inferno_cli.errors import ConfigError, FileError, InfernoError, MemoryLimit
 from inferno_cli.files import read_yaml, yaml_of
 
 QUOTE = "quote a value that holds brackets, braces, letters with accents or other signs: \"key='a[b]'\""
+ADVICE = {
+    "Ambiguous value": ": add -m to sweep over the values, write a list as 'key=[a,b]', or quote a name with a comma: "
+    "\"key='a,b'\"",
+    **dict.fromkeys(("mismatched input", "token recognition", "no viable", "extraneous input"), f"; {QUOTE}"),
+    "Error parsing override": "; write key=value, and quote lists: 'key=[a,b]'",
+}
+"""What to do, by how a message of Hydra's begins."""
 
 
 @contextmanager
@@ -43,11 +50,7 @@ def careful() -> Iterator[None]:
 
 
 NO_MEMORY = (
-    "cannot allocate memory",
-    "can't allocate memory",
-    "can't start new thread",
-    "out of memory",
-    "failed to map",
+    *("cannot allocate memory", "can't allocate memory", "can't start new thread", "out of memory", "failed to map"),
 )
 READS = ("workspace", "dataset.path", "run", "runs", "input", "files", "trained_in")
 """Keys of the configuration that name what a step reads."""
@@ -56,10 +59,7 @@ READS = ("workspace", "dataset.path", "run", "runs", "input", "files", "trained_
 def known(error: Exception, composed: Any = None, folder: str = "") -> Exception:
     """Return what an exception means where it is the user's to mend; any other as it is: a mistake of the program.
 
-    Args:
-        error: What was raised.
-        composed: The configuration, for the names of what is read.
-        folder: Of the run, for an error that names no file.
+    ``composed`` has the names of what is read, and ``folder`` is of the run, for an error that names no file.
     """
     if isinstance(error, InfernoError):
         return error
@@ -98,34 +98,32 @@ def translated(error: Exception, step: str) -> ConfigError:
     if first.endswith("raised while composing config:"):
         first = " ".join(line.strip() for line in str(error).strip().splitlines()[:2])
     if "is not in struct" in text and "Could not override" in first:
-        key = first.split("'")[1]
-        known, section = _keys(step), key.rpartition(".")[0]
-        if key in known:
-            return ConfigError(f"{key} cannot be set: {section or 'its section'} has another value")
-        beside = [name for name in known if name.rpartition(".")[0] == section]
-        return ConfigError(
-            f"unknown key {key}{closest(key, known, listed=beside)}. `inferno {step} --cfg job` prints the keys"
-        )
-    for launcher, extra in (("joblib", "parallel"), ("submitit_local", "batch"), ("submitit_slurm", "batch")):
-        if f"Could not find 'hydra/launcher/{launcher}'" in text:
-            needed = f"pip install 'inferno-cli[{extra}]'"
-            return ConfigError(f"hydra/launcher={launcher} needs a plugin of Hydra's: {needed}")
+        return _unknown_key(first.split("'")[1], step)
+    if missing := re.search(r"Could not find 'hydra/launcher/(joblib|submitit_local|submitit_slurm)'", text):
+        extra = "parallel" if missing[1] == "joblib" else "batch"
+        return ConfigError(f"hydra/launcher={missing[1]} needs a plugin of Hydra's: pip install 'inferno-cli[{extra}]'")
     if first.startswith("Additional config directory") and (place := first.split("'")[1]) and Path(place).exists():
         return ConfigError(f"--config-dir {place} is no folder. Name the one that holds dataset/, model/, ...")
     options = [line.strip() for line in str(error).splitlines() if line.startswith("\t") and "=" not in line]
     if "Could not find" in first and options:
         wanted = first.partition("Could not find '")[2].rstrip("'").rsplit("/", 1)[-1]
         return ConfigError(f"{first}{closest(wanted, options)}")
-    if first.startswith("Ambiguous value"):
-        more = "write a list as 'key=[a,b]', or quote a name with a comma: \"key='a,b'\""
-        return ConfigError(f"{first}: add -m to sweep over the values, {more}")
     if first.startswith("LexerNoViableAltException"):
         return ConfigError(f"cannot read {first.partition(': ')[2]!r}; {QUOTE}")
-    if first.startswith(("mismatched input", "token recognition", "no viable", "extraneous input")):
-        return ConfigError(f"{first}; {QUOTE}")
-    if first.startswith("Error parsing override"):
-        return ConfigError(f"{first}; write key=value, and quote lists: 'key=[a,b]'")
+    for beginning, advice in ADVICE.items():
+        if first.startswith(beginning):
+            return ConfigError(f"{first}{advice}")
     return ConfigError(first)
+
+
+def _unknown_key(key: str, step: str) -> ConfigError:
+    known, section = _keys(step), key.rpartition(".")[0]
+    if key in known:
+        return ConfigError(f"{key} cannot be set: {section or 'its section'} has another value")
+    beside = [name for name in known if name.rpartition(".")[0] == section]
+    return ConfigError(
+        f"unknown key {key}{closest(key, known, listed=beside)}. `inferno {step} --cfg job` prints the keys"
+    )
 
 
 def unresolved(error: Exception) -> ConfigError:
@@ -143,18 +141,13 @@ def unresolved(error: Exception) -> ConfigError:
 
 def _keys(step: str) -> list[str]:
     """Every key of a step's default configuration, dotted."""
-    from hydra import compose, initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
     from omegaconf import OmegaConf
 
-    from inferno_cli.config.load import config_folder, flatten
+    from inferno_cli.config.load import compose, flatten
 
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        values = OmegaConf.to_container(compose(step))
-    assert isinstance(values, dict)
+    values: Any = OmegaConf.to_container(compose(step))
     keys: dict[str, None] = {}
-    for name, _ in flatten({str(key): value for key, value in values.items()}):
+    for name, _ in flatten(values):
         parts = name.split(".")
         keys |= dict.fromkeys(".".join(parts[:depth]) for depth in range(1, len(parts) + 1))
     return list(keys)

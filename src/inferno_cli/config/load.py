@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from inferno_cli.errors import ConfigError, closest
 from inferno_cli.section import Section
+from inferno_cli.shell import quoted
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -28,12 +29,19 @@ def config_folder() -> Path:
     raise ConfigError(f"the config folder is missing beside {package}; reinstall inferno-cli")
 
 
-def resolve(schema: type[SectionT], composed: DictConfig) -> SectionT:
-    """Validate a composed configuration.
+def compose(step: str, overrides: Iterable[str] = (), own: Path | None = None) -> DictConfig:
+    """Compose the configuration of a step; ``own`` is the user's folder of YAML files."""
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
 
-    Args:
-        schema: The step's configuration class.
-        composed: What Hydra composed, interpolations not yet resolved.
+    place = [] if own is None else [f"hydra.searchpath=[{quoted(f'file://{own.absolute()}')}]"]
+    GlobalHydra.instance().clear()  # a notebook may have one of its own
+    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+        return compose(step, overrides=[*place, *overrides])
+
+
+def resolve(schema: type[SectionT], composed: DictConfig) -> SectionT:
+    """Validate what Hydra composed, interpolations not yet resolved, as the class of a step's configuration.
 
     Raises:
         ConfigError: For an unknown key, a wrong type, a value out of range or a contradiction.
@@ -92,8 +100,8 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield f"{prefix}{name}", value
 
 
-ADDED_GROUPS = ("experiment", "study", "sweep")
-"""Groups that no configuration has by itself: +experiment=..."""
+ADDED_GROUPS = ("experiment", "sweep", "study")
+"""Groups that are added to a training: ``+experiment=...``."""
 
 
 def _sources(values: Any, place: str = "") -> Iterator[tuple[str, str]]:
@@ -106,12 +114,9 @@ def _sources(values: Any, place: str = "") -> Iterator[tuple[str, str]]:
 
 
 def _describe(item: Any, schema: type[BaseModel], sources: Mapping[str, str]) -> str:
-    """One line for one validation error: the key, what was found, what is expected, what to do.
+    """One line for one of pydantic's errors: the key, what was found, what is expected, what to do.
 
-    Args:
-        item: The error, as pydantic has it.
-        schema: The step's configuration class.
-        sources: For each key whose value is that of another key, that one: it is what the user sets.
+    ``sources`` has, for each key whose value is that of another key, that one: it is what the user sets.
     """
     path, siblings, node = _walk(schema, item["loc"])
     key = ".".join(path)
@@ -119,41 +124,36 @@ def _describe(item: Any, schema: type[BaseModel], sources: Mapping[str, str]) ->
         if f"{key}.".startswith(f"{taker}."):
             key = source + key.removeprefix(taker)
     message = item["msg"].removeprefix("Value error, ")
-    if item["type"] == "extra_forbidden":
-        known = siblings if len(path) > 1 else [*siblings, *ADDED_GROUPS]
-        return f"unknown key {key}{closest(path[-1], known)}. `--cfg job` prints the keys that there are."
-    if item["type"] == "missing":
-        return f"{key} is missing; set it in the YAML file or on the command line"
-    if item["type"] == "union_tag_invalid":
-        return f"{key}.kind is {item['ctx']['tag']!r}; expected one of {item['ctx']['expected_tags']}"
-    if item["type"] == "union_tag_not_found":
-        kinds = ", ".join(map(repr, node.get("discriminator", {}).get("mapping", ())))
-        return f"{key}.kind is missing; set it in the YAML file to one of {kinds}"
-    if item["type"] == "value_error":
-        # A check of a whole section names the key in it that is wrong.
-        glue = "." if re.match(r"[a-z_]+(\.[^:]+)?: ", message) else ": "
-        return f"{key}{glue}{message}" if key else message
     found = json.dumps(item["input"], default=str)
-    if item["type"] == "string_type" and isinstance(item["input"], int | float):
-        # YAML has read the number: 1e3 is 1000.0 by now.
-        example = f": \"{key}='{found}'\"" if isinstance(item["input"], int) else " as you write it, such as '1e3'"
-        return f"{key} is {found}, which is no text; quote a name that looks like it{example}"
-    if item["type"] in ("tuple_type", "list_type"):
-        return f"{key} is {found}; expected a list: '{key}=[...]'"
-    if item["type"] in ("model_type", "model_attributes_type"):
-        return (
-            f"{key} is {found}; expected `key: value` below it, with the keys {', '.join(node.get('properties', ()))}"
-        )
+    match item["type"]:
+        case "extra_forbidden":
+            known = siblings if len(path) > 1 else [*siblings, *ADDED_GROUPS]
+            return f"unknown key {key}{closest(path[-1], known)}. `--cfg job` prints the keys that there are."
+        case "missing":
+            return f"{key} is missing; set it in the YAML file or on the command line"
+        case "union_tag_invalid":
+            return f"{key}.kind is {item['ctx']['tag']!r}; expected one of {item['ctx']['expected_tags']}"
+        case "union_tag_not_found":
+            kinds = ", ".join(map(repr, node.get("discriminator", {}).get("mapping", ())))
+            return f"{key}.kind is missing; set it in the YAML file to one of {kinds}"
+        case "value_error":  # a check of a whole section names the key in it that is wrong
+            glue = "." if re.match(r"[a-z_]+(\.[^:]+)?: ", message) else ": "
+            return f"{key}{glue}{message}" if key else message
+        case "string_type" if isinstance(item["input"], int | float):  # YAML has read 1e3, which is 1000.0 by now
+            example = f": \"{key}='{found}'\"" if isinstance(item["input"], int) else " as you write it, such as '1e3'"
+            return f"{key} is {found}, which is no text; quote a name that looks like it{example}"
+        case "tuple_type" | "list_type":
+            return f"{key} is {found}; expected a list: '{key}=[...]'"
+        case "model_type" | "model_attributes_type":
+            keys = ", ".join(node.get("properties", ()))
+            return f"{key} is {found}; expected `key: value` below it, with the keys {keys}"
     return f"{key} is {found}; {message[:1].lower()}{message[1:]}"
 
 
 def _walk(schema: type[BaseModel], location: tuple[str | int, ...]) -> tuple[list[str], list[str], dict[str, Any]]:
-    """Follow an error's location through the schema.
+    """Return the keys of a location as a user writes them, those allowed beside the last one, and its schema.
 
     pydantic puts the branch that it took at a union into the location; users know no such key.
-
-    Returns:
-        The keys as a user writes them, the keys that are allowed beside the last one, and the schema of its value.
     """
     definitions = schema.model_json_schema()
     node: Any = definitions

@@ -13,12 +13,10 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 
 from inferno_cli.choices import DISCRIMINATOR, conf_folders
-from inferno_cli.config.load import config_folder
+from inferno_cli.config.load import ADDED_GROUPS, config_folder
 
 MISSING = object()
 """Value of a key that the composed configuration does not have."""
-APPENDED = ("experiment", "sweep", "study")
-"""Groups that are added to a training: ``+experiment=...``."""
 LONGEST_VALUE = 60
 NAMES = {str: "text", int: "integer", float: "number", bool: "true or false", Any: "any value"}
 SIGNS = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}
@@ -26,23 +24,18 @@ SIGNS = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}
 
 @dataclass(frozen=True)
 class Key:
-    """One key of a section.
-
-    Attributes:
-        name: The key as it is written in YAML.
-        takes: The type of its value and the range, in words.
-        value: Its value in the configuration; ``MISSING`` where it has none.
-        required: Whether it must be given.
-        text: What it is, on one line.
-        sections: Classes of the sections that it can hold; none for a plain value.
-    """
+    """One key of a section."""
 
     name: str
     takes: str
+    """The type of its value and the range, in words."""
     value: Any
+    """Its value in the configuration; ``MISSING`` where it has none."""
     required: bool
     text: str
+    """What it is, on one line."""
     sections: tuple[type[BaseModel], ...]
+    """Classes of the sections that it can hold; none for a plain value."""
 
     @property
     def shown(self) -> str:
@@ -57,12 +50,7 @@ class Key:
 
 
 def keys(schema: type[BaseModel], values: Any) -> Iterator[Key]:
-    """Yield the keys of a section.
-
-    Args:
-        schema: Its class.
-        values: Its values in a composed configuration, by key; anything else where it has none.
-    """
+    """Yield the keys of a section; ``values`` is none of its mappings where it is not in the configuration."""
     for name, field in schema.model_fields.items():
         key = field.alias or name
         value = values.get(key, MISSING) if isinstance(values, Mapping) else MISSING
@@ -119,15 +107,11 @@ def chosen(candidates: Sequence[type[BaseModel]], values: Any) -> type[BaseModel
         return None
     for section in candidates:
         kinds = kinds_of(section)
-        fits = values.get(DISCRIMINATOR) in kinds if kinds else set(values) <= known_names(section)
+        names = {field.alias or name for name, field in section.model_fields.items()}
+        fits = values.get(DISCRIMINATOR) in kinds if kinds else set(values) <= names
         if fits:
             return section
     return None
-
-
-def known_names(section: type[BaseModel]) -> set[str]:
-    """Return the keys that a section has."""
-    return {field.alias or name for name, field in section.model_fields.items()}
 
 
 def kinds_of(section: type[BaseModel]) -> tuple[str, ...]:
@@ -180,12 +164,7 @@ def _limits(metadata: Sequence[Any]) -> Iterator[str]:
 
 
 def groups(step: str, own: Path | None = None) -> dict[str, tuple[str, ...]]:
-    """Return the groups of a step's configuration, each with the names of its YAML files.
-
-    Args:
-        step: Its word.
-        own: The user's folder of YAML files, beside ours and those of the extensions.
-    """
+    """Return the groups of a step's configuration, each with the names of its YAML files; ``own`` is the user's."""
     import yaml
 
     places = (config_folder(), *conf_folders(), *(() if own is None else (own,)))
@@ -195,7 +174,7 @@ def groups(step: str, own: Path | None = None) -> dict[str, tuple[str, ...]]:
         if isinstance(item, dict):
             names += [name for name in item if name != "job"]
     found = {}
-    for name in (*names, *(f"+{group}" for group in APPENDED if step == "train")):
+    for name in (*names, *(f"+{group}" for group in ADDED_GROUPS if step == "train")):
         found[name] = tuple(_files(places, name.lstrip("+")))
         folders = {path.name for place in places for path in (place / name).glob("*") if path.is_dir()}
         found |= {f"{name}/{part}": tuple(_files(places, f"{name}/{part}")) for part in sorted(folders)}

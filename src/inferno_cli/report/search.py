@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 
 from inferno_cli.report.tables import WIDTH_OF_A_WIDE_ONE, Line, Table, terminal
-from inferno_cli.runs.search import Trial, overrides
+from inferno_cli.runs.search import Trial
 
 SHOWN = 10
 """Trials on the terminal, the best first; search.csv has all."""
@@ -33,7 +33,7 @@ def write_trials(tried: Sequence[Trial], folder: Path) -> list[Path]:
     lines = [Line([x.number, x.state, x.value, *(x.params.get(key) for key in keys), x.error]) for x in rows]
     files[0].write_text(Table(headings, lines).csv(), encoding="utf-8")
     if rows and rows[0].state == "complete":
-        best = {"trial": rows[0].number, "sigma_mu_hard": rows[0].value, "overrides": overrides(rows[0].params)}
+        best = {"trial": rows[0].number, "sigma_mu_hard": rows[0].value, "overrides": rows[0].overrides}
         files.append(folder / "best.yaml")
         files[-1].write_text(yaml.safe_dump(best, sort_keys=False), encoding="utf-8")
     return files
@@ -54,14 +54,15 @@ def show_trials(tried: Sequence[Trial], version: str) -> None:
         lines.append(Line([row.number, value, *texts, "" if row.state == "complete" else WORDS[row.state]]))
     console.print(Table(headings, lines, places=len(headings)).on_terminal())
     if rows and rows[0].state == "complete":
-        console.print(f"best: trial {rows[0].number}: {' '.join(overrides(rows[0].params))}", soft_wrap=True)
+        console.print(f"best: trial {rows[0].number}: {' '.join(rows[0].overrides)}", soft_wrap=True)
 
 
 def conclude(folder: Path, tried: Sequence[Trial], version: str) -> None:
     """Write the trials, log them to the parent run, and say which is the best."""
-    from inferno_cli.runs.mlflow.sweep import log_to_parent
+    from inferno_cli.runs.mlflow.afterwards import log_files
+    from inferno_cli.runs.mlflow.sweep import PARENT_FILE
 
     files = write_trials(tried, folder)
     show_trials(tried, version)
-    log_to_parent(folder, files, "search")
+    log_files(folder / PARENT_FILE, files, "search")
     sys.stdout.write(f"results: {files[0]}\n")

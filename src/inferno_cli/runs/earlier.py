@@ -1,4 +1,4 @@
-"""Configurations of earlier versions, completed where they are read: nothing else knows of them."""
+"""What earlier versions wrote, completed where it is read: nothing else knows how it differs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,42 @@ from collections.abc import Mapping
 from typing import Any
 
 from inferno_cli.config.load import flatten
+from inferno_cli.section import POI
+
+SCHEMA_1 = "inferno_cli/results/1"
+
+
+def completed_record(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record as schema 2 has it; what no schema 1 says is returned as it is.
+
+    Schema 1 did not say what a parameter is. A pull is that of a constrained one, ``vectors`` (in the oldest records
+    every "[...]") tells entries of vectors, and their bins are those of the channel in the vector's name.
+    """
+    values = dict(record)
+    if values.get("schema") != SCHEMA_1:
+        return values
+    values["schema"] = "inferno_cli/results/2"
+    vectors = values.pop("vectors", None)
+    parameters = values["parameters"].items()
+    values["parameters"] = {name: _completed_parameter(name, parameter, vectors) for name, parameter in parameters}
+    scan = values.get("nll_scan")
+    if scan is not None and POI not in values.get("scans", {}):
+        values["scans"] = {POI: scan, **values.get("scans", {})}
+    return values
+
+
+def _completed_parameter(name: str, parameter: Mapping[str, Any], vectors: list[str] | None) -> dict[str, Any]:
+    is_constrained = parameter.get("pull") is not None
+    vector, bracket, index = name.rpartition("[")
+    is_entry = name.endswith("]") and bool(bracket) and (vectors is None or vector in vectors)
+    kind, entry = "nuisance" if is_constrained else "normfactor", None
+    if name == POI:
+        kind = "poi"
+    elif is_entry:
+        constrained = "staterror" if vector.startswith("staterror") else "shapesys"
+        kind = constrained if is_constrained else "shapefactor"
+        entry = {"vector": vector, "index": int(index[:-1]), "channel": vector.removeprefix("staterror_")}
+    return {**parameter, "kind": kind, "is_constrained": is_constrained, "entry": entry}
 
 
 def completed(values: Mapping[str, Any]) -> dict[str, Any]:

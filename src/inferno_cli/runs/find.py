@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import itertools
 import os
 import re
 import tempfile
@@ -14,11 +13,9 @@ from typing import TYPE_CHECKING
 
 from inferno_cli.errors import ComparisonError
 from inferno_cli.files import user_path
-from inferno_cli.runs.folder import HYDRA, OVERRIDES_FILE
+from inferno_cli.runs.folder import CONFIG_FILE, HYDRA, OVERRIDES_FILE, RESULTS_FILE
 from inferno_cli.runs.found_run import FoundRun, settings_of
 from inferno_cli.runs.points import MODEL, SEED
-from inferno_cli.runs.record import RESULTS_FILE
-from inferno_cli.runs.run_folder import CONFIG_FILE
 from inferno_cli.runs.sweeps import MULTIRUN, planned
 
 if TYPE_CHECKING:
@@ -26,23 +23,25 @@ if TYPE_CHECKING:
 
 MLFLOW = "mlflow:"
 """In front of the name of an experiment."""
+NOT_STARTED = "not started"
 
 
 @dataclass(frozen=True)
 class Collected:
-    """What was found.
-
-    Attributes:
-        jobs: Finished and unfinished runs.
-        folder: The folder that they have in common; None of runs in a store.
-        sweeps: Folders of the multiruns that they belong to.
-        study: Name of the study that all of them belong to, or "".
-    """
+    """What was found."""
 
     jobs: tuple[FoundRun, ...]
+    """Finished and unfinished runs."""
     folder: Path | None
+    """The folder that they have in common; None of runs in a store."""
     sweeps: tuple[Path, ...]
-    study: str
+    """Folders of the multiruns that they belong to."""
+
+    @property
+    def study(self) -> str:
+        """Name of the study that all of them belong to, or ""."""
+        studies = {run.study for run in self.jobs if not run.error.startswith(NOT_STARTED)}
+        return studies.pop() if len(studies) == 1 else ""
 
 
 def collect(places: Sequence[str], tracking: Tracking | None = None) -> Collected:
@@ -56,22 +55,19 @@ def collect(places: Sequence[str], tracking: Tracking | None = None) -> Collecte
         ComparisonError: If a place has no run, or a record cannot be read.
         TrackingError: If the store cannot be reached, or has no such experiment.
     """
-    stored = [place.removeprefix(MLFLOW) for place in places if place.startswith(MLFLOW)]
-    if not stored:
-        return _in_folders(places)
-    if tracking is None or tracking.backend == "none":
-        raise ComparisonError(f"runs={MLFLOW}{stored[0]} is in a store, and there is none: leave out tracking=none")
-    jobs = [run for name in stored for run in _in_store(tracking, name)]
-    studies = {run.study for run in jobs}
-    others = [place for place in places if not place.startswith(MLFLOW)]
+    jobs: list[FoundRun] = []
+    others = []
+    for place in places:
+        if not place.startswith(MLFLOW):
+            others.append(place)
+        elif tracking is None or tracking.backend == "none":
+            raise ComparisonError(f"runs={place} is in a store, and there is none: leave out tracking=none")
+        else:
+            jobs += _in_store(tracking, place.removeprefix(MLFLOW))
     if not others:
-        return Collected(tuple(jobs), None, (), _one(studies))
+        return Collected(tuple(jobs), None, ())
     found = _in_folders(others)
-    return replace(found, jobs=(*jobs, *found.jobs), study=_one({*studies, found.study}))
-
-
-def _one(studies: set[str]) -> str:
-    return studies.pop() if len(studies) == 1 else ""
+    return replace(found, jobs=(*jobs, *found.jobs))
 
 
 def _in_store(tracking: Tracking, experiment: str) -> list[FoundRun]:
@@ -106,11 +102,7 @@ def _in_folders(places: Sequence[str]) -> Collected:
     read: dict[Path, FoundRun] = {}
     inside: list[Path] = []
     for given in places:
-        pattern = str(user_path(given).absolute())
-        texts = [pattern] if os.path.exists(pattern) else glob.glob(pattern)  # noqa: PTH110, PTH207 (absolute, long)
-        found = [Path(text) for text in sorted(texts, key=_natural)]
-        tops = [path.parent if path.name == RESULTS_FILE else path for path in found if path.exists()]
-        tops = [path for path in tops if path.is_dir()]
+        tops = _tops(given)
         runs = [run for top in tops for run in _runs(top)]
         if not runs:
             problem = "is not there" if not tops else "holds no run (a folder with results.json or config.yaml)"
@@ -123,12 +115,21 @@ def _in_folders(places: Sequence[str]) -> Collected:
     known = list(read.values())
     done = {frozenset(run.overrides) for run in known if run.results is not None}
     left = []
-    sweeps_inside = {path.parent for top in inside for path in top.rglob(MULTIRUN)}
-    for sweep in sorted(sweeps_inside, key=lambda path: _natural(str(path))):
-        left += [_like(run, known) for run in _not_started(sweep) if frozenset(run.overrides) not in done]
+    for run in _not_started(inside):
+        if frozenset(run.overrides) not in done:
+            left.append(_like(run, known))
     sweeps = dict.fromkeys(folder.parent for folder in read if (folder.parent / MULTIRUN).is_file())
-    common = Path(*_common([*read, *inside]))
-    return Collected((*known, *left), common, tuple(sweeps), _one({run.study for run in known}))
+    common = Path(os.path.commonpath([*read, *inside]))
+    return Collected((*known, *left), common, tuple(sweeps))
+
+
+def _tops(given: str) -> list[Path]:
+    """Return the folders that a path or a glob stands for; that of a record is its folder."""
+    pattern = str(user_path(given).absolute())
+    texts = [pattern] if os.path.exists(pattern) else glob.glob(pattern)  # noqa: PTH110, PTH207 (absolute, long)
+    paths = [Path(text) for text in sorted(texts, key=_natural)]
+    folders = [path.parent if path.name == RESULTS_FILE else path for path in paths]
+    return [folder for folder in folders if folder.is_dir()]
 
 
 def _of_one_step(read: dict[Path, FoundRun]) -> dict[Path, FoundRun]:
@@ -141,22 +142,22 @@ def _of_one_step(read: dict[Path, FoundRun]) -> dict[Path, FoundRun]:
 
 def _runs(top: Path) -> list[Path]:
     """Return every folder of a run in a folder, which may be one itself."""
-
-    def is_run(folder: Path) -> bool:
-        return any((folder / name).exists() for name in (RESULTS_FILE, CONFIG_FILE, HYDRA))
-
-    if is_run(top):
+    names = (RESULTS_FILE, CONFIG_FILE, HYDRA)
+    if any((top / name).exists() for name in names):
         return [top]
-    found = {path.parent for name in (RESULTS_FILE, CONFIG_FILE, HYDRA) for path in top.rglob(name)}
-    found = {path for path in found if path.name != HYDRA}
-    return sorted(found, key=lambda path: _natural(str(path)))
+    found: set[Path] = set()
+    for name in names:
+        found |= {path.parent for path in top.rglob(name)}
+    return sorted((path for path in found if path.name != HYDRA), key=lambda path: _natural(str(path)))
 
 
-def _not_started(sweep: Path) -> Iterator[FoundRun]:
-    """Yield the jobs of a multirun that left no folder: it was stopped before them."""
-    for number, own in enumerate(planned(sweep)):
-        if not (sweep / str(number)).exists():
-            yield FoundRun(str(sweep / str(number)), {}, None, f"not started: {' '.join(own)}", own)
+def _not_started(tops: Sequence[Path]) -> Iterator[FoundRun]:
+    """Yield the jobs of multiruns that left no folder: they were stopped before them."""
+    sweeps = {path.parent for top in tops for path in top.rglob(MULTIRUN)}
+    for sweep in sorted(sweeps, key=lambda path: _natural(str(path))):
+        for number, own in enumerate(planned(sweep)):
+            if not (sweep / str(number)).exists():
+                yield FoundRun(str(sweep / str(number)), {}, None, f"{NOT_STARTED}: {' '.join(own)}", own)
 
 
 def _like(run: FoundRun, known: Sequence[FoundRun]) -> FoundRun:
@@ -174,8 +175,3 @@ def _like(run: FoundRun, known: Sequence[FoundRun]) -> FoundRun:
 
 def _natural(text: str) -> list[str | int]:
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", text)]
-
-
-def _common(folders: Sequence[Path]) -> tuple[str, ...]:
-    parts = [folder.parts for folder in folders]
-    return tuple(x[0] for x in itertools.takewhile(lambda x: len(set(x)) == 1, zip(*parts, strict=False)))

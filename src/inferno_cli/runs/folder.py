@@ -1,76 +1,116 @@
-"""The folder of a run: one run owns it while it works, and a finished run in it stays until somebody overwrites it."""
+"""The folder of a run: its files, who owns it, and in ``status.json`` how the run ended.
+
+One run owns the folder while it works, and a finished run in it stays until somebody overwrites it. A job that is
+killed cannot say so: "running" without a ``results.json`` means that it was stopped.
+"""
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from inferno_cli.errors import OutputError
-from inferno_cli.fit.result import table_files
-from inferno_cli.runs.status import FILE, KEPT, Status
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+
+from inferno_cli.errors import FileError, OutputError, RunError
+from inferno_cli.files import locked, read_json, sha256, user_path, write_whole
+from inferno_cli.shell import argument
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-LOCK = ".lock"
+    from inferno_cli.config.steps import TrainConfig
+
+STATUS_FILE, RESULTS_FILE, CONFIG_FILE = "status.json", "results.json", "config.yaml"
 HYDRA, OVERRIDES_FILE = ".hydra", "overrides.yaml"
-MADE = ("plots", "export", "histograms", "cabinetry.yaml", "mlflow_run.json")
-"""What a run makes besides the files that others read, and the tables of its quantities."""
+LOCK = ".lock"
+RECORD = (RESULTS_FILE, CONFIG_FILE, f"{HYDRA}/{OVERRIDES_FILE}")
+"""What `inferno compare` reads of a run."""
+KEPT = (
+    *RECORD,
+    *("workspace.json", "templates.root", "membership.npz", "checkpoints/best.ckpt", "model.onnx", "trained_in.yaml"),
+)
+"""What others read of a run: its checksums are in its status."""
+MADE = ("plots", "export", "histograms", "cabinetry.yaml", "yields.md", "mlflow_run.json")
+"""What a run makes besides the files that others read."""
 OTHER = "Choose another folder (hydra.run.dir=FOLDER, in a sweep hydra.sweep.dir=FOLDER)"
+State = Literal["running", "finished", "failed", "stopped", "reused", "pruned"]
+
+
+@dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
+class Status:
+    """State of a job."""
+
+    state: State
+    """"reused": the point was finished before, and not run again; "pruned": a search stopped it."""
+    point: str = ""
+    """Digest of its configuration and of the code; empty when the configuration could not be read."""
+    error: str = ""
+    """Why it failed, or was stopped."""
+    of: str = ""
+    """Folder of the run that stands for it, from its own folder."""
+    checksums: Mapping[str, str] = field(default_factory=dict)
+    """SHA-256 of the files of a finished run, by path; empty in a run of an earlier version."""
+
+    def write(self, folder: Path) -> None:
+        """Write the file in one step."""
+        try:
+            write_whole(folder / STATUS_FILE, json.dumps(asdict(self), indent=1) + "\n")
+        except OSError as error:
+            raise OutputError(f"{folder / STATUS_FILE} cannot be written: {error}") from error
+
+    @classmethod
+    def read(cls, folder: Path) -> Status | None:
+        """Return what the file says; None where there is none. A damaged one says that the job failed."""
+        path = folder / STATUS_FILE
+        if not os.path.lexists(path):
+            return None
+        try:
+            return cls(**read_json(path))
+        except FileError as error:
+            return cls("failed", error=str(error))
+        except (TypeError, ValueError):
+            return cls("failed", error=f"{path} is no status of a run")
 
 
 @contextmanager
 def owned(folder: Path, remedy: str = OTHER) -> Iterator[None]:
     """Own a folder; the operating system ends that also for a process that is killed.
 
-    Args:
-        folder: The folder.
-        remedy: What to do where another program owns it.
-
     Raises:
-        OutputError: If another run owns it, or it vanished.
+        OutputError: If another run owns it, with the remedy, or it vanished.
     """
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(folder / LOCK, timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise OutputError(f"another run is writing to {folder}. Wait for it. {remedy}") from None
-    try:
-        yield
-    except OSError as error:
-        if (folder / LOCK).exists():
-            raise
-        why = "" if isinstance(error, OutputError) else f" ({error})"
-        raise OutputError(
-            f"the folder {folder} was deleted or moved while the run wrote to it{why}; what is there is not whole. Run "
-            "again"
-        ) from error
-    finally:
-        lock.release()
+    with locked(folder / LOCK, OutputError(f"another run is writing to {folder}. Wait for it. {remedy}")):
+        try:
+            yield
+        except OSError as error:
+            if (folder / LOCK).exists():
+                raise
+            why = "" if isinstance(error, OutputError) else f" ({error})"
+            raise OutputError(
+                f"the folder {folder} was deleted or moved while the run wrote to it{why}; what is there is not "
+                "whole. Run again"
+            ) from error
 
 
 def holds_finished(folder: Path) -> bool:
     """Whether a run has finished in a folder; one of an earlier version left no status."""
     said = Status.read(folder)
     if said is None:
-        return (folder / "results.json").exists() and (folder / "config.yaml").exists()
+        return (folder / RESULTS_FILE).exists() and (folder / CONFIG_FILE).exists()
     return said.state == "finished"
 
 
 def begin(folder: Path, composed: DictConfig, point: str, *, overwrite: bool, is_spare: bool = False) -> bool:
-    """Begin a run in a folder that is owned.
+    """Begin a run of a point in a folder that is owned.
 
-    Args:
-        folder: The folder.
-        composed: The configuration, for the record.
-        point: Digest of what is going to be run.
-        overwrite: Whether a finished run may be replaced.
-        is_spare: Whether one of another point may be, as nothing is lost with it.
+    A finished run is replaced where ``overwrite`` says so, and one of another point if it ``is_spare``.
 
     Returns:
         Whether there is something to run: not where this very point has finished.
@@ -78,26 +118,116 @@ def begin(folder: Path, composed: DictConfig, point: str, *, overwrite: bool, is
     Raises:
         OutputError: If another point has finished there.
     """
+    said = Status.read(folder)
     if holds_finished(folder) and not overwrite:
-        said = Status.read(folder)
         if said is not None and said.point == point:
-            (folder / FILE).touch()  # a sweep that comes by once more counts it
+            (folder / STATUS_FILE).touch()  # a sweep that comes by once more counts it
             return False
         if not is_spare:
             raise OutputError(
                 f"{folder} holds a finished run, of another configuration or version of the code. {OTHER}, or set "
                 "overwrite=true"
             )
-    if Status.read(folder) is not None:
+    if said is not None:
         _clear(folder)
     Status("running", point).write(folder)
     keep_configuration(folder, composed)
     return True
 
 
+def begin_or_reuse(
+    config: TrainConfig, composed: DictConfig, folder: Path, point: str, *, in_sweep: bool
+) -> Path | None:
+    """Begin a training in its folder, unless this point has finished: return the folder in which it has.
+
+    Raises:
+        OutputError: If the folder holds a finished run.
+    """
+    if not begin(folder, composed, point, overwrite=config.overwrite):
+        verify(folder)
+        if not in_sweep and config.reuse is None:
+            raise OutputError(
+                f"{folder} holds this very run, finished. {OTHER}, set overwrite=true to train again, or "
+                f"take it as it is: {argument('reuse', folder)}"
+            )
+        return folder
+    before = None if config.reuse is None else finished_of(user_path(config.reuse), point)
+    if before is not None:
+        reused(folder, before, point).write(folder)
+    return before
+
+
+def finished_of(folder: Path, point: str) -> Path | None:
+    """Return the folder of a finished run of a point below ``folder``, or None.
+
+    Raises:
+        RunError: If its files have changed since.
+    """
+    for path in sorted(folder.glob(f"**/{STATUS_FILE}")):
+        status = Status.read(path.parent)
+        is_same = status is not None and status.state == "finished" and status.point == point
+        if is_same and (path.parent / RESULTS_FILE).is_file():
+            verify(path.parent)
+            return path.parent
+    return None
+
+
+def reused(folder: Path, of: Path, point: str) -> Status:
+    """Return the status of a job for which another run stands; a relative path, so that both can be moved."""
+    return Status("reused", point, of=os.path.relpath(of.resolve(), folder.resolve()))
+
+
+def origin(folder: Path) -> Path:
+    """Return the folder of the run that stands for a job: its own, unless another one was reused."""
+    status = Status.read(folder)
+    return Path(os.path.normpath(folder / status.of)) if status is not None and status.state == "reused" else folder
+
+
+def finish(folder: Path, point: str) -> None:
+    """Say that the run in a folder has finished, with the checksums of its files: from here on it is whole.
+
+    Raises:
+        OutputError: If the folder is no longer the one that the run began in.
+    """
+    said = Status.read(folder)
+    if said is None or said.state != "running" or said.point != point:
+        raise OutputError(
+            f"{folder / STATUS_FILE} was deleted or changed by another program while the run wrote to the folder. "
+            "Run again"
+        )
+    try:
+        checksums = {name: sha256(folder / name) for name in KEPT if (folder / name).is_file()}
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be read: {error}. Run again") from error
+    Status("finished", point, checksums=checksums).write(folder)
+
+
+def verify(folder: Path, names: Sequence[str] = KEPT) -> None:
+    """Raise RunError if a file of a finished run is not the one that the run wrote.
+
+    Files that were deleted are left to those who need them, and runs of earlier versions have no checksums.
+    """
+    said = Status.read(folder)
+    if said is None or said.state != "finished":
+        return
+    for name in names:
+        path = folder / name
+        if name not in said.checksums or not path.exists():
+            continue
+        try:
+            found = sha256(path)
+        except OSError as error:
+            raise RunError(f"{path} cannot be read: {error.strerror}. Copy the folder of the run again") from error
+        if found != said.checksums[name]:
+            raise RunError(
+                f"{path} has changed since the run finished (its SHA-256 is not that in {STATUS_FILE}). Copy the "
+                "folder of the run again, or run it again"
+            )
+
+
 def _clear(folder: Path) -> None:
     """Remove what a run before has made: beside the new files it would look like theirs."""
-    for name in (*KEPT, *MADE, *table_files()):
+    for name in (*KEPT, *MADE):
         path = folder / name
         try:
             if path.is_dir() and not path.is_symlink():

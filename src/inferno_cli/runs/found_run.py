@@ -11,32 +11,26 @@ from inferno_cli.config.load import flatten
 from inferno_cli.errors import ComparisonError, FileError, RunError
 from inferno_cli.files import read_json
 from inferno_cli.runs.earlier import completed
-from inferno_cli.runs.folder import HYDRA, OVERRIDES_FILE
+from inferno_cli.runs.folder import CONFIG_FILE, HYDRA, OVERRIDES_FILE, RECORD, RESULTS_FILE, Status, origin, verify
 from inferno_cli.runs.points import EXPERIMENT, MODEL, identity
-from inferno_cli.runs.record import RESULTS_FILE, SCHEMA, SCHEMAS, Results
-from inferno_cli.runs.reuse import origin
-from inferno_cli.runs.run_folder import CONFIG_FILE
-from inferno_cli.runs.status import RECORD, Status, verify
+from inferno_cli.runs.record import SCHEMA, SCHEMAS, Results
 from inferno_cli.runs.sweeps import read_of_run
 
 
 @dataclass(frozen=True)
 class FoundRun:
-    """One run, or what is left of one that did not finish.
-
-    Attributes:
-        where: Its folder.
-        settings: Its configuration, flat, with dotted keys; empty when it is not known.
-        results: What it found; None: it did not finish.
-        error: Why not.
-        overrides: What was overridden, in Hydra's words.
-    """
+    """One run, or what is left of one that did not finish."""
 
     where: str
+    """Its folder."""
     settings: Mapping[str, Any]
+    """Its configuration, flat, with dotted keys; empty when it is not known."""
     results: Results | None
+    """What it found; None: it did not finish."""
     error: str = ""
+    """Why not."""
     overrides: tuple[str, ...] = ()
+    """What was overridden, in Hydra's words."""
 
     @property
     def identity(self) -> str:
@@ -102,34 +96,25 @@ def _resolved(values: Any) -> Any:
 
 def _results(folder: Path, settings: Mapping[str, Any]) -> Results:
     """Read the record of a finished run whose files are those that it wrote."""
+    path, again = folder / RESULTS_FILE, "Run that point again, or leave it out: runs=..."
     if not settings:
         raise ComparisonError(f"{folder} has no {CONFIG_FILE}: what was run there is not known. Copy the whole folder")
     try:
         verify(folder, RECORD)
     except RunError as error:
         raise ComparisonError(f"{error}, or leave it out: runs=...") from error
-    results = _record(folder / RESULTS_FILE)
+    try:
+        values = read_json(path)
+    except FileError as error:
+        raise ComparisonError(f"{error}. {again}") from error
+    schema = values.get("schema") if isinstance(values, dict) else None
+    if schema not in SCHEMAS:
+        raise ComparisonError(f"{path} has schema {schema!r}; this version of inferno_cli compares {SCHEMA!r}. {again}")
+    try:
+        results = Results.model_validate(values)
+    except ValueError as error:
+        lines = " ".join(str(error).splitlines()[1:3]).strip()
+        raise ComparisonError(f"{path} is not a record of this version of inferno_cli ({lines}). {again}") from error
     if results.model is not None and not {MODEL, "workspace"} & settings.keys():
         raise ComparisonError(f"{folder / CONFIG_FILE} is not that of the run. Copy the folder of the run again")
     return results
-
-
-def _record(path: Path) -> Results:
-    try:
-        values = read_json(path)
-        schema = values.get("schema") if isinstance(values, dict) else None
-    except FileError as error:
-        raise ComparisonError(f"{error}. Run that point again, or leave it out: runs=...") from error
-    if schema not in SCHEMAS:
-        raise ComparisonError(
-            f"{path} has schema {schema!r}; this version of inferno_cli compares {SCHEMA!r}. Run that point again, or "
-            "leave it out: runs=..."
-        )
-    try:
-        return Results.model_validate(values)
-    except ValueError as error:
-        lines = str(error).splitlines()
-        raise ComparisonError(
-            f"{path} is not a record of this version of inferno_cli ({' '.join(lines[1:3]).strip()}). Run that point "
-            "again, or leave it out: runs=..."
-        ) from error

@@ -15,15 +15,7 @@ PARTS = ("model.network.kind", "model.summary.kind", "model.objective.kind")
 """What a model is made of."""
 PRETRAINED = "trained_in"
 OUTPUT_KEYS = (
-    "output_dir",
-    "tracking",
-    "report",
-    "export",
-    "reuse",
-    "overwrite",
-    "trainer.progress",
-    "fit.progress",
-    "hydra",
+    *("output_dir", "tracking", "report", "export", "reuse", "overwrite", "trainer.progress", "fit.progress", "hydra"),
 )
 """Keys, and sections, that say where a run goes and how it is shown: not what it measures."""
 UNIMPORTANT = (*OUTPUT_KEYS, "study", "dataset.path")
@@ -54,23 +46,18 @@ def point_of_training(params: Mapping[str, Any], network: str | None) -> str:
     """Return the digest of a resolved configuration, of the code, and of the network that it takes.
 
     What does not change the result (where it is written, plots, progress) does not count. The code counts as the
-    text of its modules: the version says nothing of changes that are not committed.
-
-    Args:
-        params: The configuration, nested.
-        network: SHA-256 of the checkpoint of ``trained_in``: the network makes the point, not where it is.
+    text of its modules: the version says nothing of changes that are not committed. Of ``trained_in`` the SHA-256 of
+    the checkpoint, ``network``, makes the point, not where it is.
     """
     settings = dict(flatten(params)) | ({} if network is None else {PRETRAINED: network})
-    return _digest(f"{identity(settings)} {settings.get('dataset.path')} {code_digest()}")
+    text = f"{identity(settings)} {settings.get('dataset.path')} {code_digest()}"
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
 def point_of_fit(params: Mapping[str, Any], spec: Mapping[str, Any]) -> str:
     """Return the digest of what decides the files of a fit: not where they go, nor where the workspace is."""
     decides = {key: value for key, value in params.items() if key not in ("workspace", "output_dir", "overwrite")}
-    return _digest(json.dumps([decides, spec, code_digest()], sort_keys=True, default=str))
-
-
-def _digest(text: str) -> str:
+    text = json.dumps([decides, spec, code_digest()], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 

@@ -11,11 +11,11 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from inferno_cli.code import code_version
 from inferno_cli.errors import ConfigError, DatasetError, DatasetFileError, InfernoError, OutputError, TreeNotFoundError
 from inferno_cli.events.assignment import NOT_USED, SPLITS, UNKNOWN
 from inferno_cli.files import together, user_path
 from inferno_cli.runs.folder import owned
-from inferno_cli.runs.job import code_version
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -200,14 +200,7 @@ class Writer:
                     advance(new, f"predict: {tree.name} {first_row}/{tree.rows}", is_line=is_last)
 
     def rows(self, checksum: str, tree: Tree, columns: Columns, first_row: int) -> Columns:
-        """Return the branches of one chunk.
-
-        Args:
-            checksum: Of the file.
-            tree: The tree.
-            columns: What was read of it.
-            first_row: Number of the first row in the tree.
-        """
+        """Return the branches of one chunk, which begins with the row ``first_row`` of the tree."""
         import numpy as np
 
         from inferno_cli.events.root.trees import feature_table, id_columns

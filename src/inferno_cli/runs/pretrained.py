@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,11 +9,11 @@ from typing import Any
 from inferno_cli.config.steps import TrainConfig
 from inferno_cli.errors import RunError
 from inferno_cli.files import file_checksum, user_path
+from inferno_cli.runs.folder import CONFIG_FILE, RESULTS_FILE, STATUS_FILE, Status
 from inferno_cli.runs.found_run import settings_of
 from inferno_cli.runs.points import EXPERIMENT, MODEL, SEED, identity
-from inferno_cli.runs.record import RESULTS_FILE, TrainedInRecord
-from inferno_cli.runs.run_folder import CONFIG_FILE, RunFolder
-from inferno_cli.runs.status import FILE, Status
+from inferno_cli.runs.record import TrainedInRecord
+from inferno_cli.runs.run_folder import RunFolder
 
 TRAINED_IN = "trained_in.yaml"
 """In the folder of a run that takes a network: the configuration that it was trained with."""
@@ -43,11 +42,10 @@ def find(config: TrainConfig) -> RunFolder:
     wanted: dict[str, Any] = {MODEL: config.model.name, SEED: config.seed}
     if config.trained_for is not None:
         wanted[EXPERIMENT] = config.trained_for
-    found = [
-        (run, settings)
-        for run, settings in _runs(folder)
-        if all(settings.get(key) == value for key, value in wanted.items())
-    ]
+    found = []
+    for run, settings in _runs(folder):
+        if wanted.items() <= {key: settings.get(key) for key in wanted}.items():
+            found.append((run, settings))
     said = ", ".join(f"{'model' if key == MODEL else key} {value}" for key, value in wanted.items())
     if not found:
         raise RunError(f"trained_in={place}: no finished run of {said} is there that trained its network. {REMEDY}")
@@ -63,7 +61,7 @@ def find(config: TrainConfig) -> RunFolder:
 def _runs(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
     """Yield the finished runs in a folder that trained their network themselves, with their flat configuration."""
     found: dict[Path, None] = {}
-    for path in sorted(folder.rglob(FILE)):
+    for path in sorted(folder.rglob(STATUS_FILE)):
         status = Status.read(path.parent)
         if status is not None and status.state == "finished":
             found[path.parent.resolve()] = None
@@ -77,11 +75,7 @@ def _runs(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
 
 
 def checksum(run: RunFolder) -> str:
-    """SHA-256 of the checkpoint of a run.
-
-    Raises:
-        RunError: If it is missing.
-    """
+    """SHA-256 of the checkpoint of a run; RunError if it is missing."""
     from inferno_cli.training.observable import CHECKPOINT
 
     path = run.folder / CHECKPOINT
@@ -102,11 +96,6 @@ def provenance(run: RunFolder, config: TrainConfig) -> TrainedInRecord:
         code_version=run.results.code_version,
         checkpoint=checksum(run),
     )
-
-
-def keep_origin(run: RunFolder, folder: Path) -> None:
-    """Copy the configuration that the network was trained with to the folder of the run that takes it."""
-    shutil.copyfile(run.folder / CONFIG_FILE, folder / TRAINED_IN)
 
 
 def require_same_division(config: TrainConfig, run: RunFolder, dataset_checksum: str) -> None:

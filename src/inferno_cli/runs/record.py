@@ -14,13 +14,12 @@ from inferno_cli.files import read_json, write_whole
 from inferno_cli.fit.result import FitResult, Record, put
 from inferno_cli.histograms.binning import effective_events
 from inferno_cli.histograms.templates import Templates
-from inferno_cli.runs import schema_1
+from inferno_cli.runs.earlier import SCHEMA_1, completed_record
 from inferno_cli.section import POI
 
 SCHEMA: Literal["inferno_cli/results/2"] = "inferno_cli/results/2"
-SCHEMAS = (schema_1.SCHEMA, SCHEMA)
+SCHEMAS = (SCHEMA_1, SCHEMA)
 """Those that are read."""
-RESULTS_FILE = "results.json"
 
 
 class PoiVarianceRecord(Record):
@@ -123,7 +122,7 @@ class Results(FitResult):
     @model_validator(mode="before")
     @classmethod
     def _of_today(cls, values: Any) -> Any:
-        return schema_1.completed(values) if isinstance(values, Mapping) else values
+        return completed_record(values) if isinstance(values, Mapping) else values
 
     @model_validator(mode="after")
     def _of_a_measurement(self) -> Self:

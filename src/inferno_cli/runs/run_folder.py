@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from inferno_cli.config.load import config_folder, resolve
 from inferno_cli.config.steps import TrainConfig
@@ -12,14 +13,11 @@ from inferno_cli.errors import ConfigError, RunError
 from inferno_cli.files import read_yaml, user_path
 from inferno_cli.memory import LEAST_FOR_TORCH, require_memory
 from inferno_cli.runs.earlier import completed
-from inferno_cli.runs.reuse import origin
-from inferno_cli.runs.status import Status, verify
+from inferno_cli.runs.folder import CONFIG_FILE, RESULTS_FILE, Status, origin, verify
+from inferno_cli.runs.record import Results
 
 if TYPE_CHECKING:
-    from inferno_cli.runs.record import Results
     from inferno_cli.training.observable import Observable
-
-CONFIG_FILE = "config.yaml"
 
 
 def open_record(place: str, key: str) -> tuple[Path, Results]:
@@ -32,8 +30,6 @@ def open_record(place: str, key: str) -> tuple[Path, Results]:
     Raises:
         RunError: If that is no finished run, or a file of it has changed since.
     """
-    from inferno_cli.runs.record import RESULTS_FILE, Results
-
     folder = user_path(place)
     if folder.name == RESULTS_FILE:
         folder = folder.parent
@@ -69,29 +65,15 @@ def _unreadable(folder: Path, error: Exception) -> RunError:
 
 @dataclass(frozen=True)
 class RunFolder:
-    """A run of ``inferno train``.
-
-    Attributes:
-        folder: Where it is.
-        config: Its whole configuration.
-        results: What it found.
-    """
+    """A finished run of ``inferno train``: its folder, its whole configuration and its record."""
 
     folder: Path
     config: TrainConfig
     results: Results
 
     @classmethod
-    def load(cls, place: str, key: str = "run") -> RunFolder:
-        """Read a run.
-
-        Args:
-            place: Its folder, or the ``results.json`` in it.
-            key: The key of the configuration that names it, for the messages.
-
-        Raises:
-            RunError: If that is no finished run.
-        """
+    def load(cls, place: str, key: str = "run") -> Self:
+        """Read a run; for the arguments and errors see ``open_record``."""
         from omegaconf import OmegaConf
 
         folder, results = open_record(place, key)
@@ -107,8 +89,9 @@ class RunFolder:
             raise _unreadable(folder, error) from error
         return cls(folder, config, results)
 
+    @cached_property
     def observable(self) -> Observable:
-        """Load its network with its final bins.
+        """Its network, a module of torch, with the bins of the fit.
 
         Raises:
             RunError: If the checkpoint is missing, damaged, or not of this run.

@@ -7,14 +7,18 @@ import itertools
 import json
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from inferno_cli.config.load import flatten
 from inferno_cli.errors import ConfigError
-from inferno_cli.runs.status import FILE, Status
+from inferno_cli.files import locked
+from inferno_cli.runs.folder import RESULTS_FILE, STATUS_FILE, Status
+from inferno_cli.runs.points import identity
+from inferno_cli.runs.record import Results
 
 if TYPE_CHECKING:
     import optuna
@@ -23,7 +27,6 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial
 
-    from inferno_cli.runs.record import Results
 log = logging.getLogger(__name__)
 
 STORAGE, STUDY = "optuna.db", "search"
@@ -35,26 +38,21 @@ STARTUP = 5
 
 @dataclass(frozen=True)
 class Trial:
-    """One point that was tried.
-
-    Attributes:
-        number: Its folder in that of the search.
-        state: complete, pruned, fail, running, or stopped: killed before its end, and asked for again.
-        value: The hard sigma(mu) on the validation split; of a pruned trial at its last epoch.
-        params: What was searched, by key.
-        error: Why it failed.
-    """
+    """One point that was tried."""
 
     number: int
+    """Its folder in that of the search."""
     state: str
+    """complete, pruned, fail, running, or stopped: killed before its end, and asked for again."""
     value: float | None
+    """The hard sigma(mu) on the validation split; of a pruned trial at its last epoch."""
     params: Mapping[str, Any]
     error: str = ""
 
-
-def overrides(params: Mapping[str, Any]) -> list[str]:
-    """Return the overrides of a point."""
-    return [f"{key}={value}" for key, value in params.items()]
+    @property
+    def overrides(self) -> list[str]:
+        """The point as it is given on the command line."""
+        return [f"{key}={value}" for key, value in self.params.items()]
 
 
 def objective(results: Results) -> float | None:
@@ -74,11 +72,7 @@ class Pruned(Exception):
 
 
 def require_optuna() -> Any:
-    """Import Optuna, and keep it silent.
-
-    Raises:
-        ConfigError: If it is not installed.
-    """
+    """Import Optuna, and keep it silent; raise ConfigError if it is not installed."""
     try:
         import optuna
     except ImportError as error:
@@ -88,11 +82,7 @@ def require_optuna() -> Any:
 
 
 def require_valid(n_trials: Any, parallel: Any, pruning: Any, seed: Any) -> None:
-    """Check the settings of the search, which Hydra hands over as they were given.
-
-    Raises:
-        ConfigError: If one has the wrong type or is out of range.
-    """
+    """Raise ConfigError if a setting of the search, as Hydra hands it over, has the wrong type or is out of range."""
     for key, value, least in (("n_trials", n_trials, 1), ("parallel", parallel, 1), ("seed", seed, 0)):
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise ConfigError(f"hydra.sweeper.{key} is {value!r}; expected a whole number of at least {least}")
@@ -101,11 +91,7 @@ def require_valid(n_trials: Any, parallel: Any, pruning: Any, seed: Any) -> None
 
 
 def space(texts: Sequence[str]) -> tuple[dict[str, BaseDistribution], list[str]]:
-    """Divide overrides into what is searched and what is fixed; of two for one key the last counts.
-
-    Raises:
-        ConfigError: If nothing is searched.
-    """
+    """Divide overrides into what is searched and what is fixed; of two for one key the last counts."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     found = {item.get_key_element(): item for item in OverridesParser.create().parse_overrides(list(texts))}
@@ -131,26 +117,10 @@ def _distribution(item: Any) -> BaseDistribution:
     return CategoricalDistribution([str(x) for x in item.sweep_iterator(transformer=Transformer.encode)])
 
 
-@contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Hold the folder of a search; two would run the same trials.
-
-    Raises:
-        ConfigError: If another process has it.
-    """
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(folder / f"{STORAGE}.lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise ConfigError(
-            f"another search is running in {folder}; wait for it, or set hydra.sweep.dir=FOLDER"
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()
+def alone(folder: Path) -> AbstractContextManager[None]:
+    """Hold the folder of a search: two would run the same trials, and the second gets a ConfigError."""
+    refusal = ConfigError(f"another search is running in {folder}; wait for it, or set hydra.sweep.dir=FOLDER")
+    return locked(folder / f"{STORAGE}.lock", refusal)
 
 
 def _load(folder: Path) -> Study:
@@ -168,17 +138,14 @@ def open_study(folder: Path, searched: Mapping[str, BaseDistribution], settings:
     """Open the study of a folder, or begin it; what became of the trials of a batch that was killed is told to it.
 
     Args:
-        folder: Of the search.
-        searched: Distribution of each key.
-        settings: The configuration that they change.
+    folder: Of the search.
+    searched: Distribution of each key.
+    settings: The configuration that they change.
 
     Raises:
-        ConfigError: If the study is of another configuration or another space.
+    ConfigError: If the study is of another configuration or another space.
     """
     from optuna.trial import TrialState
-
-    from inferno_cli.config.load import flatten
-    from inferno_cli.runs.points import identity
 
     flat = {key: value for key, value in flatten(settings) if key not in searched}
     about = {"space": {key: str(value) for key, value in searched.items()}, "fixed": identity(flat)}
@@ -214,8 +181,6 @@ def _settle(study: Study, trial: FrozenTrial, folder: Path) -> None:
 
 def _recorded(folder: Path) -> Results | None:
     """Return what a run found; None if that was moved away or is of another version: then it is tried again."""
-    from inferno_cli.runs.record import RESULTS_FILE, Results
-
     try:
         return Results.load(folder / RESULTS_FILE)
     except (OSError, ValueError):
@@ -223,14 +188,7 @@ def _recorded(folder: Path) -> Results | None:
 
 
 def ask(study: Study, searched: dict[str, BaseDistribution], seed: int, folder: Path) -> optuna.trial.Trial:
-    """Ask for a point; the point does not depend on trials that were killed.
-
-    Args:
-        study: Whose trials are known.
-        searched: Distribution of each key.
-        seed: Of the search.
-        folder: Of the search.
-    """
+    """Ask for a point; it does not depend on trials that were killed."""
     import numpy as np
     from optuna.samplers import TPESampler
 
@@ -241,7 +199,7 @@ def ask(study: Study, searched: dict[str, BaseDistribution], seed: int, folder: 
     study.sampler = TPESampler(n_startup_trials=STARTUP, seed=sampler_seed)
     trial = study.ask(searched)
     trial.set_user_attr(DRAW, draw)
-    if (folder / str(trial.number) / FILE).exists():  # what another search left is not how this trial ended
+    if (folder / str(trial.number) / STATUS_FILE).exists():  # what another search left is not how this trial ended
         Status("running").write(folder / str(trial.number))
     return trial
 

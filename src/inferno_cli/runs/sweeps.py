@@ -1,20 +1,65 @@
-"""A multirun of Hydra's: the jobs that it is going to have, and how far it is."""
+"""Jobs of Hydra's: where one runs; and a multirun, the jobs that it is going to have, and how far it is."""
 
 from __future__ import annotations
 
 import itertools
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from inferno_cli.errors import ComparisonError, FileError, OutputError, first_line
 from inferno_cli.files import read_yaml
-from inferno_cli.runs.status import FILE, Status
+from inferno_cli.runs.folder import HYDRA, OVERRIDES_FILE, STATUS_FILE, Status, owned
 from inferno_cli.shell import argument
 
 MULTIRUN = "multirun.yaml"
 """In the folder of a multirun: what Hydra's sweepers were asked for."""
+
+
+@dataclass(frozen=True)
+class HydraJob:
+    """One job of Hydra's."""
+
+    folder: Path
+    """Its output folder."""
+    name: str
+    """What tells it from the other jobs of its sweep: the overrides that not all of them have."""
+    sweep: Path | None
+    """Folder of the multirun that it belongs to, or None."""
+
+    @classmethod
+    def current(cls) -> HydraJob:
+        """Return the job that Hydra is running."""
+        from hydra.core.hydra_config import HydraConfig
+        from hydra.types import RunMode
+
+        hydra = HydraConfig.get()
+        folder = Path(hydra.runtime.output_dir)
+        if hydra.mode != RunMode.MULTIRUN:
+            return cls(folder, str(hydra.job.config_name), None)
+        sweep = Path(hydra.sweep.dir).absolute()
+        return cls(folder, _own(sweep, list(hydra.overrides.task)), sweep)
+
+    @classmethod
+    def of(cls, folder: Path) -> HydraJob:
+        """Return the job that ran in a folder."""
+        sweep, overrides = folder.absolute().parent, folder / HYDRA / OVERRIDES_FILE
+        if not (sweep / MULTIRUN).is_file() or not overrides.is_file():
+            return cls(folder, folder.absolute().name, None)
+        return cls(folder, _own(sweep, [str(text) for text in read_yaml(overrides, list)]), sweep)
+
+
+def _own(sweep: Path, task: list[str]) -> str:
+    """Return the overrides of a job that not all jobs of its sweep have."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    parse = OverridesParser.create().parse_override
+    given = [parse(text) for text in read_yaml(sweep / MULTIRUN)["hydra"]["overrides"]["task"]]
+    # By key: Hydra writes a value in its own way (False, no blanks).
+    shared = {override.key_or_group for override in given if not override.is_sweep_override()}
+    own = [text for text in task if parse(text).key_or_group not in shared] or task
+    return ",".join(text.lstrip("+") for text in own)
 
 
 def planned(sweep: Path) -> list[tuple[str, ...]]:
@@ -50,13 +95,6 @@ def planned(sweep: Path) -> list[tuple[str, ...]]:
         raise ComparisonError(f"{sweep / MULTIRUN} is no sweep of Hydra's: {first_line(error)}") from error
 
 
-def trials(sweep: Path) -> int:
-    """Return how many jobs a multirun will have, also that of a search; 0 of another sweeper."""
-    if not (sweep / MULTIRUN).is_file():
-        return 0
-    return len(planned(sweep)) or int(read_of_run(sweep / MULTIRUN)["hydra"]["sweeper"].get("n_trials") or 0)
-
-
 def read_of_run(path: Path, top: type[Any] = dict) -> Any:
     """Read YAML from the folder of a run, or of a sweep.
 
@@ -74,45 +112,52 @@ def progress(sweep: Path, whole: Path | None = None) -> str:
 
     A search that is started again goes on behind its last trial; any other sweep comes by all its points once more.
 
-    Args:
-        sweep: Its folder.
-        whole: The folder to compare, where the multirun takes part in more.
+    ``whole`` is the folder to compare, where the multirun takes part in more.
     """
     points = planned(sweep)
-    total = len(points) or trials(sweep)
+    total = len(points)
+    if not points and (sweep / MULTIRUN).is_file():
+        total = int(read_of_run(sweep / MULTIRUN)["hydra"]["sweeper"].get("n_trials") or 0)
     begun = (sweep / MULTIRUN).stat().st_mtime if total else 0.0  # every start writes it anew
-    ended = [
-        (status.state, path.stat().st_mtime >= begun)
-        for path in sweep.glob(f"*/{FILE}")
-        if (status := Status.read(path.parent)) and status.state not in ("running", "stopped")
-    ]
-    states = [state for state, is_new in ended if is_new or not points]
+    new, before = _ended(sweep, begun)
+    states = new if points else new + before
     done, failed = len(states), states.count("failed")
     said = f"sweep: {done} of {total or '?'} points done" + (f", {failed} of them failed" if failed else "")
     if total and done >= total:
         return f"{said}; next: inferno compare {argument('runs', whole or sweep)}"
-    worked = sum(is_new and state != "reused" for state, is_new in ended)
+    worked = len(new) - new.count("reused")
     if worked and total:
         seconds = (time.time() - begun) / worked * (total - done)
         said += f", about {seconds / 60:.0f} min left" if seconds >= 90 else f", about {seconds:.0f} s left"
     return said
 
 
+def _ended(sweep: Path, begun: float) -> tuple[list[str], list[str]]:
+    """Return the states of the jobs that have ended since a time, and before."""
+    new: list[str] = []
+    before: list[str] = []
+    for path in sweep.glob(f"*/{STATUS_FILE}"):
+        status = Status.read(path.parent)
+        if status is not None and status.state not in ("running", "stopped"):
+            (new if path.stat().st_mtime >= begun else before).append(status.state)
+    return new, before
+
+
 def end(sweep: Path, why: str) -> None:
     """Leave no job of a multirun "running" that was killed with its process, nor the parent run."""
-    from inferno_cli.runs.folder import owned
-    from inferno_cli.runs.mlflow.afterwards import end_run
+    from inferno_cli.runs.mlflow.afterwards import RUN_FILE
+    from inferno_cli.runs.mlflow.afterwards import end as end_run
     from inferno_cli.runs.mlflow.sweep import end_parent
 
     alive = False
-    for folder in (path.parent for path in sweep.glob(f"*/{FILE}")):
+    for folder in (path.parent for path in sweep.glob(f"*/{STATUS_FILE}")):
         status = Status.read(folder)
         if status is None or status.state != "running":
             continue
         try:
             with owned(folder):
                 replace(status, state="stopped", error=why).write(folder)
-                end_run(folder, "KILLED")
+                end_run(folder / RUN_FILE, "KILLED")
         except OutputError:  # a job of a batch system goes on
             alive = True
     if not alive:

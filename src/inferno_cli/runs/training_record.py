@@ -37,21 +37,17 @@ def training_results(
     seconds: Mapping[str, float],
     pretrained: RunFolder | None,
 ) -> Results:
-    """Gather what the parts of a run found.
-
-    Args:
-        config: The configuration.
-        events: What was read or generated.
-        trained: The network.
-        final: Its templates.
-        workspace: What was fitted.
-        fit: Its fit.
-        version: Version of the code.
-        seconds: Wall time of each part.
-        pretrained: The run whose network was taken; then that is where it was trained.
-    """
+    """Gather what the parts of a run found; ``pretrained`` is the run whose network was taken, where there is one."""
     notes = (*fit.notes, *_template_notes(config, final), *_closed_form_notes(fit, final))
     expected = config.dataset.quoted_signal()
+    training = TrainingRecord(
+        best_epoch=trained.best.number,
+        loss=tuple(finite(epoch.loss) for epoch in trained.epochs),
+        sigma_mu_soft=tuple(finite(math.sqrt(epoch.evaluation.soft)) for epoch in trained.epochs),
+        sigma_mu_hard=tuple(finite(math.sqrt(epoch.evaluation.hard)) for epoch in trained.epochs),
+        nuisance=config.parameters(config.nuisance.train),
+        history=tuple(epoch.metrics() for epoch in trained.epochs),
+    )
     return Results.of(
         fit.model_copy(update={"notes": notes}),
         model=config.model.name,
@@ -71,24 +67,13 @@ def training_results(
         stability=final.stability,
         bins=bin_records(final.templates),
         trained_in=None if pretrained is None else provenance(pretrained, config),
-        training=_training(config, trained) if pretrained is None else pretrained.results.training,
+        training=training if pretrained is None else pretrained.results.training,
         dataset_checksum=events.checksum,
         code_version=version,
         workspace=str(workspace.path),
         timing=dict(seconds),
         sigma_s=None if expected is None else expected * fit.mu.hesse,
         cramer_rao_bound_s=config.dataset.cramer_rao_bound(config.nuisance.fit, config.nuisance.unconstrained),
-    )
-
-
-def _training(config: TrainConfig, trained: Training) -> TrainingRecord:
-    return TrainingRecord(
-        best_epoch=trained.best.number,
-        loss=tuple(finite(epoch.loss) for epoch in trained.epochs),
-        sigma_mu_soft=tuple(finite(math.sqrt(epoch.evaluation.soft)) for epoch in trained.epochs),
-        sigma_mu_hard=tuple(finite(math.sqrt(epoch.evaluation.hard)) for epoch in trained.epochs),
-        nuisance=config.parameters(config.nuisance.train),
-        history=tuple(epoch.metrics() for epoch in trained.epochs),
     )
 
 

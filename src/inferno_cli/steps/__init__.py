@@ -1,1 +1,1 @@
-"""The steps, one module each: ``schema()`` gives the configuration class, ``run(config, composed)`` does the work."""
+"""The steps, one module each: ``SCHEMA`` is the class of its configuration, ``run(config, composed)`` does the work."""

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from inferno_cli.config.schema import Tracking
-    from inferno_cli.runs.job import HydraJob
     from inferno_cli.runs.record import Results
+    from inferno_cli.runs.sweeps import HydraJob
 
 
 def resolved(composed: DictConfig) -> dict[str, Any]:
@@ -52,12 +52,10 @@ def run_and_log(
 
     from inferno_cli.report.run.summary import headline
     from inferno_cli.runs import search
-    from inferno_cli.runs.folder import holds_finished
+    from inferno_cli.runs.folder import CONFIG_FILE, Status, finish, holds_finished
     from inferno_cli.runs.mlflow.results import log_configuration, log_results, result_stays
     from inferno_cli.runs.mlflow.run import tracked
     from inferno_cli.runs.mlflow.store import check
-    from inferno_cli.runs.run_folder import CONFIG_FILE
-    from inferno_cli.runs.status import Status, finish
 
     (job.folder / CONFIG_FILE).write_text(OmegaConf.to_yaml(composed, resolve=True), encoding="utf-8")
     check(tracking)
@@ -68,17 +66,19 @@ def run_and_log(
             result_stays(job.folder),
             tracked(tracking, name=called, params=resolved(composed), tags=tags, sweep_folder=job.sweep) as logged,
         ):
-            logged.remember(job.folder)
-            log_configuration(logged, job.folder)
+            if logged is not None:
+                log_configuration(logged, job.folder)
             try:
                 results = work()
             except search.Pruned as stop:
-                logged.tags({"pruned": str(stop)})
+                if logged is not None:
+                    logged.tags({"pruned": str(stop)})
                 Status("pruned", point, error=str(stop)).write(job.folder)
                 search.log.info(f"pruned: {stop}")
                 return None
             finish(job.folder, point)  # whatever becomes of the tracking
-            log_results(logged, job.folder, results, headline(results), checkpoint=tracking.log_checkpoint)
+            if logged is not None:
+                log_results(logged, job.folder, results, headline(results), checkpoint=tracking.log_checkpoint)
     finally:
         if results is not None and holds_finished(job.folder):
             show_run(job.folder, results)
@@ -88,7 +88,7 @@ def run_and_log(
 def show_run(folder: Path, results: Results | None = None) -> None:
     """Print the summary of a finished run, where its record is given, and where that is."""
     from inferno_cli.report.run.summary import show
-    from inferno_cli.runs.record import RESULTS_FILE
+    from inferno_cli.runs.folder import RESULTS_FILE
 
     if results is not None:
         show(results)

@@ -5,23 +5,15 @@ from __future__ import annotations
 import logging
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from inferno_cli.config.load import config_folder, resolve
+from inferno_cli.config.steps import CompareConfig, Reference
 from inferno_cli.errors import ConfigError
 from inferno_cli.files import user_path
 
-if TYPE_CHECKING:
-    from inferno_cli.config.steps import CompareConfig, Reference
-    from inferno_cli.section import Section
-
 log = logging.getLogger(__name__)
-
-
-def schema() -> type[Section]:
-    """Return the class of this step's configuration."""
-    from inferno_cli.config.steps import CompareConfig
-
-    return CompareConfig
+SCHEMA = CompareConfig
 
 
 def run(config: CompareConfig, composed: Any) -> None:  # noqa: ARG001
@@ -35,7 +27,8 @@ def run(config: CompareConfig, composed: Any) -> None:  # noqa: ARG001
     from inferno_cli.report.comparison.page import headline, write_comparison
     from inferno_cli.report.comparison.tables import show_comparison
     from inferno_cli.runs.find import collect
-    from inferno_cli.runs.mlflow.sweep import log_to_parent
+    from inferno_cli.runs.mlflow.afterwards import log_files
+    from inferno_cli.runs.mlflow.sweep import PARENT_FILE
 
     if not config.runs:
         raise ConfigError(
@@ -51,7 +44,7 @@ def run(config: CompareConfig, composed: Any) -> None:  # noqa: ARG001
     tracked = config.track and config.tracking.backend != "none" and (len(found.sweeps) == 1 or found.study)
     try:
         for sweep in found.sweeps if tracked else ():
-            if (uri := log_to_parent(sweep, files, "compare", headline(comparison))) is not None:
+            if (uri := log_files(sweep / PARENT_FILE, files, "compare", headline(comparison))) is not None:
                 log.info("tracking: logged to the parent run of %s in %s", sweep, uri)
     finally:  # after the log, which must not depend on who reads the table
         show_comparison(comparison)
@@ -63,9 +56,6 @@ def _reference(chosen: Reference, study: str) -> Reference:
     if chosen.name != "auto":
         return chosen
     from omegaconf import OmegaConf
-
-    from inferno_cli.config.load import config_folder, resolve
-    from inferno_cli.config.steps import Reference
 
     path = config_folder() / "reference" / f"{study}.yaml"
     if not study or not path.is_file():

@@ -6,30 +6,20 @@ import logging
 import sys
 from typing import Any
 
-from inferno_cli.config.steps import DataConfig, Step
+from inferno_cli.config.steps import DataConfig
 from inferno_cli.errors import OutputError
 
 log = logging.getLogger(__name__)
-
-
-def schema() -> type[Step]:
-    """Return the class of this step's configuration."""
-    return DataConfig
+SCHEMA = DataConfig
 
 
 def run(config: DataConfig, composed: Any) -> None:
-    """Describe the dataset that `inferno train` would read.
-
-    Args:
-        config: The validated configuration.
-        composed: The same as Hydra composed it, for the record.
-    """
+    """Describe the dataset that `inferno train` would read."""
     from inferno_cli.events.description import describe
     from inferno_cli.report.dataset.page import write_data
     from inferno_cli.report.dataset.tables import show_data
-    from inferno_cli.runs.folder import OTHER, begin
-    from inferno_cli.runs.job import HydraJob
-    from inferno_cli.runs.status import finish
+    from inferno_cli.runs.folder import OTHER, begin, finish
+    from inferno_cli.runs.sweeps import HydraJob
 
     folder = HydraJob.current().folder
     if not begin(folder, composed, "", overwrite=config.overwrite):

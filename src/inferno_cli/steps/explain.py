@@ -16,11 +16,7 @@ from inferno_cli.errors import OutputError
 from inferno_cli.files import together, user_path
 
 log = logging.getLogger(__name__)
-
-
-def schema() -> type[ExplainConfig]:
-    """Return the class of this step's configuration."""
-    return ExplainConfig
+SCHEMA = ExplainConfig
 
 
 def run(config: ExplainConfig, composed: Any) -> None:  # noqa: ARG001
@@ -34,14 +30,19 @@ def run(config: ExplainConfig, composed: Any) -> None:  # noqa: ARG001
     from inferno_cli.drawing.style import save_figures
     from inferno_cli.report.network.figures import figures
     from inferno_cli.report.network.tables import show_explanation
-    from inferno_cli.runs.explain import bins_over_features, explain, fitted_templates, read_events
-    from inferno_cli.runs.explanation import EXPLANATION_FILE
-    from inferno_cli.runs.mlflow.afterwards import log_to_run
+    from inferno_cli.runs.explanation import (
+        EXPLANATION_FILE,
+        bins_over_features,
+        explain,
+        fitted_templates,
+        read_events,
+    )
+    from inferno_cli.runs.mlflow.afterwards import RUN_FILE, log_files
     from inferno_cli.runs.run_folder import RunFolder
 
     finished = RunFolder.load(config.run)
     folder = finished.folder / "explain" if config.output is None else user_path(config.output)
-    observable = finished.observable()
+    observable = finished.observable
     from inferno_cli.training.explanation import Explainer  # after it is known that there is memory for torch
 
     events = read_events(finished)
@@ -67,7 +68,7 @@ def run(config: ExplainConfig, composed: Any) -> None:  # noqa: ARG001
         raise OutputError(f"{path} cannot be written: {error}. Choose another folder: output=...") from error
     show_explanation(explanation)
     if config.track:
-        uri = log_to_run(finished.folder, [path, *(folder / plot.name for plot in plots)], "explain")
+        uri = log_files(finished.folder / RUN_FILE, [path, *(folder / plot.name for plot in plots)], "explain")
         if uri is not None:
             log.info("tracking: logged to the run in %s", uri)
     sys.stdout.write(f"results: {path}\n")

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from inferno_cli.config.steps import FitConfig, Step
+from inferno_cli.config.steps import FitConfig
 from inferno_cli.errors import FileError, OutputError
 from inferno_cli.files import read_json, sha256, user_path
 
@@ -19,25 +19,18 @@ if TYPE_CHECKING:
     from inferno_cli.runs.record import Results
 
 log = logging.getLogger(__name__)
-
-
-def schema() -> type[Step]:
-    """Return the class of this step's configuration."""
-    return FitConfig
+SCHEMA = FitConfig
 
 
 def run(config: FitConfig, composed: Any) -> None:
-    """Fit a workspace and report.
-
-    Args:
-        config: The validated configuration.
-        composed: The same as Hydra composed it, for the record.
-    """
+    """Fit a workspace and report."""
+    from inferno_cli.code import code_version
     from inferno_cli.likelihood.readers.pyhf import read_workspace
-    from inferno_cli.runs import folder, points, status
-    from inferno_cli.runs.job import HydraJob, code_version
+    from inferno_cli.runs import folder, points
+    from inferno_cli.runs.folder import RESULTS_FILE
     from inferno_cli.runs.mlflow.store import check
-    from inferno_cli.runs.record import RESULTS_FILE, Results
+    from inferno_cli.runs.record import Results
+    from inferno_cli.runs.sweeps import HydraJob
     from inferno_cli.steps._logged import resolved, run_and_log, show_run
 
     job, version = HydraJob.current(), code_version()
@@ -52,7 +45,7 @@ def run(config: FitConfig, composed: Any) -> None:
     # The workspace is elsewhere, and to fit it takes seconds: nothing is lost with another fit of the same.
     is_spare = _fitted(job.folder / RESULTS_FILE) == checksum
     if not folder.begin(job.folder, composed, point, overwrite=config.overwrite, is_spare=is_spare):
-        status.verify(job.folder)
+        folder.verify(job.folder)
         log.info("this workspace was fitted here before, with the same settings; overwrite=true fits it again")
         show_run(job.folder, Results.load(job.folder / RESULTS_FILE))
         return
@@ -72,7 +65,8 @@ def _fit(config: FitConfig, folder: Path, path: Path, spec: dict[str, Any], chec
     from inferno_cli.fit.analysis import fit_workspace
     from inferno_cli.report.run.figures import draw
     from inferno_cli.report.run.summary import write_tables
-    from inferno_cli.runs.record import RESULTS_FILE, Results
+    from inferno_cli.runs.folder import RESULTS_FILE
+    from inferno_cli.runs.record import Results
 
     log.info(f"fit: {path}")
     if label := _label(path):
@@ -111,7 +105,7 @@ def _label(workspace: Path) -> str:
 
     A workspace cannot say it: its schema is closed.
     """
-    from inferno_cli.runs.record import RESULTS_FILE
+    from inferno_cli.runs.folder import RESULTS_FILE
 
     try:
         record = read_json(workspace.parent / RESULTS_FILE)

@@ -6,26 +6,18 @@ import re
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from inferno_cli.config.steps import InitConfig
 from inferno_cli.errors import ConfigError, OutputError
 from inferno_cli.files import together, user_path
 
-if TYPE_CHECKING:
-    from inferno_cli.config.steps import InitConfig
-
+SCHEMA = InitConfig
 ARGUMENT = "folder"
 """Key of the value that may be given without one: ``inferno init FOLDER``."""
 START = Path(__file__).parents[1] / "data" / "start"
 NAME = "mine"
 """What the files and the dataset are called there."""
-
-
-def schema() -> type[InitConfig]:
-    """Return the class of this step's configuration."""
-    from inferno_cli.config.steps import InitConfig
-
-    return InitConfig
 
 
 def run(config: InitConfig, composed: Any) -> None:  # noqa: ARG001

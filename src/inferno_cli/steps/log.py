@@ -5,23 +5,15 @@ from __future__ import annotations
 import logging
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from inferno_cli.config.schema import Tracking
+from inferno_cli.config.steps import LogConfig
 from inferno_cli.errors import ConfigError, FileError, RunError
-
-if TYPE_CHECKING:
-    from inferno_cli.config.schema import Tracking
-    from inferno_cli.config.steps import LogConfig
-    from inferno_cli.section import Section
+from inferno_cli.files import read_yaml
 
 log = logging.getLogger(__name__)
-
-
-def schema() -> type[Section]:
-    """Return the class of this step's configuration."""
-    from inferno_cli.config.steps import LogConfig
-
-    return LogConfig
+SCHEMA = LogConfig
 
 
 def run(config: LogConfig, composed: Any) -> None:  # noqa: ARG001
@@ -31,15 +23,15 @@ def run(config: LogConfig, composed: Any) -> None:  # noqa: ARG001
         RunError: If that is no finished run, or a file of it has changed since.
         TrackingError: If the store cannot be reached or written.
     """
-    from inferno_cli.files import read_yaml
     from inferno_cli.report.run.summary import headline
-    from inferno_cli.runs.job import HydraJob
+    from inferno_cli.runs.folder import CONFIG_FILE
     from inferno_cli.runs.mlflow.afterwards import logged_as
     from inferno_cli.runs.mlflow.results import log_configuration, log_results
     from inferno_cli.runs.mlflow.run import tracked
     from inferno_cli.runs.mlflow.store import absolute_uri, check, shown
-    from inferno_cli.runs.mlflow.sweep import has_parent
-    from inferno_cli.runs.run_folder import CONFIG_FILE, open_record
+    from inferno_cli.runs.mlflow.sweep import PARENT_FILE
+    from inferno_cli.runs.run_folder import open_record
+    from inferno_cli.runs.sweeps import HydraJob
 
     folder, results = open_record(config.run, "run")
     try:
@@ -63,10 +55,10 @@ def run(config: LogConfig, composed: Any) -> None:  # noqa: ARG001
         name=name if job.sweep is None else job.name,
         params=params,
         tags=tags,
-        sweep_folder=job.sweep if job.sweep is not None and has_parent(job.sweep) else None,
+        sweep_folder=job.sweep if job.sweep is not None and (job.sweep / PARENT_FILE).is_file() else None,
         resume=None if before is None else before[0],
     ) as logged:
-        logged.remember(folder)
+        assert logged is not None
         log_configuration(logged, folder)
         log_results(logged, folder, results, headline(results), checkpoint=chosen.log_checkpoint)
     sys.stdout.write(f"logged: {logged.run_id} in {shown(uri)}\n")
@@ -74,8 +66,6 @@ def run(config: LogConfig, composed: Any) -> None:  # noqa: ARG001
 
 def _tracking(config: LogConfig, params: dict[str, Any], folder: Path) -> Tracking:
     """Return where the run is logged: where it was to be, unless the command says otherwise."""
-    from inferno_cli.config.schema import Tracking
-
     own = params.get("tracking")
     settings = dict(own) if isinstance(own, dict) else {}
     settings |= {key: value for key, value in config.tracking.model_dump().items() if value is not None}

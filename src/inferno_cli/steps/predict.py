@@ -13,11 +13,7 @@ from inferno_cli.config.steps import PredictConfig
 from inferno_cli.progress import progress
 
 log = logging.getLogger(__name__)
-
-
-def schema() -> type[PredictConfig]:
-    """Return the class of this step's configuration."""
-    return PredictConfig
+SCHEMA = PredictConfig
 
 
 def run(config: PredictConfig, composed: Any) -> None:  # noqa: ARG001
@@ -35,7 +31,7 @@ def run(config: PredictConfig, composed: Any) -> None:  # noqa: ARG001
         log.info(f"run: {finished.results.label}")
     files = plan(config, finished)
     split = find_assignment(config, finished, files)
-    writer = Writer(finished.observable(), split, finished.config.dataset, config.keep, config.chunk)
+    writer = Writer(finished.observable, split, finished.config.dataset, config.keep, config.chunk)
     text = about(finished, writer.observable)
     rows = sum(tree.rows for file in files for tree in file.trees)
     with output_folder(files[0].target.parent) as scratch, progress("auto", "predict", rows) as advance:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from inferno_cli.analyses.top11004.settings import Preparation
-from inferno_cli.config.steps import FolderStep, Step
+from inferno_cli.config.steps import FolderStep
 from inferno_cli.files import user_path
 from inferno_cli.progress import Mode, progress
 from inferno_cli.section import LONGEST_NAME, Paths, Positive
@@ -43,24 +43,16 @@ class PrepareConfig(FolderStep):
     prepare: Preparation
 
 
-def schema() -> type[Step]:
-    """Return the class of this step's configuration."""
-    return PrepareConfig
+SCHEMA = PrepareConfig
 
 
 def run(config: PrepareConfig, composed: Any) -> None:
-    """Prepare one sample.
-
-    Args:
-        config: The validated configuration.
-        composed: The same as Hydra composed it, for the record.
-    """
+    """Prepare one sample."""
     from inferno_cli.analyses.ntuples import prepare
     from inferno_cli.analyses.top11004.analysis import TauJets
     from inferno_cli.events.root.trees import find_files
-    from inferno_cli.runs.folder import begin
-    from inferno_cli.runs.job import HydraJob
-    from inferno_cli.runs.status import finish
+    from inferno_cli.runs.folder import begin, finish
+    from inferno_cli.runs.sweeps import HydraJob
 
     own = HydraJob.current().folder
     begin(own, composed, "", overwrite=True)  # it holds no results

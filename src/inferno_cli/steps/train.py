@@ -6,12 +6,13 @@ The only place that knows the order of the pipeline. Each part takes and gives f
 from __future__ import annotations
 
 import logging
+import shutil
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from inferno_cli.config.steps import Step, TrainConfig
+from inferno_cli.config.steps import TrainConfig
 from inferno_cli.errors import OutputError
 from inferno_cli.progress import Stopwatch
 
@@ -26,30 +27,23 @@ if TYPE_CHECKING:
     from inferno_cli.training.final_templates import FinalTemplates
 
 log = logging.getLogger(__name__)
-
-
-def schema() -> type[Step]:
-    """Return the class of this step's configuration."""
-    return TrainConfig
+SCHEMA = TrainConfig
 
 
 def run(config: TrainConfig, composed: Any) -> float | None:
     """Run the pipeline once.
 
-    Args:
-        config: The validated configuration.
-        composed: The same as Hydra composed it, for the record.
-
     Returns:
         What a search minimises, the hard sigma(mu) on the validation split; None if it stopped this trial early.
     """
+    from inferno_cli.code import code_version
     from inferno_cli.memory import LEAST_FOR_TORCH, require_memory
     from inferno_cli.runs import folder, points, pretrained
-    from inferno_cli.runs.job import HydraJob, code_version
+    from inferno_cli.runs.folder import RESULTS_FILE, begin_or_reuse
     from inferno_cli.runs.mlflow.store import check
-    from inferno_cli.runs.record import RESULTS_FILE, Results
-    from inferno_cli.runs.reuse import begin_or_reuse
+    from inferno_cli.runs.record import Results
     from inferno_cli.runs.search import objective
+    from inferno_cli.runs.sweeps import HydraJob
     from inferno_cli.shell import argument
     from inferno_cli.steps._logged import resolved, run_and_log, show_run
 
@@ -64,7 +58,7 @@ def run(config: TrainConfig, composed: Any) -> float | None:
     point = points.point_of_training(resolved(composed), checksum)
     if config.overwrite:  # before anything is removed
         check(config.tracking)
-    if (before := begin_or_reuse(config, composed, job, point)) is not None:
+    if (before := begin_or_reuse(config, composed, job.folder, point, in_sweep=job.sweep is not None)) is not None:
         log.info(f"this point was finished before; it is not run again ({argument('reuse', before)})")
         show_run(before)
         return objective(Results.load(before / RESULTS_FILE))
@@ -81,17 +75,14 @@ def run(config: TrainConfig, composed: Any) -> float | None:
 
 
 def pipeline(config: TrainConfig, folder: Path, version: str, pretrained: RunFolder | None = None) -> Results:
-    """Train, bin, fit and report; return the record.
+    """Train, bin, fit and report; return the record, which is written to the folder of the run last.
 
-    Args:
-        config: The configuration.
-        folder: Where the files of the run go; ``results.json`` is written last.
-        version: Version of the code.
-        pretrained: The finished run whose network is taken; then nothing is trained.
+    With the network of a finished run, ``pretrained``, nothing is trained.
     """
     from inferno_cli.likelihood.writers import cabinetry, datacard
+    from inferno_cli.report.run.figures import draw
     from inferno_cli.report.run.summary import write_tables
-    from inferno_cli.runs.record import RESULTS_FILE
+    from inferno_cli.runs.folder import RESULTS_FILE
     from inferno_cli.runs.training_record import merging, training_results
     from inferno_cli.training.evaluation import Likelihoods
     from inferno_cli.training.final_templates import final_templates
@@ -124,7 +115,9 @@ def pipeline(config: TrainConfig, folder: Path, version: str, pretrained: RunFol
     record = training_results(
         config, events, trained, final, workspace, fit, version=version, seconds=clock.seconds, pretrained=pretrained
     )
-    _plots(config, folder, clock, record, final)
+    if config.report.plots:
+        with clock.part("report", "report: plots"):
+            draw(record, folder=folder / "plots", formats=config.report.formats, templates=final.templates)
     record = record.model_copy(update={"timing": dict(clock.seconds)})
     write_tables(record, folder)
     record.save(folder / RESULTS_FILE)
@@ -135,7 +128,8 @@ def _network(
     config: TrainConfig, folder: Path, clock: Stopwatch, pretrained: RunFolder | None
 ) -> tuple[Events, Training]:
     """Read the events, and train on them or take the network of another run."""
-    from inferno_cli.runs.pretrained import keep_origin, require_same_division
+    from inferno_cli.runs.folder import CONFIG_FILE
+    from inferno_cli.runs.pretrained import TRAINED_IN, require_same_division
     from inferno_cli.runs.search import watcher
     from inferno_cli.training.evaluation import Likelihoods
     from inferno_cli.training.observable import CHECKPOINT
@@ -145,7 +139,7 @@ def _network(
     model, likelihoods = config.model, Likelihoods.from_config(config)
     observable = None
     if pretrained is not None:
-        observable = replace(pretrained.observable(), summary=model.summary, groups=())
+        observable = replace(pretrained.observable, summary=model.summary, groups=())
         require_same(config.dataset.features, model, observable.features, pretrained.config.model, pretrained.folder)
     with clock.part("events", f"events: {config.dataset.name}"):
         events = config.dataset.load(config.request)
@@ -172,7 +166,7 @@ def _network(
             )
         return events, trained
     require_same_division(config, pretrained, events.checksum)
-    keep_origin(pretrained, folder)
+    shutil.copyfile(pretrained.folder / CONFIG_FILE, folder / TRAINED_IN)
     with clock.part("training", f"training: none, the network of {pretrained.folder}"):
         trained = take_pretrained(observable, likelihoods, events, pretrained.folder, checkpoints)
     return events, trained
@@ -192,12 +186,3 @@ def _fit(config: TrainConfig, folder: Path, final: FinalTemplates) -> tuple[Spec
     )
     workspace = pyhf.write(likelihood, folder / pyhf.FILE)
     return likelihood, workspace, fit_workspace(workspace.content, config.grouped_fit, where=str(workspace.path))
-
-
-def _plots(config: TrainConfig, folder: Path, clock: Stopwatch, record: Results, final: FinalTemplates) -> None:
-    from inferno_cli.report.run.figures import draw
-
-    if not config.report.plots:
-        return
-    with clock.part("report", "report: plots"):
-        draw(record, folder=folder / "plots", formats=config.report.formats, templates=final.templates)

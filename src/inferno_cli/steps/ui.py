@@ -9,25 +9,17 @@ import socket
 import subprocess
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from inferno_cli.config.steps import UiConfig
 from inferno_cli.errors import Stopped, TrackingError
 
-if TYPE_CHECKING:
-    from inferno_cli.config.steps import Step, UiConfig
-
 log = logging.getLogger(__name__)
+SCHEMA = UiConfig
 
 _SECONDS_TO_STOP = 10
 _OWN = ("127.0.0.1", "localhost", "::1")
 """Addresses that nobody else reaches."""
-
-
-def schema() -> type[Step]:
-    """Return the class of the configuration."""
-    from inferno_cli.config.steps import UiConfig
-
-    return UiConfig
 
 
 def run(config: UiConfig, composed: Any) -> None:  # noqa: ARG001

@@ -14,8 +14,7 @@ from inferno_cli.drawing.style import ACCENT, SIGNAL, Canvas, plain, short
 from inferno_cli.histograms.feature_map import FeatureMap
 from inferno_cli.histograms.yield_changes import TOTAL
 from inferno_cli.report.network.tables import title
-from inferno_cli.runs.explain import Slice
-from inferno_cli.runs.explanation import Explanation, ResponseRecord
+from inferno_cli.runs.explanation import Explanation, ResponseRecord, Slice
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

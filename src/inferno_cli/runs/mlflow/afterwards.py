@@ -66,14 +66,10 @@ def logged_as(folder: Path, uri: str, experiment: str | None) -> tuple[str, str]
     return (found["run_id"], str(info.status)) if is_there else None
 
 
-def end_run(folder: Path, status: str) -> None:
-    """End the run whose folder this is, unless it has ended or is logged nowhere."""
-    if (folder / RUN_FILE).exists():
-        end(folder / RUN_FILE, status)
-
-
 def end(record: Path, status: str) -> None:
     """End the run that ``record`` names, unless it has ended; nothing else is lost where that fails."""
+    if not record.exists():
+        return
     try:
         found = read_run(record)
         require_there(found["uri"], "")
@@ -85,22 +81,14 @@ def end(record: Path, status: str) -> None:
         log.warning("%s", error)
 
 
-def log_to_run(folder: Path, files: Sequence[Path], where: str) -> str | None:
-    """Copy files to the run whose folder this is.
+def log_files(record: Path, files: Sequence[Path], where: str, description: str = "") -> str | None:
+    """Copy files to the run that ``record`` names, below the folder ``where``, and describe it in Markdown.
 
     Returns:
-        The store, or None where the run was logged nowhere.
+        The store, or None where there is no record: the run is logged nowhere.
 
     Raises:
         TrackingError: If the store cannot be reached or written.
-    """
-    return log_files(folder / RUN_FILE, files, where)
-
-
-def log_files(record: Path, files: Sequence[Path], where: str, description: str = "") -> str | None:
-    """Copy files to the run that ``record`` names, below the folder ``where``; None where there is no record.
-
-    A description, in Markdown, replaces that of the run.
     """
     if not record.exists():
         return None

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inferno_cli.errors import Stopped, TrackingError
 from inferno_cli.files import sha256
-from inferno_cli.fit.result import table_files
-from inferno_cli.runs.folder import HYDRA, OVERRIDES_FILE, holds_finished
+from inferno_cli.runs.folder import CONFIG_FILE, HYDRA, OVERRIDES_FILE, holds_finished
+from inferno_cli.runs.mlflow.afterwards import DESCRIPTION, remember
 from inferno_cli.runs.pretrained import TRAINED_IN
-from inferno_cli.runs.run_folder import CONFIG_FILE
 from inferno_cli.shell import argument
 
 if TYPE_CHECKING:
@@ -28,36 +27,25 @@ FILES = ("results.json", "workspace.json", "cabinetry.yaml", "templates.root", "
 
 
 def log_results(logged: Run, folder: Path, results: Results, description: str, *, checkpoint: bool) -> None:
-    """Log what a run found.
-
-    Args:
-        logged: The run in the store.
-        folder: Its folder, in which it has finished.
-        results: Its record.
-        description: Of the run, in Markdown.
-        checkpoint: Whether the network is logged as well.
-    """
+    """Log what the run that has finished in a folder found, with a description in Markdown."""
     logged.tags({"dataset_checksum": results.dataset_checksum, "label": results.label or "none"})
     if results.trained_in is not None:
         logged.tags({"trained_in": results.trained_in.folder, "checkpoint": results.trained_in.checkpoint})
     elif results.training is not None:
         logged.epochs([{name: x for name, x in epoch.items() if x is not None} for epoch in results.training.history])
     logged.metrics(results.metrics())
-    logged.describe(description)
-    logged.artifacts(_existing(folder / name for name in (*FILES, *table_files())))
+    logged.tags({DESCRIPTION: description})
+    logged.artifacts(filter(Path.is_file, (folder / name for name in FILES)))
     if results.model is None:
         logged.artifacts(_workspace_of_fit(results))
     for name in ("plots", "export", *(("checkpoints",) if checkpoint else ())):
-        logged.artifacts(_existing(sorted((folder / name).glob("*"))), name)
+        logged.artifacts(filter(Path.is_file, sorted((folder / name).glob("*"))), name)
 
 
 def log_configuration(logged: Run, folder: Path) -> None:
-    """Log what a run was asked for; it may end early."""
-    logged.artifacts(_existing((folder / CONFIG_FILE, folder / HYDRA / OVERRIDES_FILE)))
-
-
-def _existing(paths: Iterable[Path]) -> list[Path]:
-    return [path for path in paths if path.is_file()]
+    """Log what a run was asked for, as it may end early, and write down in its folder where it is logged."""
+    remember(folder, logged.store.uri, logged.run_id)
+    logged.artifacts(filter(Path.is_file, (folder / CONFIG_FILE, folder / HYDRA / OVERRIDES_FILE)))
 
 
 def _workspace_of_fit(results: Results) -> list[Path]:

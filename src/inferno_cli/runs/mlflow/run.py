@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 from inferno_cli.config.load import flatten
 from inferno_cli.errors import Stopped, TrackingError
 from inferno_cli.names import distinct
-from inferno_cli.runs.mlflow.afterwards import DESCRIPTION, remember
 from inferno_cli.runs.mlflow.store import Store, absolute_uri, check, connect, experiment_id, shown
 from inferno_cli.runs.mlflow.stored import PARENT, names_tags
 from inferno_cli.runs.mlflow.sweep import end_parent, parent_run
@@ -39,33 +38,10 @@ _NAME_LENGTH = 250
 _HEAD_LENGTH = 200
 
 
-class Run:
-    """A run that is logged nowhere; with MLflow, its subclass logs."""
-
-    run_id: str | None = None
-
-    def epochs(self, history: Sequence[Mapping[str, float]]) -> None:
-        """Log the metrics of every epoch; the index is the step. Values that are not finite are left out."""
-
-    def metrics(self, values: Mapping[str, float]) -> None:
-        """Log single numbers. Values that are not finite are left out."""
-
-    def tags(self, values: Mapping[str, str]) -> None:
-        """Add tags to those that the run was started with."""
-
-    def describe(self, text: str) -> None:
-        """Set the description that MLflow's pages show of the run, in Markdown."""
-        self.tags({DESCRIPTION: text})
-
-    def artifacts(self, files: Sequence[Path], folder: str | None = None) -> None:
-        """Copy files to the store, below ``folder`` of the run."""
-
-    def remember(self, folder: Path) -> None:
-        """Write down in the folder of the run where it is logged, for what is made of it later."""
-
-
 @dataclass
-class _MlflowRun(Run):
+class Run:
+    """A run in the store."""
+
     store: Store
     run_id: str
     start_time: int = 0
@@ -75,6 +51,7 @@ class _MlflowRun(Run):
     """Names of the parameters and metrics that are called otherwise in the store."""
 
     def epochs(self, history: Sequence[Mapping[str, float]]) -> None:
+        """Log the metrics of every epoch; the index is the step. Values that are not finite are left out."""
         from mlflow.entities import Metric
 
         new = dict.fromkeys(name for values in history for name in values if name not in self.keys)
@@ -91,24 +68,25 @@ class _MlflowRun(Run):
                 self.store.client.log_batch(self.run_id, metrics=entries[start : start + _METRICS_PER_CALL])
 
     def metrics(self, values: Mapping[str, float]) -> None:
+        """Log single numbers. Values that are not finite are left out."""
         self.epochs([values])
 
     def tags(self, values: Mapping[str, str]) -> None:
+        """Add tags to those that the run was started with."""
         from mlflow.entities import RunTag
 
         entries = [RunTag(name, value[:_TAG_LENGTH]) for name, value in values.items()]
         with self.store.calls("log tags"):
             self.store.client.log_batch(self.run_id, tags=entries)
 
-    def artifacts(self, files: Sequence[Path], folder: str | None = None) -> None:
+    def artifacts(self, files: Iterable[Path], folder: str | None = None) -> None:
+        """Copy files to the store, below ``folder`` of the run."""
         for file in files:
             with self.store.calls(f"copy {file}"):
                 self.store.client.log_artifact(self.run_id, str(file), artifact_path=folder)
 
-    def remember(self, folder: Path) -> None:
-        remember(folder, self.store.uri, self.run_id)
-
     def params(self, values: Mapping[str, Any]) -> None:
+        """Log a nested configuration under dotted keys."""
         from mlflow.entities import Param
 
         pairs = dict(flatten(values))
@@ -133,6 +111,7 @@ class _MlflowRun(Run):
         return keys
 
     def fail(self, error: BaseException, status: str) -> None:
+        """End the run with what was raised."""
         said = f"{type(error).__name__}: {error}".removesuffix(": ")[:_TAG_LENGTH]
         try:
             with self.store.calls("end the run"):
@@ -151,8 +130,8 @@ def tracked(
     tags: Mapping[str, str],
     sweep_folder: Path | None,
     resume: str | None = None,
-) -> Iterator[Run]:
-    """Log what happens within as one run. An exception ends it as FAILED (a signal: as KILLED) and goes on.
+) -> Iterator[Run | None]:
+    """Log what happens within as one run; an exception ends it as FAILED, a signal as KILLED, and goes on.
 
     Args:
         tracking: Where to log; the run is called ``tracking.run_name`` when that is set.
@@ -162,18 +141,21 @@ def tracked(
         sweep_folder: Folder of the multirun that this run is a point of, under whose parent run it is nested.
         resume: Id of the run to go on with, in place of a new one.
 
+    Yields:
+        The run; None where nothing is logged.
+
     Raises:
         TrackingError: If the store cannot be reached or written.
     """
     check(tracking)
     if tracking.backend == "none":
-        yield Run()
+        yield None
         return
     store = connect(absolute_uri(tracking))
     experiment = experiment_id(store, tracking.experiment or "")
     parent = None if sweep_folder is None else parent_run(store, experiment, sweep_folder)
     nesting = {} if parent is None else {PARENT: parent}
-    logged: _MlflowRun | None = None
+    logged: Run | None = None
     try:
         with held(), store.calls("start a run"):
             if resume is None:
@@ -183,7 +165,7 @@ def tracked(
             else:
                 begun = store.client.get_run(resume)
                 store.client.update_run(resume, status="RUNNING")
-            logged = _MlflowRun(store, begun.info.run_id, begun.info.start_time)
+            logged = Run(store, begun.info.run_id, begun.info.start_time)
         log.info("tracking: run %s in %s", logged.run_id, shown(store.uri))
         logged.params(params)
         yield logged

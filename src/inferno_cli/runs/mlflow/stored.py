@@ -29,12 +29,7 @@ Where one is too short for them, others follow: names.2, names.3, ...
 
 
 def names_tags(names: Mapping[str, str], longest: int) -> dict[str, str]:
-    """Return the tags that say which key stands for which name.
-
-    Args:
-        names: Names by key.
-        longest: Characters of a tag.
-    """
+    """Return the tags, of ``longest`` characters at most, that say which key stands for which name."""
     parts: list[dict[str, str]] = [{}]
     for key, name in names.items():
         if len(json.dumps({**parts[-1], key: name}, ensure_ascii=False)) > longest:
@@ -56,23 +51,18 @@ def names_by_key(tags: Mapping[str, str]) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class StoredRun:
-    """One run of ``inferno train``.
-
-    Attributes:
-        run_id: Its id in the store.
-        name: What it is called there.
-        status: FINISHED, FAILED, KILLED or RUNNING.
-        error: Why it failed, or "".
-        pruned: Why a search stopped it early, or "".
-        settings: Its configuration, flat, with dotted keys.
-    """
+    """One run of ``inferno train``."""
 
     run_id: str
     name: str
     status: str
+    """FINISHED, FAILED, KILLED or RUNNING."""
     error: str
+    """Why it failed, or ""."""
     pruned: str
+    """Why a search stopped it early, or ""."""
     settings: dict[str, Any]
+    """Its configuration, flat, with dotted keys."""
 
     @property
     def finished(self) -> bool:
@@ -96,33 +86,25 @@ def stored_runs(tracking: Tracking, place: str) -> tuple[Store, tuple[StoredRun,
     Raises:
         TrackingError: If the store cannot be reached, or has no such experiment or run.
     """
-    uri = absolute_uri(tracking)
-    require_there(uri, "Name the store of the runs: tracking.uri=...")
+    require_there(absolute_uri(tracking), "Name the store of the runs: tracking.uri=...")
     check(tracking)
-    store = connect(uri)
+    store = connect(absolute_uri(tracking))
+    uri = shown(store.uri)
     with store.calls(f"look for experiment {place!r}"):
         known = {item.name: str(item.experiment_id) for item in store.client.search_experiments()}
     experiment, _, wanted = (place, "", "") if place in known else place.rpartition("/")
     if experiment not in known:
         raise TrackingError(
-            f"MLflow store {shown(uri)} has no experiment {place!r}{closest(place, known)}. Fix runs=mlflow:NAME, or "
+            f"MLflow store {uri} has no experiment {place!r}{closest(place, known)}. Fix runs=mlflow:NAME, or "
             "tracking.uri"
         )
-    found: list[Entity] = []
-    page: str | None = ""
-    with store.calls(f"read the runs of experiment {experiment!r}"):
-        while page is not None:
-            part = store.client.search_runs(
-                [known[experiment]], max_results=_PAGE, order_by=["attributes.start_time ASC"], page_token=page or None
-            )
-            found += part
-            page = part.token or None
+    found = _entities(store, experiment, known[experiment])
     if wanted:
         chosen = {run.info.run_id for run in found if wanted in (run.info.run_id, run.info.run_name)}
         if not chosen:
             names = [str(run.info.run_name) for run in found]
             raise TrackingError(
-                f"experiment {experiment!r} of MLflow store {shown(uri)} has no run {wanted!r}{closest(wanted, names)}."
+                f"experiment {experiment!r} of MLflow store {uri} has no run {wanted!r}{closest(wanted, names)}."
                 " Fix runs=mlflow:EXPERIMENT/RUN with the name or the id of a run"
             )
         found = [run for run in found if {run.info.run_id, run.data.tags.get(PARENT)} & chosen]
@@ -130,12 +112,22 @@ def stored_runs(tracking: Tracking, place: str) -> tuple[Store, tuple[StoredRun,
     return store, tuple(run for run in runs if MODEL in run.settings)
 
 
-def download(store: Store, run_id: str, files: Iterable[str], folder: Path) -> None:
-    """Copy artifacts of a run to a folder; one that the run does not have is left out.
+def _entities(store: Store, experiment: str, number: str) -> list[Entity]:
+    found: list[Entity] = []
+    page: str | None = None
+    with store.calls(f"read the runs of experiment {experiment!r}"):
+        while True:
+            part = store.client.search_runs(
+                [number], max_results=_PAGE, order_by=["attributes.start_time ASC"], page_token=page
+            )
+            found += part
+            page = part.token
+            if not page:
+                return found
 
-    Raises:
-        TrackingError: If they cannot be read.
-    """
+
+def download(store: Store, run_id: str, files: Iterable[str], folder: Path) -> None:
+    """Copy artifacts of a run to a folder; one that the run does not have is left out."""
     with store.calls(f"read the artifacts of run {run_id}"):
         there = {item.path for item in store.client.list_artifacts(run_id)}
         for name in files:

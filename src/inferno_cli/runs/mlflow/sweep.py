@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from filelock import FileLock
 from hydra.core.utils import JobStatus
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
@@ -23,31 +23,28 @@ from omegaconf.errors import OmegaConfBaseException
 
 from inferno_cli.errors import FileError
 from inferno_cli.files import read_yaml, write_whole
-from inferno_cli.runs.mlflow.afterwards import end, log_files, read_run
+from inferno_cli.runs.mlflow.afterwards import end, read_run
 from inferno_cli.runs.mlflow.store import LOCK_TIMEOUT, Store
 from inferno_cli.runs.points import is_output
 from inferno_cli.signals import held
 
 if TYPE_CHECKING:
-    from filelock import FileLock
     from hydra.core.utils import JobReturn
     from omegaconf import DictConfig
 
 log = logging.getLogger(__name__)
 
-_PARENT = "mlflow_parent.json"
+PARENT_FILE = "mlflow_parent.json"
+"""In the folder of a multirun: the store and the id of its parent run."""
 _FAILED = "mlflow_failed"
 _NAME_LENGTH = 250
 
 
 class SweepCallback(Callback):
-    """Ends the parent run of a multirun; does nothing in a single run.
-
-    Attributes:
-        folder: Of the multirun that this process has begun, for what has to be ended when it is stopped.
-    """
+    """Ends the parent run of a multirun; does nothing in a single run."""
 
     folder: ClassVar[Path | None] = None
+    """Of the multirun that this process has begun, for what has to be ended when it is stopped."""
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Keep the folder."""
@@ -73,21 +70,16 @@ def parent_run(store: Store, experiment: str, folder: Path) -> str | None:
     """
     place = {"uri": store.uri, "experiment_id": experiment}
     folder.mkdir(parents=True, exist_ok=True)
-    with _lock(folder):
-        if not (folder / _PARENT).exists():
+    with FileLock(folder / f"{PARENT_FILE}.lock", timeout=LOCK_TIMEOUT):
+        if not (folder / PARENT_FILE).exists():
             with held(), store.calls("start the parent run"):
                 parent = store.client.create_run(experiment, run_name=_name(folder)).info.run_id
-                write_whole(folder / _PARENT, json.dumps({**place, "run_id": parent}))
+                write_whole(folder / PARENT_FILE, json.dumps({**place, "run_id": parent}))
                 if (folder / _FAILED).exists():
                     store.client.set_terminated(parent, "FAILED")
-        found = read_run(folder / _PARENT)
+        found = read_run(folder / PARENT_FILE)
     run_id = found.pop("run_id")
     return str(run_id) if found == place else None
-
-
-def has_parent(folder: Path) -> bool:
-    """Whether the multirun in ``folder`` has a parent run."""
-    return (folder / _PARENT).is_file()
 
 
 def end_parent(folder: Path, status: str) -> None:
@@ -95,31 +87,13 @@ def end_parent(folder: Path, status: str) -> None:
 
     A failure is kept in the folder for a parent that a later job may create.
     """
-    if status != "FAILED" and not (folder / _PARENT).exists():
+    if status != "FAILED" and not (folder / PARENT_FILE).exists():
         return
-    with _lock(folder):
-        if not (folder / _PARENT).exists():
+    with FileLock(folder / f"{PARENT_FILE}.lock", timeout=LOCK_TIMEOUT):
+        if not (folder / PARENT_FILE).exists():
             (folder / _FAILED).touch()
             return
-    end(folder / _PARENT, status)
-
-
-def log_to_parent(folder: Path, files: Sequence[Path], where: str, description: str = "") -> str | None:
-    """Copy files to the parent run of the multirun in ``folder``, and describe it in Markdown, where there is a text.
-
-    Returns:
-        The store, or None where the multirun has no parent run.
-
-    Raises:
-        TrackingError: If the store cannot be reached or written.
-    """
-    return log_files(folder / _PARENT, files, where, description)
-
-
-def _lock(folder: Path) -> FileLock:
-    from filelock import FileLock
-
-    return FileLock(folder / f"{_PARENT}.lock", timeout=LOCK_TIMEOUT)
+    end(folder / PARENT_FILE, status)
 
 
 def _name(folder: Path) -> str:
