@@ -200,7 +200,7 @@ def make_templates(
     noise: Mapping[tuple[str, str], Any] | None = None,
     observed: Any = None,
 ) -> Templates:
-    """Write down templates by hand: yields by sample, and up and down by (systematic, sample)."""
+    """Write down templates by hand: yields by sample, and up, down and the noise of S by (systematic, sample)."""
     histograms = {
         (sample, NOMINAL): histogram(values, (relative_error * np.asarray(values, dtype=float)) ** 2)
         for sample, values in nominal.items()
@@ -210,12 +210,12 @@ def make_templates(
             variance = (relative_error * np.asarray(values, dtype=float)) ** 2
             histograms[sample, Variation(systematic, direction)] = histogram(values, variance)
     n_bins = len(next(iter(nominal.values())))
-    zeros = {key: np.zeros(n_bins) for key in varied or {}}
+    odd = {key: np.zeros(n_bins) for key in varied or {}} | dict(noise or {})
     return Templates(
         samples=tuple(nominal),
         signal=tuple(signal),
         histograms=histograms,
-        noise=zeros | {key: np.asarray(values, dtype=float) for key, values in (noise or {}).items()},
+        noise={key: np.array([values, np.full(n_bins, np.nan)]) for key, values in odd.items()},
         observed=None if observed is None else histogram(observed, observed),
         groups=tuple((i,) for i in range(n_bins)),
     )

@@ -98,7 +98,7 @@ def test_templates_know_their_signal_samples_and_bins():
 # ----------------------------------------------------------------------------------------------------- noise
 def noise(weights, bins, n_bins=3, view=None) -> np.ndarray:
     item = sample("QCD", weights, systematics=("jes",), view=view)
-    return fill([item], [np.asarray(bins)], n_bins).noise["jes", "QCD"]
+    return fill([item], [np.asarray(bins)], n_bins).noise["jes", "QCD"][0]
 
 
 def test_an_event_that_stays_with_its_weight_makes_no_noise():
@@ -181,7 +181,7 @@ def test_grouping_adds_yields_variances_noise_and_data():
     before, after = grown(), grown().grouped([(4,), (0, 2), (1, 3)])
     np.testing.assert_allclose(after.values("signal"), [5, 4, 6])
     np.testing.assert_allclose(after.values("QCD", UP), [15, 84, 66])
-    np.testing.assert_allclose(after.noise["jes", "QCD"], [0.5, 0.4, 0.6])
+    np.testing.assert_allclose(after.noise["jes", "QCD"][0], [0.5, 0.4, 0.6])
     np.testing.assert_allclose(after.observed.values(), [14, 85, 66])
     v = before.variance[1]
     np.testing.assert_allclose(after.variance[1], [v[4], v[0] + v[2], v[1] + v[3]])
@@ -443,8 +443,9 @@ def test_the_noise_of_rows_is_the_variance_over_repeated_generated_events():
 
     nominal, up, down = binned(0), binned(1), binned(2)
     np.testing.assert_allclose(templates.variance[1], nominal.var(axis=1), rtol=0.05)
-    np.testing.assert_allclose(templates.noise["jes", "QCD"], ((up - down) / 2).var(axis=1), rtol=0.05)
-    np.testing.assert_allclose(templates.even_noise["jes", "QCD"], ((up + down) / 2 - nominal).var(axis=1), rtol=0.05)
+    odd, even = templates.noise["jes", "QCD"]
+    np.testing.assert_allclose(odd, ((up - down) / 2).var(axis=1), rtol=0.05)
+    np.testing.assert_allclose(even, ((up + down) / 2 - nominal).var(axis=1), rtol=0.05)
 
 
 def test_the_noise_of_events_that_are_alone_is_that_of_the_general_formula():
@@ -456,8 +457,7 @@ def test_the_noise_of_events_that_are_alone_is_that_of_the_general_formula():
     more = of_sources(
         np.append(bins, [[0]] * 3, axis=1), np.append(weights, [[0.0]] * 3, axis=1), np.append(np.arange(50), 0)
     )
-    for name in ("noise", "even_noise"):
-        np.testing.assert_allclose(getattr(alone, name)["jes", "QCD"], getattr(more, name)["jes", "QCD"], rtol=1e-12)
+    np.testing.assert_allclose(alone.noise["jes", "QCD"], more.noise["jes", "QCD"], rtol=1e-12)
     np.testing.assert_allclose(alone.variance, more.variance, rtol=1e-12)
 
 
@@ -472,7 +472,7 @@ def asymmetric(even: float, noise: float | None) -> Templates:
         varied={("jes", "QCD"): ([104 + even, 56], [96 + even, 64])},
         relative_error=0.01,
     )
-    return replace(templates, even_noise={} if noise is None else {("jes", "QCD"): np.array([noise, noise])})
+    return replace(templates, noise={("jes", "QCD"): np.array([[0, 0], [np.nan if noise is None else noise] * 2])})
 
 
 def test_an_even_part_that_is_noise_is_left_out():
@@ -519,9 +519,7 @@ def same(one: Templates, two: Templates) -> bool:
         and observed
         and (one.samples, one.signal, one.groups) == (two.samples, two.signal, two.groups)
         and all(one.histograms[key] == two.histograms[key] for key in one.histograms)
-        and all(np.array_equal(one.noise[key], two.noise[key]) for key in one.noise)
-        and one.even_noise.keys() == two.even_noise.keys()
-        and all(np.array_equal(one.even_noise[key], two.even_noise[key]) for key in one.even_noise)
+        and all(np.array_equal(one.noise[key], two.noise[key], equal_nan=True) for key in one.noise)
         and (one.observed is None or bool((one.observed.values() == two.observed.values()).all()))
     )
 

@@ -297,7 +297,7 @@ def test_noise_is_estimated_from_the_events_themselves() -> None:
     ]
     templates = fill(samples, told(CONFIG, samples, IDENTITY).observable.assign(samples), 4)
 
-    noise = templates.noise["r", "background"]
+    noise, _ = templates.noise["r", "background"]
 
     # Permuted, each bin keeps its number of events; of 12 000 in the first 60% stay, 4800 leave and 4800 come.
     share = np.array([0.6, 0.3, 0.1])

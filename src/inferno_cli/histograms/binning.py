@@ -98,12 +98,11 @@ def noise_information(templates: Templates) -> dict[str, FloatArray]:
     nominal = templates.nominal.sum(axis=0)
     total = nominal + templates.variance.sum(axis=0)
     by_systematic: dict[str, FloatArray] = {}
-    for (systematic, _), noise in templates.noise.items():
-        by_systematic[systematic] = by_systematic.get(systematic, 0.0) + noise
-    return {
-        name: np.divide(noise, total, out=np.where(noise > 0, np.inf, 0.0), where=total > 0)
-        for name, noise in by_systematic.items()
-    }
+    for (systematic, _), (odd, _) in templates.noise.items():
+        by_systematic[systematic] = by_systematic.get(systematic, 0.0) + odd
+    for name, noise in by_systematic.items():
+        by_systematic[name] = np.divide(noise, total, out=np.where(noise > 0, np.inf, 0.0), where=total > 0)
+    return by_systematic
 
 
 def effective_events(templates: Templates) -> FloatArray:
@@ -113,8 +112,7 @@ def effective_events(templates: Templates) -> FloatArray:
     """
     parts = []
     for mask in (templates.is_signal, ~templates.is_signal):
-        yields = templates.nominal[mask].sum(axis=0)
-        variance = templates.variance[mask].sum(axis=0)
+        yields, variance = templates.nominal[mask].sum(axis=0), templates.variance[mask].sum(axis=0)
         parts.append(np.divide(yields**2, variance, out=np.zeros_like(yields), where=(variance > 0) & (yields > 0)))
     return np.asarray(np.minimum(*parts))
 
@@ -133,11 +131,8 @@ def merge(templates: Templates, rule: Binning, fit: LinearFit | None, *, ordered
     Args:
         templates: One bin per bin of the network.
         rule: The thresholds.
-        fit: Of these templates; None: whatever the noise of the variations.
+        fit: Fit of these templates; None: whatever the noise of the variations.
         ordered: The bins have an order of their own, which is kept.
-
-    Returns:
-        The merged templates; ``groups`` tells which bins each is made of.
     """
     if not ordered:
         order: list[Sequence[int]] = [(int(i),) for i in np.argsort(purity(templates), kind="stable")]
@@ -154,10 +149,8 @@ def merge(templates: Templates, rule: Binning, fit: LinearFit | None, *, ordered
 
 
 def _joined(n_bins: int, first: int) -> list[Sequence[int]]:
-    """Return the groups that join a bin with the next one."""
-    groups: list[Sequence[int]] = [(i,) for i in range(n_bins) if i != first + 1]
-    groups[first] = (first, first + 1)
-    return groups
+    """Return groups of one bin each, and of two from ``first`` on."""
+    return [*((i,) for i in range(first)), (first, first + 1), *((i,) for i in range(first + 2, n_bins))]
 
 
 def _unsupported(templates: Templates, rule: Binning) -> int | None:

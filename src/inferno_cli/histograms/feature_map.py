@@ -44,12 +44,9 @@ def feature_map(
     """Return the bins over two features.
 
     Args:
-        samples: Event tables.
         bins: For each sample the fitted bin of every event in every view, shape (n_views, n_events).
-        n_bins: Number of fitted bins.
-        names: Of all features.
-        pair: Names of the two features.
-        cells: Along each axis; a feature with no more distinct values has a cell for each.
+        names: Names of all features.
+        cells: Cells along each axis; a feature with no more distinct values has a cell for each.
     """
     columns = [list(names).index(name) for name in pair]
     x, y = (

@@ -21,8 +21,6 @@ def specification(
     """Return the likelihood of templates.
 
     Args:
-        templates: Final templates.
-        measurement: Samples and parameters.
         array: Makes the arrays of the likelihood; ``torch.from_numpy`` for those of torch.
         options: Further arguments of ``likelihood.build``.
     """
@@ -39,9 +37,6 @@ def fitted(templates: Templates, measurement: Measurement, *, poi_bounds: tuple[
     """Return the likelihood that a run fits, with its data: a run on Asimov data leaves no observed data in its files.
 
     Args:
-        templates: Final templates.
-        measurement: Samples and parameters.
-        poi_bounds: Bounds of the parameter of interest.
         observed: Take the observed events; else the Asimov data.
 
     Raises:

@@ -47,7 +47,7 @@ def envelope(nominal: Any, pairs: Sequence[tuple[Any, Any]]) -> tuple[Any, Any]:
 def scaled(templates: Templates, measurement: Measurement) -> Templates:
     """Return the templates with every variation at one standard deviation; linear, so before bins are merged."""
     histograms = dict(templates.histograms)
-    noise, even_noise = dict(templates.noise), dict(templates.even_noise)
+    noise = dict(templates.noise)
     for by_sample in measurement.shapes.values():
         for sample, morph in by_sample.items():
             if morph.scale == 1 and morph.normalisation:
@@ -58,29 +58,28 @@ def scaled(templates: Templates, measurement: Measurement) -> Templates:
                     key = sample, Variation(label, direction)
                     values = morphed(morph, nominal, templates.values(*key))
                     histograms[key] = from_arrays(values, templates.histograms[key].variances())
-                for found in (noise, even_noise):
-                    if (label, sample) in found:
-                        found[label, sample] = morph.scale**2 * found[label, sample]
-    return replace(templates, histograms=histograms, noise=noise, even_noise=even_noise)
+                if (label, sample) in noise:
+                    noise[label, sample] = morph.scale**2 * noise[label, sample]
+    return replace(templates, histograms=histograms, noise=noise)
 
 
 def enveloped(templates: Templates, measurement: Measurement) -> Templates:
     """Return the templates with the members of each envelope replaced by it; not linear, so after bins are merged."""
     histograms = dict(templates.histograms)
-    noise, even_noise = dict(templates.noise), dict(templates.even_noise)
+    noise = dict(templates.noise)
     for parameter, by_sample in measurement.shapes.items():
         for sample, morph in by_sample.items():
             if len(morph.members) == 1:
                 continue
             nominal = templates.values(sample)
-            up, down = (
-                [histograms.pop((sample, Variation(label, direction))).values() for label in morph.members]
-                for direction in DIRECTIONS
-            )
-            for found in (noise, even_noise):
-                members = [found.pop((label, sample)) for label in morph.members if (label, sample) in found]
-                if members:
-                    found[parameter, sample] = np.sum(members, axis=0)
-            for direction, values in zip(DIRECTIONS, envelope(nominal, list(zip(up, down, strict=True))), strict=True):
+            pairs, noises = [], []
+            for label in morph.members:
+                up, down = (histograms.pop((sample, Variation(label, direction))) for direction in DIRECTIONS)
+                pairs.append((up.values(), down.values()))
+                if (label, sample) in noise:
+                    noises.append(noise.pop((label, sample)))
+            if noises:
+                noise[parameter, sample] = np.sum(noises, axis=0)
+            for direction, values in zip(DIRECTIONS, envelope(nominal, pairs), strict=True):
                 histograms[sample, Variation(parameter, direction)] = from_arrays(values, np.zeros_like(values))
-    return replace(templates, histograms=histograms, noise=noise, even_noise=even_noise)
+    return replace(templates, histograms=histograms, noise=noise)

@@ -36,19 +36,16 @@ def symmetrised(templates: Templates, measurement: Measurement, smallest: float 
     """Return the templates with the even part left out of the shapes in which it is compatible with noise.
 
     The even part of every constrained shape of every sample is compared with 0: chi squared over the bins, with the
-    variance of paired events. An envelope is not even by noise, and stays.
-
-    Args:
-        templates: As merged.
-        measurement: Of the fit.
-        smallest: p-value from which on it is noise; None: never.
+    variance of paired events. An envelope is not even by noise, and stays. From a p-value of ``smallest`` on it is
+    noise; None: never.
     """
+    if smallest is None:
+        return templates
     histograms = dict(templates.histograms)
     for parameter, by_sample in measurement.shapes.items():
         for sample, morph in by_sample.items():
-            is_free, is_envelope = parameter in measurement.unconstrained, len(morph.members) > 1
-            noise = templates.even_noise.get((parameter, sample))
-            if smallest is None or noise is None or is_free or is_envelope:
+            _, noise = templates.noise.get((parameter, sample), (None, np.array(np.nan)))
+            if np.isnan(noise).any() or parameter in measurement.unconstrained or len(morph.members) > 1:
                 continue
             nominal, (up, down) = templates.values(sample), templates.varied[parameter, sample]
             if _p_value((up + down) / 2 - nominal, noise) < smallest:
@@ -61,7 +58,6 @@ def symmetrised(templates: Templates, measurement: Measurement, smallest: float 
 
 
 def _p_value(even: FloatArray, noise: FloatArray) -> float:
-    """Return how probable an even part of this size is as noise."""
     from scipy.stats import chi2
 
     certain = noise <= 0
@@ -73,13 +69,7 @@ def _p_value(even: FloatArray, noise: FloatArray) -> float:
 
 
 def parts(before: Templates, after: Templates, measurement: Measurement) -> Mapping[str, Parts]:
-    """Return the odd and the even part of every constrained shape.
-
-    Args:
-        before: The templates as merged.
-        after: As they are fitted.
-        measurement: Of the fit.
-    """
+    """Return the parts of every constrained shape, of the templates as merged and as they are fitted."""
     error = np.sqrt(after.nominal.sum(axis=0) + after.variance.sum(axis=0))
     found = {}
     for parameter, by_sample in measurement.shapes.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +22,10 @@ Bins = NDArray[np.intp]
 
 # Keys of the file that are no sample.
 _OBSERVED, _GROUPS, _SIGNAL, _NAMES = "_observed", "_groups", "_signal", "_names"
-_NOISE, _EVEN_NOISE = "noise", "evennoise"
+_NOISE = ("noise", "evennoise")
+"""What stands for the direction where the file has the noise of the odd and of the even part."""
 LONGEST = 1000
 """Bytes of a name in the file; ROOT sets no limit of its own."""
-
-
-def _histogram(bins: Bins, n_bins: int) -> hist.Hist:
-    histogram = hist.Hist(hist.axis.Integer(0, n_bins, flow=False, name="bin"), storage=hist.storage.Weight())
-    return histogram.fill(bins)
 
 
 @dataclass(frozen=True)
@@ -40,10 +36,10 @@ class Templates:
         samples: Names, signal first.
         signal: Those that the POI scales.
         histograms: One histogram with weight storage per sample and variation.
-        noise: Variance that the simulation's noise gives to (up - down) / 2, by (systematic, sample), shape (B,).
+        noise: Variance that the simulation's noise gives to (up - down) / 2 and to (up + down) / 2 - nominal, by
+            (systematic, sample), shape (2, B); NaN where it is not known.
         observed: Histogram of the observed events, or None.
         groups: For each bin, the network's bins that were merged into it.
-        even_noise: As ``noise``, of (up + down) / 2 - nominal; empty where it is not known.
     """
 
     samples: tuple[str, ...]
@@ -52,7 +48,6 @@ class Templates:
     noise: Mapping[tuple[str, str], FloatArray]
     observed: hist.Hist | None
     groups: tuple[tuple[int, ...], ...]
-    even_noise: Mapping[tuple[str, str], FloatArray] = field(default_factory=dict)
 
     @property
     def n_bins(self) -> int:
@@ -81,22 +76,15 @@ class Templates:
     @property
     def varied(self) -> dict[tuple[str, str], tuple[FloatArray, FloatArray]]:
         """Templates up and down by (systematic, sample), each of shape (B,)."""
-        return {
-            (variation.systematic, sample): (
-                self.values(sample, variation),
-                self.values(sample, Variation(variation.systematic, "down")),
-            )
-            for sample, variation in self.histograms
-            if variation.direction == "up"
-        }
+        found = {}
+        for sample, variation in self.histograms:
+            if variation.direction == "up":
+                down = Variation(variation.systematic, "down")
+                found[variation.systematic, sample] = self.values(sample, variation), self.values(sample, down)
+        return found
 
     def require_positive(self) -> None:
-        """Check that the templates can be fitted.
-
-        Raises:
-            TemplateError: If a bin has no expected events, a varied template no positive yield, or a variation takes
-                all samples of a bin together below 0.
-        """
+        """Raise TemplateError if a template or a bin has no positive yield, or a variation takes a bin below 0."""
         for (sample, variation), histogram in self.histograms.items():
             total = float(histogram.values().sum())
             if not total > 0:
@@ -123,11 +111,7 @@ class Templates:
                 )
 
     def grouped(self, groups: Sequence[Sequence[int]]) -> Templates:
-        """Return the templates with bins reordered and merged.
-
-        Args:
-            groups: For each new bin, the present bins that it is made of; every bin exactly once.
-        """
+        """Return the templates with bins reordered and merged: each new bin of a group of the present ones."""
         if sorted(i for group in groups for i in group) != list(range(self.n_bins)):
             raise ValueError(f"groups {list(groups)} do not hold each of {self.n_bins} bins once")
 
@@ -140,8 +124,7 @@ class Templates:
         return replace(
             self,
             histograms={key: regroup(histogram) for key, histogram in self.histograms.items()},
-            noise={key: total(noise) for key, noise in self.noise.items()},
-            even_noise={key: total(noise) for key, noise in self.even_noise.items()},
+            noise={key: np.stack([total(odd), total(even)]) for key, (odd, even) in self.noise.items()},
             observed=None if self.observed is None else regroup(self.observed),
             groups=tuple(tuple(sorted(j for i in group for j in self.groups[i])) for group in groups),
         )
@@ -149,15 +132,11 @@ class Templates:
     def with_errors_scaled(self, factors: Sequence[float]) -> Templates:
         """Return the templates as a split of another size would have them: variances and noise times a factor each."""
         by_sample = dict(zip(self.samples, factors, strict=True))
-        return replace(
-            self,
-            histograms={
-                (sample, variation): from_arrays(histogram.values(), histogram.variances() * by_sample[sample])
-                for (sample, variation), histogram in self.histograms.items()
-            },
-            noise={key: noise * by_sample[key[1]] for key, noise in self.noise.items()},
-            even_noise={key: noise * by_sample[key[1]] for key, noise in self.even_noise.items()},
-        )
+        histograms = dict(self.histograms)
+        for key, histogram in self.histograms.items():
+            histograms[key] = from_arrays(histogram.values(), histogram.variances() * by_sample[key[0]])
+        noise = {key: noise * by_sample[key[1]] for key, noise in self.noise.items()}
+        return replace(self, histograms=histograms, noise=noise)
 
     def save(self, path: Path) -> None:
         """Write a ROOT file: one TH1 per template, ``sample/variation``, and how the bins came about.
@@ -167,9 +146,10 @@ class Templates:
         import uproot
 
         contents = dict(self.histograms)
-        for kind, noises in ((_NOISE, self.noise), (_EVEN_NOISE, self.even_noise)):
-            for (systematic, sample), noise in noises.items():
-                contents[sample, Variation(systematic, kind)] = from_arrays(noise, np.zeros_like(noise))
+        for (systematic, sample), noises in self.noise.items():
+            for kind, noise in zip(_NOISE, noises, strict=True):
+                if not np.isnan(noise).any():
+                    contents[sample, Variation(systematic, kind)] = from_arrays(noise, np.zeros_like(noise))
         folders = distinct(self.samples, _key, taken=(_OBSERVED, _GROUPS, _SIGNAL, _NAMES), longest=LONGEST, fold=str)
         labels = distinct((str(variation) for _, variation in contents), _key, longest=LONGEST, fold=str)
         names: dict[str, tuple[str, str, str]] = {}
@@ -189,7 +169,7 @@ class Templates:
         import uproot
 
         histograms: dict[tuple[str, Variation], hist.Hist] = {}
-        noises: dict[str, dict[tuple[str, str], FloatArray]] = {_NOISE: {}, _EVEN_NOISE: {}}
+        noise: dict[tuple[str, str], FloatArray] = {}
         observed = None
         with uproot.open(path) as file:
             groups = tuple(tuple(int(i) for i in part.split(",")) for part in str(file[_GROUPS]).split(";"))
@@ -200,17 +180,17 @@ class Templates:
                 if key == f"{_OBSERVED}/nominal":
                     observed = histogram
                     continue
-                sample, *variation = names["templates"][key]
-                if variation[1] in noises:
-                    noises[variation[1]][variation[0], sample] = content.values()
+                sample, systematic, direction = names["templates"][key]
+                if direction in _NOISE:
+                    unknown = np.full((len(_NOISE), len(groups)), np.nan)
+                    noise.setdefault((systematic, sample), unknown)[_NOISE.index(direction)] = content.values()
                 else:
-                    histograms[sample, Variation(*variation)] = histogram
-        samples, signal = (tuple(names[key]) for key in ("samples", "signal"))
-        return cls(samples, signal, histograms, noises[_NOISE], observed, groups, noises[_EVEN_NOISE])
+                    histograms[sample, Variation(systematic, direction)] = histogram
+        return cls(tuple(names["samples"]), tuple(names["signal"]), histograms, noise, observed, groups)
 
 
 def _key(name: str) -> str:
-    """Return a name that a key of a ROOT file can have: without the signs of a path and of a cycle."""
+    """Return a name without the signs of a path and of a cycle, which a key of a ROOT file can have."""
     return "_" if name in (".", "..") else re.sub(r"[\x00-\x1f/\\:;]", "_", name)
 
 
@@ -238,14 +218,11 @@ def fill(samples: Sequence[Sample], bins: Sequence[Bins], n_bins: int, observed:
     Statistical errors count generated events: the rows of one (``split_by``) in one bin are one entry, of their sum.
 
     Args:
-        samples: Event tables.
         bins: For each sample, the bin of every event in every view of its features, shape (n_views, n_events).
-        n_bins: Number of bins.
         observed: Bins of the observed events.
     """
     histograms: dict[tuple[str, Variation], Any] = {}
     noise: dict[tuple[str, str], FloatArray] = {}
-    even_noise: dict[tuple[str, str], FloatArray] = {}
     for sample, numbers in zip(samples, bins, strict=True):
         variance = BinnedVariance(sample.group, n_bins)
         places = [numbers[view] for view in sample.view]
@@ -256,16 +233,19 @@ def fill(samples: Sequence[Sample], bins: Sequence[Bins], n_bins: int, observed:
         for systematic in sample.systematics:
             up, down = (sample.variations.index(Variation(systematic, direction)) for direction in DIRECTIONS)
             half_up, half_down = ((places[row], sample.weights[row] / 2) for row in (up, down))
-            noise[systematic, sample.name] = variance(half_up, minus(half_down))
-            even_noise[systematic, sample.name] = variance(half_up, half_down, minus(nominal))
+            odd, even = variance(half_up, minus(half_down)), variance(half_up, half_down, minus(nominal))
+            noise[systematic, sample.name] = np.stack([odd, even])
+    data = None
+    if observed is not None:
+        counts = np.bincount(observed, minlength=n_bins).astype(np.float64)
+        data = from_arrays(counts, counts)
     return Templates(
         samples=tuple(sample.name for sample in samples),
         signal=tuple(sample.name for sample in samples if sample.is_signal),
         histograms=histograms,
         noise=noise,
-        observed=None if observed is None else _histogram(observed, n_bins),
+        observed=data,
         groups=tuple((i,) for i in range(n_bins)),
-        even_noise=even_noise,
     )
 
 

@@ -58,10 +58,8 @@ def yield_changes(
     """Return the response to every nuisance parameter: of all samples together, then of each that it touches.
 
     Args:
-        samples: Event tables.
         bins: For each sample the fitted bin of every event in every view, shape (n_views, n_events).
         templates: As fitted.
-        measurement: Of the fit.
         steps: By how much each NormFactor of ``measurement.free`` is moved.
     """
     nominal = dict(zip(templates.samples, templates.nominal, strict=True))
@@ -117,9 +115,9 @@ def _moments(sample: Sample, bins: Bins, morph: Morph, n_bins: int) -> list[tupl
     variance = BinnedVariance(sample.group, n_bins)
     nominal = bins[sample.view[0]], sample.weights[0]
     squares = variance(nominal)
-    sides: list[tuple[FloatArray, FloatArray]] = []
+    sides = []
     for direction in DIRECTIONS:
-        members: list[tuple[FloatArray, FloatArray]] = []
+        members = []
         for label in morph.members:
             row = sample.variations.index(Variation(label, direction))
             # One standard deviation is c (k u - n) of the weights u and n: see histograms.morph.
@@ -129,7 +127,6 @@ def _moments(sample: Sample, bins: Bins, morph: Morph, n_bins: int) -> list[tupl
             d2 = variance(varied, minus(nominal))
             # u = d + n, so that 2 sum d n = sum u^2 - sum d^2 - sum n^2.
             members.append((c**2 * d2, c * (variance(varied) - d2 - squares) / 2))
-        sides.append(
-            members[0] if len(members) == 1 else (np.max([d2 for d2, _ in members], axis=0), np.zeros_like(squares))
-        )
+        largest = np.max([d2 for d2, _ in members], axis=0)
+        sides.append(members[0] if len(members) == 1 else (largest, np.zeros_like(squares)))
     return sides

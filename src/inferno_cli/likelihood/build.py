@@ -37,7 +37,6 @@ def build(
     can fit it.
 
     Args:
-        measurement: Samples, parameters and constraints.
         nominal: Templates, shape (S, B), in the order of ``measurement.samples``.
         variance: Their statistical variances, shape (S, B).
         varied: Templates at one standard deviation up and down, shape (B,), by (parameter, sample).
@@ -75,15 +74,10 @@ def build(
 
 def _of_yield(measurement: Measurement, sample: str) -> tuple[list[Modifier], list[Modifier]]:
     """Return the NormFactors and the normsys of a sample, in the order of the measurement."""
-    factors: list[Modifier] = []
-    for name, touched in {POI: measurement.signal, **measurement.free}.items():
-        if sample in touched:
-            factors.append(mod.NormFactor(name))
-    rates: list[Modifier] = []
-    for name, by_sample in measurement.normalisation.items():
-        if sample in by_sample:
-            rates.append(mod.NormSys(name, *by_sample[sample]))
-    return factors, rates
+    scaled = {POI: measurement.signal, **measurement.free}
+    factors: list[Modifier] = [mod.NormFactor(name) for name, touched in scaled.items() if sample in touched]
+    changed = measurement.normalisation.items()
+    return factors, [mod.NormSys(name, *sizes[sample]) for name, sizes in changed if sample in sizes]
 
 
 def _parameter(measurement: Measurement, name: str, poi_bounds: tuple[float, float]) -> Parameter:

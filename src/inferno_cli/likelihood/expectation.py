@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 from array_api_compat import array_namespace, device
@@ -134,7 +135,7 @@ def expectation(spec: Spec) -> Expectation:
     nominal = xp.stack([_padded(sample.nominal, n_bins) for sample in rows])
     norm_factor = xp.zeros(shape, dtype=xp.bool, device=device(like))
     normsys, histosys = xp.ones((2, *shape), **options), xp.zeros((2, *shape, n_bins), **options)
-    entries: list[tuple[Modifier, Sample, tuple[int, int]]] = []
+    entries: list[tuple[Modifier, Sample, tuple[int, int]]] = []  # each at its (parameter, row)
     for row, sample in enumerate(rows):
         entries += [(item, sample, (index[item.name], row)) for item in sample.modifiers if item.name in index]
     for modifier, _, at in entries:
@@ -142,20 +143,21 @@ def expectation(spec: Spec) -> Expectation:
     for modifier, sample, at in entries:
         _enter_shapes(modifier, sample, at, normsys, histosys)
     vectors = [_with_width(parameter, spec) for parameter in spec.parameters if parameter.per_bin]
+    in_staterror = [bool(sample.having(mod.StatError)) for sample in rows]
     return Expectation(
         parameters=tuple(index),
         poi=index[spec.poi],
-        init=xp.asarray([parameter.init[0] for parameter in scalars], **options),
+        init=_joined([parameter.init for parameter in scalars], like),
         prior=_constraints(scalars, like),
         nominal=nominal,
         norm_factor=norm_factor,
         normsys=normsys,
         histosys=histosys,
-        in_staterror=xp.asarray([bool(sample.having(mod.StatError)) for sample in rows], device=device(like)),
+        in_staterror=xp.asarray(in_staterror, device=device(like)),
         relative_error=_relative_error(spec, vectors, like),
         gamma=BinFactors(
-            labels=tuple(label for parameter in vectors for label in parameter.labels),
-            init=xp.asarray([value for parameter in vectors for value in parameter.init], **options),
+            labels=tuple(chain.from_iterable(parameter.labels for parameter in vectors)),
+            init=_joined([parameter.init for parameter in vectors], like),
             prior=_constraints(vectors, like),
             layers=_layers(rows, channels, vectors, n_bins),
         ),
@@ -171,7 +173,6 @@ def _padded(values: Array, n_bins: int) -> Array:
 
 
 def _enter_yields(modifier: Modifier, at: tuple[int, int], norm_factor: Array, normsys: Array) -> None:
-    """Write a factor on the yield into the arrays, at its (parameter, row)."""
     match modifier:
         case mod.NormFactor() | mod.Lumi():
             norm_factor[at] = True
@@ -180,7 +181,6 @@ def _enter_yields(modifier: Modifier, at: tuple[int, int], norm_factor: Array, n
 
 
 def _enter_shapes(modifier: Modifier, sample: Sample, at: tuple[int, int], normsys: Array, histosys: Array) -> None:
-    """Write a change of the template into the arrays, at its (parameter, row)."""
     nominal = sample.nominal
     place = (slice(None), *at, slice(len(nominal)))
     match modifier:
@@ -195,28 +195,24 @@ def _enter_shapes(modifier: Modifier, sample: Sample, at: tuple[int, int], norms
 
 def _constraints(parameters: Sequence[Parameter], like: Array) -> Constraints:
     """Gather the constraint terms of some parameters, as arrays such as ``like``."""
-    measured: list[Array] = []
-    widths: list[Array] = []
-    factors: list[Array] = []
+    entries: list[tuple[Array, Array, Array]] = []
     for parameter in parameters:
         nothing = (0.0,) * len(parameter.init)
         match parameter.constraint:
             case Gaussian(centre, width):
-                entry = centre, width, nothing
+                entries.append((centre, width, nothing))
             case Poisson(events, factor):
-                entry = events, nothing, factor
+                entries.append((events, nothing, factor))
             case None:
-                entry = nothing, nothing, nothing
-        for column, values in zip((measured, widths, factors), entry, strict=True):
-            column.append(values)
-    return Constraints(_joined(measured, like), _joined(widths, like), _joined(factors, like))
+                entries.append((nothing, nothing, nothing))
+    return Constraints(*(_joined([entry[i] for entry in entries], like) for i in range(3)))
 
 
 def _joined(parts: Sequence[Array], like: Array) -> Array:
     """Return numbers, and arrays with what differentiates them, as one array such as ``like``."""
     xp, options = array_namespace(like), {"dtype": like.dtype, "device": device(like)}
     if all(isinstance(part, tuple) for part in parts):
-        return xp.asarray([value for part in parts for value in part], **options)
+        return xp.asarray(list(chain.from_iterable(parts)), **options)
     return xp.concat([xp.asarray(part, **options) if isinstance(part, tuple) else part for part in parts])
 
 
@@ -304,7 +300,6 @@ def sample_yields(model: Expectation, theta: Array, gamma: Array = None) -> Arra
     """Expected events of each row and bin, shape (R, B).
 
     Args:
-        model: The likelihood.
         theta: Parameters that act on whole samples, shape (P,); nuisance parameters in units of sigma.
         gamma: Parameters that act on single bins, shape (G,); 1 without.
     """

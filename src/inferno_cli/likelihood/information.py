@@ -35,14 +35,9 @@ def bin_variance(model: Expectation, yields: Array) -> Array:
 
 
 def information_matrix(model: Expectation, theta: Array = None) -> Array:
-    """Hessian of the negative log-likelihood in the Asimov fit.
+    """Hessian of the negative log-likelihood in the fit of the Asimov data of ``theta`` (P,), the nominal one without.
 
-    Args:
-        model: Templates and modifiers.
-        theta: Parameters at which the Asimov data is made, shape (P,); the nominal ones without.
-
-    Returns:
-        Shape (P, P), staterror parameters profiled out; differentiable with respect to the templates.
+    Its shape is (P, P), staterror parameters profiled out; it is differentiable with respect to the templates.
     """
     yields, jacobian = yields_and_jacobian(model, model.init if theta is None else theta)
     xp = array_namespace(yields)
@@ -72,12 +67,10 @@ def _factor(matrix: Array, names: Sequence[str]) -> Array:
 
 
 def _numbers(values: Array) -> NDArray[np.float64]:
-    """Return the numbers of an array without what differentiates it."""
     return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
 
 
 def _flat_direction(matrix: Array, names: Sequence[str]) -> str:
-    """Say which parameters the data cannot tell apart."""
     values = _numbers(matrix)
     scale = np.sqrt(np.diag(values).clip(min=0))
     remedy = "Use more bins, constrain a parameter, or leave one out of nuisance.fit"
@@ -88,13 +81,13 @@ def _flat_direction(matrix: Array, names: Sequence[str]) -> str:
         return f"the data does not depend on {', '.join(dead)}. {remedy}"
     shares, vectors = np.linalg.eigh(values / np.outer(scale, scale))
     direction = vectors[:, 0]
-    parts: list[tuple[str, str]] = []
+    parts = {}
     for index in np.argsort(-np.abs(direction), kind="stable"):
         if abs(direction[index]) > 0.1:
-            parts.append((names[index], f"{direction[index]:+.2f} {names[index]}"))
+            parts[names[index]] = f"{direction[index]:+.2f} {names[index]}"
     return (
-        f"the data cannot tell {' and '.join(name for name, _ in parts)} apart: the information along "
-        f"{' '.join(text for _, text in parts)} is {shares[0]:.1g} of that of one parameter alone. {remedy}"
+        f"the data cannot tell {' and '.join(parts)} apart: the information along {' '.join(parts.values())} is "
+        f"{shares[0]:.1g} of that of one parameter alone. {remedy}"
     )
 
 
@@ -107,14 +100,9 @@ def _solved(factor: Array, right: Array) -> Array:
 
 
 def poi_variance(model: Expectation, theta: Array = None) -> Array:
-    """Variance of the parameter of interest in the Asimov fit, everything else profiled.
+    """Variance of the parameter of interest in the Asimov fit, everything else profiled; arguments as above.
 
-    Args:
-        model: Templates and modifiers.
-        theta: Parameters at which to evaluate, shape (P,); the nominal ones without.
-
-    Returns:
-        Scalar, in units of mu squared; differentiable with respect to the templates.
+    It is in units of mu squared, and differentiable with respect to the templates.
 
     Raises:
         SingularInformationError: If the parameters cannot be told apart (names the flat direction).

@@ -29,15 +29,9 @@ def _coefficients(xp: Any) -> tuple[Array, Array]:
 
 
 def code4(alpha: Array, up: Array, down: Array) -> tuple[Array, Array]:
-    """Multiplicative factor of a normsys: polynomial within one sigma, exponential outside.
+    """Multiplicative factor of a normsys at ``alpha`` (1 at 0), and its derivative.
 
-    Args:
-        alpha: Nuisance parameters, broadcast against ``up`` and ``down``.
-        up: Factor at +1, positive.
-        down: Factor at -1, positive.
-
-    Returns:
-        Factor at ``alpha`` (1 at 0), and its derivative.
+    It is polynomial within one sigma, exponential outside; ``up`` and ``down`` are the factors at +1 and -1, positive.
     """
     xp = array_namespace(up)
     powers, matrix = (xp.asarray(x, dtype=up.dtype, device=device(up)) for x in _coefficients(xp))
@@ -58,15 +52,9 @@ def code4(alpha: Array, up: Array, down: Array) -> tuple[Array, Array]:
 
 
 def code4p(alpha: Array, up: Array, down: Array) -> tuple[Array, Array]:
-    """Additive change of a histosys: polynomial within one sigma, linear outside.
+    """Additive change of a histosys at ``alpha`` (0 at 0), and its derivative, (up - down) / 2 at 0.
 
-    Args:
-        alpha: Nuisance parameters, broadcast against ``up`` and ``down``.
-        up: Change of the template at +1 (varied minus nominal).
-        down: Change of the template at -1.
-
-    Returns:
-        Change at ``alpha`` (0 at 0), and its derivative, (up - down) / 2 at 0.
+    It is polynomial within one sigma, linear outside; ``up`` and ``down`` are varied minus nominal at +1 and -1.
     """
     xp = array_namespace(up)
     slope, curve = (up - down) / 2, (up + down) / 16

@@ -68,9 +68,9 @@ def linear_fit(measurement: Measurement, templates: Templates) -> LinearFit:
     channel = template_channel(measurement, templates)
     yields, jacobian = yields_and_jacobian(channel, channel.init)
     noise = np.zeros(tuple(jacobian.shape))
-    for (name, _), values in templates.noise.items():
+    for (name, _), (odd, _) in templates.noise.items():
         if name in channel.parameters:
-            noise[:, channel.parameters.index(name)] += values
+            noise[:, channel.parameters.index(name)] += odd
     return LinearFit(
         jacobian=jacobian.numpy(),
         prior=(channel.prior.width > 0).numpy().astype(np.float64),

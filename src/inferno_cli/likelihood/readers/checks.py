@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from inferno_cli.errors import closest
 
@@ -25,10 +25,7 @@ SETTABLE = {
 """Types of modifiers whose parameters have a value that a measurement can set."""
 
 
-@dataclass(frozen=True)
-class _Use:
-    """A modifier of one sample."""
-
+class _Use(NamedTuple):
     kind: str
     channel: str
     sample: str
@@ -39,11 +36,9 @@ class _Use:
 def kind_of(value: Any) -> str:
     """Say what a value of JSON is."""
     if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    for types, said in ((dict, "an object"), (list, "a list"), (str, "a text")):
-        if isinstance(value, types):
-            return said
-    return "a number"
+        return json.dumps(value)
+    known: dict[type, str] = {dict: "an object", list: "a list", str: "a text"}
+    return known.get(type(value), "a number")
 
 
 def clipped(text: str, limit: int = 200) -> str:
@@ -68,14 +63,9 @@ def too_deep(top: Any) -> bool:
 
 # ----------------------------------------------------------------------------------------------- numbers
 def not_numbers(node: Any, place: str = "", in_bins: bool = False) -> Iterator[str]:
-    """Yield where a number is none that can be calculated with.
+    """Yield where a number of a workspace that is valid against pyhf's schema is none that can be calculated with.
 
     Python reads NaN and integers of any size from JSON, takes true for 1, and pyhf calculates with all of them.
-
-    Args:
-        node: A workspace that is valid against pyhf's schema, or a part of one.
-        place: Where it is.
-        in_bins: Whether its lists are of events.
     """
     if isinstance(node, dict):
         for key, value in node.items():
@@ -87,7 +77,8 @@ def not_numbers(node: Any, place: str = "", in_bins: bool = False) -> Iterator[s
         for number, value in enumerate(node):
             name = value.get("name") if isinstance(value, dict) else None
             where = f"{place}[{number if name is None else repr(name)}]"
-            if in_bins and _is_large(value):
+            is_number = isinstance(value, int | float) and _is_finite(value)
+            if in_bins and is_number and abs(value) > MOST_EVENTS:
                 yield (
                     f"{where.removeprefix('.')} is {_number(value)}, expected at most {MOST_EVENTS:g} in a bin: beyond "
                     "that double precision does not count single events"
@@ -97,10 +88,6 @@ def not_numbers(node: Any, place: str = "", in_bins: bool = False) -> Iterator[s
         yield f"{place.removeprefix('.')} is {str(node).lower()}, expected a number"
     elif isinstance(node, int | float) and not _is_finite(node):
         yield f"{place.removeprefix('.')} is {_number(node)}, expected a finite number"
-
-
-def _is_large(value: Any) -> bool:
-    return isinstance(value, int | float) and _is_finite(value) and abs(value) > MOST_EVENTS
 
 
 def _is_finite(value: int | float) -> bool:
@@ -143,10 +130,7 @@ def ignored(spec: Content, measurement: str | None) -> Iterator[str]:
     """Yield what a workspace says and pyhf leaves out, as notes of the fit.
 
     No errors: who prunes a workspace leaves the parameters of what was pruned, and observations of what is not fitted.
-
-    Args:
-        spec: The workspace.
-        measurement: Name of the measurement that is fitted; the first without.
+    The measurement that is fitted is the first where no name is given.
     """
     channels = [channel["name"] for channel in spec["channels"]]
     for entry in spec["observations"]:
@@ -165,7 +149,6 @@ def ignored(spec: Content, measurement: str | None) -> Iterator[str]:
 
 
 def _uses(spec: Content) -> dict[str, list[_Use]]:
-    """Return where the parameter of each name is used."""
     uses: dict[str, list[_Use]] = {}
     for channel in spec["channels"]:
         for sample in channel["samples"]:

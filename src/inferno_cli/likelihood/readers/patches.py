@@ -14,12 +14,7 @@ MOST_COPIED = 1_000_000
 
 
 def patched(spec: Any, operations: Any, path: Path) -> Any:
-    """Apply a JSON patch to a workspace, which changes.
-
-    Args:
-        spec: The workspace.
-        operations: What the file of the patch holds.
-        path: Of that file.
+    """Apply a JSON patch, read from ``path``, to a workspace, which changes.
 
     Raises:
         WorkspaceError: If it is no JSON patch, or does not apply.
@@ -36,13 +31,7 @@ def patched(spec: Any, operations: Any, path: Path) -> Any:
 
 
 def from_patchset(spec: Any, content: Any, path: Path, name: str | None) -> Any:
-    """Apply one patch of a patch set to the workspace that the set is for, which changes.
-
-    Args:
-        spec: The workspace.
-        content: What the file of the patch set holds.
-        path: Of that file.
-        name: Of the patch.
+    """Apply the patch ``name`` of a patch set, read from ``path``, to the workspace that it is for, which changes.
 
     Raises:
         WorkspaceError: If it is no patch set, has no such patch or is for another workspace, or the patch does not
@@ -131,7 +120,7 @@ def _shown(operation: Any) -> str:
 
 
 def _copied(spec: Any, operation: Any, limit: int) -> int:
-    """Return how many values an operation copies; above the limit it stops to count."""
+    """Count the values that an operation copies, up to a limit."""
     from jsonpointer import JsonPointer
 
     if not isinstance(operation, dict) or operation.get("op") != "copy" or "from" not in operation:

@@ -84,12 +84,8 @@ def _require_object(spec: Any, where: str) -> None:
 def require_valid(spec: Any, where: str) -> None:
     """Check a workspace against pyhf's schema, and for what this lets pass and pyhf then reads as something else.
 
-    Args:
-        spec: The workspace.
-        where: Names it in errors.
-
     Raises:
-        WorkspaceError: With the channel, sample and modifier.
+        WorkspaceError: With ``where``, the channel, sample and modifier.
     """
     import pyhf
 
@@ -114,12 +110,9 @@ def require_valid(spec: Any, where: str) -> None:
 
 # ------------------------------------------------------------------------------------------------ specification
 def specification(model: Any, observations: Mapping[str, Sequence[float]], measurement: str) -> Spec:
-    """Return the specification of a pyhf model.
+    """Return the specification of a pyhf model, which is of a valid workspace, with the events of each channel.
 
-    Args:
-        model: pyhf's, of a valid workspace; it knows what the parameters are where the measurement says nothing.
-        observations: Events observed, by channel.
-        measurement: Name of the measurement.
+    pyhf knows what the parameters are where the measurement says nothing.
     """
     by_name = {channel["name"]: channel for channel in model.spec["channels"]}
     channels: list[Channel] = []
@@ -138,7 +131,6 @@ def _array(values: Sequence[float]) -> Array:
 
 
 def _modifier(entry: Content) -> Modifier:
-    """Return a modifier of a workspace."""
     name, data = entry["name"], entry["data"]
     match entry["type"]:
         case "normfactor":

@@ -117,9 +117,6 @@ def write(spec: Spec, folder: Path, *, data: str, label: str = "") -> tuple[Path
         data: Says what is in ``data_obs``.
         label: What must be said of the data.
 
-    Returns:
-        The files.
-
     Raises:
         WorkspaceError: If a datacard cannot say what the likelihood is.
     """
@@ -203,7 +200,6 @@ def _names(spec: Spec, channel: Channel) -> Names:
 
 
 def _constrained_last(spec: Spec) -> list[str]:
-    """Return the names of the parameters that act on whole samples, the free ones first."""
     scalars = [parameter for parameter in spec.parameters if not parameter.per_bin]
     return [parameter.name for parameter in sorted(scalars, key=lambda parameter: parameter.constraint is not None)]
 
@@ -296,7 +292,6 @@ def _negative(names: Names, processes: Sequence[Process], histograms: Histograms
 
 # ---------------------------------------------------------------------------------------------------- datacard
 def _datacard(spec: Spec, names: Names, processes: Sequence[Process], effects: Effects) -> str:
-    """Return the text of the datacard below its head."""
     ordered = sorted(processes, key=lambda process: not process.signal)
     first = 1 - sum(process.signal for process in ordered)  # the last signal has id 0
     n = len(ordered)
@@ -325,7 +320,6 @@ def _datacard(spec: Spec, names: Names, processes: Sequence[Process], effects: E
 
 
 def _line(name: str, effect: Mapping[str, Change], processes: Sequence[Process]) -> list[str]:
-    """One constrained parameter and its effect on every process."""
     is_shape = _is_shape(effect)
     cells: list[str] = []
     for process in processes:
@@ -358,7 +352,6 @@ def _rate_parameters(spec: Spec, names: Names, processes: Sequence[Process]) -> 
 
 
 def _groups(spec: Spec, names: Names, effects: Effects) -> Iterator[list[str]]:
-    """Yield the lines of the groups of parameters."""
     shapes = [parameter for parameter, effect in effects.items() if _is_shape(effect)]
     members = {
         "normalisation": [parameter for parameter in effects if parameter not in shapes],
@@ -375,7 +368,6 @@ def _number(value: float) -> str:
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:
-    """Lines with aligned columns."""
     widths = [max(len(row[i]) for row in rows if i < len(row)) for i in range(max(map(len, rows)))]
     return "".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)).rstrip() + "\n" for row in rows

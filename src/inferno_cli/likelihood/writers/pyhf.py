@@ -51,7 +51,9 @@ def workspace(spec: Spec) -> dict[str, Any]:
     for channel in spec.channels:
         samples: list[dict[str, Any]] = []
         for sample in channel.samples:
-            modifiers = [entry for modifier in sample.modifiers for entry in _entries(modifier, sample)]
+            modifiers: list[dict[str, Any]] = []
+            for modifier in sample.modifiers:
+                modifiers += _entries(modifier, sample)
             samples.append({"name": sample.name, "data": _list(sample.nominal), "modifiers": modifiers})
             factors.update(entry["name"] for entry in modifiers if entry["type"] == "normfactor")
         channels.append({"name": channel.name, "samples": samples})
@@ -108,17 +110,18 @@ def _settings(parameter: Parameter, is_factor: bool) -> dict[str, Any]:
     if isinstance(constraint, Gaussian) and constraint.width is None:
         return settings
     settings["bounds"] = [list(pair) for pair in parameter.bounds]
-    is_lumi = isinstance(constraint, Gaussian) and not parameter.per_bin and tuple(constraint.width) != (1.0,)
-    if is_factor or is_lumi or parameter.per_bin or parameter.init != (0.0,):
-        settings["inits"] = list(parameter.init)
-    if all(parameter.fixed):
-        settings["fixed"] = True
+    is_standard = not parameter.per_bin
     match constraint:
         case Gaussian(centre, width):
-            if is_lumi or parameter.per_bin:
+            is_standard = is_standard and tuple(width) == (1.0,)
+            if not is_standard:
                 settings["sigmas"] = _list(width)
-            if is_lumi or parameter.per_bin or tuple(centre) != (0.0,):
+            if not is_standard or tuple(centre) != (0.0,):
                 settings["auxdata"] = _list(centre)
         case Poisson(events, factor):
             settings |= {"auxdata": _list(events), "factors": _list(factor)}
+    if is_factor or not is_standard or parameter.init != (0.0,):
+        settings["inits"] = list(parameter.init)
+    if all(parameter.fixed):
+        settings["fixed"] = True
     return settings
