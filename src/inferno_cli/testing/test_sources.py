@@ -41,10 +41,10 @@ def dataset_of(name: str) -> Dataset:
     return configured(name).dataset
 
 
-def request_of(dataset: Dataset, seed: int = 1) -> Request:
+def request_of(dataset: Dataset) -> Request:
     """Ask for everything that a dataset has."""
     every = effects(dataset.systematics, tuple(dataset.systematics), dataset.sample_names)
-    return Request(dataset.sample_names, every, seed)
+    return Request(dataset.sample_names, every, seed=1)
 
 
 @cache

@@ -53,7 +53,8 @@ class StratifiedBatches:
             order = order.to(weights.device)
             shuffled.append((features[:, order], weights[:, order]))
         for i in range(self.n_batches):
-            yield [
-                (features[:, i * rows : (i + 1) * rows], weights[:, i * rows : (i + 1) * rows])
-                for (features, weights), rows in zip(shuffled, self.rows, strict=True)
-            ]
+            batch = []
+            for (features, weights), rows in zip(shuffled, self.rows, strict=True):
+                own = slice(i * rows, (i + 1) * rows)
+                batch.append((features[:, own], weights[:, own]))
+            yield batch

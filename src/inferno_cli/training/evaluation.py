@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import torch
 from torch import Tensor
@@ -81,10 +82,8 @@ def evaluate(
     that the merging asks for: the value predicts that fit. A singular information matrix counts as infinite variance.
 
     Args:
-        observable: The network and its bins.
         likelihood: That of the variance.
         samples: The split, with all variations of the fit.
-        rule: Which bins are merged.
         fitted: The measurement of the fit, whose parameters decide what is merged; without, that of the variance.
     """
     measurement, summary = likelihood.measurement, observable.summary
@@ -93,33 +92,26 @@ def evaluate(
         return NOTHING
     soft = _soft_variance(observable, likelihood, samples, outputs)
     bins = [summary.hard(output).cpu().numpy() for output in outputs]
-    scale = [
-        sample.effective_events / stratum.effective_events
-        for sample, stratum in zip(samples, likelihood.strata, strict=True)
-    ]
-    templates = make_templates(
-        samples,
-        bins,
-        summary.n_bins,
-        fitted or measurement,
-        error_scale=scale,
-        rule=rule,
-        ordered=summary.ordered,
-    )
+    strata = zip(samples, likelihood.strata, strict=True)
+    scale = [sample.effective_events / stratum.effective_events for sample, stratum in strata]
+    filling = samples, bins, summary.n_bins, fitted or measurement
+    templates = make_templates(*filling, error_scale=scale, rule=rule, ordered=summary.ordered)
     channel = template_channel(measurement, templates)
     try:
         matrix = covariance(channel)
     except SingularInformationError:
         return Evaluation(soft, math.inf, math.inf, templates.n_bins, {}, {})
-    names, deviation = channel.parameters, matrix.diagonal().sqrt()
-    rho = correlation(matrix)
+    names, deviation, rho = channel.parameters, matrix.diagonal().sqrt(), correlation(matrix)
+    correlations = {}
+    for (i, first), (j, second) in combinations(enumerate(names), 2):
+        correlations[f"{first}-{second}"] = float(rho[i, j])
     return Evaluation(
         soft=soft,
         hard=float(matrix[0, 0]),
         honest=linear_fit(measurement, templates).honest_variance(),
         n_bins=templates.n_bins,
         deviations={name: float(value) for name, value in zip(names, deviation, strict=True)},
-        correlations={f"{a}-{b}": float(rho[i, j]) for i, a in enumerate(names) for j, b in enumerate(names) if i < j},
+        correlations=correlations,
     )
 
 

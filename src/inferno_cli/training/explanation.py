@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,12 +31,9 @@ from inferno_cli.training.recipe import make_templates, template_channel
 
 @dataclass(frozen=True)
 class Importance:
-    """What the fit can do without one feature.
+    """What the fit can do without one feature, for each shuffle: sigma of the POI, and the bins that are left.
 
-    Attributes:
-        feature: Its name.
-        sigma: Standard deviation of the POI for each shuffle; infinite where the information matrix is singular.
-        n_bins: Bins that are left, for each shuffle.
+    Where the information matrix is singular sigma is infinite.
     """
 
     feature: str
@@ -49,9 +47,9 @@ class Plane:
 
     Attributes:
         features: Names, x and y.
-        x, y: Where it was evaluated, shape (n_x,) and (n_y,).
+        x, y: Values of the two, shape (n_x,) and (n_y,).
         points: All features there, shape (n_x * n_y, n_features).
-        bin: Of the fitted histogram, shape (n_x, n_y).
+        bin: Bin of the fitted histogram, shape (n_x, n_y).
     """
 
     features: tuple[str, str]
@@ -63,14 +61,7 @@ class Plane:
 
 @dataclass(frozen=True)
 class Explainer:
-    """An observable and the template split that it was fitted with.
-
-    Attributes:
-        observable: The network of the run, with its final bins.
-        samples: Template split.
-        measurement: The measurement of the fit.
-        rule: Which bins are merged.
-    """
+    """An observable with its final bins, the template split, the measurement of its fit, and which bins are merged."""
 
     observable: Observable
     samples: tuple[Sample, ...]
@@ -99,24 +90,14 @@ class Explainer:
         return make_templates(samples, bins, n_bins, self.measurement, groups=self.observable.groups, rule=rule)
 
     def deviations(self, templates: Templates) -> dict[str, float]:
-        """Standard deviation of every parameter in the Asimov fit, in closed form, by name.
-
-        Raises:
-            SingularInformationError: If the templates cannot constrain the parameters.
-        """
+        """Standard deviation of every parameter in the Asimov fit, in closed form, by name."""
         channel = template_channel(self.measurement, templates)
         deviation = covariance(channel).diagonal().sqrt().tolist()
         return dict(zip(channel.parameters, deviation, strict=True))
 
     @torch.no_grad()
     def importance(self, feature: str, repeats: int, seed: int) -> Importance:
-        """Shuffle a feature, several times, and fit.
-
-        Args:
-            feature: Its name.
-            repeats: How often.
-            seed: Of the shuffles.
-        """
+        """Shuffle a feature, several times, and fit."""
         column = self.observable.features.index(feature)
         sigma, n_bins = [], []
         for repeat in range(repeats):
@@ -130,31 +111,17 @@ class Explainer:
         return Importance(feature, tuple(sigma), tuple(n_bins))
 
     def plane(self, axes: dict[str, NDArray[np.float64]], fixed: dict[str, float]) -> Plane:
-        """Evaluate the observable on a grid.
-
-        Args:
-            axes: Values of the two features, x and y.
-            fixed: Values of all others.
-        """
+        """Evaluate the observable on a grid of the values of two features, all others at one value each."""
         (x_name, x), (y_name, y) = axes.items()
-        grid = dict(zip((x_name, y_name), np.meshgrid(x, y, indexing="ij"), strict=True))
-        flat = [
-            grid[name].ravel() if name in grid else np.full(len(x) * len(y), fixed[name])
-            for name in self.observable.features
-        ]
-        points = np.stack(flat, axis=1)
+        values: dict[str, Any] = fixed | dict(zip(axes, np.meshgrid(x, y, indexing="ij"), strict=True))
+        points = np.stack([np.broadcast_to(values[name], (len(x), len(y))) for name in self.observable.features], -1)
+        points = points.reshape(-1, points.shape[-1])
         found = self.observable.apply(points.astype(np.float32))
         return Plane((x_name, y_name), x, y, points, found.bin.reshape(len(x), len(y)))
 
 
 def shuffled(samples: Sequence[Sample], column: int, rng: np.random.Generator) -> list[Sample]:
-    """Return the samples with one feature of every event from another event, the same in every variation.
-
-    Args:
-        samples: Event tables.
-        column: Number of the feature.
-        rng: Source of the random order.
-    """
+    """Return the samples with one feature of every event from another event, the same in every variation."""
     known = np.concatenate([sample.features[sample.view[0], :, column] for sample in samples])
     expected = np.cumsum(np.concatenate([sample.weights[0].clip(min=0) for sample in samples]))
     found = []

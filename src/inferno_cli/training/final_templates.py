@@ -50,9 +50,6 @@ def final_templates(
     """Fill the templates of the template split and check them.
 
     Args:
-        observable: The trained network and its bins.
-        likelihoods: With the measurement that is fitted.
-        events: Events of the three splits.
         symmetrise: Smallest p-value at which the even part of a shape counts as noise; None: it never does.
         seed: Seed of the halves.
 

@@ -20,15 +20,7 @@ SPREAD_EVENTS = 10_000
 
 
 class Module(pl.LightningModule):
-    """An observable in training.
-
-    Args:
-        observable: The network, to be trained in place, and the summary of its outputs.
-        objective: What it is trained for.
-        likelihood: The likelihood of the training.
-        settings: How it is trained.
-        deviation: Standard deviation of each feature, the unit of the noise on it, shape (n_features,).
-    """
+    """An observable in training, in place; the ``deviation`` of each feature (n_features,) is the unit of its noise."""
 
     deviation: Tensor
 

@@ -71,15 +71,7 @@ class Observable:
         groups: tuple[tuple[int, ...], ...],
         epoch: int,
     ) -> Observable:
-        """Load the observable of a finished run.
-
-        Args:
-            folder: Folder of the run.
-            network: How its network was configured.
-            summary: How its bins were configured.
-            features: Names of its features.
-            groups: Its final bins.
-            epoch: The epoch that it selected.
+        """Load the observable of a finished run, of which its record says the rest.
 
         Raises:
             RunError: If there is no checkpoint, or it is not of this run.

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +117,7 @@ def export(observable: Observable, path: Path, sample: NDArray[np.float32], **me
         **metadata: More to write into the file.
 
     Returns:
-        The largest difference from torch found in the outputs.
+        The largest difference from torch in the outputs.
 
     Raises:
         ExportError: If it exceeds ``TOLERANCE``, or an event is in another bin; no file is left.
@@ -132,33 +131,26 @@ def export(observable: Observable, path: Path, sample: NDArray[np.float32], **me
     graph.cast(logits, np.float32, "logits")
     graph.cast(response, np.float32, "outputs")
     graph("Gather", graph.constant(observable.final, np.int64), network_bin, name="bin", axis=0)
+    value = helper.make_tensor_value_info
+    outputs = [
+        value("logits", TensorProto.FLOAT, ["n", summary.n_outputs]),
+        value("outputs", TensorProto.FLOAT, ["n", len(summary.response_names)]),
+        value("bin", TensorProto.INT64, ["n"]),
+    ]
+    inputs = [value("features", TensorProto.FLOAT, ["n", len(observable.features)])]
     made = helper.make_model(
-        helper.make_graph(
-            graph.nodes,
-            "observable",
-            [helper.make_tensor_value_info("features", TensorProto.FLOAT, ["n", len(observable.features)])],
-            [
-                helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", summary.n_outputs]),
-                helper.make_tensor_value_info("outputs", TensorProto.FLOAT, ["n", len(summary.response_names)]),
-                helper.make_tensor_value_info("bin", TensorProto.INT64, ["n"]),
-            ],
-            graph.constants,
-        ),
+        helper.make_graph(graph.nodes, "observable", inputs, outputs, graph.constants),
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
         producer_name="inferno_cli",
     )
-    properties: Mapping[str, str] = {
-        "schema": SCHEMA,
-        "features": json.dumps(observable.features),
-        "summary": summary.model_dump_json(),
-        "groups": json.dumps(observable.groups),
-        **metadata,
-    }
-    helper.set_model_props(made, dict(properties))
+    about = {"schema": SCHEMA, "summary": summary.model_dump_json()}
+    about |= {"features": json.dumps(observable.features), "groups": json.dumps(observable.groups), **metadata}
+    helper.set_model_props(made, about)
     onnx.checker.check_model(made, full_check=True)
-    difference = compare(observable, made.SerializeToString(), sample)
-    write_whole(path, made.SerializeToString())
+    content = made.SerializeToString()
+    difference = compare(observable, content, sample)
+    write_whole(path, content)
     return difference
 
 
@@ -170,10 +162,7 @@ def export_sample(events: Events) -> NDArray[np.float32]:
 
 
 def compare(observable: Observable, exported: bytes, sample: NDArray[np.float32]) -> float:
-    """Compare an exported observable with torch, with ONNX's own evaluator in numpy.
-
-    Returns:
-        The largest difference in the outputs.
+    """Return the largest difference of the outputs from torch, with ONNX's own evaluator in numpy.
 
     Raises:
         ExportError: If it exceeds ``TOLERANCE``, or an event is in another bin that is not within it of the edge.

@@ -22,14 +22,7 @@ def take_pretrained(
     """Return the network of a finished run, evaluated on the validation split of this one.
 
     Both variances are those of the likelihood that is fitted here, whatever the network was trained with. The
-    checkpoint is copied as it is.
-
-    Args:
-        observable: The network with its standardisation, checked with ``require_same``, and the bins of this run.
-        likelihoods: With the measurement that is fitted.
-        events: Events of the three splits.
-        run: Folder of the finished run.
-        folder: Folder of the copied checkpoint.
+    checkpoint is copied from the folder of the ``run`` as it is.
 
     Raises:
         SingularInformationError: If the bins of the validation split cannot constrain the parameters.
@@ -51,15 +44,7 @@ def take_pretrained(
 
 
 def require_same(features: Names, model: Model, trained_features: Names, trained: Model, run: Path) -> None:
-    """Raise RunError if a network is for other features, or if another one is configured.
-
-    Args:
-        features: Features of this run.
-        model: Model of this run.
-        trained_features: Features of the network.
-        trained: Model of the run that trained it.
-        run: Folder of that run.
-    """
+    """Raise RunError if the network of a ``run`` is for other features, or if another one is configured here."""
     if features != trained_features:
         raise RunError(
             f"the network of {run} is for the features {', '.join(trained_features)}; dataset.features is "

@@ -58,7 +58,7 @@ def make_templates(
 
 
 def template_channel(measurement: Measurement, templates: Templates) -> Expectation:
-    """Build the likelihood of hard templates."""
+    """Return the likelihood of hard templates, in torch."""
     return expectation(specification(templates, measurement, torch.from_numpy))
 
 

@@ -97,8 +97,8 @@ class SoftLikelihood:
 
 def _soft_pair(morph: Morph, templates: Mapping[Variation, Tensor]) -> tuple[Tensor, Tensor]:
     """Templates up and down of one sample, at one standard deviation, shape (B,) each."""
-    pairs = [
-        tuple(morphed(morph, templates[NOMINAL], templates[Variation(label, direction)]) for direction in DIRECTIONS)
-        for label in morph.members
-    ]
-    return pairs[0] if len(pairs) == 1 else envelope(templates[NOMINAL], pairs)
+    nominal, pairs = templates[NOMINAL], []
+    for label in morph.members:
+        up, down = (morphed(morph, nominal, templates[Variation(label, direction)]) for direction in DIRECTIONS)
+        pairs.append((up, down))
+    return pairs[0] if len(pairs) == 1 else envelope(nominal, pairs)

@@ -133,12 +133,7 @@ def train(
     """Train a network, or take one that is exact as it is.
 
     Args:
-        network: Features to outputs.
-        summary: Outputs to bins.
-        objective: What it is trained for.
         likelihoods: What the loss has of the analysis, and what is fitted of it.
-        events: Events of the three splits.
-        settings: How it is trained.
         seed: Seed of the first weights, the batches and the noise.
         folder: Folder of the checkpoint.
         log_ratio: The exact densities, for a network that is made of them.
@@ -205,17 +200,7 @@ def create(
     features: Names,
     settings: Trainer,
 ) -> Module:
-    """Create the module of a training, standardised on the nominal events of the training split.
-
-    Args:
-        network: Features to outputs.
-        summary: Outputs to bins.
-        objective: What it is trained for.
-        likelihood: The likelihood of the loss.
-        samples: Training split.
-        features: Names of the features.
-        settings: How it is trained.
-    """
+    """Create the module of a training, standardised on the nominal events of its ``samples``, the training split."""
     nominal = [torch.from_numpy(sample.features[0][sample.weights[0] != 0]) for sample in samples]
     mean, deviation = moments(nominal)
     observable = Observable(network.build(mean, deviation, summary.n_outputs), summary, features)

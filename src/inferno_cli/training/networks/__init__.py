@@ -32,12 +32,8 @@ class Network(Section, ABC):
         """Return a network that standardises its features itself, with its first weights.
 
         The last layer of one that is trained is an ``nn.Linear``. A layer that is not of torch has a method
-        ``to_onnx(graph, x)``, see ``training.onnx``.
-
-        Args:
-            mean: Mean of each feature on the training split, shape (n_features,).
-            deviation: Standard deviations, the same shape.
-            n_outputs: Outputs for each event.
+        ``to_onnx(graph, x)``, see ``training.onnx``. Mean and standard deviation are those of each feature on the
+        training split, shape (n_features,).
         """
 
     def fill(self, network: nn.Sequential, log_ratio: LogRatio | None) -> None:
