@@ -15,8 +15,8 @@ from scipy import stats
 from inferno_cli.config.steps import DataConfig, TrainConfig
 from inferno_cli.errors import DatasetError, TemplateError
 from inferno_cli.events.description import Description, describe
+from inferno_cli.events.root.validate import leaks
 from inferno_cli.events.separation import separation
-from inferno_cli.events.validation import leaks
 from inferno_cli.report.dataset.page import as_html
 from inferno_cli.report.dataset.tables import as_json
 

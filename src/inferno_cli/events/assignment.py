@@ -68,13 +68,7 @@ class Division:
 
     @classmethod
     def of(cls, events: EventIds, parts: Sequence[NDArray[np.intp]], features: NDArray[np.float32]) -> Division:
-        """Gather a sample that was divided.
-
-        Args:
-            events: Ids of its events.
-            parts: The rows of each split.
-            features: Nominal features, shape (n_events, n_features).
-        """
+        """Gather a sample, of which ``parts`` are the rows of each split, with its nominal features."""
         split = np.full(len(events), NOT_USED, dtype=np.int8)
         for number, rows in enumerate(parts):
             split[rows] = number
@@ -121,7 +115,6 @@ class SplitAssignment:
 
         Args:
             checksum: SHA-256 of the file.
-            tree: Name of the tree.
             ids: Event ids of the rows, shape (n_rows, n_branches).
             features: Shape (n_rows, n_features).
             first_row: Number of the first of them in the tree.
@@ -158,17 +151,16 @@ class SplitAssignment:
     def save(self, folder: Path) -> None:
         """Write the file into the folder of a run, in one step."""
         path = folder / FILE
+        trees: list[tuple[str, str, str, int]] = []
+        for key, parts in self.parts.items():
+            trees += [(*key, part.sample, part.first_row) for part in parts]
         about = {
             "schema": SCHEMA,
             "dataset_checksum": self.checksum,
             "split": {name: number for number, name in enumerate(SPLITS)},
             "by_row": self.by_row,
             "files": dict(self.files),
-            "trees": [
-                [checksum, tree, part.sample, part.first_row]
-                for (checksum, tree), parts in self.parts.items()
-                for part in parts
-            ],
+            "trees": trees,
             "samples": list(self.divisions),
         }
         arrays: dict[str, NDArray[Any]] = {"about": np.array(json.dumps(about))}
@@ -187,11 +179,7 @@ class SplitAssignment:
 
     @classmethod
     def load(cls, folder: Path, dataset_checksum: str) -> SplitAssignment | None:
-        """Read the file of a run; None for a run before there was such a file.
-
-        Args:
-            folder: Folder of the run.
-            dataset_checksum: That of the record of the run.
+        """Read the file of a run, whose record has a checksum; None for a run before there was such a file.
 
         Raises:
             RunError: If the file is damaged, or of another run.
@@ -241,9 +229,6 @@ def fingerprints(features: NDArray[np.float32]) -> NDArray[np.uint32]:
     """Return a number for each row that is equal where the row is, shape (n_rows,).
 
     Two rows that differ have the same one once in 2^32: that is for events of one id, not for all pairs of events.
-
-    Args:
-        features: Shape (n_rows, n_features).
     """
     number = np.zeros(len(features), dtype=np.uint64)
     for column in features.T:

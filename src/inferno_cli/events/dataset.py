@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -24,12 +24,9 @@ SUMS = ("total", "all backgrounds", "observed")
 
 @dataclass(frozen=True)
 class Request:
-    """What a run needs of its dataset.
+    """What a run needs of its dataset: samples, signal first, what the systematics do to them, and a seed.
 
-    Attributes:
-        samples: The samples of the likelihood, signal first.
-        effects: What the systematics do to them.
-        seed: Seed of the events, and of how they are divided.
+    The seed is that of the events, or of how they are divided.
     """
 
     samples: Names
@@ -78,12 +75,8 @@ class Dataset(Origin):
     systematics: dict[str, AnySystematic]
     """What can vary, by name."""
 
-    if TYPE_CHECKING:
-
-        @property
-        def kind(self) -> str:
-            """Name of the kind: a field of each."""
-            return ""
+    kind: str
+    """Name of the kind."""
 
     made_by: ClassVar[Names] = ()
     """Keys that decide which events are generated, beside the seed; of files none."""
@@ -121,9 +114,7 @@ class Dataset(Origin):
     def validated(self, request: Request, source_branches: Names) -> Validated:
         """Generate or read every event that is there, and say what is odd about them.
 
-        Args:
-            request: What is to be described.
-            source_branches: Branches that name the generated event that a row is made from.
+        Branches of ``source_branches`` name the generated event that a row is made from.
 
         Raises:
             DatasetError: Whatever ``load`` refuses but features that are not finite, which are described; and source
@@ -144,12 +135,8 @@ class Dataset(Origin):
     def cramer_rao_bound(self, fitted: Names, unconstrained: Names) -> float | None:
         """Return the smallest possible standard deviation of the signal events, for any summary of the data.
 
-        Args:
-            fitted: Systematics that are nuisance parameters; the others are known.
-            unconstrained: Those of them without a constraint term.
-
-        Returns:
-            None where the densities are not known.
+        The systematics of ``fitted`` are nuisance parameters, some of them without a constraint; the others are known.
+        None: the densities are not known.
         """
         return None
 
@@ -183,8 +170,6 @@ class Dataset(Origin):
 
         Args:
             request: What the run needed.
-            folder: Folder of the run.
-            checksum: Checksum of what it read.
             trees: The trees whose rows will be looked up.
             elsewhere: Another place where its dataset may be now.
 

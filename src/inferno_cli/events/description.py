@@ -24,8 +24,6 @@ class SampleEntry:
     """Yield of one sample.
 
     Attributes:
-        name: The sample.
-        is_signal: Whether the POI scales it.
         rows: Of its nominal trees.
         sources: Events, or groups of rows of one source event: what is divided into splits.
         splits: Events in the train, validation and template split.
@@ -52,8 +50,6 @@ class SystematicEntry:
 
     Attributes:
         name, kind: Its key in the dataset, and its kind.
-        parameter: The nuisance parameter.
-        sample: The sample.
         up, down: Relative change of the yield at one standard deviation; None for an unconstrained yield.
         rows: Of the shifted selections up and down; None for what has no trees of its own.
         overlap: Share of events that each has in common with the nominal, of the smaller of the two.
@@ -100,7 +96,6 @@ class Histogram:
     """One feature of every sample.
 
     Attributes:
-        feature: Its name.
         edges: Shape (B + 1,); values outside are in the first and the last bin.
         samples: Expected events by sample, shape (B,) each.
         error: Statistical error of their sum, shape (B,).
@@ -136,15 +131,11 @@ class Description:
 def describe(
     dataset: Validated, effects: Sequence[Effect], *, bins: int, seed: int, downsample_factor: float
 ) -> Description:
-    """Describe a dataset.
+    """Describe a dataset with these effects of its systematics, in histograms of so many bins.
 
-    Args:
-        dataset: The dataset.
-        effects: The systematics to be described, all of which were read.
-        bins: Of the histograms.
-        seed: With which it was read, for the record.
-        downsample_factor: The same.
+    The seed and the factor are those with which it was read, for the record.
     """
+    by_name = {item.events.name: item for item in dataset.samples}
     return Description(
         dataset=dataset.name,
         label=dataset.label,
@@ -154,12 +145,7 @@ def describe(
         observed_rows=dataset.observed_rows,
         observed_used=None if dataset.observed is None else len(dataset.observed),
         samples=tuple(_sample(item) for item in dataset.samples),
-        systematics=tuple(
-            _systematic(item, effect)
-            for effect in effects
-            for item in dataset.samples
-            if item.events.name == effect.sample
-        ),
+        systematics=tuple(_systematic(by_name[effect.sample], effect) for effect in effects),
         features=tuple(_features(dataset)),
         separation=tuple(_separations(dataset)),
         histograms=tuple(_histogram(dataset, column, bins) for column in range(len(dataset.features))),

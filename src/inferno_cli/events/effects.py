@@ -22,10 +22,7 @@ class Effect:
     """The effect of one nuisance parameter on one sample.
 
     Attributes:
-        parameter: Name of the nuisance parameter.
-        sample: Name of the sample.
         systematic: Key of the definition in the dataset.
-        definition: Its definition.
         members: Of eigenvectors: the label of each pair of variations, and its number. Else one: the parameter.
     """
 
@@ -59,11 +56,7 @@ def effects(systematics: Mapping[str, Systematic], names: Sequence[str], samples
 
 
 def require_consistent(every: Sequence[Effect]) -> None:
-    """Check that every nuisance parameter has one meaning.
-
-    Raises:
-        ValueError: If systematics of different kinds, or two on one sample, share a parameter.
-    """
+    """Raise ValueError if systematics of different kinds, or two on one sample, share a parameter."""
     first: dict[str, Effect] = {}
     touched: dict[tuple[str, str], str] = {}
     for effect in every:

@@ -46,11 +46,7 @@ class Morph:
     normalisation: bool = True
 
     def yield_changes(self, yields: Mapping[Variation, float]) -> tuple[float, float]:
-        """Return the relative change of the yield, up and down; of an envelope the sums in quadrature.
-
-        Args:
-            yields: Expected events of each variation, nominal and varied.
-        """
+        """Return the relative change of the yield, up and down; of an envelope the sums in quadrature."""
         if not self.normalisation:
             return 0.0, 0.0
         pairs = np.empty((len(self.members), 2))

@@ -129,13 +129,7 @@ class Sample:
         )
 
     def with_variation(self, name: str, up: Varied, down: Varied) -> Sample:
-        """Return the sample with one more systematic.
-
-        Args:
-            name: Its name.
-            up: Features, shape (n_events, n_features), and weights, shape (n_events,).
-            down: The same.
-        """
+        """Return the sample with one more systematic: features (n_events, n_features) and weights up and down."""
         n = len(self.features)
         return replace(
             self,
@@ -183,12 +177,7 @@ def generator(seed: int, stream: str) -> np.random.Generator:
 
 
 def split_rows(group: NDArray[np.int64], shares: Sequence[float], rng: np.random.Generator) -> list[NDArray[np.intp]]:
-    """Divide events at random, keeping the events of one group together.
-
-    Args:
-        group: Group of each event, shape (n_events,).
-        shares: Fractions that sum to 1.
-        rng: Source of the random order.
+    """Divide events at random into shares that sum to 1, keeping the events of one group together.
 
     Returns:
         Row numbers of each part, ascending.

@@ -26,11 +26,7 @@ class Separation(NamedTuple):
 def separation(
     signal: NDArray[Any], signal_weights: FloatArray, background: NDArray[Any], background_weights: FloatArray
 ) -> Separation:
-    """Compare two weighted samples of one number.
-
-    Args:
-        signal, background: Finite values, shape (n,) and (m,).
-        signal_weights, background_weights: Their weights, which may be negative but have a positive sum.
+    """Compare two weighted samples of one finite number; weights may be negative, but have a positive sum.
 
     Example:
         >>> one = np.ones(2)

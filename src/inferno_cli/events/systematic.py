@@ -58,12 +58,8 @@ class Systematic(Section):
     group: str | None = None
     """Part of the error of mu that it is counted in; without it the fit groups by the type of the modifier."""
 
-    if TYPE_CHECKING:
-
-        @property
-        def kind(self) -> str:
-            """Name of the kind: a field of each."""
-            return ""
+    kind: str
+    """Name of the kind."""
 
     can_be_unconstrained: ClassVar[bool] = False
     """Whether its constraint term can be dropped."""
@@ -83,9 +79,7 @@ class Systematic(Section):
     def parameters(self, name: str, sample: str) -> dict[str, dict[str, int]]:
         """Return the nuisance parameters of one sample, each with the labels of its variations and their numbers.
 
-        Args:
-            name: Key of the systematic in the dataset.
-            sample: The sample.
+        The systematic is called ``name`` in the dataset.
         """
         parameter = self.modifier_name or (name if self.correlated else f"{name}_{sample}")
         return {parameter: {parameter: 0}}

@@ -102,8 +102,3 @@ class NtupleLayout(Dataset):
     def id_branches(self) -> Names:
         """Branches that identify an event."""
         return self.event_id
-
-    @property
-    def scale(self) -> float:
-        """What every weight is multiplied by."""
-        return self.luminosity_scale * self.downsample_factor

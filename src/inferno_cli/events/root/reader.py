@@ -51,14 +51,10 @@ MIN_OVERLAP = 0.5
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of one sample in one variation.
+    """Rows of one sample in one variation, from its trees in their order.
 
-    Attributes:
-        ids: Event ids, shape (n_events, n_branches).
-        features: Shape (n_events, n_features).
-        weights: By variation, shape (n_events,).
-        group: Values that must not be shared between splits: ``split_by``, else the ids.
-        trees: The trees, in the order of the rows.
+    ``ids`` and ``group`` have the shape (n_events, n_branches): the values of the latter, ``split_by`` or else the ids,
+    must not be shared between splits. Each variation has weights of shape (n_events,).
     """
 
     ids: NDArray[np.int64]
@@ -72,12 +68,7 @@ class Reader:
     """Reads the trees of one dataset configuration."""
 
     def __init__(self, dataset: NtupleLayout, *, missing: bool = False) -> None:
-        """Prepare to read.
-
-        Args:
-            dataset: Where the events are.
-            missing: Take features that are not finite, to describe them; else they are an error.
-        """
+        """Prepare to read; features that are not finite are an error, or with ``missing`` taken, to describe them."""
         self.dataset = dataset
         self.missing = missing
         self.used: set[Path] = set()
@@ -127,12 +118,9 @@ class Reader:
         return tuple(found)
 
     def trees(self, only: Collection[Path] | None = None) -> dict[FileTree, Parts]:
-        """Return the trees that the configuration names and the files hold: data and shifted trees as well.
+        """Return the trees that the configuration names and the files, or some of them, hold.
 
         Those of a sample or a systematic that a run leaves out may be missing.
-
-        Args:
-            only: Look into these files alone; None: all.
         """
         found: dict[FileTree, Parts] = {}
         for sample in self.dataset.samples:
@@ -155,15 +143,9 @@ class Reader:
 
     # ---------------------------------------------------------------------------------------------------- reading
     def read(self, sample: str, variation: Variation, weights: dict[Variation, Weight]) -> Table:
-        """Read one sample in one variation.
-
-        Args:
-            sample: Name of the sample.
-            variation: Which trees: the nominal, or those of a shape systematic.
-            weights: Weight expressions by variation that share these events; empty for data.
-        """
+        """Read one sample from its nominal trees or those of a shape, with the weights of what shares these events."""
         trees = self.locate(sample, variation)
-        parts = [self._read_tree(path, tree, sample, weights) for path, tree in trees]
+        parts = [self._read_tree(*tree, sample, weights) for tree in trees]
         ids = np.concatenate([part.ids for part in parts])
         if not len(ids):
             searched = ", ".join(f"tree {tree!r} in {path}" for path, tree in trees)
@@ -222,9 +204,8 @@ class Reader:
     def tables(self, name: str, effects: Sequence[Effect]) -> dict[Variation, Table]:
         """Read one simulated sample: the nominal with all its weights first, then every shifted selection."""
         own = self.dataset.samples[name].weight
-        weight = Weight(self.dataset.weight, "dataset.weight")
-        if own is not None:
-            weight = Weight(own, f"dataset.samples.{name}.weight")
+        key = "dataset.weight" if own is None else f"dataset.samples.{name}.weight"
+        weight = Weight(self.dataset.weight if own is None else own, key)
         weights = {NOMINAL: weight}
         shifts: dict[Variation, Variation] = {}
         for effect in effects:

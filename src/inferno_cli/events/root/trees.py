@@ -28,14 +28,7 @@ Columns = dict[str, NDArray[Any]]
 
 
 def find_files(text: str, pattern: str, path_key: str, pattern_key: str) -> list[Path]:
-    """Return the files that a path, a folder or a glob stands for, sorted.
-
-    Args:
-        text: The path, folder or glob.
-        pattern: Glob of the files in a folder.
-        path_key: The configuration key of ``text``, for the message.
-        pattern_key: That of ``pattern``.
-    """
+    """Return the files that a path, a glob or a folder with a pattern stands for, sorted; keys are for messages."""
     root = user_path(text)
     if root.is_file():
         return [root]
@@ -63,11 +56,7 @@ def opened(path: Path, tree: str) -> Iterator[Any]:
 
 @contextmanager
 def readable(failure: str) -> Iterator[None]:
-    """Whatever goes wrong while a file is read is the file's fault, unless it is ours already.
-
-    Args:
-        failure: What cannot be done then, for the message.
-    """
+    """Whatever goes wrong while a file is read is the file's fault, unless it is ours already."""
     try:
         yield
     except (InfernoError, MemoryError):
@@ -80,11 +69,7 @@ def readable(failure: str) -> Iterator[None]:
 
 
 def contents(path: Path) -> dict[str, str]:
-    """Return the class of every object in a file, by name.
-
-    Raises:
-        DatasetFileError: If the file cannot be read.
-    """
+    """Return the class of every object in a file, by name."""
     with readable(f"{path} cannot be read as a ROOT file"):
         status = path.stat()
         return _contents(path, status.st_size, status.st_mtime_ns)
@@ -104,12 +89,7 @@ def is_tree(kind: str) -> bool:
 
 
 def tree_names(path: Path, pattern: str = "*") -> list[str]:
-    """Return the names of the trees in a file that match a glob, or are called so.
-
-    Raises:
-        DatasetFileError: If the file cannot be read.
-        TreeNotFoundError: If no tree matches.
-    """
+    """Return the names of the trees in a file that match a glob, or are called so: at least one."""
     trees = [name for name, kind in contents(path).items() if is_tree(kind)]
     found = [name for name in trees if name == pattern or fnmatchcase(name, pattern)]
     if not found:
@@ -118,15 +98,9 @@ def tree_names(path: Path, pattern: str = "*") -> list[str]:
 
 
 def one_per_row(tree: Any, name: str, where: str, fix: str, why: str = "", *, stop: int | None = None) -> NDArray[Any]:
-    """Read a branch of numbers, shape (n_rows,).
+    """Read a branch of numbers from uproot's TTree or RNTuple, shape (n_rows,), or the rows before ``stop`` alone.
 
-    Args:
-        tree: uproot's TTree or RNTuple.
-        name: The branch.
-        where: Names the tree in errors.
-        fix: What to do, for errors.
-        why: What the branch is needed for, for errors.
-        stop: Read the rows before this one alone.
+    Errors name the tree (``where``), what to do (``fix``), and what the branch is needed for (``why``).
 
     Raises:
         BranchNotFoundError: If it is not there.
@@ -147,7 +121,6 @@ class _BranchesAlone:
     """Stands for the language of uproot's expressions, which is Python: names are branches, nothing is evaluated."""
 
     def compute_expressions(self, _tree: Any, arrays: Any, chosen: Any, *_: Any) -> Columns:
-        """Return what was read, by name of the branch."""
         return {name: arrays[context["branches"][-1].cache_key] for name, context in chosen}
 
 
@@ -155,12 +128,7 @@ class Tree:
     """A tree that is read chunk by chunk."""
 
     def __init__(self, path: Path, name: str, needed: Mapping[str, str]) -> None:
-        """Look at a tree.
-
-        Args:
-            path: The file.
-            name: Name of the tree.
-            needed: The branches to read, and why each is needed, for the message when it is missing.
+        """Look at a tree, and at the branches that are needed: why each is, the message says when it is missing.
 
         Raises:
             BranchNotFoundError: If one of them is not there.
@@ -171,11 +139,10 @@ class Tree:
         with opened(path, name) as tree:
             self.rows = int(tree.num_entries)
             fix = "Choose other trees with tree=NAME, or other files with input=PATH"
-            head = {
-                branch: one_per_row(tree, branch, self.where, fix, f" ({why})", stop=1)
-                for branch, why in needed.items()
-            }
-        self.types = {branch: values.dtype.newbyteorder("=") for branch, values in head.items()}
+            self.types = {}
+            for branch, why in needed.items():
+                head = one_per_row(tree, branch, self.where, fix, f" ({why})", stop=1)
+                self.types[branch] = head.dtype.newbyteorder("=")
 
     def chunks(self, size: int) -> Iterator[Columns]:
         """Read the rows in order, ``size`` at a time."""
@@ -186,12 +153,7 @@ class Tree:
 
 
 def id_columns(arrays: dict[str, NDArray[Any]], n: int, where: str = "the input") -> NDArray[np.int64]:
-    """Return branches of integers as columns, shape (n, n_branches).
-
-    Args:
-        arrays: One number per row; floating-point numbers are taken where they are whole.
-        n: Number of rows.
-        where: Names the tree in errors.
+    """Return branches of integers, or of whole floating-point numbers, as columns, shape (n, n_branches).
 
     Raises:
         DatasetError: If a value is not an integer.
@@ -213,17 +175,10 @@ def id_columns(arrays: dict[str, NDArray[Any]], n: int, where: str = "the input"
 def feature_table(
     columns: Mapping[str, NDArray[Any]], n: int, where: str, *, first_row: int = 0, missing: bool = False
 ) -> NDArray[np.float32]:
-    """Return branches as a table for the network, shape (n_rows, n_features).
-
-    Args:
-        columns: The branches, in the order of the network's inputs.
-        n: Number of rows.
-        where: Names the tree in errors.
-        first_row: Number of the first row in the tree, for errors.
-        missing: Take values that are not finite.
+    """Return branches, in the order of the network's inputs, as a table, shape (n_rows, n_features).
 
     Raises:
-        DatasetError: If a value is not finite.
+        DatasetError: If a value is not finite, and those are not taken (``missing``).
     """
     table = np.empty((n, len(columns)), dtype=np.float32)
     for i, (name, values) in enumerate(columns.items()):
@@ -235,11 +190,7 @@ def feature_table(
 
 
 def require_finite(values: NDArray[Any], stored: NDArray[Any], what: str, first_row: int = 0) -> None:
-    """Check the values that are used; name those that are stored in the file.
-
-    Raises:
-        DatasetError: If a value is not finite.
-    """
+    """Raise DatasetError if a value that is used is not finite; name the one that is stored in the file."""
     bad = np.flatnonzero(~np.isfinite(values))
     if len(bad):
         first = stored[bad[0]]

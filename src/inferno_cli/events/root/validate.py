@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,18 +13,11 @@ from inferno_cli.events.dataset import Request
 from inferno_cli.events.ids import UNKNOWN, EventIds
 from inferno_cli.events.root.layout import NtupleLayout
 from inferno_cli.events.root.reader import Reader, Table
-from inferno_cli.events.sample import NOMINAL, Variation
-from inferno_cli.events.validation import (
-    Validated,
-    ValidatedSample,
-    leaks,
-    not_finite,
-    odd_features,
-    odd_rows,
-    odd_sample,
-    odd_variations,
-    shared_rows,
-)
+from inferno_cli.events.sample import DIRECTIONS, NOMINAL, Sample, Variation
+from inferno_cli.events.validation import Validated, ValidatedSample
+
+LARGE_CHANGE, SAME_SIDE = 0.5, 0.01
+"""Relative changes of a yield: of one direction, and of both to one side, that are probably mistakes."""
 
 
 def validated(dataset: NtupleLayout, request: Request, source_branches: tuple[str, ...]) -> Validated:
@@ -34,13 +28,13 @@ def validated(dataset: NtupleLayout, request: Request, source_branches: tuple[st
     for name in request.samples:
         sample = _sample(reader, name, request, source_branches)
         samples.append(sample)
-        findings += [*odd_sample(sample, dataset.features), *odd_variations(sample.events)]
-        findings += odd_rows(f"sample {name!r}", sample.features)
+        findings += [*_odd_sample(sample, dataset.features), *_odd_variations(sample.events)]
+        findings += _odd_rows(f"sample {name!r}", sample.features)
     data = reader.observed()
     if data is not None:
         what = f"sample {dataset.observed_name!r}"
-        findings += odd_features(what, not_finite(data.features), len(data.features), dataset.features)
-        findings += [*odd_rows(what, data.features), *shared_rows(what, data.features, samples)]
+        findings += _odd_features(what, _not_finite(data.features), len(data.features), dataset.features)
+        findings += [*_odd_rows(what, data.features), *_shared_rows(what, data.features, samples)]
     if not dataset.event_id:
         findings.append(
             "dataset.event_id is empty: whether an event is there twice, or a source event in several splits, cannot "
@@ -76,7 +70,7 @@ def _sample(reader: Reader, name: str, request: Request, source_branches: tuple[
         features=nominal.features,
         weights=nominal.weights[NOMINAL] * dataset.luminosity_scale * dataset.downsample_factor,
         rows={variation: len(table.features) for variation, table in tables.items()},
-        missing={variation: not_finite(table.features) for variation, table in tables.items()},
+        missing={variation: _not_finite(table.features) for variation, table in tables.items()},
         overlap={variation: reader.overlap[name, variation] for variation in tables if variation != NOMINAL},
         splits=(train, validation, template),
     )
@@ -100,4 +94,89 @@ def _refuse_leaks(
             f"sample {name!r}: {leaked} of {len(events)} source events ({branch}) have rows in more than one of the "
             "splits train, validation and template, expected none: the network would be tested on events that it has "
             f"seen. Set dataset.samples.{name}.split_by=[{branch}]"
+        )
+
+
+def leaks(source: NDArray[Any], split: NDArray[Any]) -> int:
+    """Return how many source events have rows in more than one split, given both numbers of each row, shape (n_rows,).
+
+    Example:
+        >>> leaks(np.array([0, 0, 1, 1]), np.array([0, 1, 2, 2]))
+        1
+    """
+    pairs = np.unique(np.stack([source, split]), axis=1)
+    return int((np.bincount(pairs[0]) > 1).sum())
+
+
+def _not_finite(features: NDArray[np.float32]) -> NDArray[np.intp]:
+    """Return how many values of each feature are not finite, shape (n_features,)."""
+    return np.asarray((~np.isfinite(features)).sum(axis=0))
+
+
+def _odd_sample(sample: ValidatedSample, features: tuple[str, ...]) -> Iterator[str]:
+    name, weights = sample.events.name, sample.weights
+    for variation, bad in sample.missing.items():
+        what = f"sample {name!r}" if variation == NOMINAL else f"sample {name!r}, {variation}"
+        yield from _odd_features(what, bad, sample.rows[variation], features)
+    if (negative := weights < 0).any():
+        lost = -weights[negative].sum() / np.abs(weights).sum()
+        yield (
+            f"sample {name!r}: {negative.sum()} of {len(weights)} weights are negative ({negative.mean():.1%}), with "
+            f"{lost:.1%} of the sum of |w|; effective number of events {sample.events.effective_events:.0f}"
+        )
+
+
+def _odd_variations(events: Sample) -> Iterator[str]:
+    """Say which systematics are probably mistakes: such as a nominal weight that was forgotten in an expression."""
+    for label in dict.fromkeys(item.systematic for item in events.variations if item != NOMINAL):
+        rows = [events.variations.index(Variation(label, direction)) for direction in DIRECTIONS]
+        changes = [float(events.yields[row] / events.yields[0] - 1) for row in rows]
+        said = f"sample {events.name!r}, {label}: up and down"
+        moved = f"{said} change the yield by {changes[0]:+.1%} and {changes[1]:+.1%}"
+        if all(_is_nominal(events, row) for row in rows):
+            yield f"{said} are the nominal; the systematic does nothing"
+        elif max(map(abs, changes)) > LARGE_CHANGE:
+            yield f"{moved}; an expression without the nominal `weight`, or other units, would do so"
+        elif min(changes) > SAME_SIDE or max(changes) < -SAME_SIDE:
+            yield f"{moved}, both to the same side; a systematic moves it up and down"
+
+
+def _is_nominal(events: Sample, row: int) -> bool:
+    features = events.features[events.view[row]]
+    return np.array_equal(events.weights[row], events.weights[0]) and np.array_equal(features, events.features[0])
+
+
+def _odd_features(what: str, bad: NDArray[np.intp], rows: int, features: tuple[str, ...]) -> Iterator[str]:
+    for feature, n in zip(features, bad, strict=True):
+        if n:
+            yield (
+                f"{what}: {n} of {rows} values of {feature!r} are not finite; the numbers here leave them out, and "
+                "`train` refuses them: remove these events or repair the branch"
+            )
+
+
+def _bits(features: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Return each row as integers that are equal where the row is, shape (n_rows, n_features)."""
+    return np.ascontiguousarray(features).view(np.int32).astype(np.int64)
+
+
+def _odd_rows(what: str, features: NDArray[np.float32]) -> Iterator[str]:
+    if n := len(features) - len(EventIds(_bits(features))):
+        yield (
+            f"{what}: {n} of {len(features)} rows are equal to another one in every feature; where the "
+            "features are continuous these are copies, and statistical errors come out too small"
+        )
+
+
+def _shared_rows(what: str, features: NDArray[np.float32], samples: Sequence[ValidatedSample]) -> Iterator[str]:
+    bits = _bits(features)
+    shared = []
+    for sample in samples:
+        if n := int((EventIds(_bits(sample.features)).find(bits) != UNKNOWN).sum()):
+            shared.append(f"{sample.events.name} {n}")
+    if shared:
+        yield (
+            f"{what}: some of the {len(features)} rows are equal to simulated ones in every feature "
+            f"({', '.join(shared)}); if these are the same generated events, a fit of the observed data is a "
+            "demonstration"
         )

@@ -32,11 +32,7 @@ class Weight:
     nominal: Weight | None = None
 
     def values(self, tree: Any, where: str) -> FloatArray:
-        """Return the weight of every row of a tree, shape (n_rows,).
-
-        Args:
-            tree: uproot's TTree or RNTuple.
-            where: Names the tree in errors.
+        """Return the weight of every row of uproot's TTree or RNTuple, shape (n_rows,); errors name it ``where``.
 
         Raises:
             BranchNotFoundError: If the expression uses a branch that is not there.
