@@ -10,13 +10,7 @@ ALL = "all events"
 
 @dataclass(frozen=True)
 class CutFlow:
-    """How many events are left after each cut, applied one after the other.
-
-    Attributes:
-        cuts: Names, in order; the first is every event.
-        events: Numbers of events, shape (n_cuts,).
-        weights: Sums of their weights, shape (n_cuts,).
-    """
+    """How many events, and which sum of weights, are left after each cut; the first is every event."""
 
     cuts: tuple[str, ...]
     events: tuple[int, ...]

@@ -30,23 +30,12 @@ class Analysis(Protocol):
     """What makes rows of the events of a file; its text (``repr``) holds every setting, and it goes to workers."""
 
     def tables(self, path: Path, size: int) -> Iterator[tuple[dict[str, Table], CutFlow]]:
-        """Yield what comes of each ``size`` events.
-
-        Yields:
-            Rows by suffix of the tree ("" for the nominal, "_jes_up", ...), and the nominal cut flow.
-        """
+        """Yield rows by suffix of the tree ("", "_jes_up", ...), and the nominal cut flow, of each ``size`` events."""
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What was made.
-
-    Attributes:
-        path: The file of ntuples.
-        rows: Of each tree.
-        cut_flow: Of the nominal selection.
-        resumed: Input files that were finished before.
-    """
+    """A file of ntuples: rows of each tree, the nominal cut flow, and the input files that were finished before."""
 
     path: Path
     rows: dict[str, int]
@@ -95,13 +84,9 @@ def prepare(
     size: int,
     advance: Advance,
 ) -> Prepared:
-    """Make the ntuples of one sample.
+    """Make the ntuples of one sample, after which the trees are called.
 
     Args:
-        files: Files of events.
-        sample: Name of the trees.
-        folder: Of the output.
-        analysis: What makes rows of the events.
         workers: Input files at a time.
         size: Events in memory at a time, in each worker.
         advance: Told of every finished file.

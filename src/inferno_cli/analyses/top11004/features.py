@@ -12,15 +12,9 @@ FEATURES = ("aplanarity", "chargeEta", "MET_met", "deltaPhiTauMet", "mt", "mTauJ
 
 
 def momentum_tensor(px: Array, py: Array, pz: Array) -> NDArray[np.float64]:
-    """Normalised momentum tensor, sum of p_i p_j / sum of p^2.
+    """Normalised momentum tensor of the objects (n_events, var) of each event, sum of p_i p_j / sum of p^2.
 
-    Args:
-        px: Momenta of the objects of each event, shape (n_events, var).
-        py: The same.
-        pz: The same.
-
-    Returns:
-        Shape (n_events, 3, 3); the trace is 1.
+    Its shape is (n_events, 3, 3), its trace 1.
     """
     components = (px, py, pz)
     tensor = np.empty((len(px), 3, 3))

@@ -42,14 +42,9 @@ def delta_phi(first: Array, second: Array) -> Array:
 
 
 def nearest(objects: Array, others: Array) -> Array:
-    """Distance in (eta, phi) of each object to the nearest of the others in its event.
+    """Distance in (eta, phi) of each object (n_events, var) to the nearest of the others in its event.
 
-    Args:
-        objects: Shape (n_events, var).
-        others: Shape (n_events, var).
-
-    Returns:
-        Shape (n_events, var) of ``objects``; infinite where an event has none of the others.
+    It is infinite where an event has none of the others.
     """
     pairs = ak.cartesian({"one": objects, "other": others}, nested=True)
     d_eta = as_float64(pairs["one"]["eta"]) - as_float64(pairs["other"]["eta"])

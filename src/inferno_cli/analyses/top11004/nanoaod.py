@@ -32,22 +32,8 @@ def needed(settings: Preparation) -> dict[str, str]:
     return names
 
 
-def chunks(path: Path, settings: Preparation, size: int) -> Iterator[tuple[Array, dict[str, Any]]]:
-    """Read a file piece by piece.
-
-    Args:
-        path: A NanoAOD file.
-        settings: Its branches.
-        size: Events in a piece.
-
-    Yields:
-        The identified objects of the events, see ``select``, and the further columns.
-    """
-    for arrays in _read(path, settings, size):
-        yield objects(arrays, settings), columns(arrays, settings)
-
-
-def _read(path: Path, settings: Preparation, size: int) -> Iterator[Array]:
+def read(path: Path, settings: Preparation, size: int) -> Iterator[Array]:
+    """Read the branches of a NanoAOD file, ``size`` events at a time."""
     trees = [name for name, kind in contents(path).items() if is_tree(kind)]
     if settings.tree not in trees:
         raise TreeNotFoundError(
@@ -70,7 +56,7 @@ def _read(path: Path, settings: Preparation, size: int) -> Iterator[Array]:
 
 
 def objects(arrays: Array, settings: Preparation) -> Array:
-    """Identified objects of each event."""
+    """Identified objects of each event, see ``select``."""
     branches = settings.branches
     jets = _identified(arrays, branches.jets)
     tagged = arrays[branches.jets.tag] > branches.jets.tag_min
@@ -78,10 +64,9 @@ def objects(arrays: Array, settings: Preparation) -> Array:
     if branches.jets.gen_index is not None and branches.jets.gen_pt is not None:
         jets = ak.with_field(jets, _matched(arrays[branches.jets.gen_pt], arrays[branches.jets.gen_index]), "gen_pt")
     taus = ak.with_field(_identified(arrays, branches.taus), arrays[branches.taus.charge], "charge")
-    found = {"jets": (jets, branches.jets), "taus": (taus, branches.taus)}
-    found["electrons"] = (_identified(arrays, branches.electrons), branches.electrons)
-    found["muons"] = (_identified(arrays, branches.muons), branches.muons)
-    events = {name: values[_passes(arrays, where)] for name, (values, where) in found.items()}
+    events = {"jets": jets[_passes(arrays, branches.jets)], "taus": taus[_passes(arrays, branches.taus)]}
+    for name, source in (("electrons", branches.electrons), ("muons", branches.muons)):
+        events[name] = _identified(arrays, source)[_passes(arrays, source)]
     events["met"] = ak.zip({"pt": arrays[branches.met.pt], "phi": arrays[branches.met.phi]})
     return ak.zip(events, depth_limit=1)
 
@@ -111,7 +96,7 @@ def _passes(arrays: Array, branches: ObjectBranches) -> Array:
 
 
 def _matched(gen_pt: Array, index: Array) -> Array:
-    """PT of the generated jet of each jet, 0 where there is none."""
+    """Return the pT of the generated jet of each jet, 0 where there is none."""
     # An index past the end happens where the generated jets were thinned.
     valid = (index >= 0) & (index < ak.num(gen_pt))
     padded = ak.fill_none(ak.pad_none(as_float64(gen_pt), 1), 0.0)

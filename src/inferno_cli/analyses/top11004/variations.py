@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import awkward as ak
 import numpy as np
 
@@ -18,8 +16,8 @@ def interpolated(curve: Curve, values: Array) -> Array:
     return ak.unflatten(flat, counts)
 
 
-def jet_factor(jets: Array, name: Literal["jes", "jer"], sign: int, settings: Variations) -> Array:
-    """What the energy of each jet is multiplied by, shape (n_events, var).
+def jet_factor(jets: Array, name: str, sign: int, settings: Variations) -> Array:
+    """What the energy of each jet is multiplied by under jes or jer, shape (n_events, var).
 
     The energy scale is (1 +- uncertainty). The resolution stretches or shrinks the distance to the energy of the
     matched generated jet: the hybrid method without its random part. Where ``gen_pt`` is 0 there is none, and the jet
@@ -54,18 +52,16 @@ def vary(events: Array, name: str, direction: str, settings: Variations, cleanin
         cleaning_radius: Nearer than this to an identified tau, a jet is the tau.
     """
     sign = {"up": 1, "down": -1}[direction]
+    if name not in ("jes", "jer", "taue"):
+        raise ValueError(f"unknown variation {name!r}; known: jes, jer, taue")
+    key = "taus" if name == "taue" else "jets"
+    before = events[key]
     if name == "taue":
-        key = "taus"
-        before = events[key]
         after = scaled(before, 1 + sign * settings.taue)
         moves = ak.ones_like(as_float64(before["pt"]))
-    elif name in ("jes", "jer"):
-        key = "jets"
-        before = events[key]
-        after = scaled(before, jet_factor(before, "jes" if name == "jes" else "jer", sign, settings))
-        moves = nearest(before, events["taus"]) > cleaning_radius
     else:
-        raise ValueError(f"unknown variation {name!r}; known: jes, jer, taue")
+        after = scaled(before, jet_factor(before, name, sign, settings))
+        moves = nearest(before, events["taus"]) > cleaning_radius
     met = events["met"]
     phi = as_float64(before["phi"])
     change = (after["pt"] - as_float64(before["pt"])) * moves
