@@ -284,7 +284,7 @@ def build(
     likelihood = fitted(templates, measurement, poi_bounds=poi_bounds, observed=observed)
     config, path = cabinetry.write(likelihood, folder), folder / pyhf.FILE
     samples = {text: name for name, text in cabinetry.names(likelihood).samples.items()}
-    return Written(likelihood, pyhf.write(likelihood, path).content, path, config, samples)
+    return Written(likelihood, pyhf.write(likelihood, path), path, config, samples)
 
 
 def export(written: Written, folder: Path, label: str = "", data: str = "Asimov data") -> tuple[Path, ...]:

@@ -54,7 +54,7 @@ class LogRatio:
     odds: float
 
     def signal_share(self, x: FloatArray) -> FloatArray:
-        """Return the expected share of signal at ``x``, shape (n, n_features); shape (n,)."""
+        """Return the expected share of signal at ``x``, shape (..., n_features); shape (...)."""
         logarithm = np.log(self.odds) + x**2 @ self.square + x @ self.linear + self.constant
         return np.asarray(1 / (1 + np.exp(-logarithm)))
 

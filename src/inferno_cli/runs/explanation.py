@@ -207,8 +207,8 @@ def explain(
     importance = []
     for number, feature in enumerate(explainer.observable.features, start=1):
         start = time.perf_counter()
-        item = explainer.importance(feature, config.repeats, config.seed)
-        importance.append(ImportanceRecord.of(feature, item.sigma, item.n_bins, sigma))
+        shuffles = explainer.importance(feature, config.repeats, config.seed)
+        importance.append(ImportanceRecord.of(feature, *shuffles, sigma))
         seconds = time.perf_counter() - start
         log.info(f"explain: {feature} shuffled {number}/{len(explainer.observable.features)}, {seconds:.1f} s")
     return Explanation(
@@ -253,8 +253,7 @@ def _planes(exact: LogRatio, explainer: Explainer) -> list[Slice]:
     axes = {name: np.linspace(low, high, POINTS) for name, (low, high) in zip((first, second), ends, strict=True)}
     slices = []
     for share, value in zip(QUANTILES, weighted_quantiles(values[:, 2], weights, QUANTILES), strict=True):
-        plane = explainer.plane(axes, {third: float(value)})
+        points, bins = explainer.plane(axes, {third: float(value)})
         title = f"{third} = {value:.2f} ({share:.0%} quantile)"
-        purity = exact.signal_share(plane.points).reshape(plane.bin.shape)
-        slices.append(Slice(plane.features, title, plane.x, plane.y, plane.bin, purity))
+        slices.append(Slice((first, second), title, axes[first], axes[second], bins, exact.signal_share(points)))
     return slices

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inferno_cli.runs.pretrained import provenance
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     from inferno_cli.config.steps import TrainConfig
     from inferno_cli.events.sample import Events
     from inferno_cli.fit.result import FitResult
-    from inferno_cli.likelihood.writers.pyhf import Workspace
     from inferno_cli.runs.run_folder import RunFolder
     from inferno_cli.training.epochs import Training
     from inferno_cli.training.final_templates import FinalTemplates
@@ -30,7 +30,7 @@ def training_results(
     events: Events,
     trained: Training,
     final: FinalTemplates,
-    workspace: Workspace,
+    workspace: Path,
     fit: FitResult,
     *,
     version: str,
@@ -70,7 +70,7 @@ def training_results(
         training=training if pretrained is None else pretrained.results.training,
         dataset_checksum=events.checksum,
         code_version=version,
-        workspace=str(workspace.path),
+        workspace=str(workspace),
         timing=dict(seconds),
         sigma_s=None if expected is None else expected * fit.mu.hesse,
         cramer_rao_bound_s=config.dataset.cramer_rao_bound(config.nuisance.fit, config.nuisance.unconstrained),

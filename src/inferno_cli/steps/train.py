@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from inferno_cli.events.sample import Events
     from inferno_cli.fit.result import FitResult
     from inferno_cli.likelihood.spec import Spec
-    from inferno_cli.likelihood.writers.pyhf import Workspace
     from inferno_cli.runs.record import Results
     from inferno_cli.runs.run_folder import RunFolder
     from inferno_cli.training.epochs import Training
@@ -79,7 +78,7 @@ def pipeline(config: TrainConfig, folder: Path, version: str, pretrained: RunFol
 
     With the network of a finished run, ``pretrained``, nothing is trained.
     """
-    from inferno_cli.likelihood.writers import cabinetry, datacard
+    from inferno_cli.likelihood.writers import cabinetry, datacard, pyhf
     from inferno_cli.report.run.figures import draw
     from inferno_cli.report.run.summary import write_tables
     from inferno_cli.runs.folder import RESULTS_FILE
@@ -106,14 +105,15 @@ def pipeline(config: TrainConfig, folder: Path, version: str, pretrained: RunFol
         merged = replace(trained.observable, groups=final.templates.groups)
         export(merged, folder / "model.onnx", export_sample(events), **about)
     with clock.part("fit", f"fit: {config.fit.data} data"):
-        likelihood, workspace, fit = _fit(config, folder, final)
+        likelihood, fit = _fit(config, folder, final)
         cabinetry.write(likelihood, folder)
     if config.export:
         with clock.part("export", "export: ROOT histograms, Combine datacard, cabinetry configuration"):
             data = "observed events" if config.fit.data == "observed" else "Asimov data"
             datacard.write(likelihood, folder / "export", data=data, label=events.label)
+    path = folder / pyhf.FILE
     record = training_results(
-        config, events, trained, final, workspace, fit, version=version, seconds=clock.seconds, pretrained=pretrained
+        config, events, trained, final, path, fit, version=version, seconds=clock.seconds, pretrained=pretrained
     )
     if config.report.plots:
         with clock.part("report", "report: plots"):
@@ -172,7 +172,7 @@ def _network(
     return events, trained
 
 
-def _fit(config: TrainConfig, folder: Path, final: FinalTemplates) -> tuple[Spec, Workspace, FitResult]:
+def _fit(config: TrainConfig, folder: Path, final: FinalTemplates) -> tuple[Spec, FitResult]:
     from inferno_cli.config.measurement import Measurement
     from inferno_cli.fit.analysis import fit_workspace
     from inferno_cli.histograms.fitted import fitted
@@ -184,5 +184,5 @@ def _fit(config: TrainConfig, folder: Path, final: FinalTemplates) -> tuple[Spec
         poi_bounds=config.likelihood.poi_bounds,
         observed=config.fit.data == "observed",
     )
-    workspace = pyhf.write(likelihood, folder / pyhf.FILE)
-    return likelihood, workspace, fit_workspace(workspace.content, config.grouped_fit, where=str(workspace.path))
+    path = folder / pyhf.FILE
+    return likelihood, fit_workspace(pyhf.write(likelihood, path), config.grouped_fit, where=str(path))

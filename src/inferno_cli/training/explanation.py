@@ -16,47 +16,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from inferno_cli.config.measurement import Measurement
 from inferno_cli.config.schema import Binning
 from inferno_cli.errors import SingularInformationError
-from inferno_cli.events.sample import Sample, generator
+from inferno_cli.events.sample import FloatArray, Sample, generator
 from inferno_cli.histograms.symmetry import symmetrised
 from inferno_cli.histograms.templates import Templates
 from inferno_cli.likelihood.information import covariance
 from inferno_cli.training.observable import Bins, Observable
 from inferno_cli.training.recipe import make_templates, template_channel
-
-
-@dataclass(frozen=True)
-class Importance:
-    """What the fit can do without one feature, for each shuffle: sigma of the POI, and the bins that are left.
-
-    Where the information matrix is singular sigma is infinite.
-    """
-
-    feature: str
-    sigma: tuple[float, ...]
-    n_bins: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Plane:
-    """The bin of every point of a plane of two features, all others fixed.
-
-    Attributes:
-        features: Names, x and y.
-        x, y: Values of the two, shape (n_x,) and (n_y,).
-        points: All features there, shape (n_x * n_y, n_features).
-        bin: Bin of the fitted histogram, shape (n_x, n_y).
-    """
-
-    features: tuple[str, str]
-    x: NDArray[np.float64]
-    y: NDArray[np.float64]
-    points: NDArray[np.float64]
-    bin: Bins
 
 
 @dataclass(frozen=True)
@@ -96,8 +65,11 @@ class Explainer:
         return dict(zip(channel.parameters, deviation, strict=True))
 
     @torch.no_grad()
-    def importance(self, feature: str, repeats: int, seed: int) -> Importance:
-        """Shuffle a feature, several times, and fit."""
+    def importance(self, feature: str, repeats: int, seed: int) -> tuple[list[float], list[int]]:
+        """Return sigma of the POI, and the number of bins that are left, for each of several shuffles of a feature.
+
+        Where the information matrix is singular sigma is infinite.
+        """
         column = self.observable.features.index(feature)
         sigma, n_bins = [], []
         for repeat in range(repeats):
@@ -108,16 +80,19 @@ class Explainer:
                 sigma.append(next(iter(self.deviations(templates).values())))
             except SingularInformationError:
                 sigma.append(math.inf)
-        return Importance(feature, tuple(sigma), tuple(n_bins))
+        return sigma, n_bins
 
-    def plane(self, axes: dict[str, NDArray[np.float64]], fixed: dict[str, float]) -> Plane:
-        """Evaluate the observable on a grid of the values of two features, all others at one value each."""
-        (x_name, x), (y_name, y) = axes.items()
-        values: dict[str, Any] = fixed | dict(zip(axes, np.meshgrid(x, y, indexing="ij"), strict=True))
-        points = np.stack([np.broadcast_to(values[name], (len(x), len(y))) for name in self.observable.features], -1)
-        points = points.reshape(-1, points.shape[-1])
-        found = self.observable.apply(points.astype(np.float32))
-        return Plane((x_name, y_name), x, y, points, found.bin.reshape(len(x), len(y)))
+    def plane(self, axes: dict[str, FloatArray], fixed: dict[str, float]) -> tuple[FloatArray, Bins]:
+        """Evaluate the observable on the plane of the values of two features, all others at one value each.
+
+        Returns:
+            All features of each point, shape (n_x, n_y, n_features), and its fitted bin, shape (n_x, n_y).
+        """
+        values: dict[str, Any] = fixed | dict(zip(axes, np.meshgrid(*axes.values(), indexing="ij"), strict=True))
+        shape = tuple(map(len, axes.values()))
+        points = np.stack([np.broadcast_to(values[name], shape) for name in self.observable.features], axis=-1)
+        found = self.observable.apply(points.reshape(-1, points.shape[-1]).astype(np.float32))
+        return points, found.bin.reshape(shape)
 
 
 def shuffled(samples: Sequence[Sample], column: int, rng: np.random.Generator) -> list[Sample]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +17,8 @@ from inferno_cli.likelihood.spec import Gaussian, Parameter, Poisson, Sample, Sp
 FILE, VERSION = "workspace.json", "1.0.0"
 
 
-@dataclass(frozen=True)
-class Workspace:
-    """A workspace and its JSON file."""
-
-    content: dict[str, Any]
-    path: Path
-
-
-def write(spec: Spec, path: Path) -> Workspace:
-    """Write a likelihood to a JSON file.
+def write(spec: Spec, path: Path) -> dict[str, Any]:
+    """Write a likelihood to a JSON file; return its content.
 
     Raises:
         WorkspaceError: If the result is not a valid pyhf workspace.
@@ -40,7 +31,7 @@ def write(spec: Spec, path: Path) -> Workspace:
     except Exception as error:  # jsonschema's and pyhf's errors have no common base
         raise WorkspaceError(f"the templates do not make a valid workspace: {error}") from error
     path.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    return Workspace(content, path)
+    return content
 
 
 def workspace(spec: Spec) -> dict[str, Any]:
