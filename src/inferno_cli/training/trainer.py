@@ -14,6 +14,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 
+from inferno_cli.config.measurement import Measurement
 from inferno_cli.config.schema import Trainer
 from inferno_cli.errors import ConfigError, SingularInformationError
 from inferno_cli.events.dataset import LogRatio
@@ -164,31 +165,30 @@ def train(
             likelihood = SoftLikelihood.of(likelihoods.trained, samples, events.template)
             module = create(network, summary, objective, likelihood, samples, events.features, settings)
             validation = Validation(events.validation, likelihoods, advance, watch)
-            checkpoint = ModelCheckpoint(
-                dirpath=folder,
-                filename=CHECKPOINT.stem,
-                enable_version_counter=False,  # a second run into the folder replaces it
-                monitor=MONITOR,
-                save_on_train_epoch_end=True,
-                save_weights_only=True,
-            )
+            checkpoint = _checkpoint(folder)
             trainer = _lightning(settings, folder, [validation, checkpoint])
             trainer.fit(module, datamodule=_Data(samples, settings.batch_size, seed))
     finally:
         torch.set_num_threads(threads)
     epochs, path = tuple(validation.epochs), Path(checkpoint.best_model_path)
-    stored = torch.load(path, map_location=module.device, weights_only=True)
-    best = epochs[stored["epoch"]]
-    if not math.isfinite(best.evaluation.hard):
-        raise SingularInformationError(
-            f"after none of {len(epochs)} epochs could the hard bins of the validation split constrain "
-            f"{', '.join(likelihoods.trained.parameters)}. Train longer, use more bins, or lower "
-            "binning.min_effective_events; and no two parameters may do the same to every template"
-        )
-    module.load_state_dict(stored["state_dict"])
+    best = _take_best(module, epochs, path, likelihoods.trained)
     is_fitted = likelihoods.trained == likelihoods.fitted
     judged = best.evaluation if is_fitted else judge(module.observable, likelihoods, events)
     return Training(module.observable, epochs, best, judged, path, time.perf_counter() - start)
+
+
+def _take_best(module: Module, epochs: Sequence[Epoch], path: Path, measurement: Measurement) -> Epoch:
+    """Give a module the weights of the selected epoch."""
+    stored = torch.load(path, map_location=module.device, weights_only=True)
+    best: Epoch = epochs[stored["epoch"]]
+    if not math.isfinite(best.evaluation.hard):
+        raise SingularInformationError(
+            f"after none of {len(epochs)} epochs could the hard bins of the validation split constrain "
+            f"{', '.join(measurement.parameters)}. Train longer, use more bins, or lower "
+            "binning.min_effective_events; and no two parameters may do the same to every template"
+        )
+    module.load_state_dict(stored["state_dict"])
+    return best
 
 
 def create(
@@ -205,6 +205,17 @@ def create(
     mean, deviation = moments(nominal)
     observable = Observable(network.build(mean, deviation, summary.n_outputs), summary, features)
     return Module(observable, objective, likelihood, settings, deviation)
+
+
+def _checkpoint(folder: Path) -> ModelCheckpoint:
+    return ModelCheckpoint(
+        dirpath=folder,
+        filename=CHECKPOINT.stem,
+        enable_version_counter=False,  # a second run into the folder replaces it
+        monitor=MONITOR,
+        save_on_train_epoch_end=True,
+        save_weights_only=True,
+    )
 
 
 def _lightning(settings: Trainer, folder: Path, callbacks: list[Callback]) -> pl.Trainer:

@@ -77,8 +77,7 @@ def not_numbers(node: Any, place: str = "", in_bins: bool = False) -> Iterator[s
         for number, value in enumerate(node):
             name = value.get("name") if isinstance(value, dict) else None
             where = f"{place}[{number if name is None else repr(name)}]"
-            is_number = isinstance(value, int | float) and _is_finite(value)
-            if in_bins and is_number and abs(value) > MOST_EVENTS:
+            if in_bins and _is_large(value):
                 yield (
                     f"{where.removeprefix('.')} is {_number(value)}, expected at most {MOST_EVENTS:g} in a bin: beyond "
                     "that double precision does not count single events"
@@ -88,6 +87,10 @@ def not_numbers(node: Any, place: str = "", in_bins: bool = False) -> Iterator[s
         yield f"{place.removeprefix('.')} is {str(node).lower()}, expected a number"
     elif isinstance(node, int | float) and not _is_finite(node):
         yield f"{place.removeprefix('.')} is {_number(node)}, expected a finite number"
+
+
+def _is_large(value: Any) -> bool:
+    return isinstance(value, int | float) and _is_finite(value) and abs(value) > MOST_EVENTS
 
 
 def _is_finite(value: int | float) -> bool:
