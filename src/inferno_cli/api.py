@@ -167,7 +167,6 @@ def _composed(step: str, schema: type[SectionT], overrides: tuple[str, ...], own
 
 
 def _features(events: Any, names: tuple[str, ...], tree: str | None) -> NDArray[np.float32]:
-    """Return features, shape (n_events, n_features), of whatever holds events."""
     import numpy as np
 
     if isinstance(events, str | Path):
@@ -191,7 +190,6 @@ def _features(events: Any, names: tuple[str, ...], tree: str | None) -> NDArray[
 
 
 def _columns(events: Any) -> list[str] | None:
-    """Return the names of the columns; None of a plain array."""
     if isinstance(events, Mapping):
         return list(events)
     fields = getattr(events, "fields", None) or getattr(getattr(events, "dtype", None), "names", None)

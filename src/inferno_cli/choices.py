@@ -36,24 +36,14 @@ SectionT = TypeVar("SectionT", bound="BaseModel")
 
 @dataclass(frozen=True)
 class Choice:
-    """One file that is a choice, not imported yet.
-
-    Attributes:
-        name: Name of the file, without its suffix.
-        module: Full name of the module.
-        file: Path of its source.
-    """
+    """One file that is a choice, not imported yet: its name without the suffix, its module and its source."""
 
     name: str
     module: str
     file: Path
 
     def load(self) -> ModuleType:
-        """Import the module.
-
-        Raises:
-            ConfigError: If a module of another package cannot be imported.
-        """
+        """Import the module; ConfigError if that of another package cannot be imported."""
         try:
             return importlib.import_module(self.module)
         except Exception as error:
@@ -85,8 +75,7 @@ def conf_folders() -> tuple[Path, ...]:
 def choices(package: str) -> dict[str, Choice]:
     """Return the choices of one kind by name, those of the extensions last.
 
-    Args:
-        package: Full name of our package with the files; extensions have theirs in one of the same last name.
+    ``package`` is the full name of ours with the files; extensions have theirs in one of the same last name.
 
     Raises:
         ConfigError: If two files of a kind have the same name.
@@ -104,11 +93,7 @@ def choices(package: str) -> dict[str, Choice]:
 
 
 def sections(package: str, base: type[SectionT]) -> dict[str, type[SectionT]]:
-    """Return the configuration sections of the choices of one kind, by their ``kind``.
-
-    Args:
-        package: Full name of our package with the files.
-        base: What every section of that kind is derived from.
+    """Return the configuration sections of the choices of one kind, derived from ``base``, by their ``kind``.
 
     Raises:
         ConfigError: If two sections have the same ``kind``.
@@ -156,11 +141,7 @@ def _files(package: str) -> Iterator[Choice]:
 
 
 def _package_folders(package: str) -> tuple[Path, ...]:
-    """Return where a package is; nowhere if there is none of that name.
-
-    Raises:
-        ConfigError: If the package of an extension cannot be imported.
-    """
+    """Return where a package is; nowhere if there is none of that name."""
     try:
         spec = util.find_spec(package)
     except ModuleNotFoundError as error:

@@ -14,14 +14,7 @@ TOP = Path(__file__).parent
 
 @cache
 def code_digest(*packages: str) -> str:
-    """Return the digest of every module of inferno_cli, or only of those in the packages that are named.
-
-    Args:
-        packages: Such as "analyses"; none: all.
-
-    Raises:
-        FileNotFoundError: If there is no such package.
-    """
+    """Return the digest of every module of inferno_cli, or only of those in packages such as "analyses"."""
     digest = hashlib.sha256()
     for top in [TOP / name for name in packages] or [TOP]:
         if not (top / "__init__.py").is_file():

@@ -64,11 +64,7 @@ class FitFailedError(InfernoError, RuntimeError):
 
 
 class DeeperMinimumError(FitFailedError):
-    """The minimum of the fit is not the global one: nothing of the fit is right.
-
-    Attributes:
-        values: Parameters near the deeper one, where they are known.
-    """
+    """The minimum of the fit is not the global one; ``values`` are parameters near the other, if known."""
 
     def __init__(self, message: str, values: Any = None) -> None:
         super().__init__(message)
@@ -95,11 +91,7 @@ class Stopped(SystemExit):
     """A signal asks the program to end.
 
     Not an error that code may handle (Lightning ends its training in silence for a KeyboardInterrupt), and not a
-    traceback where nobody handles it: Python itself exits with ``code``.
-
-    Attributes:
-        number: Number of the signal.
-        note: What became of the work.
+    traceback where nobody handles it: Python itself exits with ``code``. ``note`` says what became of the work.
     """
 
     def __init__(self, number: int, note: str = "") -> None:
@@ -116,10 +108,7 @@ class Stopped(SystemExit):
 def closest(name: str, candidates: Iterable[str], listed: Iterable[str] | None = None) -> str:
     """Return ``"; closest: 'x'"`` for the candidate nearest to ``name``, or a list when none is near.
 
-    Args:
-        name: What was asked for.
-        candidates: What there is.
-        listed: Those of them that the list has; None: all.
+    ``listed`` are those of the candidates that the list has; None: all.
     """
     known = sorted(candidates)
     folded = {candidate.lower(): candidate for candidate in known}

@@ -81,11 +81,7 @@ def locked(path: Path, refusal: Exception) -> Iterator[None]:
 
 
 def sha256(path: Path) -> str:
-    """SHA-256 of a file's content.
-
-    Raises:
-        OSError: If it is no file, or cannot be read.
-    """
+    """SHA-256 of a file's content; OSError if it is no file, or cannot be read."""
     if path.exists() and not path.is_file():  # to read a pipe takes for ever
         raise OSError(EINVAL, "not a regular file", str(path))
     with path.open("rb") as stream:
@@ -115,11 +111,7 @@ def user_path(text: str) -> Path:
 
 
 def read_text(path: Path, largest: int = LARGEST) -> str:
-    """Read a text file.
-
-    Raises:
-        FileError: If it is missing, no regular file, larger than ``largest`` bytes, or not UTF-8.
-    """
+    """Read a text file; FileError if it is missing, no regular file, too large, or not UTF-8."""
     try:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
@@ -147,11 +139,7 @@ def _size(number: int) -> str:
 
 
 def read_json(path: Path, largest: int = LARGEST) -> Any:
-    """Read JSON, in which every number is one and every key is there once: NaN, Infinity and 1e999 are refused.
-
-    Raises:
-        FileError: If it cannot be read, or is not JSON, or a key is there twice in one object.
-    """
+    """Read JSON, in which every number is finite and every key is there once; FileError says what it is otherwise."""
     text = read_text(path, largest)
 
     def refuse(number: str) -> NoReturn:
@@ -194,10 +182,9 @@ def _said_twice(pairs: list[tuple[str, Any]]) -> str:
 
 
 def read_yaml(path: Path, top: type[T] = dict) -> T:  # type: ignore[assignment]
-    """Read a mapping, or a list, from YAML; nothing in it can run code, and an empty file is an empty one.
+    """Read a mapping, or a list, from YAML; FileError where that is not a configuration.
 
-    Raises:
-        FileError: If it cannot be read, is not YAML, or holds what is no value of a configuration.
+    Nothing in it can run code, and an empty file is an empty one.
     """
     import yaml
 

@@ -46,11 +46,7 @@ LONGEST_NAME = 100
 
 
 def require_name(name: str, key: str) -> None:
-    """Check what the user calls something, before anything is written under that name.
-
-    Raises:
-        ValueError: If it is empty, has blanks at its ends or signs that cannot be shown, or is too long.
-    """
+    """Raise ValueError for a name that is empty, too long, or has signs that cannot be shown or blanks at its ends."""
     if not name.strip():
         raise ValueError(f"{key}: {name!r} is no name; write one with letters")
     if name != name.strip():
@@ -65,11 +61,7 @@ def require_name(name: str, key: str) -> None:
 
 
 def require_group(name: str, key: str) -> None:
-    """Check the name of a group of parameters.
-
-    Raises:
-        ValueError: As ``require_name``, and for the name of what no group has a part in.
-    """
+    """Raise ValueError for the name of a group of parameters that is none, or that of what no group has a part in."""
     require_name(name, key)
     if name == "statistical":
         raise ValueError(f"{key}: {name!r} is what is left of the error without all groups; rename the group")

@@ -58,7 +58,6 @@ class Listener:
 
 
 def _is_importing(frame: FrameType | None) -> bool:
-    """Whether a module is being imported."""
     while frame is not None:
         if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
             return True

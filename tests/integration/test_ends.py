@@ -87,7 +87,7 @@ OTHER_STEPS: dict[str, tuple[str, tuple[str, ...]]] = {
     "predict": ("inferno_cli.training.observable.Observable.apply", ("run=RUN",)),
     "explain": ("inferno_cli.training.explanation.Explainer.importance", ("run=RUN",)),
     "compare": ("inferno_cli.report.comparison.page.as_html", ("runs=RUN", "track=false")),
-    "log": ("inferno_cli.runs.mlflow.results.log_results", ("run=RUN", "tracking.uri=sqlite:///HERE/mlflow.db")),
+    "log": ("inferno_cli.runs.mlflow.run.log_results", ("run=RUN", "tracking.uri=sqlite:///HERE/mlflow.db")),
 }
 
 
@@ -348,7 +348,7 @@ def test_a_result_stays_when_tracking_dies_and_is_logged_afterwards(
 ) -> None:
     (expected,) = [logged(store, run) for run in runs_of(store)][:1]
     folder = tmp_path / "run"
-    from inferno_cli.runs.mlflow import results as tracked
+    from inferno_cli.runs.mlflow import run as tracked
 
     whole = tracked.log_results
 

@@ -16,15 +16,7 @@ KEY_WIDTH = 34
 
 
 def keys_of(step: str, schema: type[BaseModel], about: str, overrides: Sequence[str], own: Path | None) -> str:
-    """Return the help of a step.
-
-    Args:
-        step: Its word.
-        schema: Class of its configuration.
-        about: Its one line of help.
-        overrides: What else is on the command line: the keys are those of the choices made there.
-        own: The user's folder of YAML files.
-    """
+    """Return the help of a step, with the keys of the choices that the overrides make; ``own`` is the user's folder."""
     from omegaconf import OmegaConf
 
     width = min(shutil.get_terminal_size((120, 40)).columns, 140)
@@ -47,7 +39,6 @@ def keys_of(step: str, schema: type[BaseModel], about: str, overrides: Sequence[
 
 
 def _entry(name: str, text: str, width: int) -> Iterator[str]:
-    """Yield the lines of a name and its text."""
     indent = " " * (KEY_WIDTH + 2)
     wrapped = textwrap.wrap(text, width, initial_indent=indent, subsequent_indent=indent) or [indent]
     if len(name) > KEY_WIDTH - 2:

@@ -166,7 +166,6 @@ def _run(name: str, arguments: list[str]) -> None:
 
 
 def _task(step: Any, composed: Any) -> Any:
-    """Do one job of Hydra's."""
     from hydra.core.hydra_config import HydraConfig
 
     from inferno_cli.config.load import resolve
@@ -224,21 +223,10 @@ def _told(job: Any, composed: Any) -> Iterator[None]:
 
 def _in_folder(job: Any, composed: Any, work: Callable[[], Any]) -> Any:
     """Do the work of a step that has a folder of its own, and leave there how it ended."""
-    from inferno_cli.runs.folder import Status, holds_finished, keep_configuration, owned
+    from inferno_cli.runs.folder import holds_finished, owned
     from inferno_cli.runs.sweeps import progress
 
     folder = Path(job.runtime.output_dir)
-
-    def record(state: Literal["failed", "stopped"], text: str) -> None:
-        # What is finished stays, also the run before of a configuration that is refused; what is gone stays gone.
-        if holds_finished(folder) or not folder.is_dir():
-            return
-        said = Status.read(folder)
-        with suppress(OSError):  # the error that is being told is the one to see
-            if said is None:
-                keep_configuration(folder, composed)
-            replace(said or Status("running"), state=state, error=text).write(folder)
-
     with owned(folder):
         try:
             return work()
@@ -246,7 +234,7 @@ def _in_folder(job: Any, composed: Any, work: Callable[[], Any]) -> Any:
             stop = error if isinstance(error, Stopped) else Stopped(signal.SIGINT)
             whole = holds_finished(folder)
             stop.note = stop.note or f"the run in {folder} {'had' if whole else 'is not'} finished"
-            record("stopped", str(stop))
+            _record(folder, composed, "stopped", str(stop))
             raise stop from None
         except BrokenPipeError:
             raise
@@ -254,13 +242,29 @@ def _in_folder(job: Any, composed: Any, work: Callable[[], Any]) -> Any:
             found = known(error, composed)
             if not isinstance(found, InfernoError):  # the log keeps what the terminal does not show
                 logging.getLogger().error("%s", _message(found), exc_info=error)
-            record("failed", f"{type(found).__name__}: {str(found).strip()}")
+            _record(folder, composed, "failed", f"{type(found).__name__}: {str(found).strip()}")
             raise
         finally:
             if _is_multirun(job):
                 study = composed.get("reuse")
                 with suppress(InfernoError):  # of a file of the sweep; whoever needs it says so
                     log.info(progress(Path(job.sweep.dir), None if study is None else Path(study)))
+
+
+def _record(folder: Path, composed: Any, state: Literal["failed", "stopped"], text: str) -> None:
+    """Write down how a run ended.
+
+    What is finished stays, also the run before of a configuration that is refused; what is gone stays gone.
+    """
+    from inferno_cli.runs.folder import Status, holds_finished, keep_configuration
+
+    if holds_finished(folder) or not folder.is_dir():
+        return
+    said = Status.read(folder)
+    with suppress(OSError):  # the error that is being told is the one to see
+        if said is None:
+            keep_configuration(folder, composed)
+        replace(said or Status("running"), state=state, error=text).write(folder)
 
 
 def _end_sweep(stop: Stopped) -> None:
@@ -297,7 +301,6 @@ def _with_key(step: Any, overrides: list[str]) -> list[str]:
 
 
 def _config_dir(flags: list[str]) -> Path | None:
-    """Return the user's folder of YAML files, where the flags name one."""
     for flag, value in pairwise(flags):
         if flag in ("--config-dir", "-cd"):
             return Path(value)

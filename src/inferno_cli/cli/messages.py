@@ -90,10 +90,10 @@ def _of_what(composed: Any) -> str:
 
 def translated(error: Exception, step: str) -> ConfigError:
     """Say what Hydra means in one message, without its advice to add the unknown key by force."""
-    causes = [error]
-    while (cause := causes[-1].__cause__) is not None and isinstance(cause, Exception):
-        causes.append(cause)
-    text = "\n".join(str(item) for item in causes)
+    text, cause = "", error.__cause__
+    while isinstance(cause, Exception):
+        text, cause = f"{text}\n{cause}", cause.__cause__
+    text = f"{error}{text}"
     first = first_line(error)
     if first.endswith("raised while composing config:"):
         first = " ".join(line.strip() for line in str(error).strip().splitlines()[:2])
@@ -104,7 +104,14 @@ def translated(error: Exception, step: str) -> ConfigError:
         return ConfigError(f"hydra/launcher={missing[1]} needs a plugin of Hydra's: pip install 'inferno-cli[{extra}]'")
     if first.startswith("Additional config directory") and (place := first.split("'")[1]) and Path(place).exists():
         return ConfigError(f"--config-dir {place} is no folder. Name the one that holds dataset/, model/, ...")
-    options = [line.strip() for line in str(error).splitlines() if line.startswith("\t") and "=" not in line]
+    options = []
+    for line in str(error).splitlines():
+        if line.startswith("\t") and "=" not in line:
+            options.append(line.strip())
+    return _advised(first, options)
+
+
+def _advised(first: str, options: list[str]) -> ConfigError:
     if "Could not find" in first and options:
         wanted = first.partition("Could not find '")[2].rstrip("'").rsplit("/", 1)[-1]
         return ConfigError(f"{first}{closest(wanted, options)}")

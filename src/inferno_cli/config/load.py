@@ -41,11 +41,7 @@ def compose(step: str, overrides: Iterable[str] = (), own: Path | None = None) -
 
 
 def resolve(schema: type[SectionT], composed: DictConfig) -> SectionT:
-    """Validate what Hydra composed, interpolations not yet resolved, as the class of a step's configuration.
-
-    Raises:
-        ConfigError: For an unknown key, a wrong type, a value out of range or a contradiction.
-    """
+    """Validate what Hydra composed, interpolations not yet resolved; ConfigError says what is wrong with it."""
     from omegaconf import OmegaConf
     from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 

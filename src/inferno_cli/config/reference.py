@@ -151,7 +151,6 @@ def type_name(annotation: Any, metadata: Sequence[Any] = ()) -> str:
 
 
 def _limits(metadata: Sequence[Any]) -> Iterator[str]:
-    """Yield the ranges that pydantic's metadata ask for."""
     for item in metadata:
         for part in (item, *getattr(item, "metadata", ())):
             for name, sign in SIGNS.items():

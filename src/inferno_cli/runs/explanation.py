@@ -244,7 +244,6 @@ def bins_over_features(
 
 
 def _planes(exact: LogRatio, explainer: Explainer) -> list[Slice]:
-    """Cut the synthetic mixture at quantiles of its third feature."""
     samples = explainer.samples
     values = np.concatenate([sample.features[0] for sample in samples]).astype(np.float64)
     weights = np.concatenate([sample.weights[0] for sample in samples])

@@ -45,11 +45,7 @@ class Collected:
 
 
 def collect(places: Sequence[str], tracking: Tracking | None = None) -> Collected:
-    """Find runs.
-
-    Args:
-        places: Folders, ``results.json`` files, globs, or "mlflow:" and the name of an experiment.
-        tracking: The store of the experiments.
+    """Find the runs of folders, ``results.json`` files, globs, or "mlflow:" and the name of an experiment in a store.
 
     Raises:
         ComparisonError: If a place has no run, or a record cannot be read.
@@ -71,7 +67,6 @@ def collect(places: Sequence[str], tracking: Tracking | None = None) -> Collecte
 
 
 def _in_store(tracking: Tracking, experiment: str) -> list[FoundRun]:
-    """Return the runs of an experiment."""
     from inferno_cli.runs.mlflow.stored import download, stored_runs
 
     store, runs = stored_runs(tracking, experiment)
@@ -98,7 +93,6 @@ def _in_store(tracking: Tracking, experiment: str) -> list[FoundRun]:
 
 
 def _in_folders(places: Sequence[str]) -> Collected:
-    """Find runs in folders."""
     read: dict[Path, FoundRun] = {}
     inside: list[Path] = []
     for given in places:

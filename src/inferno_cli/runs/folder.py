@@ -20,6 +20,7 @@ from pydantic.dataclasses import dataclass
 
 from inferno_cli.errors import FileError, OutputError, RunError
 from inferno_cli.files import locked, read_json, sha256, user_path, write_whole
+from inferno_cli.fit.result import table_files
 from inferno_cli.shell import argument
 
 if TYPE_CHECKING:
@@ -37,8 +38,8 @@ KEPT = (
     *("workspace.json", "templates.root", "membership.npz", "checkpoints/best.ckpt", "model.onnx", "trained_in.yaml"),
 )
 """What others read of a run: its checksums are in its status."""
-MADE = ("plots", "export", "histograms", "cabinetry.yaml", "yields.md", "mlflow_run.json")
-"""What a run makes besides the files that others read."""
+MADE = ("plots", "export", "histograms", "cabinetry.yaml", "mlflow_run.json")
+"""What a run makes besides the files that others read, and the tables of its quantities."""
 OTHER = "Choose another folder (hydra.run.dir=FOLDER, in a sweep hydra.sweep.dir=FOLDER)"
 State = Literal["running", "finished", "failed", "stopped", "reused", "pruned"]
 
@@ -83,8 +84,7 @@ class Status:
 def owned(folder: Path, remedy: str = OTHER) -> Iterator[None]:
     """Own a folder; the operating system ends that also for a process that is killed.
 
-    Raises:
-        OutputError: If another run owns it, with the remedy, or it vanished.
+    OutputError says where another run owns it, with the remedy, or where it vanished.
     """
     with locked(folder / LOCK, OutputError(f"another run is writing to {folder}. Wait for it. {remedy}")):
         try:
@@ -138,11 +138,7 @@ def begin(folder: Path, composed: DictConfig, point: str, *, overwrite: bool, is
 def begin_or_reuse(
     config: TrainConfig, composed: DictConfig, folder: Path, point: str, *, in_sweep: bool
 ) -> Path | None:
-    """Begin a training in its folder, unless this point has finished: return the folder in which it has.
-
-    Raises:
-        OutputError: If the folder holds a finished run.
-    """
+    """Begin a training in its folder, unless this point has finished: return the folder in which it has."""
     if not begin(folder, composed, point, overwrite=config.overwrite):
         verify(folder)
         if not in_sweep and config.reuse is None:
@@ -158,11 +154,7 @@ def begin_or_reuse(
 
 
 def finished_of(folder: Path, point: str) -> Path | None:
-    """Return the folder of a finished run of a point below ``folder``, or None.
-
-    Raises:
-        RunError: If its files have changed since.
-    """
+    """Return the folder of a finished run of a point below ``folder``, or None; RunError if its files have changed."""
     for path in sorted(folder.glob(f"**/{STATUS_FILE}")):
         status = Status.read(path.parent)
         is_same = status is not None and status.state == "finished" and status.point == point
@@ -184,11 +176,7 @@ def origin(folder: Path) -> Path:
 
 
 def finish(folder: Path, point: str) -> None:
-    """Say that the run in a folder has finished, with the checksums of its files: from here on it is whole.
-
-    Raises:
-        OutputError: If the folder is no longer the one that the run began in.
-    """
+    """Say that the run in a folder has finished, with the checksums of its files: from here on it is whole."""
     said = Status.read(folder)
     if said is None or said.state != "running" or said.point != point:
         raise OutputError(
@@ -227,7 +215,7 @@ def verify(folder: Path, names: Sequence[str] = KEPT) -> None:
 
 def _clear(folder: Path) -> None:
     """Remove what a run before has made: beside the new files it would look like theirs."""
-    for name in (*KEPT, *MADE):
+    for name in (*KEPT, *MADE, *table_files()):
         path = folder / name
         try:
             if path.is_dir() and not path.is_symlink():

@@ -44,11 +44,7 @@ class FoundRun:
 
     @classmethod
     def read(cls, folder: Path) -> FoundRun:
-        """Return what is in a folder.
-
-        Raises:
-            ComparisonError: If a file of a finished run is missing, has changed, or cannot be read.
-        """
+        """Return what is in a folder; ComparisonError if a file of a finished run is missing, changed or damaged."""
         settings, overrides = settings_of(folder)
         status = Status.read(folder)
         if status is not None and status.state == "reused":

@@ -66,7 +66,6 @@ def plan(config: PredictConfig, finished: RunFolder) -> list[PredictionFile]:
 
 
 def _inputs(config: PredictConfig, finished: RunFolder) -> dict[Path, list[str]]:
-    """Return the trees to be read, by file."""
     from inferno_cli.events.root.trees import find_files, tree_names
 
     dataset = finished.config.dataset

@@ -26,10 +26,7 @@ REMEDY = (
 def find(config: TrainConfig) -> RunFolder:
     """Return the run of ``trained_in``: itself, or among several that of the same model, seed and ``trained_for``.
 
-    Of several with the same configuration it is the last one.
-
-    Raises:
-        RunError: If there is none, or they differ in more.
+    Of several with the same configuration it is the last one; RunError if there is none, or they differ in more.
     """
     place = str(config.trained_in)
     folder = user_path(place)

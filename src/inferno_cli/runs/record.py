@@ -157,12 +157,7 @@ class Results(FitResult):
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read a record.
-
-        Raises:
-            FileError: If it is no JSON, or holds what is no number.
-            ValueError: If it is of another version.
-        """
+        """Read a record; FileError if it is no JSON, ValueError if it is of another version."""
         return cls.model_validate(read_json(path))
 
 

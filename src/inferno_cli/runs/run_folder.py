@@ -56,7 +56,6 @@ def open_record(place: str, key: str) -> tuple[Path, Results]:
 
 
 def _unreadable(folder: Path, error: Exception) -> RunError:
-    """Of another version, or edited."""
     return RunError(
         f"the record of the run in {folder} cannot be read ({str(error).strip().splitlines()[0]}). "
         "It may be of another version of inferno_cli: train again"

@@ -135,15 +135,9 @@ def _load(folder: Path) -> Study:
 
 
 def open_study(folder: Path, searched: Mapping[str, BaseDistribution], settings: Any) -> Study:
-    """Open the study of a folder, or begin it; what became of the trials of a batch that was killed is told to it.
+    """Open the study of the folder of a search, or begin it; tell it what became of trials whose batch was killed.
 
-    Args:
-    folder: Of the search.
-    searched: Distribution of each key.
-    settings: The configuration that they change.
-
-    Raises:
-    ConfigError: If the study is of another configuration or another space.
+    ConfigError says that it is of another configuration, ``settings``, or another space, the distribution of each key.
     """
     from optuna.trial import TrialState
 

@@ -96,11 +96,7 @@ def planned(sweep: Path) -> list[tuple[str, ...]]:
 
 
 def read_of_run(path: Path, top: type[Any] = dict) -> Any:
-    """Read YAML from the folder of a run, or of a sweep.
-
-    Raises:
-        ComparisonError: If it cannot be read.
-    """
+    """Read YAML from the folder of a run, or of a sweep; ComparisonError if it cannot be read."""
     try:
         return read_yaml(path, top)
     except FileError as error:

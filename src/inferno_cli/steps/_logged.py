@@ -53,8 +53,7 @@ def run_and_log(
     from inferno_cli.report.run.summary import headline
     from inferno_cli.runs import search
     from inferno_cli.runs.folder import CONFIG_FILE, Status, finish, holds_finished
-    from inferno_cli.runs.mlflow.results import log_configuration, log_results, result_stays
-    from inferno_cli.runs.mlflow.run import tracked
+    from inferno_cli.runs.mlflow.run import log_configuration, log_results, result_stays, tracked
     from inferno_cli.runs.mlflow.store import check
 
     (job.folder / CONFIG_FILE).write_text(OmegaConf.to_yaml(composed, resolve=True), encoding="utf-8")

@@ -17,12 +17,7 @@ SCHEMA = CompareConfig
 
 
 def run(config: CompareConfig, composed: Any) -> None:  # noqa: ARG001
-    """Compare runs, and write and log what comes of it.
-
-    Raises:
-        ComparisonError: If the runs cannot be compared.
-        TrackingError: If a store of runs cannot be read; or the comparison not be logged, after its files are written.
-    """
+    """Compare runs, and write and log what comes of it."""
     from inferno_cli.report.comparison.comparison import Comparison
     from inferno_cli.report.comparison.page import headline, write_comparison
     from inferno_cli.report.comparison.tables import show_comparison

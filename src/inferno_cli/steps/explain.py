@@ -20,13 +20,7 @@ SCHEMA = ExplainConfig
 
 
 def run(config: ExplainConfig, composed: Any) -> None:  # noqa: ARG001
-    """Explain a run, and write and log what comes of it.
-
-    Raises:
-        RunError: If that is no finished run with a network.
-        DatasetError: If its events have changed.
-        TrackingError: If the plots cannot be logged; the files are written by then.
-    """
+    """Explain a run, and write and log what comes of it."""
     from inferno_cli.drawing.style import save_figures
     from inferno_cli.report.network.figures import figures
     from inferno_cli.report.network.tables import show_explanation

@@ -61,7 +61,6 @@ def run(config: FitConfig, composed: Any) -> None:
 
 
 def _fit(config: FitConfig, folder: Path, path: Path, spec: dict[str, Any], checksum: str, version: str) -> Results:
-    """Fit, draw and write; return the record."""
     from inferno_cli.fit.analysis import fit_workspace
     from inferno_cli.report.run.figures import draw
     from inferno_cli.report.run.summary import write_tables
@@ -101,10 +100,7 @@ def _fitted(results: Path) -> str | None:
 
 
 def _label(workspace: Path) -> str:
-    """Return what must be said of the data, from the record of the run that wrote a workspace; empty without one.
-
-    A workspace cannot say it: its schema is closed.
-    """
+    """Return what must be said of the data, which a workspace cannot say, from the record of the run that wrote it."""
     from inferno_cli.runs.folder import RESULTS_FILE
 
     try:

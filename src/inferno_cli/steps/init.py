@@ -21,12 +21,7 @@ NAME = "mine"
 
 
 def run(config: InitConfig, composed: Any) -> None:  # noqa: ARG001
-    """Write the files, and say how to go on.
-
-    Raises:
-        ConfigError: If the name cannot be one of a YAML file that Hydra chooses.
-        OutputError: If a file of that name exists.
-    """
+    """Write the files, and say how to go on."""
     if not re.fullmatch(r"[A-Za-z_]\w*", config.name, re.ASCII):
         raise ConfigError(
             f"name is {config.name!r}, expected letters, digits and _, a letter first: it becomes dataset={config.name}"

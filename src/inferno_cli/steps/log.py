@@ -17,17 +17,11 @@ SCHEMA = LogConfig
 
 
 def run(config: LogConfig, composed: Any) -> None:  # noqa: ARG001
-    """Log what `inferno train` or `inferno fit` would have logged; once.
-
-    Raises:
-        RunError: If that is no finished run, or a file of it has changed since.
-        TrackingError: If the store cannot be reached or written.
-    """
+    """Log what `inferno train` or `inferno fit` would have logged; once."""
     from inferno_cli.report.run.summary import headline
     from inferno_cli.runs.folder import CONFIG_FILE
     from inferno_cli.runs.mlflow.afterwards import logged_as
-    from inferno_cli.runs.mlflow.results import log_configuration, log_results
-    from inferno_cli.runs.mlflow.run import tracked
+    from inferno_cli.runs.mlflow.run import log_configuration, log_results, tracked
     from inferno_cli.runs.mlflow.store import absolute_uri, check, shown
     from inferno_cli.runs.mlflow.sweep import PARENT_FILE
     from inferno_cli.runs.run_folder import open_record

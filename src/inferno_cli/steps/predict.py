@@ -17,12 +17,7 @@ SCHEMA = PredictConfig
 
 
 def run(config: PredictConfig, composed: Any) -> None:  # noqa: ARG001
-    """Write the predictions of a run.
-
-    Args:
-        config: The validated configuration.
-        composed: The same as Hydra composed it; the files say themselves which run they are of.
-    """
+    """Write the predictions of a run; the files say themselves which run they are of."""
     from inferno_cli.runs.predictions import Writer, about, find_assignment, output_folder, plan
     from inferno_cli.runs.run_folder import RunFolder
 

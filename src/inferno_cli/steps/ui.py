@@ -23,11 +23,7 @@ _OWN = ("127.0.0.1", "localhost", "::1")
 
 
 def run(config: UiConfig, composed: Any) -> None:  # noqa: ARG001
-    """Serve MLflow's pages until Ctrl-C; of a tracking server, say its address.
-
-    Raises:
-        TrackingError: If there is no store, or the port is in use.
-    """
+    """Serve MLflow's pages until Ctrl-C; of a tracking server, say its address."""
     from inferno_cli.runs.mlflow.store import absolute_uri, check, shown, sqlite_file
 
     if config.tracking.backend == "none":

@@ -26,11 +26,7 @@ def remember(folder: Path, uri: str, run_id: str) -> None:
 
 
 def read_run(record: Path) -> dict[str, str]:
-    """Return the store and the id of a run.
-
-    Raises:
-        TrackingError: If the file does not say so.
-    """
+    """Return the store and the id of a run."""
     try:
         found = read_json(record)
     except FileError as error:
@@ -41,11 +37,7 @@ def read_run(record: Path) -> dict[str, str]:
 
 
 def logged_as(folder: Path, uri: str, experiment: str | None) -> tuple[str, str] | None:
-    """Return the id and the status of the run that a folder has in an experiment; None where it has none there.
-
-    Raises:
-        TrackingError: If the store cannot be reached.
-    """
+    """Return the id and the status of the run that a folder has in an experiment; None where it has none there."""
     if not (folder / RUN_FILE).exists():
         return None
     found = read_run(folder / RUN_FILE)
@@ -84,11 +76,7 @@ def end(record: Path, status: str) -> None:
 def log_files(record: Path, files: Sequence[Path], where: str, description: str = "") -> str | None:
     """Copy files to the run that ``record`` names, below the folder ``where``, and describe it in Markdown.
 
-    Returns:
-        The store, or None where there is no record: the run is logged nowhere.
-
-    Raises:
-        TrackingError: If the store cannot be reached or written.
+    Return the store, or None where there is no record: the run is logged nowhere.
     """
     if not record.exists():
         return None

@@ -57,11 +57,7 @@ class Store:
 
 
 def check(tracking: Tracking) -> None:
-    """Find out within seconds whether runs can be logged; call it before any work.
-
-    Raises:
-        TrackingError: If the server does not answer, or the file cannot be written.
-    """
+    """Raise TrackingError, within seconds and before any work, where runs cannot be logged."""
     if tracking.backend == "none":
         return
     uri = absolute_uri(tracking)
@@ -119,11 +115,7 @@ def _said(error: Exception) -> str:
 
 
 def connect(uri: str) -> Store:
-    """Open the store at an absolute URI; a sqlite store is created when it is not there.
-
-    Raises:
-        TrackingError: If that fails.
-    """
+    """Open the store at an absolute URI; a sqlite store is created when it is not there."""
     # MLflow would report its use to its makers, and its doings to the user.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")

@@ -79,12 +79,7 @@ class StoredRun:
 def stored_runs(tracking: Tracking, place: str) -> tuple[Store, tuple[StoredRun, ...]]:
     """Find the runs of an experiment, the oldest first; parents of sweeps and runs of ``inferno fit`` are left out.
 
-    Args:
-        tracking: Names the store.
-        place: Name of the experiment, or EXPERIMENT/RUN with the id or the name of a sweep's parent, or of a run.
-
-    Raises:
-        TrackingError: If the store cannot be reached, or has no such experiment or run.
+    ``place`` is the experiment, or EXPERIMENT/RUN with the id or the name of a sweep's parent, or of a run.
     """
     require_there(absolute_uri(tracking), "Name the store of the runs: tracking.uri=...")
     check(tracking)
@@ -149,7 +144,6 @@ def _of(run: Entity) -> StoredRun:
 
 
 def _value(text: str) -> Any:
-    """Return a parameter as it was before it was logged: JSON, or a text."""
     try:
         return json.loads(text)
     except ValueError:
