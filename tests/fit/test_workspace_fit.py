@@ -404,11 +404,11 @@ def test_a_quantity_that_cannot_be_had_is_a_note_and_the_fit_stays(tmp_path, pyh
         raise FitFailedError("no")
 
     for name in (
-        "scans.ScansQuantity._scan",
-        "significance.SignificanceQuantity.compute",
-        "limit.LimitQuantity.compute",
+        "fitted.Fitted.scan",
+        "quantities.significance.SignificanceQuantity.compute",
+        "quantities.limit.LimitQuantity.compute",
     ):
-        monkeypatch.setattr(f"inferno_cli.fit.quantities.{name}", fail)
+        monkeypatch.setattr(f"inferno_cli.fit.{name}", fail)
     settings = QUICK.model_copy(update={"scan_points": 5, "significance": True, "limit": True})
     result = fit_workspace(write(tmp_path, measure()).spec, settings, where="workspace X")
     assert (result["scans"], result["significance"], result["limit"]) == ({}, None, None)
@@ -421,7 +421,7 @@ def test_a_deeper_minimum_is_a_failed_fit(tmp_path, monkeypatch):
     def deeper(*_args, **_kwargs):
         raise DeeperMinimumError("deeper")
 
-    monkeypatch.setattr("inferno_cli.fit.quantities.scans.ScansQuantity._scan", deeper)
+    monkeypatch.setattr("inferno_cli.fit.fitted.Fitted.scan", deeper)
     with pytest.raises(FitFailedError, match="deeper"):
         fit_workspace(write(tmp_path, measure()).spec, QUICK.model_copy(update={"scan_points": 5}), where="here")
 

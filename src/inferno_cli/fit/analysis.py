@@ -24,6 +24,7 @@ REFEREE, ROUNDING = 1e-8, 1e-13
 """Largest difference of our -2 ln L from pyhf's, beside the rounding of pyhf's, in units of the sum of its terms."""
 
 
+@numpy_backend()
 def fit_workspace(spec: dict[str, Any], settings: Fit, *, measurement: str | None = None, where: str) -> FitResult:
     """Fit a pyhf workspace.
 
@@ -38,13 +39,8 @@ def fit_workspace(spec: dict[str, Any], settings: Fit, *, measurement: str | Non
         ConfigError: If groups overlap.
         FitFailedError: If the fit is not valid. What cannot be had of a valid one is a note of the result.
     """
-    with numpy_backend():
-        return _fit(spec, settings, measurement, where)
-
-
-def _fit(spec: dict[str, Any], settings: Fit, measurement: str | None, where: str) -> FitResult:
-    asimov, bounds = settings.data == "asimov", settings.bounds or {}
-    problem = open_problem(spec, asimov=asimov, measurement=measurement, where=where, bounds=bounds)
+    asimov = settings.data == "asimov"
+    problem = open_problem(spec, asimov=asimov, measurement=measurement, where=where, bounds=settings.bounds)
     # Every name is looked up before the first fit.
     minos = problem.parameters(settings.minos, "fit.minos")
     asked = {name: quantity.resolved(problem) for name, quantity in settings.every().items()}
@@ -67,17 +63,17 @@ def _fit(spec: dict[str, Any], settings: Fit, measurement: str | None, where: st
         data="asimov" if problem.is_asimov else "observed",
         poi=problem.poi_name,
         parameters={names[label]: parameter for label, parameter in parameters(problem, best).items()},
-        correlation=dict(_correlation(best, names)),
+        correlation=_correlation(best, names),
         twice_nll=twice_nll,
         quantities=outcomes,
         notes=tuple(dict.fromkeys(notes)),
     )
 
 
-def _correlation(best: Minimum, names: dict[str, str]) -> Iterator[tuple[str, dict[str, float]]]:
+def _correlation(best: Minimum, names: dict[str, str]) -> dict[str, dict[str, float]]:
     labels = [names[label] for label in best.labels]
-    for name, row in zip(labels, best.correlation.tolist(), strict=True):
-        yield name, dict(zip(labels, row, strict=True))
+    rows = [dict(zip(labels, row, strict=True)) for row in best.correlation.tolist()]
+    return dict(zip(labels, rows, strict=True))
 
 
 def _asimov_notes(problem: Problem) -> Iterator[str]:
@@ -89,11 +85,7 @@ def _asimov_notes(problem: Problem) -> Iterator[str]:
 
 
 def _referee(problem: Problem, likelihood: Likelihood, best: Minimum) -> float:
-    """Return pyhf's -2 ln L at the minimum; ours must rise as it does.
-
-    Raises:
-        FitFailedError: If it does not: the model has a term that we do not know.
-    """
+    """Return pyhf's -2 ln L at the minimum; where ours does not rise as it does, the model has an unknown term."""
 
     def theirs(theta: Any) -> float:
         return float(np.squeeze(-2 * problem.model.logpdf(np.asarray(theta), problem.data)))

@@ -37,20 +37,13 @@ def estimates(problem: Problem, minimum: Minimum) -> list[Estimate]:
     from cabinetry import model_utils
 
     centres, widths = nominal(problem).tolist(), model_utils.prefit_uncertainties(problem.model).tolist()
+    rows = zip(minimum.labels, minimum.values.tolist(), minimum.hesse.tolist(), centres, widths, strict=True)
     found = []
-    for i, name in enumerate(minimum.labels):
-        value, error = float(minimum.values[i]), float(minimum.hesse[i])
-        is_pulled = widths[i] > 0 and error > 0
-        found.append(
-            Estimate(
-                value,
-                error,
-                minos=minimum.minos.get(name),
-                pull=(value - centres[i]) / widths[i] if is_pulled else None,
-                constraint=error / widths[i] if is_pulled else None,
-                at_limit=minimum.at_limit.get(name),
-            )
-        )
+    for name, value, error, centre, width in rows:
+        pull = constraint = None
+        if width > 0 and error > 0:
+            pull, constraint = (value - centre) / width, error / width
+        found.append(Estimate(value, error, minimum.minos.get(name), pull, constraint, minimum.at_limit.get(name)))
     return found
 
 

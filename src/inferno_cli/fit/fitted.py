@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ParamSpec, TypeVar
 
+import numpy as np
+
 from inferno_cli.errors import DeeperMinimumError, FitFailedError
+from inferno_cli.fit.likelihood import FloatArray
 from inferno_cli.fit.minuit import DEEPER, Fitter, Minimum
 from inferno_cli.fit.problem import Problem
 
@@ -35,23 +38,40 @@ class Fitted:
         """What is fitted."""
         return self.fitter.problem
 
-    def around(self, index: int, half_width: float) -> tuple[float, float]:
-        """Return the ends of a scan of a parameter, ``half_width`` in units of its error, within its bounds."""
-        low, high = self.problem.bounds[index]
-        value, half = self.best.values[index], half_width * self.best.hesse[index]
-        return max(low, value - half), min(high, value + half)
+    def scan(self, labels: Sequence[str], points: int, half_width: float) -> tuple[list[FloatArray], FloatArray]:
+        """Profile the likelihood in some parameters around their best fit, within their bounds.
 
-    def require_lowest(self, what: str, rise: float) -> None:
-        """Check that the lowest point of a scan, above the fit in -2 ln L, is not below it.
+        Args:
+            labels: Names of the parameters.
+            points: Of each.
+            half_width: In units of their HESSE errors.
+
+        Returns:
+            Values of each parameter, and -2 ln L above the fit, of shape (points,) * len(labels).
 
         Raises:
-            DeeperMinimumError: If it is.
+            FitFailedError: If a fit fails.
+            DeeperMinimumError: If one goes below the minimum.
         """
-        if rise < -DEEPER:
+        what, best = " and ".join(labels), self.best
+        values: dict[int, FloatArray] = {}
+        for index in map(best.labels.index, labels):
+            low, high = self.problem.bounds[index]
+            centre, half = best.values[index], half_width * best.hesse[index]
+            values[index] = np.linspace(max(low, centre - half), min(high, centre + half), points)
+        rise = np.zeros((points,) * len(labels))
+        with self.fitter.watched(f"scan of {what}", rise.size):
+            for place in np.ndindex(rise.shape):
+                held = {index: float(axis[i]) for i, (index, axis) in zip(place, values.items(), strict=True)}
+                point = " and ".join(f"{best.labels[index]} = {value:.4g}" for index, value in held.items())
+                rise[place] = self.fitter.minimum(f"the scan with {point}", held, best).rise - best.rise
+        if rise.min() < -DEEPER:
             raise DeeperMinimumError(
-                f"the scan of {what} on {self.problem.where} found twice the NLL {-rise:.3g} below the minimum of the "
-                "fit, which is not the global one. Start nearer to it: change the initial values in the workspace"
+                f"the scan of {what} on {self.problem.where} found twice the NLL {-rise.min():.3g} below the minimum "
+                "of the fit, which is not the global one. Start nearer to it: change the initial values in the "
+                "workspace"
             )
+        return list(values.values()), rise
 
     def attempt(self, what: str, calculate: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
         """Call a function; return None, and take a note, where it has no result: the rest of the fit stays.

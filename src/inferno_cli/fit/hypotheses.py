@@ -7,7 +7,6 @@ fitted to the data.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +15,6 @@ from scipy.stats import norm
 
 from inferno_cli.errors import FitFailedError
 from inferno_cli.fit.minuit import Fitter, Minimum
-from inferno_cli.fit.problem import nominal
 
 BAND = (2, 1, 0, -1, -2)
 """Fluctuations of the background, in standard deviations, that give the limits from -2 to +2 sigma."""
@@ -49,58 +47,44 @@ def asimov(fitter: Fitter, at: Minimum) -> tuple[Fitter, Minimum]:
 
 def nominal_point(fitter: Fitter, poi: float | None = None) -> Minimum:
     """Return the nominal parameters, with another POI where one is given, as if they were fitted."""
-    values = nominal(fitter.problem)
+    values = fitter.likelihood.reference.copy()
     if poi is not None:
         values[fitter.problem.poi] = poi
     return fitter.at(values)
 
 
 class Limits(NamedTuple):
-    """Limits, where they were looked for, how precisely, and CLs (observed, band) at the values that were tested."""
+    """Limits, where they were looked for, how precisely, and CLs (observed, then the band) at what was tested."""
 
     observed: float
     expected: tuple[float, ...]
     bracket: tuple[float, float]
     tolerance: float
-    tested: dict[float, tuple[float, tuple[float, ...]]]
+    tested: dict[float, tuple[float, ...]]
 
 
-class _Hypotheses:
-    """CLs of values of the POI, for one set of data."""
+class _Profile:
+    """-2 ln L at values of the POI, above its minimum; every fit begins at the one before and at the minimum."""
 
     def __init__(self, fitter: Fitter, best: Minimum) -> None:
-        self.fitter = fitter
-        poi = fitter.problem.poi
-        self.without = fitter.minimum("the fit without signal", {poi: 0.0}, best)
-        # q-tilde: a best fit below 0 counts as 0.
-        self.best = best if best.values[poi] >= 0 else self.without
-        self.asimov, self.asimov_best = asimov(fitter, self.without)
-        self.tested: dict[float, tuple[float, tuple[float, ...]]] = {}
-        self._logarithms: dict[float, tuple[float, ...]] = {}
-        self._start, self._asimov_start = self.best, self.asimov_best
+        self._fitter, self.best = fitter, best
+        self._start = best
 
-    def logarithms(self, value: float) -> tuple[float, ...]:
-        """Return ln CLs of the data, then of the band, at a value of the POI."""
-        if value not in self._logarithms:
-            poi = self.fitter.problem.poi
-            what = f"the fit with {self.fitter.problem.poi_name} = {value:.4g}"
-            # Where the profile has two branches, one from its start may stay on the higher one: also from the best fit.
-            starts, asimov_starts = (self._start, self.best), (self._asimov_start, self.asimov_best)
-            self._start = _lowest(self.fitter.minimum(what, {poi: value}, start) for start in starts)
-            self._asimov_start = _lowest(self.asimov.minimum(what, {poi: value}, start) for start in asimov_starts)
-            q = max(self._start.rise - self.best.rise, 0.0) if value >= self.best.values[poi] else 0.0
-            q_asimov = max(self._asimov_start.rise - self.asimov_best.rise, 0.0)
-            root = math.sqrt(q_asimov)
-            # The observed test statistic, in standard deviations of its distribution without signal.
-            shift = math.sqrt(q) - root if q <= q_asimov or root == 0 else (q - q_asimov) / (2 * root)
-            found = tuple(float(norm.logsf(t + root) - norm.logsf(t)) for t in (shift, *BAND))
-            self._logarithms[value] = found
-            self.tested[value] = math.exp(found[0]), tuple(math.exp(x) for x in found[1:])
-        return self._logarithms[value]
+    def rise(self, value: float) -> float:
+        problem = self._fitter.problem
+        what = f"the fit with {problem.poi_name} = {value:.4g}"
+        # Where the profile has two branches, one from its start may stay on the higher one: also from the best fit.
+        found = [self._fitter.minimum(what, {problem.poi: value}, start) for start in (self._start, self.best)]
+        self._start = min(found, key=lambda minimum: minimum.rise)
+        return max(self._start.rise - self.best.rise, 0.0)
 
 
-def _lowest(found: Iterable[Minimum]) -> Minimum:
-    return min(found, key=lambda minimum: minimum.rise)
+def _logarithms(q: float, q_asimov: float) -> tuple[float, ...]:
+    """Return ln CLs of the data, then of the band."""
+    root = math.sqrt(q_asimov)
+    # The observed test statistic, in standard deviations of its distribution without signal.
+    shift = math.sqrt(q) - root if q <= q_asimov or root == 0 else (q - q_asimov) / (2 * root)
+    return tuple(float(norm.logsf(t + root) - norm.logsf(t)) for t in (shift, *BAND))
 
 
 def limits(
@@ -124,26 +108,35 @@ def limits(
     Raises:
         FitFailedError: If a fit fails, or the limits are not within ``bracket``, or nowhere.
     """
-    problem = fitter.problem
+    problem, target = fitter.problem, math.log(1 - confidence_level)
     tolerance = min(tolerance, error / 100)
-    hypotheses, target = _Hypotheses(fitter, best), math.log(1 - confidence_level)
-    value = max(float(hypotheses.best.values[problem.poi]), 0.0)
-    low, high = bracket or (0.0, value + 2 * error)
+    without = fitter.minimum("the fit without signal", {problem.poi: 0.0}, best)
+    # q-tilde: a best fit below 0 counts as 0.
+    data = _Profile(fitter, best if best.values[problem.poi] >= 0 else without)
+    expected = _Profile(*asimov(fitter, without))
+    centre = float(data.best.values[problem.poi])
+    low, high = bracket or (0.0, max(centre, 0.0) + 2 * error)
+    found: dict[float, tuple[float, ...]] = {}
 
     def above(poi: float, which: int) -> float:
-        # Without signal CLs is 1, whatever the data are.
-        return (hypotheses.logarithms(poi)[which] if poi > 0 else 0.0) - target
+        if poi <= 0:  # without signal CLs is 1, whatever the data are
+            return -target
+        if poi not in found:
+            rise = data.rise(poi)
+            found[poi] = _logarithms(rise if poi >= centre else 0.0, expected.rise(poi))
+        return found[poi][which] - target
 
     for _ in range(FURTHEST if bracket is None else 0):
         if all(above(high, which) < 0 for which in range(1 + len(BAND))):
             break
-        high += high - value
-    limits = []
+        high += high - max(centre, 0.0)
+    ends = []
     for which in range(1 + len(BAND)):
         if not above(low, which) >= 0 >= above(high, which):
             raise FitFailedError(
                 f"an upper limit on {problem.poi_name} of {problem.where} (observed, or expected within 2 sigma) is "
                 f"not found between {low:.4g} and {high:.4g}. Set fit.limit_bracket around all of them"
             )
-        limits.append(float(brentq(above, low, high, args=(which,), xtol=tolerance / 10, rtol=1e-12)))
-    return Limits(limits[0], tuple(limits[1:]), (low, high), tolerance, hypotheses.tested)
+        ends.append(float(brentq(above, low, high, args=(which,), xtol=tolerance / 10, rtol=1e-12)))
+    tested = {value: tuple(map(math.exp, logarithms)) for value, logarithms in found.items()}
+    return Limits(ends[0], tuple(ends[1:]), (low, high), tolerance, tested)

@@ -12,6 +12,7 @@ where the first term is all there is for Asimov data. Only the smooth function n
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -92,12 +93,9 @@ class Likelihood:
         return np.asarray(gradient)
 
     def hessian(self, theta: FloatArray, jacobian: FloatArray, curvature: FloatArray | None = None) -> FloatArray:
-        """Return the Hessian of -ln L, shape (n_parameters, n_parameters).
+        """Return the Hessian of -ln L, shape (n_parameters, n_parameters), given the derivatives of the expectation.
 
-        Args:
-            theta: Parameters.
-            jacobian: Derivatives of the expectation there.
-            curvature: Of a point nearby, in place of the one there, which is expensive.
+        ``curvature`` is that of a point nearby, in place of the one there, which is expensive.
         """
         expected = self.expected(theta)
         weight = np.divide(self.events, expected**2, out=np.zeros_like(expected), where=self.events > 0)
@@ -157,11 +155,8 @@ class Likelihood:
     def distance_to_saturated(self, theta: FloatArray, varied: NDArray[np.bool_]) -> float:
         """Return -2 ln L above that of the saturated model, in which every bin expects its events.
 
-        Constraint terms count where the parameter is varied: that of a constant is no measurement.
-
-        Args:
-            theta: Parameters, shape (n_parameters,).
-            varied: Which of them the fit varies, shape (n_parameters,).
+        Constraint terms count where the parameter is varied: that of a constant is no measurement. Both arguments have
+        shape (n_parameters,).
         """
         expected, events = self.expected(theta), self.events
         filled = events > 0
@@ -174,28 +169,31 @@ class Likelihood:
         return float(total)
 
 
+@dataclass(frozen=True)
 class _Terms:
     """Constraint terms of one kind: index of the parameter, auxiliary measurement, and its width or rate factor."""
 
-    def __init__(self, index: Sequence[int], measured: Sequence[float], scale: Sequence[float]) -> None:
-        self.index = np.asarray(index, dtype=np.intp)
-        self.measured, self.scale = np.asarray(measured, dtype=float), np.asarray(scale, dtype=float)
+    index: NDArray[np.intp]
+    measured: FloatArray
+    scale: FloatArray
 
     def of(self, varied: NDArray[np.bool_]) -> _Terms:
         """Return those of the parameters that are varied."""
         kept = varied[self.index]
-        return _Terms(self.index[kept].tolist(), self.measured[kept].tolist(), self.scale[kept].tolist())
+        return _Terms(self.index[kept], self.measured[kept], self.scale[kept])
 
 
 def _constraints(model: Any, auxiliary: FloatArray) -> tuple[_Terms, _Terms]:
     """Return the Gaussian and the Poisson terms, in pyhf's order of the auxiliary data."""
-    found: dict[str, tuple[list[int], list[float], list[float]]] = {"normal": ([], [], []), "poisson": ([], [], [])}
-    position = 0
+    found: dict[str, list[tuple[int, float, float]]] = {"normal": [], "poisson": []}
+    measured = iter(auxiliary.tolist())
     for name in model.config.auxdata_order:
         parameter, place = model.config.param_set(name), model.config.par_slice(name)
-        index, measured, scale = found[parameter.pdf_type]
-        index += range(place.start, place.stop)
-        measured += auxiliary[position : position + parameter.n_parameters].tolist()
-        scale += list(parameter.width() if parameter.pdf_type == "normal" else parameter.factors)
-        position += parameter.n_parameters
-    return _Terms(*found["normal"]), _Terms(*found["poisson"])
+        scales = parameter.width() if parameter.pdf_type == "normal" else parameter.factors
+        for index, scale in zip(range(place.start, place.stop), scales, strict=True):
+            found[parameter.pdf_type].append((index, next(measured), scale))
+    terms = []
+    for rows in found.values():
+        columns = np.array(rows, dtype=float).reshape(-1, 3).T.copy()
+        terms.append(_Terms(columns[0].astype(np.intp), columns[1], columns[2]))
+    return terms[0], terms[1]

@@ -146,9 +146,7 @@ class Fitter:
         problem = self.problem
         held: dict[int, float] = {}
         if best is not None:
-            for name in frozen:
-                index = problem.labels.index(name)
-                held[index] = float(best.values[index])
+            held = {index: float(best.values[index]) for index in map(problem.labels.index, frozen)}
         minuit = self._minuit(best, held)
         values, blocked = self._minimise(minuit, "the fit", is_near=best is not None)
         varied = ~minuit.fixed
@@ -156,7 +154,8 @@ class Fitter:
         hessian = self.likelihood.hessian(values, jacobian)
         at_limit = {problem.labels[i]: float(values[i]) for i in np.flatnonzero(blocked)}
         for name, limit in at_limit.items():
-            if not _is_physical(problem, name, limit):
+            # Below a physical limit a rate would be negative; others are somebody's choice.
+            if limit > NOTHING_NEGATIVE or limit < 0 or limit != problem.bounds[problem.labels.index(name)][0]:
                 raise FitFailedError(
                     f"{name} is at its limit {limit:g} in the fit on {problem.where}: the limit was measured, not "
                     f"{name}. Widen the bounds of {name}: 'fit.bounds={{{name}: [LOW, HIGH]}}'"
@@ -174,8 +173,10 @@ class Fitter:
         notes += self._differences(values, covariance)
         rise = self.likelihood.rise(values)
         found = Minimum(problem.labels, values, rise, hesse, covariance, at_limit)
-        if minos:
-            self._settle(minuit, values, hesse)
+        if minos:  # which starts from where MINUIT is
+            minuit.start_from(values, np.where(hesse > 0, hesse, 0.1))
+            minuit.minuit.tol = MINOS_TOLERANCE * self.settings.tolerance
+            minuit.migrad(self.settings.max_calls, strategy=1)
         intervals: dict[str, tuple[float, float]] = {}
         for name in minos:
             interval, note = self._minos(minuit, found, name, held)
@@ -204,12 +205,10 @@ class Fitter:
         return np.asarray(np.divide(1, np.sqrt(diagonal), out=np.zeros_like(diagonal), where=diagonal > 0))
 
     def _minimise(self, minuit: ScaledMinuit, what: str, is_near: bool) -> tuple[FloatArray, NDArray[np.bool_]]:
-        """Run MIGRAD and Newton's method; return the minimum, and which parameters are held at their limits.
+        """Run MIGRAD and Newton's method from a start, ``is_near`` where it is an earlier minimum.
 
-        Args:
-            minuit: At its start.
-            what: Names the fit in errors.
-            is_near: The start is an earlier minimum.
+        Returns:
+            The minimum, and which parameters are held at their limits.
         """
         if self._tick is not None:
             self._tick()
@@ -261,11 +260,7 @@ class Fitter:
 
     # ------------------------------------------------------------------------------------------------- errors
     def _inverse(self, hessian: FloatArray, chosen: NDArray[np.bool_]) -> FloatArray:
-        """Return the covariance of the chosen parameters, zero elsewhere, shape (n_parameters, n_parameters).
-
-        Raises:
-            FitFailedError: If the Hessian is not positive definite; it names the parameters that are not constrained.
-        """
+        """Return the covariance of the chosen parameters, zero elsewhere, shape (n_parameters, n_parameters)."""
         inverse = np.zeros_like(hessian)
         if not chosen.any():
             return inverse
@@ -320,26 +315,18 @@ class Fitter:
                 )
         return notes
 
-    def _settle(self, minuit: ScaledMinuit, values: FloatArray, hesse: FloatArray) -> None:
-        """Bring MINUIT to the minimum, which MINOS starts from."""
-        minuit.start_from(values, np.where(hesse > 0, hesse, 0.1))
-        minuit.minuit.tol = MINOS_TOLERANCE * self.settings.tolerance
-        minuit.migrad(self.settings.max_calls, strategy=1)
-
     def _minos(
         self, minuit: ScaledMinuit, best: Minimum, name: str, held: Mapping[int, float]
     ) -> tuple[tuple[float, float] | None, str]:
         """Run MINOS; return the interval, or None and a note with the side that is good.
 
         A side that MINUIT does not find, where many events make a narrow, bent valley, is looked for with the profile.
-
-        Raises:
-            DeeperMinimumError: If there is a deeper minimum.
         """
         index = best.labels.index(name)
         value, limits = best.values[index], self.problem.bounds[index]
         found = minuit.minos(name, self.settings.max_calls)
-        sides = []
+        lengths: list[float | None] = []
+        said = []
         for which, sign, side in zip(("lower", "upper"), (-1, 1), found, strict=True):
             limit = limits[max(sign, 0)]
             if value == limit:
@@ -350,11 +337,15 @@ class Fitter:
                 length = self._crossing(best, index, sign, held)
                 if side.has_new_minimum:  # which the profile has not met
                     raise self._deeper(f"MINOS of {name}")
-            sides.append(_Side(which, length, limit))
-        lower, upper = sides
-        if lower.length is not None and upper.length is not None:
-            return (lower.length, upper.length), ""
-        return None, f"MINOS of {name}: {lower.said()}; {upper.said()}"
+            lengths.append(length)
+            if length is None:
+                said.append(f"no {which} side, it ends at the limit {limit:g}")
+            else:
+                said.append(f"the {which} side is {length:+.4g}")
+        lower, upper = lengths
+        if lower is None or upper is None:
+            return None, f"MINOS of {name}: {'; '.join(said)}"
+        return (lower, upper), ""
 
     def _crossing(self, best: Minimum, index: int, sign: int, held: Mapping[int, float]) -> float | None:
         """Return how far on one side the profile of -2 ln L rises by 1; None where it ends at a limit before."""
@@ -398,22 +389,3 @@ class Fitter:
             f"MINUIT: {what} on {self.problem.where} did not converge: {'; '.join(parts)}. Raise fit.max_calls, or "
             "check the templates"
         )
-
-
-@dataclass(frozen=True)
-class _Side:
-    """One side of a MINOS interval: its length with its sign, or None where it ends at the limit."""
-
-    name: str
-    length: float | None
-    limit: float
-
-    def said(self) -> str:
-        if self.length is not None:
-            return f"the {self.name} side is {self.length:+.4g}"
-        return f"no {self.name} side, it ends at the limit {self.limit:g}"
-
-
-def _is_physical(problem: Problem, name: str, limit: float) -> bool:
-    """Whether a limit is the one below which a rate would be negative; others are somebody's choice."""
-    return limit == problem.bounds[problem.labels.index(name)][0] and 0 <= limit <= NOTHING_NEGATIVE

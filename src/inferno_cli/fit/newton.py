@@ -24,7 +24,7 @@ def newton(
     varied: NDArray[np.bool_],
     curvature: FloatArray,
 ) -> tuple[FloatArray, NDArray[np.bool_], float]:
-    """Minimise -2 ln L.
+    """Minimise -2 ln L from a start, within limits.
 
     Args:
         likelihood: Of the data.
@@ -44,11 +44,10 @@ def newton(
         gradient = likelihood.gradient(values, jacobian)
         blocked = varied & (((values <= low) & (gradient > 0)) | ((values >= high) & (gradient < 0)))
         free = varied & ~blocked
-        # Second derivatives of the expectation change slowly, and are expensive: those of the first minimum do.
-        hessian = likelihood.hessian(values, jacobian, curvature)
-        step = newton_step(hessian, gradient, free, low - values, high - values)
+        room = low - values, high - values
+        step = _step(likelihood.hessian(values, jacobian, curvature), gradient, free, *room)
         if step is None:
-            step = newton_step(likelihood.information(values, jacobian), gradient, free, low - values, high - values)
+            step = _step(likelihood.information(values, jacobian), gradient, free, *room)
         if step is None:
             return values, blocked, np.inf
         distance = float(-gradient @ step)
@@ -70,20 +69,10 @@ def newton(
     return values, blocked, distance
 
 
-def newton_step(
+def _step(
     hessian: FloatArray, gradient: FloatArray, free: NDArray[np.bool_], low: FloatArray, high: FloatArray
 ) -> FloatArray | None:
-    """Return Newton's step, to the minimum of the parabola within limits, shape (n_parameters,).
-
-    Args:
-        hessian: Shape (n_parameters, n_parameters).
-        gradient: Shape (n_parameters,).
-        free: Which parameters move, shape (n_parameters,).
-        low, high: The longest steps, shape (n_parameters,).
-
-    Returns:
-        None where the Hessian is not positive definite.
-    """
+    """Return the step to the minimum of the parabola within limits, None where the Hessian is not positive definite."""
     from scipy.optimize import lsq_linear
 
     step = np.zeros(len(gradient))

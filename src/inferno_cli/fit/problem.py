@@ -7,7 +7,6 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 from typing import Any, Self
 
 import numpy as np
@@ -139,12 +138,11 @@ class Problem:
 
     def kinds(self) -> dict[str, str]:
         """Return the type of the modifier behind each parameter, by label."""
-        kinds = dict(self.model.config.modifiers)
-        return {
-            label: kinds.get(name, "")
-            for name in self.model.config.par_order
-            for label in self.labels[self.model.config.par_slice(name)]
-        }
+        config = self.model.config
+        kinds, found = dict(config.modifiers), dict[str, str]()
+        for name in config.par_order:
+            found |= dict.fromkeys(self.labels[config.par_slice(name)], kinds.get(name, ""))
+        return found
 
 
 def nominal(problem: Problem) -> NDArray[np.float64]:
@@ -199,7 +197,7 @@ def open_problem(
     asimov: bool,
     measurement: str | None,
     where: str,
-    bounds: Mapping[str, tuple[float, float]] = MappingProxyType({}),
+    bounds: Mapping[str, tuple[float, float]] | None = None,
 ) -> Problem:
     """Build the model of a workspace and take its data.
 
@@ -239,7 +237,7 @@ def open_problem(
     _require_labels(model.config, where)
     observed = np.asarray(workspace.data(model), dtype=float)
     limits = tuple((float(low), float(high)) for low, high in model.config.suggested_bounds())
-    problem = Problem(model, tuple(observed.tolist()), False, where, limits).with_bounds(bounds)
+    problem = Problem(model, tuple(observed.tolist()), False, where, limits).with_bounds(bounds or {})
     expected = np.asarray(model.expected_data(nominal(problem)), dtype=float)
     _require_events(problem, expected, observed)
     # A run on Asimov data leaves it in the workspace as the observation: call it what it is.
@@ -252,8 +250,7 @@ def open_problem(
 def _require_likelihood(problem: Problem, spec: Spec) -> None:
     """Check our likelihood against the referee, pyhf's, at the start of the fit and at a shifted point.
 
-    Raises:
-        FitFailedError: If they differ: the workspace has something that we read as something else.
+    Where they differ, the workspace has something that we read as something else.
     """
     ours, config = expectation(spec), problem.model.config
     events = np.array(problem.data[: config.nmaindata])

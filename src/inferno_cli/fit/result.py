@@ -9,18 +9,10 @@ from dataclasses import dataclass as plain
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    TypeAdapter,
-    model_serializer,
-    model_validator,
-)
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, model_serializer, model_validator
 from pydantic.dataclasses import dataclass
 
-from inferno_cli.choices import sections
+from inferno_cli.choices import DISCRIMINATOR, sections
 from inferno_cli.names import another
 from inferno_cli.section import POI, Section
 
@@ -105,21 +97,16 @@ class Record(BaseModel):
 
 @plain(frozen=True)
 class Column:
-    """A number of a quantity that is compared across runs.
-
-    Attributes:
-        name: In files.
-        title: On the terminal and pages.
-        read: Takes the value of the quantity, and the record of the fit.
-        form: Format specification.
-        p_value_of: Column with the significance that this p-value belongs to.
-    """
+    """A number of a quantity that is compared across runs: its name in files, and its title on the terminal."""
 
     name: str
     title: str
     read: Callable[[Any, FitResult], float | None]
+    """Takes the value of the quantity, and the record of the fit."""
     form: str = "z.3f"
+    """Format specification."""
     p_value_of: str | None = None
+    """Column with the significance that this p-value belongs to."""
 
 
 class Quantity(Section):
@@ -157,8 +144,8 @@ class Quantity(Section):
 
     @property
     def is_wanted(self) -> bool:
-        """Whether the settings ask for it."""
-        return True
+        """Whether the settings ask for it: those of a kind that has a key of its own name, with that key."""
+        return bool(getattr(self, getattr(self, DISCRIMINATOR), True))
 
     def named_parameters(self) -> Iterator[tuple[str, str]]:
         """Yield the key of every list of parameters, with each name in it."""
@@ -237,27 +224,22 @@ class Outcome:
 
 
 class FitResult(Record):
-    """A valid fit.
-
-    The parameter of interest is called "mu" in it, whatever the workspace calls it; ``poi`` is its name there.
-
-    Attributes:
-        data: The expectation (Asimov), or the observed events.
-        poi: Name of the parameter of interest in the workspace.
-        parameters: By name (entries of vectors have names such as "staterror_SR[0]").
-        correlation: Correlation matrix from HESSE, by two names; zero rows for constant parameters.
-        twice_nll: -2 ln L at the minimum; None in records of before.
-        quantities: What else was asked for and could be had, by name.
-        notes: What was asked for and cannot be given, or has no meaning, and why.
-    """
+    """A valid fit; its parameter of interest is called "mu", whatever the workspace calls it."""
 
     data: Literal["asimov", "observed"]
+    """The expectation (Asimov), or the observed events."""
     poi: str
+    """Name of the parameter of interest in the workspace."""
     parameters: dict[str, Parameter]
+    """By name (entries of vectors have names such as "staterror_SR[0]")."""
     correlation: dict[str, dict[str, float]]
+    """From HESSE, by two names; zero rows for constant parameters."""
     twice_nll: float | None = None
+    """-2 ln L at the minimum; None in records of before."""
     quantities: dict[str, Outcome] = Field(default_factory=dict)
+    """What else was asked for and could be had, by name."""
     notes: tuple[str, ...] = ()
+    """What was asked for and cannot be given, or has no meaning, and why."""
 
     @model_validator(mode="before")
     @classmethod
@@ -323,13 +305,11 @@ class FitResult(Record):
                 put(values, name, number)
         for name in self.scalars:
             parameter = self.parameters[name]
-            put(values, f"{name}/bestfit", parameter.bestfit)
-            put(values, f"{name}/hesse", parameter.error)
-            put(values, f"{name}/pull", parameter.pull)
-            put(values, f"{name}/constraint", parameter.constraint)
+            numbers = {"bestfit": parameter.bestfit, "hesse": parameter.error}
+            numbers |= {"pull": parameter.pull, "constraint": parameter.constraint}
             if parameter.minos is not None:
                 down, up = parameter.minos
-                put(values, f"{name}/minos_down", down)
-                put(values, f"{name}/minos_up", up)
-                put(values, f"{name}/minos_width", up - down)
+                numbers |= {"minos_down": down, "minos_up": up, "minos_width": up - down}
+            for key, number in numbers.items():
+                put(values, f"{name}/{key}", number)
         return {name: value for name, value in values.items() if value is not None}

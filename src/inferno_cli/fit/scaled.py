@@ -30,9 +30,7 @@ class Side(NamedTuple):
 class ScaledMinuit:
     """MINUIT, with the parameters of its caller outside and steps from the start inside.
 
-    Attributes:
-        minuit: iminuit's, for its state.
-        fixed: Which parameters are held, shape (n_parameters,).
+    ``minuit`` is iminuit's, for its state; ``fixed`` says which parameters are held, shape (n_parameters,).
     """
 
     def __init__(

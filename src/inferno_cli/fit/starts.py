@@ -12,9 +12,7 @@ from contextlib import suppress
 import numpy as np
 
 from inferno_cli.errors import DeeperMinimumError, FitFailedError
-from inferno_cli.fit.likelihood import FloatArray
 from inferno_cli.fit.minuit import DEEPER, Fitter, Minimum
-from inferno_cli.fit.problem import nominal
 
 MOST = 4
 """Fits: each begins at a deeper minimum than that of the one before."""
@@ -22,10 +20,6 @@ MOST = 4
 
 def global_fit(fitter: Fitter, minos: Sequence[str]) -> Minimum:
     """Fit from the start of the workspace, and again from every deeper minimum that is met.
-
-    Args:
-        fitter: Of the problem.
-        minos: Parameters for MINOS.
 
     Raises:
         FitFailedError: If there is no valid minimum.
@@ -54,8 +48,8 @@ def global_fit(fitter: Fitter, minos: Sequence[str]) -> Minimum:
 
 def _deeper_beside(fitter: Fitter, found: Minimum) -> Minimum | None:
     """Return a deeper minimum on the other side of a shape that moves the events to one side; None without one."""
-    centres = nominal(fitter.problem)
-    for index in _bent(fitter, centres):
+    centres = fitter.likelihood.reference
+    for index in _bent(fitter):
         values = found.values.copy()
         values[index] = 2 * centres[index] - values[index]
         with suppress(FitFailedError):  # it was only a try
@@ -65,9 +59,9 @@ def _deeper_beside(fitter: Fitter, found: Minimum) -> Minimum | None:
     return None
 
 
-def _bent(fitter: Fitter, centres: FloatArray) -> list[int]:
+def _bent(fitter: Fitter) -> list[int]:
     """Return the parameters that move the expected events more to one side than apart, up and down by one."""
-    problem, likelihood = fitter.problem, fitter.likelihood
+    problem, likelihood, centres = fitter.problem, fitter.likelihood, fitter.likelihood.reference
     here = likelihood.expected(centres)
     bent = []
     for index in np.flatnonzero(~np.array(problem.fixed)):

@@ -83,10 +83,6 @@ class BreakdownQuantity(Quantity):
     title: ClassVar[str] = "breakdown by groups"
     order: ClassVar[int] = 50
 
-    @property
-    def is_wanted(self) -> bool:
-        return self.breakdown
-
     def check(self) -> None:
         for name in self.groups or {}:
             require_group(name, "groups")
@@ -109,7 +105,6 @@ class BreakdownQuantity(Quantity):
         if poi in best.at_limit:
             raise FitFailedError(f"{poi} is at its limit, without a symmetric error to split")
         groups = self.groups or {}
-        hesse = _HesseOfPoi(best, problem.poi)
         interval = best.minos.get(poi)
         total = before = float(best.hesse[problem.poi])
         frozen: list[str] = []
@@ -117,7 +112,7 @@ class BreakdownQuantity(Quantity):
         with fitted.fitter.watched("groups", len(groups)):
             for group, members in groups.items():
                 frozen += members
-                after, step, reduced = hesse.without(frozen), None, None
+                after, step, reduced = _error_without(best, problem.poi, frozen), None, None
                 if interval is not None:
                     refit = fitted.fitter.fit(frozen=frozen, best=best, minos=(poi,))
                     fitted.notes.extend(f"groups, {group} fixed: {note}" for note in refit.notes)
@@ -125,7 +120,7 @@ class BreakdownQuantity(Quantity):
                     if reduced is not None:
                         step = -_lost(interval[0], reduced[0]), _lost(interval[1], reduced[1])
                 names = tuple(fitted.names[label] for label in members)
-                impact = _lost(total, hesse.without(members))
+                impact = _lost(total, _error_without(best, problem.poi, members))
                 impacts.append(GroupImpact(group, names, impact, _lost(before, after), step))
                 before, interval = after, reduced
         return Breakdown(
@@ -156,13 +151,8 @@ class BreakdownQuantity(Quantity):
 def groups_of(problem: Problem, groups: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
     """Put every varied parameter but the POI into one group.
 
-    Args:
-        problem: What is fitted.
-        groups: The user's, in the order in which they are to be fixed. What they leave goes by the type of its
-            modifier into "systematics" (constrained), "MC statistics" (staterror) and "normalisation factors" (free).
-
-    Returns:
-        Parameters by group, none empty but the user's.
+    What the groups of the user leave goes by the type of its modifier into "systematics" (constrained), "MC statistics"
+    (staterror) and "normalisation factors" (free), of which none is empty.
 
     Raises:
         ConfigError: If a parameter is in two groups, or the POI in one.
@@ -189,25 +179,16 @@ def groups_of(problem: Problem, groups: Mapping[str, Sequence[str]]) -> dict[str
     return found
 
 
-class _HesseOfPoi:
-    """HESSE error of the POI with some parameters held at their best fit."""
+def _error_without(best: Minimum, poi: int, frozen: Collection[str]) -> float:
+    """Return the HESSE error of the POI with some parameters held at their best fit."""
+    import numpy as np
 
-    def __init__(self, best: Minimum, poi: int) -> None:
-        import numpy as np
-
-        self._poi, self._labels = poi, best.labels
-        self._varied = np.flatnonzero(best.errors > 0).tolist()
-        block = np.ix_(self._varied, self._varied)
-        self._hessian = np.zeros_like(best.covariance)
-        self._hessian[block] = np.linalg.inv(best.covariance[block])
-
-    def without(self, frozen: Collection[str]) -> float:
-        import numpy as np
-
-        kept = [index for index in self._varied if self._labels[index] not in frozen]
-        inverse = np.linalg.inv(self._hessian[np.ix_(kept, kept)])
-        place = kept.index(self._poi)
-        return float(np.sqrt(inverse[place, place]))
+    varied = np.flatnonzero(best.errors > 0)
+    hessian = np.linalg.inv(best.covariance[np.ix_(varied, varied)])
+    kept = [i for i, index in enumerate(varied) if best.labels[index] not in frozen]
+    inverse = np.linalg.inv(hessian[np.ix_(kept, kept)])
+    place = varied[kept].tolist().index(poi)
+    return float(np.sqrt(inverse[place, place]))
 
 
 def _lost(before: float, after: float) -> float:

@@ -34,10 +34,6 @@ class GoodnessOfFitQuantity(Quantity):
     order: ClassVar[int] = 40
     columns: ClassVar[tuple[Column, ...]] = (Column("goodness_of_fit", "fit p", lambda value, _: value.p_value),)
 
-    @property
-    def is_wanted(self) -> bool:
-        return self.goodness_of_fit
-
     def compute(self, fitted: Fitted) -> GoodnessOfFit | None:
         """Compare with the saturated model: bins that nothing fills are no degrees of freedom."""
         import numpy as np

@@ -64,10 +64,6 @@ class LimitQuantity(Quantity):
     order: ClassVar[int] = 30
     needs_no_signal: ClassVar[bool] = True
 
-    @property
-    def is_wanted(self) -> bool:
-        return self.limit
-
     def check(self) -> None:
         if self.limit_bracket is not None and self.limit_bracket[0] >= self.limit_bracket[1]:
             raise ValueError("limit_bracket must rise")
@@ -97,7 +93,7 @@ class LimitQuantity(Quantity):
             tolerance=of_data.tolerance,
             poi_values=tuple(values),
             observed_cls=tuple(curves.tested[value][0] for value in values),
-            expected_cls=tuple(curves.tested[value][1] for value in values),
+            expected_cls=tuple(curves.tested[value][1:] for value in values),
         )
 
     @classmethod

@@ -49,10 +49,6 @@ class RankingQuantity(Quantity):
     absent: ClassVar[Any] = ()
     order: ClassVar[int] = 55
 
-    @property
-    def is_wanted(self) -> bool:
-        return bool(self.ranking)
-
     def named_parameters(self) -> Iterator[tuple[str, str]]:
         yield from (("ranking", name) for name in self.ranking)
 

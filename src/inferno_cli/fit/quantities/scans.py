@@ -57,30 +57,11 @@ class ScansQuantity(Quantity):
     def compute(self, fitted: Fitted) -> dict[str, Scan]:
         found = {}
         for label in self.scan:
-            profile = fitted.attempt(f"scan of {label}", self._scan, fitted, label)
+            profile = fitted.attempt(f"scan of {label}", fitted.scan, (label,), self.scan_points or 0, HALF_WIDTH)
             if profile is not None:
-                found[profile.parameter] = profile
+                ((values,), rise), name = profile, fitted.names[label]
+                found[name] = Scan(name, tuple(values.tolist()), tuple(rise.tolist()))
         return found
-
-    def _scan(self, fitted: Fitted, label: str) -> Scan:
-        """Profile the likelihood in one parameter around its best fit, within its bounds.
-
-        Raises:
-            FitFailedError: If a fit fails.
-            DeeperMinimumError: If one goes below the minimum.
-        """
-        import numpy as np
-
-        fitter, best = fitted.fitter, fitted.best
-        index = best.labels.index(label)
-        values = np.linspace(*fitted.around(index, HALF_WIDTH), self.scan_points or 0)
-        rise = np.zeros(len(values))
-        with fitter.watched(f"scan of {label}", len(values)):
-            for i, value in enumerate(values):
-                minimum = fitter.minimum(f"the scan with {label} = {value:.4g}", {index: float(value)}, best)
-                rise[i] = minimum.rise - best.rise
-        fitted.require_lowest(label, rise.min())
-        return Scan(fitted.names[label], tuple(values.tolist()), tuple(rise.tolist()))
 
     @classmethod
     def stored(cls, value: Any) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
@@ -75,32 +74,13 @@ class Scans2DQuantity(Quantity):
     def compute(self, fitted: Fitted) -> tuple[Scan2D, ...]:
         found = []
         for x, y in self.scan_2d:
-            surface = fitted.attempt(f"scan of {x} and {y}", self._scan, fitted, x, y)
-            if surface is not None:
-                found.append(surface)
+            profile = fitted.attempt(f"scan of {x} and {y}", fitted.scan, (x, y), self.scan_2d_points, HALF_WIDTH)
+            if profile is not None:
+                (x_values, y_values), rise = profile
+                rows = tuple(map(tuple, rise.T.tolist()))
+                ends = tuple(x_values.tolist()), tuple(y_values.tolist())
+                found.append(Scan2D(fitted.names[x], fitted.names[y], *ends, rows))
         return tuple(found)
-
-    def _scan(self, fitted: Fitted, x: str, y: str) -> Scan2D:
-        """Profile the likelihood on a grid of two parameters around their best fit, within their bounds.
-
-        Raises:
-            FitFailedError: If a fit fails.
-            DeeperMinimumError: If one goes below the minimum.
-        """
-        import numpy as np
-
-        fitter, best, points = fitted.fitter, fitted.best, self.scan_2d_points
-        first, second = best.labels.index(x), best.labels.index(y)
-        x_values = np.linspace(*fitted.around(first, HALF_WIDTH), points).tolist()
-        y_values = np.linspace(*fitted.around(second, HALF_WIDTH), points).tolist()
-        rise = np.zeros((points, points))
-        with fitter.watched(f"scan of {x} and {y}", points**2):
-            for i, j in itertools.product(range(points), repeat=2):
-                what = f"the scan with {x} = {x_values[j]:.4g} and {y} = {y_values[i]:.4g}"
-                rise[i, j] = fitter.minimum(what, {first: x_values[j], second: y_values[i]}, best).rise - best.rise
-        fitted.require_lowest(f"{x} and {y}", rise.min())
-        rows = tuple(map(tuple, rise.tolist()))
-        return Scan2D(fitted.names[x], fitted.names[y], tuple(x_values), tuple(y_values), rows)
 
     @classmethod
     def figures(

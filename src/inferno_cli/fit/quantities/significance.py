@@ -69,10 +69,6 @@ class SignificanceQuantity(Quantity):
         Column("observed_p_value", "obs. p", _observed_p_value, ".2e", p_value_of="observed_significance"),
     )
 
-    @property
-    def is_wanted(self) -> bool:
-        return self.significance
-
     def compute(self, fitted: Fitted) -> Significance:
         from scipy.stats import norm
 

@@ -23,10 +23,6 @@ class StatOnlyQuantity(Quantity):
     order: ClassVar[int] = 10
     columns: ClassVar[tuple[Column, ...]] = (Column("stat_only", "stat. only", lambda value, _: value[POI].error),)
 
-    @property
-    def is_wanted(self) -> bool:
-        return self.stat_only
-
     def compute(self, fitted: Fitted) -> dict[str, Estimate]:
         from inferno_cli.fit.estimates import estimates
 

@@ -70,10 +70,6 @@ class YieldsQuantity(Quantity):
     file: ClassVar[str] = "yields.md"
     order: ClassVar[int] = 60
 
-    @property
-    def is_wanted(self) -> bool:
-        return self.yields
-
     def compute(self, fitted: Fitted) -> tuple[Yields, ...]:
         return yields(fitted.problem, fitted.best)
 

@@ -98,11 +98,6 @@ class Spread:
     high: float
     repeats: int
 
-    @property
-    def errors(self) -> tuple[float, float]:
-        """Distances of the smallest and the largest from the median."""
-        return self.median - self.low, self.high - self.median
-
 
 @dataclass(frozen=True)
 class Row(Place):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -103,18 +104,19 @@ def show_comparison(comparison: Comparison) -> None:
 
 def remarks(comparison: Comparison) -> list[str]:
     """Return what has to be said below a table: what is missing, notes, and sources of published numbers."""
-    reference, published = comparison.reference, [row for row in comparison.rows if row.source]
     lines = [f"missing: {job.where}: {job.error}" for job in comparison.missing]
     lines += [f"note: {text}" for text in _notes(comparison)]
-    lines += [f"published: {source}" for source in dict.fromkeys(row.source for row in published)]
-    if reference.rows and not published:
-        keys = ", ".join(dict.fromkeys(key for row in reference.rows for key in comparison.unlike(row)))
+    reference, published = comparison.reference, [row for row in comparison.rows if row.source]
+    if published:
+        lines += [f"published: {source}" for source in dict.fromkeys(row.source for row in published)]
+        names = dict.fromkeys(itertools.chain.from_iterable(row.values for row in published))
+        if unknown := names.keys() - {item.name for item in comparison.quantities}:
+            lines.append(f"published, without a column here: {', '.join(name for name in names if name in unknown)}")
+        if reference.note:
+            lines.append(f"of the published numbers: {reference.note}")
+    elif reference.rows:
+        keys = ", ".join(dict.fromkeys(itertools.chain.from_iterable(map(comparison.unlike, reference.rows))))
         lines.append(f"published: none of {reference.name}, whose {keys} is not that of these runs")
-    columns = {item.name for item in comparison.quantities}
-    if unknown := dict.fromkeys(name for row in published for name in row.values.keys() - columns):
-        lines.append(f"published, without a column here: {', '.join(unknown)}")
-    if reference.note and published:
-        lines.append(f"of the published numbers: {reference.note}")
     return lines
 
 

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from inferno_cli.drawing.style import Canvas, plain
-from inferno_cli.report.comparison.comparison import Comparison, Row
+from inferno_cli.report.comparison.comparison import Comparison, Row, Spread
 from inferno_cli.report.comparison.figures._common import colour_of, legend_below
 from inferno_cli.report.comparison.points import place
 from inferno_cli.report.comparison.tables import NAMES, number, value_text
 from inferno_cli.runs.points import MODEL
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 POSITION = 1
@@ -75,30 +76,33 @@ def _against(comparison: Comparison, quantity: str, key: str, lines: Sequence[Se
             bounds[float(row.at[key])] = row.values["bound_s"].median
             is_measured |= not row.source
     for rows in lines:
-        if rows[0].model == BOUND and is_measured:  # drawn below, from the runs
-            continue
-        x = [float(row.at[key]) for row in rows]
-        numbers = [row.values[quantity] for row in rows]
-        y, errors = [entry.median for entry in numbers], np.transpose([entry.errors for entry in numbers])
-        colour, name = colour_of(rows[0].model), NAMES.get(rows[0].model, rows[0].model)
-        if rows[0].source:
-            axes.errorbar(x, y, errors, fmt="s--", mfc="white", lw=0.8, color=colour, label=f"{name}, {rows[0].label}")
-            continue
-        axes.plot(x, y, "o-", color=colour, label=name)
-        low, high = [entry.low for entry in numbers], [entry.high for entry in numbers]
-        axes.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
+        if rows[0].model != BOUND or not is_measured:  # else it is drawn from the runs
+            _line(axes, [float(row.at[key]) for row in rows], rows, [row.values[quantity] for row in rows])
     if quantity == "sigma_s" and bounds:
+        x = sorted(bounds)
         style: dict[str, Any] = {"color": "black", "linewidth": 0.9, "linestyle": ":", "label": "Cramér-Rao bound"}
         if len(set(bounds.values())) == 1:
-            axes.axhline(*set(bounds.values()), **style)
+            axes.axhline(bounds[x[0]], **style)
         else:
-            axes.plot(sorted(bounds), [bounds[value] for value in sorted(bounds)], **style)
+            axes.plot(x, [bounds[value] for value in x], **style)
     axes.set_xlabel(plain(key))
     axes.set_ylabel(WIDTHS[quantity])
     held = {k: v for k, v in lines[0][0].at.items() if k != key}
     axes.set_title(", ".join(_names(comparison, held)), fontsize=9)
     legend_below(figure)
     return figure
+
+
+def _line(axes: Axes, x: Sequence[float], rows: Sequence[Row], numbers: Sequence[Spread]) -> None:
+    """Draw the medians with their ranges: of runs as a band, of published numbers as errors."""
+    y, low, high = np.transpose([(entry.median, entry.low, entry.high) for entry in numbers])
+    colour, name = colour_of(rows[0].model), NAMES.get(rows[0].model, rows[0].model)
+    if rows[0].source:
+        style: dict[str, Any] = {"fmt": "s--", "mfc": "white", "lw": 0.8, "label": f"{name}, {rows[0].label}"}
+        axes.errorbar(x, y, (y - low, high - y), color=colour, **style)
+    else:
+        axes.plot(x, y, "o-", color=colour, label=name)
+        axes.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
 
 
 def _names(comparison: Comparison, at: Mapping[str, Any]) -> list[str]:
@@ -160,7 +164,8 @@ def _by_name(comparison: Comparison, quantity: str) -> Figure:
         style: dict[str, Any] = {"fmt": "o", "label": NAMES.get(row.model, row.model)}
         if row.source:
             style = {"fmt": "s", "markerfacecolor": "white", "label": f"{style['label']}, {row.label}"}
-        errors, y = np.transpose([entry.errors]), places.index(row.place) + offset
+        errors = [[entry.median - entry.low], [entry.high - entry.median]]
+        y = places.index(row.place) + offset
         axes.errorbar(entry.median, y, xerr=errors, color=colour_of(row.model), capsize=2, **style)
     axes.set_yticks(range(len(places)), list(titles.values()))
     axes.invert_yaxis()
