@@ -99,14 +99,7 @@ def draw_with_ratio(
 ) -> tuple[Axes, Axes]:
     """Draw data against the stack, and their ratio below; without data the uncertainty alone.
 
-    Args:
-        figure: To draw on.
-        stack: Events of every layer, shape (B,) each.
-        error: That of their sum, shape (B,).
-        colours: Of the layers.
-        edges: Shape (B + 1,).
-        data: Shape (B,).
-        marker: How data are drawn, as ``Axes.errorbar`` takes it.
+    Layers, the error of their sum and data have shape (B,), edges (B + 1,); ``marker`` as ``Axes.errorbar`` takes it.
     """
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     total = draw_stack(upper, stack, error, colours, edges)

@@ -50,12 +50,7 @@ def short(name: str) -> str:
 
 @dataclass(frozen=True)
 class Canvas:
-    """What the figures of one record begin with.
-
-    Attributes:
-        label: What must be said with every number; empty when there is nothing to say.
-        title: What is shown, to which data.
-    """
+    """What the figures of one record begin with: what must be said with every number, or nothing, and what is shown."""
 
     label: str
     title: str

@@ -26,13 +26,7 @@ REFEREE, ROUNDING = 1e-8, 1e-13
 
 @numpy_backend()
 def fit_workspace(spec: dict[str, Any], settings: Fit, *, measurement: str | None = None, where: str) -> FitResult:
-    """Fit a pyhf workspace.
-
-    Args:
-        spec: The workspace.
-        settings: What to do.
-        measurement: Name of the measurement; the first without.
-        where: Names the workspace in errors.
+    """Fit a pyhf workspace, its first measurement unless another is named; ``where`` names it in errors.
 
     Raises:
         WorkspaceError: If the workspace has no such measurement, no POI, or no such parameter.

@@ -95,15 +95,9 @@ def limits(
     bracket: tuple[float, float] | None,
     tolerance: float,
 ) -> Limits:
-    """Find the limits of one set of data.
+    """Find the limits of one set of data, given its best fit and the error of the POI there, the scale of the search.
 
-    Args:
-        fitter: To the data.
-        best: Its best fit.
-        error: Of the POI: the scale of the search.
-        confidence_level: Of the limits.
-        bracket: Values of the POI between which all limits lie; None: wherever they are.
-        tolerance: Of the limits, in units of the POI.
+    The bracket is as ``fit.limit_bracket``: None, wherever they are. The tolerance is in units of the POI.
 
     Raises:
         FitFailedError: If a fit fails, or the limits are not within ``bracket``, or nowhere.

@@ -24,14 +24,9 @@ def newton(
     varied: NDArray[np.bool_],
     curvature: FloatArray,
 ) -> tuple[FloatArray, NDArray[np.bool_], float]:
-    """Minimise -2 ln L from a start, within limits.
+    """Minimise -2 ln L from a start, within bounds, by moving what is varied; arrays have shape (n_parameters,).
 
-    Args:
-        likelihood: Of the data.
-        bounds: Limits of every parameter.
-        values: Start, shape (n_parameters,).
-        varied: Which parameters move, shape (n_parameters,).
-        curvature: ``Likelihood.curvature`` of a point nearby: it changes slowly, and is expensive.
+    ``curvature`` is ``Likelihood.curvature`` of a point nearby: it changes slowly, and is expensive.
 
     Returns:
         The minimum, which parameters it holds at their limits, and its EDM; infinite where no step leads on.

@@ -199,7 +199,7 @@ def open_problem(
     where: str,
     bounds: Mapping[str, tuple[float, float]] | None = None,
 ) -> Problem:
-    """Build the model of a workspace and take its data.
+    """Build the model of a workspace and take its data, or for Asimov data the expectation.
 
     Args:
         spec: The workspace.

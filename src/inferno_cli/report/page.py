@@ -22,13 +22,7 @@ figure { display: inline-block; margin: 1rem 1rem 0 0; } img { max-width: 100%; 
 
 
 def as_page(title: str, label: str, parts: Iterable[str]) -> str:
-    """Return the page.
-
-    Args:
-        title: What it is.
-        label: What must not be overlooked, or empty.
-        parts: HTML of the body.
-    """
+    """Return a page of some HTML; the label must not be overlooked, or is empty."""
     banner = f'<p class="label">{html.escape(label)}</p>' if label else ""
     head = [
         "<!DOCTYPE html>",

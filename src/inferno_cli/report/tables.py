@@ -22,17 +22,13 @@ STYLES = {"published": "dim", "poi": "bold"}
 
 @dataclass(frozen=True)
 class Line:
-    """One row of a table.
-
-    Attributes:
-        cells: Texts, or numbers for CSV.
-        kind: "published", "incomplete", "poi", or nothing.
-        note: What a page says when the mouse is on it.
-    """
+    """One row of a table: its texts, or numbers for CSV."""
 
     cells: Sequence[object]
     kind: str = ""
+    """ "published", "incomplete", "poi", or nothing."""
     note: str = ""
+    """What a page says when the mouse is on it."""
 
     @property
     def texts(self) -> list[str]:
@@ -42,21 +38,16 @@ class Line:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under headings.
-
-    Attributes:
-        headings: Titles of the columns.
-        rows: The rows.
-        places: The first columns, which say what a row is; the others are numbers.
-        title: What the table holds, where several stand below each other.
-        note: How to read it.
-    """
+    """Rows under headings."""
 
     headings: Sequence[str]
     rows: Sequence[Line]
     places: int = 1
+    """The first columns, which say what a row is; the others are numbers."""
     title: str = ""
+    """What the table holds, where several stand below each other."""
     note: str = ""
+    """How to read it."""
 
     def on_terminal(self, gap: int = 2) -> rich.table.Table:
         """Return the table for a terminal, its columns ``gap`` letters apart; long cells are folded, never cut."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -33,8 +34,6 @@ class Yields:
     """Expected events of one channel before or after the fit.
 
     Attributes:
-        channel: Its name.
-        when: "pre-fit" or "post-fit".
         samples: Events by sample and bin.
         errors: Standard deviation of ``samples``.
         total_error: Of the sum of the samples, by bin.
@@ -153,11 +152,7 @@ def _line(name: str, before: tuple[float, float], after: tuple[float, float]) ->
 
 
 def _of_channels(problem: Problem, point: Any, when: When) -> Iterator[Yields]:
-    """Yield the expected events of every channel at a point (cabinetry's ``FitResults``).
-
-    Raises:
-        FitFailedError: If an error is not finite.
-    """
+    """Yield the expected events of every channel at a point (cabinetry's ``FitResults``)."""
     import numpy as np
     from cabinetry import model_utils
 
@@ -204,14 +199,12 @@ def free_shapes(samples: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     Such a sample holds (up - down) / 2, maybe negative, and is scaled by the NormFactor that it is named after. A
     sample of such a name without that NormFactor is a sample.
     """
-    names = [sample["name"] for sample in samples]
     found = {}
-    for sample in samples:
+    for sample, other in itertools.product(samples, repeat=2):
         for modifier in sample["modifiers"]:
-            if modifier["type"] == "normfactor":
-                shapes = {morph_name(name, modifier["name"]): name for name in names}
-                if sample["name"] in shapes:
-                    found[sample["name"]] = shapes[sample["name"]]
+            is_factor = modifier["type"] == "normfactor"
+            if is_factor and sample["name"] == morph_name(other["name"], modifier["name"]):
+                found[sample["name"]] = other["name"]
     return found
 
 

@@ -26,10 +26,7 @@ MAX_ROWS = 40
 
 
 def write_comparison(comparison: Comparison, folder: Path) -> tuple[Path, ...]:
-    """Write compare.csv, compare.md, compare.json, the figures, and compare.html.
-
-    Returns:
-        The files, the page last.
+    """Write compare.csv, compare.md, compare.json, the figures, and compare.html; return the files, the page last.
 
     Raises:
         OutputError: If one cannot be written.

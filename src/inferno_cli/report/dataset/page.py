@@ -24,10 +24,7 @@ DATA_PAGE, DATA_FILE = "data.html", "data.json"
 
 
 def write_data(description: Description, folder: Path, *, plots: bool, formats: Sequence[str]) -> tuple[Path, ...]:
-    """Write the plots, the page, and ``data.json`` last.
-
-    Returns:
-        The files, the page first.
+    """Write the plots, the page, and ``data.json`` last; return the files, the page first.
 
     Raises:
         OutputError: If one cannot be written.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 
 import numpy as np
@@ -47,38 +47,37 @@ def _samples(description: Description) -> Table:
     return Table(headings, lines, 2, "Samples", note)
 
 
-def _change(item: SystematicEntry | None) -> str:
-    if item is None:
-        return ""
-    return "free" if item.up is None or item.down is None else f"{100 * item.up:+z.1f} {100 * item.down:+z.1f}"
-
-
 def _systematics(description: Description) -> Table:
-    samples = [item.name for item in description.samples]
-    lines = []
-    for name in dict.fromkeys(item.name for item in description.systematics):
-        mine = {item.sample: item for item in description.systematics if item.name == name}
-        kind = next(iter(mine.values())).kind
-        lines.append(Line([name, kind, *(_change(mine.get(sample)) for sample in samples)]))
+    def change(item: SystematicEntry) -> str:
+        return "free" if item.up is None or item.down is None else f"{100 * item.up:+z.1f} {100 * item.down:+z.1f}"
+
+    kinds = {item.name: item.kind for item in description.systematics}
+    lines = [Line([name, kinds[name], *cells]) for name, cells in _by_systematic(description, change)]
     heading = "Systematics: change of the yield at +1 and -1 standard deviation, in percent"
     note = "Of eigenvectors, the sum of their changes in quadrature; free: a yield without a constraint."
-    return Table(("systematic", "kind", *samples), lines, 2, heading, note)
-
-
-def _common(item: SystematicEntry | None) -> str:
-    if item is None or item.rows is None or item.overlap is None:
-        return ""
-    return f"{item.rows[0]} {item.rows[1]} ({item.overlap[0]:.1%} {item.overlap[1]:.1%})"
+    headings = ("systematic", "kind", *(item.name for item in description.samples))
+    return Table(headings, lines, 2, heading, note)
 
 
 def _overlap(description: Description) -> Table:
-    samples = [item.name for item in description.samples]
-    lines = []
-    for name in dict.fromkeys(item.name for item in description.systematics if item.overlap is not None):
-        mine = {item.sample: item for item in description.systematics if item.name == name}
-        lines.append(Line([name, *(_common(mine.get(sample)) for sample in samples)]))
+    def common(item: SystematicEntry) -> str:
+        if item.rows is None or item.overlap is None:
+            return ""
+        return f"{item.rows[0]} {item.rows[1]} ({item.overlap[0]:.1%} {item.overlap[1]:.1%})"
+
+    lines = [Line([name, *cells]) for name, cells in _by_systematic(description, common) if any(cells)]
     note = "Rows up and down, and the share of events (by id) in common with the nominal, of the smaller of the two."
-    return Table(("systematic", *samples), lines, 1, "Shifted selections", note)
+    headings = ("systematic", *(item.name for item in description.samples))
+    return Table(headings, lines, 1, "Shifted selections", note)
+
+
+def _by_systematic(description: Description, text: Callable[[SystematicEntry], str]) -> Iterator[tuple[str, list[str]]]:
+    """Yield every systematic with one cell for each sample, empty where it does not change that."""
+    found: dict[str, dict[str, str]] = {}
+    for item in description.systematics:
+        found.setdefault(item.name, {})[item.sample] = text(item)
+    for name, texts in found.items():
+        yield name, [texts.get(sample.name, "") for sample in description.samples]
 
 
 def _number(value: float | None) -> str:

@@ -43,16 +43,13 @@ ANNOTATED = 12
 def draw(
     results: Results, *, folder: Path, formats: Sequence[str], templates: Templates | None = None
 ) -> tuple[Path, ...]:
-    """Draw what the run has of training, templates, pulls, correlation, and the quantities of its fit.
+    """Draw training, templates, pulls, correlation, and the quantities of the fit, what of them the run has.
 
     Args:
         results: The record of the run.
         folder: Where the files go; made if it is missing.
         formats: Of "png", "pdf" and "svg".
         templates: As fitted, or None for the fit of a workspace by itself.
-
-    Returns:
-        The files.
 
     Raises:
         OutputError: If a file cannot be written.
