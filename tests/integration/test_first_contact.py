@@ -29,7 +29,7 @@ def test_help_is_of_the_choices_on_the_command_line() -> None:
 
     assert "\n  model.bins                        [7] Bins of the histogram" in text
     assert "\n  dataset.samples                   [TTJets_signal, TTJets_bkg" in text
-    assert "dataset.systematics.NAME.envelope\n                                    weight: Of eigenvectors" in text
+    assert "dataset.systematics.NAME.envelope\n                                    weight: One parameter" in text
     assert "dataset.yields" not in text
 
 
