@@ -174,6 +174,12 @@ def test_what_is_no_mapping_is_answered_with_the_keys_of_one():
     assert "dataset.samples.QCD is null; expected `key: value` below it, with the keys role, weight" in text
 
 
+def test_what_has_files_of_its_own_is_answered_with_its_group():
+    group = "or a file of its group: model/summary=NAME"
+    assert f'model.summary is "softmax"; expected `key: value` below it, {group}' in message("model.summary=softmax")
+    assert message("fit.bounds=3") == "fit.bounds is 3; expected `key: value` below it"
+
+
 def test_a_missing_kind_is_answered_with_the_kinds():
     assert "dataset.kind is missing; set it in the YAML file to one of 'ntuples', 'synthetic'" in message(
         "~dataset.kind"

@@ -143,6 +143,9 @@ def _describe(item: Any, schema: type[BaseModel], sources: Mapping[str, str]) ->
         case "model_type" | "model_attributes_type":
             keys = ", ".join(node.get("properties", ()))
             return f"{key} is {found}; expected `key: value` below it, with the keys {keys}"
+        case "dict_type":
+            group = f", or a file of its group: {key.replace('.', '/')}=NAME" if "discriminator" in node else ""
+            return f"{key} is {found}; expected `key: value` below it{group}"
     return f"{key} is {found}; {message[:1].lower()}{message[1:]}"
 
 

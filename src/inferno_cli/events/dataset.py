@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,14 +84,14 @@ class Dataset(Origin):
 
     # ------------------------------------------------------------------------------------------ what it holds
     @property
+    @abstractmethod
     def sample_names(self) -> Names:
         """Samples of the likelihood, signal first."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def signal_names(self) -> Names:
         """Those that the POI scales."""
-        raise NotImplementedError
 
     @property
     def has_observed(self) -> bool:
@@ -102,6 +103,7 @@ class Dataset(Origin):
         """Where the events are from, for messages."""
         return f"the files of {self.location}" if self.has_files else "the generated events"
 
+    @abstractmethod
     def load(self, request: Request) -> Events:
         """Generate or read the events of a run, in three splits.
 
@@ -109,8 +111,8 @@ class Dataset(Origin):
             DatasetError: If the events cannot be used.
             TemplateError: If a yield is not positive.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def validated(self, request: Request, source_branches: Names) -> Validated:
         """Generate or read every event that is there, and say what is odd about them.
 
@@ -121,7 +123,6 @@ class Dataset(Origin):
                 events with rows in more than one split.
             TemplateError: If a yield is not positive.
         """
-        raise NotImplementedError
 
     # ----------------------------------------------------------------------------- where its densities are known
     def exact_classifier(self) -> LogRatio | None:

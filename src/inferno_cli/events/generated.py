@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from abc import abstractmethod
 from typing import Annotated, ClassVar
 
 import numpy as np
@@ -52,9 +53,9 @@ class GeneratedDataset(Dataset):
         """Expected events of signal and background."""
         return self.yields.signal * self.downsample_factor, self.yields.background * self.downsample_factor
 
+    @abstractmethod
     def draw(self, rng: np.random.Generator, signal: int, background: int) -> list[NDArray[np.float32]]:
         """Draw so many events of the signal, then of the background, shape (n, n_features) each."""
-        raise NotImplementedError
 
     def load(self, request: Request) -> Events:
         """Generate the three splits and one set of pseudo-data, every draw from one seed."""

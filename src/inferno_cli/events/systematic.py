@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 
@@ -84,9 +85,9 @@ class Systematic(Section):
         parameter = self.modifier_name or (name if self.correlated else f"{name}_{sample}")
         return {parameter: {parameter: 0}}
 
+    @abstractmethod
     def modifier(self, members: Names) -> Modifier:
         """Return what a parameter is in the likelihood, given the labels of its variations."""
-        raise NotImplementedError
 
     def shifted_trees(self, name: str) -> str | None:
         """Return what {systematic} is in the names of its shifted trees; None: it has none."""

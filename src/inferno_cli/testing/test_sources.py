@@ -61,7 +61,7 @@ def split(events: Events, part: str) -> tuple[Sample, ...]:
 
 
 def test_every_kind_has_a_dataset() -> None:
-    assert set(sections("inferno_cli.events.sources", Dataset)) == {dataset_of(name).kind for name in NAMES}
+    assert set(sections("inferno_cli.events.sources", Dataset)) == {dataset_of(name).kind for name in NAMES}  # type: ignore[type-abstract]
 
 
 @every_dataset

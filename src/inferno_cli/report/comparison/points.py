@@ -193,7 +193,7 @@ def _same_data(jobs: Sequence[FoundRun]) -> None:
 
 def _made_by(job: FoundRun) -> dict[str, Any]:
     """Return the settings on which the events of a run depend: none where they are read from files."""
-    kind = sections("inferno_cli.events.sources", Dataset).get(job.settings.get("dataset.kind", ""))
+    kind = sections("inferno_cli.events.sources", Dataset).get(job.settings.get("dataset.kind", ""))  # type: ignore[type-abstract]
     if kind is None or kind.has_files:
         return {}
     own = job.settings.get("dataset.seed")
