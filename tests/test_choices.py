@@ -10,6 +10,7 @@ from typing import Literal
 import pytest
 
 from inferno_cli import choices
+from inferno_cli.code import code_digest
 from inferno_cli.errors import ConfigError
 from inferno_cli.section import Section
 
@@ -56,6 +57,18 @@ def test_a_file_of_an_installed_package_is_a_choice(install):
     assert list(steps())[-1] == "hello"
     assert steps()["hello"].load().__doc__ == "Say hello."
     assert choices.conf_folders() == (place / "mine" / "conf",)
+
+
+def test_a_change_of_an_installed_choice_is_a_change_of_the_code(install):
+    place = install({"__init__.py": "", "steps/__init__.py": "", "steps/hello.py": STEP})
+    code_digest.cache_clear()
+    before = code_digest()
+    (place / "mine" / "steps" / "hello.py").write_text(STEP + "x = 1\n", encoding="utf-8")
+    code_digest.cache_clear()
+    after = code_digest()
+    code_digest.cache_clear()
+
+    assert before != after
 
 
 def test_a_package_without_choices_of_that_kind_adds_none(install):

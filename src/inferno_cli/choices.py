@@ -61,14 +61,17 @@ def extensions() -> tuple[str, ...]:
     return tuple(sorted({entry.value for entry in metadata.entry_points(group=GROUP)}))
 
 
+def extension_folders() -> tuple[Path, ...]:
+    """Return where the extensions are."""
+    folders: list[Path] = []
+    for package in extensions():
+        folders += _package_folders(package)
+    return tuple(folders)
+
+
 def conf_folders() -> tuple[Path, ...]:
     """Return the folders of YAML files that the extensions bring."""
-    folders = []
-    for package in extensions():
-        for place in _package_folders(package):
-            if (place / "conf").is_dir():
-                folders.append(place / "conf")
-    return tuple(folders)
+    return tuple(place / "conf" for place in extension_folders() if (place / "conf").is_dir())
 
 
 @cache

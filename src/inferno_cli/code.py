@@ -8,19 +8,23 @@ from functools import cache
 from pathlib import Path
 
 from inferno_cli import __version__
+from inferno_cli.choices import extension_folders
 
 TOP = Path(__file__).parent
 
 
 @cache
 def code_digest(*packages: str) -> str:
-    """Return the digest of every module of inferno_cli, or only of those in packages such as "analyses"."""
+    """Return the digest of every module of inferno_cli and its extensions, or of those in packages such as "analyses"."""
     digest = hashlib.sha256()
     for top in [TOP / name for name in packages] or [TOP]:
         if not (top / "__init__.py").is_file():
             raise FileNotFoundError(f"{top} is no package of inferno_cli")
         for path in sorted(top.rglob("*.py")):
             digest.update(str(path.relative_to(TOP)).encode() + path.read_bytes())
+    for top in () if packages else extension_folders():  # their choices make results, too
+        for path in sorted(top.rglob("*.py")):
+            digest.update(str(path.relative_to(top)).encode() + path.read_bytes())
     return digest.hexdigest()
 
 
