@@ -15,7 +15,7 @@ TOP = Path(__file__).parent
 
 @cache
 def code_digest(*packages: str) -> str:
-    """Return the digest of every module of inferno_cli and its extensions, or of those in packages such as "analyses"."""
+    """Return the digest of every module of inferno_cli and its extensions, or of packages of it such as "analyses"."""
     digest = hashlib.sha256()
     for top in [TOP / name for name in packages] or [TOP]:
         if not (top / "__init__.py").is_file():
