@@ -5,18 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pyhf
 import pytest
 import torch
 from conftest import channel_of, make_measurement, make_templates
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
+from workspaces import model_of, random_point, workspaces
 
 from inferno_cli.config.measurement import Measurement
 from inferno_cli.events.modifiers import Morph
 from inferno_cli.events.sample import NOMINAL
 from inferno_cli.histograms.templates import Templates
-from inferno_cli.likelihood.expectation import expected_yields, sample_yields
+from inferno_cli.likelihood.expectation import expectation, expected_yields, nll, sample_yields
 from inferno_cli.likelihood.information import information_matrix, poi_variance
+from inferno_cli.likelihood.readers import pyhf as reader
 
 SAMPLES = ("signal", "QCD", "top")
 
@@ -169,3 +172,22 @@ def test_the_information_matrix_is_symmetric_and_positive(model):
     matrix = information_matrix(channel_of(model.measurement, model.templates))
     torch.testing.assert_close(matrix, matrix.T, rtol=1e-12, atol=1e-12)
     assert float(torch.linalg.eigvalsh(matrix).min()) > -1e-9 * float(matrix.diagonal().max())
+
+
+# ------------------------------------------------------------------------------------------ any pyhf workspace
+@given(workspaces(), st.integers(0, 2**32 - 1))
+def test_the_likelihood_of_any_workspace_is_pyhfs(content, seed):
+    model, data = model_of(content)
+    observations = pyhf.Workspace(content).observations
+    spec = reader.specification(model, observations, "m")
+    likelihood, point = expectation(spec), random_point(model, np.random.default_rng(seed))
+    reference = np.asarray(model.expected_actualdata(point))
+    assume((reference > 0).all())
+    index = {label: i for i, label in enumerate(model.config.par_names)}
+    theta, gamma = (
+        point[[index[name] for name in names]] for names in (likelihood.parameters, likelihood.gamma.labels)
+    )
+    np.testing.assert_allclose(expected_yields(likelihood, theta, gamma), reference, rtol=1e-11)
+    events = np.array(data[: model.config.nmaindata])
+    theirs = -float(np.squeeze(model.logpdf(point, data)))
+    assert float(nll(likelihood, theta, events, gamma)) == pytest.approx(theirs, rel=1e-11, abs=1e-9)
