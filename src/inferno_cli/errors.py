@@ -47,6 +47,10 @@ class WorkspaceError(InfernoError, ValueError):
     """A workspace is missing, is not valid against pyhf's schema, or has no such parameter."""
 
 
+class UnknownModifierError(WorkspaceError):
+    """A workspace has a modifier that the specification of a likelihood has no word for."""
+
+
 class RunError(InfernoError, ValueError):
     """A folder is not that of a finished run, or files of the run are missing or damaged."""
 

@@ -21,6 +21,7 @@ from inferno_cli.events.sample import NOMINAL, Variation
 from inferno_cli.fit.estimates import parameters, recorded_names
 from inferno_cli.fit.minuit import Minimum
 from inferno_cli.fit.problem import Problem
+from inferno_cli.fit.pyhf_rates import PyhfRates
 from inferno_cli.fit.quantities.breakdown import Breakdown, GroupImpact
 from inferno_cli.fit.quantities.goodness_of_fit import GoodnessOfFit
 from inferno_cli.fit.quantities.limit import Limit
@@ -86,7 +87,9 @@ def fitted(spec: dict[str, Any], data: str) -> FitResult:
 
     model, values = cabinetry.model_utils.model_and_data(spec, asimov=data == "asimov")
     found = cabinetry.fit.fit(model, values, minos="mu")
-    where = Problem(model, tuple(values), data == "asimov", "here", tuple(model.config.suggested_bounds()))
+    where = Problem(
+        model, tuple(values), data == "asimov", "here", tuple(model.config.suggested_bounds()), PyhfRates(model)
+    )
     covariance = found.corr_mat * np.outer(found.uncertainty, found.uncertainty)
     labels, minos = tuple(found.labels), dict(found.minos_uncertainty)
     minimum = Minimum(labels, found.bestfit, 0.0, found.uncertainty, covariance, minos=minos)

@@ -40,6 +40,8 @@ class Fit(Section):
     """Range of parameters in the fit, in the place of that of the workspace."""
     quantities: dict[str, Any] | None = None
     """Quantities that other packages add, by name, each with its `kind`; null: none."""
+    engine: Literal["exact", "pyhf"] = "exact"
+    """What calculates the likelihood: exact derivatives, or pyhf with numerical ones, to compare."""
     max_calls: Annotated[int, Field(ge=1)]
     """Most calls of the likelihood in one minimisation."""
     tolerance: Positive

@@ -34,7 +34,9 @@ def fit_workspace(spec: dict[str, Any], settings: Fit, *, measurement: str | Non
         FitFailedError: If the fit is not valid. What cannot be had of a valid one is a note of the result.
     """
     asimov = settings.data == "asimov"
-    problem = open_problem(spec, asimov=asimov, measurement=measurement, where=where, bounds=settings.bounds)
+    problem = open_problem(
+        spec, asimov=asimov, measurement=measurement, where=where, bounds=settings.bounds, engine=settings.engine
+    )
     # Every name is looked up before the first fit.
     minos = problem.parameters(settings.minos, "fit.minos")
     asked = {name: quantity.resolved(problem) for name, quantity in settings.every().items()}
@@ -44,7 +46,7 @@ def fit_workspace(spec: dict[str, Any], settings: Fit, *, measurement: str | Non
         best = global_fit(fitter, minos)
     twice_nll = _referee(problem, fitter.likelihood, best)
     names = recorded_names(problem)
-    notes = [*ignored(spec, measurement), *_asimov_notes(problem), *best.notes]
+    notes = [*ignored(spec, measurement), *problem.notes, *_asimov_notes(problem), *best.notes]
     fitted = Fitted(fitter, best, names, notes)
     outcomes = {}
     for name, quantity in asked.items():

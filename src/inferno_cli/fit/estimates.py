@@ -6,7 +6,7 @@ from collections import defaultdict
 from typing import Any
 
 from inferno_cli.fit.minuit import Minimum
-from inferno_cli.fit.problem import Problem, nominal
+from inferno_cli.fit.problem import Problem, constraint_widths, nominal
 from inferno_cli.fit.result import Entry, Estimate, Kind, Parameter
 from inferno_cli.names import another
 from inferno_cli.section import POI
@@ -34,9 +34,7 @@ def recorded_names(problem: Problem) -> dict[str, str]:
 
 def estimates(problem: Problem, minimum: Minimum) -> list[Estimate]:
     """Return the estimates of all parameters, with pulls of the constrained ones that were varied."""
-    from cabinetry import model_utils
-
-    centres, widths = nominal(problem).tolist(), model_utils.prefit_uncertainties(problem.model).tolist()
+    centres, widths = nominal(problem).tolist(), constraint_widths(problem).tolist()
     rows = zip(minimum.labels, minimum.values.tolist(), minimum.hesse.tolist(), centres, widths, strict=True)
     found = []
     for name, value, error, centre, width in rows:

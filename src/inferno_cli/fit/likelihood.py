@@ -1,30 +1,29 @@
-"""The likelihood of a pyhf model and its derivatives, computed so that they are right at any statistics.
+"""-2 ln L of one set of data with its derivatives, computed so that they are right at any statistics.
 
-Everything is relative to a reference point, bin by bin: of 1e8 events -2 ln L is 1e9, its rise by 1 is lost in the
-rounding of that sum, and MINUIT's numerical second derivatives are those of the rounding. The Hessian is not taken from
-differences of the likelihood but from its structure: with the expectation nu and its derivatives J,
+Everything is relative to a reference point, bin by bin: of 1e8 events -2 ln L is 1e9, and its rise by 1 is lost in the
+rounding of that sum. The derivatives come from its structure: with the expectation nu, for which ``rates`` stands,
 
-    H_ij = sum_b [n / nu^2 J_i J_j + (1 - n / nu) d^2 nu / d theta_i d theta_j]_b + the constraint terms,
+    d(-ln L) / d theta_i = sum_b (1 - n / nu)_b d nu_b / d theta_i + that of the constraint terms,
+    H_ij = sum_b [n / nu^2 J_i J_j + (1 - n / nu) d^2 nu / d theta_i d theta_j]_b + those of the constraint terms,
 
-where the first term is all there is for Asimov data. Only the smooth function nu is differentiated numerically.
+where the first term of H is all there is for Asimov data.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from copy import copy
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from inferno_cli.likelihood.expectation import poisson_nll
+from inferno_cli.likelihood.rates import Rates
+
 FloatArray = NDArray[np.float64]
 
-FIRST_STEP, SECOND_STEP = 1e-4, 5e-3
-"""Steps of the derivatives, in units of the parameter, or of its value where that is above 1.
-
-The expectation is linear in every factor, and a polynomial or an exponential of every pull: its scale is 1.
-"""
 SMALLEST_SHARE = 1e-6
 """A bin with events is continued by a parabola below this share of the reference and of the events: ln 0 is no number,
 and from negative expectations MINUIT would not find back."""
@@ -34,114 +33,123 @@ class Likelihood:
     """-2 ln L of one set of data, above its value at a reference point.
 
     Attributes:
-        model: pyhf's.
+        is_exact: Whether its derivatives are exact, and cost little.
         events: Of every bin, shape (n_bins,).
         reference: Parameters at which the rise is 0, shape (n_parameters,).
     """
 
-    def __init__(self, model: Any, data: Sequence[float], reference: FloatArray) -> None:
-        """Take a model, the data with the auxiliary ones, and a point at which every bin with events expects some."""
-        self.model = model
-        values = np.asarray(data, dtype=float)
-        self.events = values[: model.config.nmaindata]
-        self.reference = np.asarray(reference, dtype=float)
-        self._gauss, self._poisson = _constraints(model, values[model.config.nmaindata :])
-        self._nominal = self.expected(self.reference)
-        self._floor = SMALLEST_SHARE * np.minimum(self._nominal, np.where(self.events > 0, self.events, np.inf))
+    def __init__(self, rates: Rates, config: Any, data: Sequence[float], reference: FloatArray) -> None:
+        """Take the rates, pyhf's model config, data with the auxiliary ones, and a reference.
 
+        At the reference every bin with events expects some.
+        """
+        self._rates = rates
+        self.is_exact = rates.is_exact
+        self.reference = np.asarray(reference, dtype=float)
+        self._nominal = rates.expected(self.reference)
+        self._terms = _constraints(config)
+        self._take(data)
+
+    def on(self, data: Sequence[float]) -> Self:
+        """Return the likelihood of other data."""
+        other = copy(self)
+        other._take(data)
+        return other
+
+    def _take(self, data: Sequence[float]) -> None:
+        values = np.asarray(data, dtype=float)
+        n_bins = len(self._nominal)
+        self.events = values[:n_bins]
+        self._filled = self.events > 0
+        self._floor = SMALLEST_SHARE * np.minimum(self._nominal, np.where(self._filled, self.events, np.inf))
+        self._gauss, self._poisson = (terms.measuring(values[n_bins:]) for terms in self._terms)
+
+    # ---------------------------------------------------------------------------------------------------- its value
     def expected(self, theta: FloatArray) -> FloatArray:
         """Return the expected events of every bin, shape (n_bins,)."""
-        return np.asarray(self.model.main_model.expected_data(theta), dtype=float)
+        return self._rates.expected(theta)
 
-    def rise(self, theta: Sequence[float] | FloatArray) -> float:
+    def rise(self, theta: FloatArray) -> float:
         """Return -2 ln L above its value at the reference."""
-        point = np.asarray(theta, dtype=float)
-        expected = self.expected(point)
-        change = expected - self._nominal
-        filled = self.events > 0
-        logarithm = self._logarithm(expected[filled], filled)
-        total = 2 * (change.sum() - (self.events[filled] * logarithm).sum())
-        here, there = point[self._gauss.index], self.reference[self._gauss.index]
-        total += ((here - there) * (here + there - 2 * self._gauss.measured) / self._gauss.scale**2).sum()
-        here, there = point[self._poisson.index], self.reference[self._poisson.index]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = np.where(here > 0, np.log1p((here - there) / there), -np.inf)
-        total += 2 * (self._poisson.scale * (here - there) - self._poisson.measured * ratio).sum()
-        return float(total)
+        expected = self.expected(theta)
+        total = 2 * float((expected - self._nominal).sum() - self.events @ self._logarithm(expected)[0])
+        gauss, poisson = self._gauss, self._poisson
+        here, start = theta[gauss.index], self.reference[gauss.index]
+        total += float(((here - start) * (here + start - 2 * gauss.measured) / gauss.scale**2).sum())
+        if len(poisson.index):
+            here, start = theta[poisson.index], self.reference[poisson.index]
+            with np.errstate(divide="ignore", invalid="ignore"):
+                ratio = np.where(here > 0, np.log1p((here - start) / start), -np.inf)
+            total += 2 * float((poisson.scale * (here - start) - poisson.measured * ratio).sum())
+        return total
 
-    def _logarithm(self, expected: FloatArray, filled: NDArray[np.bool_]) -> FloatArray:
-        """Return ln(nu / nu at the reference) of the bins with events; a parabola below the floor."""
+    def nll(self, theta: FloatArray) -> float:
+        """Return -ln L, all constants included, as pyhf counts them."""
+        gauss, poisson = self._gauss, self._poisson
+        total = poisson_nll(self.expected(theta), self.events)
+        total += poisson_nll(poisson.scale * theta[poisson.index], poisson.measured)
+        pulls = (theta[gauss.index] - gauss.measured) / gauss.scale
+        return float(total + (pulls**2 / 2 + np.log(gauss.scale) + np.log(2 * np.pi) / 2).sum())
+
+    def _logarithm(self, expected: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Return ln(nu / nu at the reference) with its first two derivatives in nu; a parabola below the floor.
+
+        Of bins without events it is 0.
+        """
+        low = expected < self._floor
+        filled = self._filled
+        if filled.all() and not low.any():
+            inverse = 1 / expected
+            return np.log1p((expected - self._nominal) / self._nominal), inverse, -(inverse**2)
+        value, slope, bend = np.zeros((3, len(expected)))
         nominal, floor = self._nominal[filled], self._floor[filled]
-        low = expected < floor
-        found = np.log1p((np.where(low, floor, expected) - nominal) / nominal)
-        distance = (expected - floor) / floor
-        return np.asarray(np.where(low, found + distance - distance**2 / 2, found))
+        near = np.maximum(expected[filled], floor)
+        distance = np.minimum((expected[filled] - floor) / floor, 0)
+        value[filled] = np.log1p((near - nominal) / nominal) + distance - distance**2 / 2
+        slope[filled] = (1 - distance) / near
+        bend[filled] = -1 / near**2
+        return value, slope, bend
 
-    def jacobian(self, theta: FloatArray) -> FloatArray:
-        """Return d nu_b / d theta_i, shape (n_bins, n_parameters)."""
-        columns = []
-        for step in np.diag(FIRST_STEP * np.maximum(1, np.abs(theta))):
-            columns.append((self.expected(theta + step) - self.expected(theta - step)) / (2 * step.sum()))
-        return np.stack(columns, axis=1)
-
-    def gradient(self, theta: FloatArray, jacobian: FloatArray) -> FloatArray:
-        """Return the gradient of -ln L, shape (n_parameters,), given the derivatives of the expectation there."""
-        gradient = jacobian.T @ self._residual(self.expected(theta))
+    # -------------------------------------------------------------------------------------------- its derivatives
+    def gradient(self, theta: FloatArray) -> FloatArray:
+        """Return the gradient of -ln L, shape (n_parameters,)."""
+        _, slope, _ = self._logarithm(self.expected(theta))
+        gradient = self._rates.gradient(theta, 1 - self.events * slope)
         gauss, poisson = self._gauss, self._poisson
         gradient[gauss.index] += (theta[gauss.index] - gauss.measured) / gauss.scale**2
         gradient[poisson.index] += poisson.scale - poisson.measured / theta[poisson.index]
-        return np.asarray(gradient)
+        return gradient
 
-    def hessian(self, theta: FloatArray, jacobian: FloatArray, curvature: FloatArray | None = None) -> FloatArray:
-        """Return the Hessian of -ln L, shape (n_parameters, n_parameters), given the derivatives of the expectation.
+    def hessian(self, theta: FloatArray, *, is_step: bool = False) -> FloatArray:
+        """Return the Hessian of -ln L, shape (n_parameters, n_parameters).
 
-        ``curvature`` is that of a point nearby, in place of the one there, which is expensive.
+        For a step to the minimum, inexact rates leave the second derivatives of nu out, which are expensive.
         """
-        expected = self.expected(theta)
-        weight = np.divide(self.events, expected**2, out=np.zeros_like(expected), where=self.events > 0)
-        matrix = jacobian.T @ (weight[:, None] * jacobian)
-        matrix += self.curvature(theta) if curvature is None else curvature
+        _, slope, bend = self._logarithm(self.expected(theta))
+        residual = 1 - self.events * slope
+        if is_step and not self.is_exact:
+            residual = np.zeros_like(residual)
+        matrix = self._rates.hessian(theta, residual, -self.events * bend)
         gauss, poisson = self._gauss, self._poisson
         matrix[gauss.index, gauss.index] += 1 / gauss.scale**2
         matrix[poisson.index, poisson.index] += poisson.measured / theta[poisson.index] ** 2
-        return np.asarray(matrix)
+        return matrix
 
-    def information(self, theta: FloatArray, jacobian: FloatArray) -> FloatArray:
+    def information(self, theta: FloatArray) -> FloatArray:
         """Return the Hessian for the Asimov data of ``theta``, shape (n_parameters, n_parameters)."""
         expected = self.expected(theta)
         weight = np.divide(1, expected, out=np.zeros_like(expected), where=expected > 0)
-        matrix = jacobian.T @ (weight[:, None] * jacobian)
+        matrix = self._rates.hessian(theta, np.zeros_like(expected), weight)
         gauss, poisson = self._gauss, self._poisson
         matrix[gauss.index, gauss.index] += 1 / gauss.scale**2
         matrix[poisson.index, poisson.index] += poisson.scale / theta[poisson.index]
-        return np.asarray(matrix)
-
-    def _residual(self, expected: FloatArray) -> FloatArray:
-        """Return 1 - n / nu of every bin, shape (n_bins,): d(-ln L) / d nu."""
-        return np.asarray(1 - np.divide(self.events, expected, out=np.zeros_like(expected), where=self.events > 0))
-
-    def curvature(self, theta: FloatArray) -> FloatArray:
-        """Return sum_b (1 - n / nu)_b d^2 nu_b / d theta_i d theta_j, shape (n_parameters, n_parameters)."""
-        n, residual = len(theta), self._residual(self.expected(theta))
-        matrix = np.zeros((n, n))
-        if not residual.any():
-            return matrix
-        steps = np.diag(SECOND_STEP * np.maximum(1, np.abs(theta)))
-
-        def projected(moved: FloatArray) -> float:
-            return float(residual @ self.expected(moved))
-
-        here = projected(theta)
-        for i in range(n):
-            outer = projected(theta + steps[i]) + projected(theta - steps[i]) - 2 * here
-            matrix[i, i] = outer / steps[i, i] ** 2
-            for j in range(i):
-                both, across = steps[i] + steps[j], steps[i] - steps[j]
-                mixed = projected(theta + both) + projected(theta - both)
-                mixed -= projected(theta + across) + projected(theta - across)
-                matrix[i, j] = matrix[j, i] = mixed / (4 * steps[i, i] * steps[j, j])
         return matrix
 
+    def jacobian(self, theta: FloatArray) -> FloatArray:
+        """Return d nu_b / d theta_i, shape (n_bins, n_parameters)."""
+        return self._rates.jacobian(theta)
+
+    # ----------------------------------------------------------------------------------------------------- its size
     def size(self, theta: FloatArray) -> float:
         """Return the sum of the absolute terms of -2 ln L, which tells the rounding of a plain sum of them."""
         expected, poisson = self.expected(theta), self._poisson
@@ -171,29 +179,36 @@ class Likelihood:
 
 @dataclass(frozen=True)
 class _Terms:
-    """Constraint terms of one kind: index of the parameter, auxiliary measurement, and its width or rate factor."""
+    """Constraint terms of one kind: index of the parameter and of its auxiliary measurement, width or rate factor."""
 
     index: NDArray[np.intp]
-    measured: FloatArray
+    entry: NDArray[np.intp]
     scale: FloatArray
+    measured: FloatArray
+
+    def measuring(self, auxiliary: FloatArray) -> _Terms:
+        """Return them with the measurements among all auxiliary data."""
+        return replace(self, measured=auxiliary[self.entry])
 
     def of(self, varied: NDArray[np.bool_]) -> _Terms:
         """Return those of the parameters that are varied."""
         kept = varied[self.index]
-        return _Terms(self.index[kept], self.measured[kept], self.scale[kept])
+        return _Terms(self.index[kept], self.entry[kept], self.scale[kept], self.measured[kept])
 
 
-def _constraints(model: Any, auxiliary: FloatArray) -> tuple[_Terms, _Terms]:
-    """Return the Gaussian and the Poisson terms, in pyhf's order of the auxiliary data."""
-    found: dict[str, list[tuple[int, float, float]]] = {"normal": [], "poisson": []}
-    measured = iter(auxiliary.tolist())
-    for name in model.config.auxdata_order:
-        parameter, place = model.config.param_set(name), model.config.par_slice(name)
+def _constraints(config: Any) -> tuple[_Terms, _Terms]:
+    """Return the Gaussian and the Poisson terms of a model of pyhf's, the auxiliary data in its order."""
+    found: dict[str, list[tuple[int, int, float]]] = {"normal": [], "poisson": []}
+    entry = 0
+    for name in config.auxdata_order:
+        parameter, place = config.param_set(name), config.par_slice(name)
         scales = parameter.width() if parameter.pdf_type == "normal" else parameter.factors
         for index, scale in zip(range(place.start, place.stop), scales, strict=True):
-            found[parameter.pdf_type].append((index, next(measured), scale))
+            found[parameter.pdf_type].append((index, entry, scale))
+            entry += 1
     terms = []
     for rows in found.values():
         columns = np.array(rows, dtype=float).reshape(-1, 3).T.copy()
-        terms.append(_Terms(columns[0].astype(np.intp), columns[1], columns[2]))
+        places = columns[:2].astype(np.intp)
+        terms.append(_Terms(places[0], places[1], columns[2], np.zeros(len(rows))))
     return terms[0], terms[1]

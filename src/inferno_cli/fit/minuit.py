@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -91,14 +92,13 @@ class Fitter:
 
     def __init__(self, problem: Problem, settings: Fit) -> None:
         self.problem, self.settings = problem, settings
-        self.likelihood = Likelihood(problem.model, problem.data, nominal(problem))
+        self.likelihood = Likelihood(problem.rates, problem.model.config, problem.data, nominal(problem))
         self._tick: Advance | None = None
-        self._curvature: FloatArray | None = None
 
     def on(self, data: Sequence[float]) -> Fitter:
         """Return a fitter of the same model to other data."""
-        other = Fitter(self.problem.with_data(data), self.settings)
-        other._tick = self._tick
+        other = copy(self)
+        other.problem, other.likelihood = self.problem.with_data(data), self.likelihood.on(data)
         return other
 
     @contextmanager
@@ -150,8 +150,7 @@ class Fitter:
         minuit = self._minuit(best, held)
         values, blocked = self._minimise(minuit, "the fit", is_near=best is not None)
         varied = ~minuit.fixed
-        jacobian = self.likelihood.jacobian(values)
-        hessian = self.likelihood.hessian(values, jacobian)
+        hessian = self.likelihood.hessian(values)
         at_limit = {problem.labels[i]: float(values[i]) for i in np.flatnonzero(blocked)}
         for name, limit in at_limit.items():
             # Below a physical limit a rate would be negative; others are somebody's choice.
@@ -165,7 +164,7 @@ class Fitter:
         notes = [f"{name} is at its limit {limit:g}: its HESSE error means nothing" for name, limit in at_limit.items()]
         if at_limit:
             # Without events the likelihood is a straight line there: then the curvature is the expected one.
-            expected = self.likelihood.information(values, jacobian)
+            expected = self.likelihood.information(values)
             is_straight = np.diag(hessian)[blocked] < STRAIGHT * np.diag(expected)[blocked]
             is_flat = is_straight.any() or bool(self._flat(hessian[np.ix_(varied, varied)], varied))
             curved = expected if is_flat else hessian
@@ -196,12 +195,12 @@ class Fitter:
         for index, value in held.items():
             start[index], fixed[index], limits[index] = value, True, (-np.inf, np.inf)
         steps = np.where(steps > 0, steps, 0.1)
-        return ScaledMinuit(self.likelihood.rise, start, steps, limits, fixed, problem.labels)
+        return ScaledMinuit(self.likelihood, start, steps, limits, fixed, problem.labels)
 
     def _first_steps(self) -> FloatArray:
         """Return the errors of the parameters at the reference with all others held, 0 where they move nothing."""
         reference = self.likelihood.reference
-        diagonal = np.diag(self.likelihood.information(reference, self.likelihood.jacobian(reference)))
+        diagonal = np.diag(self.likelihood.information(reference))
         return np.asarray(np.divide(1, np.sqrt(diagonal), out=np.zeros_like(diagonal), where=diagonal > 0))
 
     def _minimise(self, minuit: ScaledMinuit, what: str, is_near: bool) -> tuple[FloatArray, NDArray[np.bool_]]:
@@ -254,9 +253,7 @@ class Fitter:
             )
 
     def _newton(self, values: FloatArray, varied: NDArray[np.bool_]) -> tuple[FloatArray, NDArray[np.bool_], float]:
-        if self._curvature is None:
-            self._curvature = self.likelihood.curvature(values)
-        return newton(self.likelihood, self.problem.bounds, values, varied, self._curvature)
+        return newton(self.likelihood, self.problem.bounds, values, varied)
 
     # ------------------------------------------------------------------------------------------------- errors
     def _inverse(self, hessian: FloatArray, chosen: NDArray[np.bool_]) -> FloatArray:
@@ -379,7 +376,7 @@ class Fitter:
 
     def _failure(self, fmin: Any, what: str, values: FloatArray, chosen: NDArray[np.bool_], distance: float) -> str:
         """Say why there is no minimum, and what to do."""
-        information = self.likelihood.information(values, self.likelihood.jacobian(values))
+        information = self.likelihood.information(values)
         if flat := self._flat(information[np.ix_(chosen, chosen)], chosen):
             return f"{what} on {self.problem.where} has no minimum: {flat}"
         parts = [f"EDM {max(distance, fmin.edm):.2g} (goal {fmin.edm_goal:.2g})", f"{fmin.nfcn} calls"]

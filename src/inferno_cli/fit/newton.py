@@ -22,11 +22,8 @@ def newton(
     bounds: Sequence[tuple[float, float]],
     values: FloatArray,
     varied: NDArray[np.bool_],
-    curvature: FloatArray,
 ) -> tuple[FloatArray, NDArray[np.bool_], float]:
     """Minimise -2 ln L from a start, within bounds, by moving what is varied; arrays have shape (n_parameters,).
-
-    ``curvature`` is ``Likelihood.curvature`` of a point nearby: it changes slowly, and is expensive.
 
     Returns:
         The minimum, which parameters it holds at their limits, and its EDM; infinite where no step leads on.
@@ -35,14 +32,13 @@ def newton(
     rise = likelihood.rise(values)
     blocked, distance = np.zeros(len(values), dtype=bool), np.inf
     for _ in range(STEPS):
-        jacobian = likelihood.jacobian(values)
-        gradient = likelihood.gradient(values, jacobian)
+        gradient = likelihood.gradient(values)
         blocked = varied & (((values <= low) & (gradient > 0)) | ((values >= high) & (gradient < 0)))
         free = varied & ~blocked
         room = low - values, high - values
-        step = _step(likelihood.hessian(values, jacobian, curvature), gradient, free, *room)
+        step = _step(likelihood.hessian(values, is_step=True), gradient, free, *room)
         if step is None:
-            step = _step(likelihood.information(values, jacobian), gradient, free, *room)
+            step = _step(likelihood.information(values), gradient, free, *room)
         if step is None:
             return values, blocked, np.inf
         distance = float(-gradient @ step)

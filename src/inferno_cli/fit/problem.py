@@ -7,18 +7,20 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inferno_cli.errors import FitFailedError, WorkspaceError, closest
-from inferno_cli.likelihood.expectation import expectation, expected_yields, nll
+from inferno_cli.errors import FitFailedError, UnknownModifierError, WorkspaceError, closest
+from inferno_cli.fit.likelihood import Likelihood
+from inferno_cli.fit.pyhf_rates import PyhfRates
+from inferno_cli.likelihood.rates import ExactRates, Rates
 from inferno_cli.likelihood.readers.checks import MOST_EVENTS
 from inferno_cli.likelihood.readers.pyhf import specification
-from inferno_cli.likelihood.spec import Spec
 from inferno_cli.section import POI
 
+Engine = Literal["exact", "pyhf"]
 ALL = "all"
 """In a list of parameters: every one that the fit varies."""
 REFEREE, REFEREE_SHIFT = 1e-9, 0.05
@@ -37,6 +39,8 @@ class Problem:
         is_asimov: Whether the data are the unfluctuated expectation at the nominal parameters.
         where: Names the workspace in errors.
         bounds: Of every parameter in the fit: those of the workspace, or of the configuration.
+        rates: Its expected events and their derivatives.
+        notes: What is to be said of the fit before it begins.
     """
 
     model: Any
@@ -44,6 +48,8 @@ class Problem:
     is_asimov: bool
     where: str
     bounds: tuple[tuple[float, float], ...]
+    rates: Rates
+    notes: tuple[str, ...] = ()
 
     def with_data(self, data: Iterable[float]) -> Self:
         """Return the problem with other data."""
@@ -168,6 +174,17 @@ def nominal(problem: Problem) -> NDArray[np.float64]:
     return values
 
 
+def constraint_widths(problem: Problem) -> NDArray[np.float64]:
+    """Return the width of each parameter's constraint, shape (n_parameters,); 0 without one, and of constants."""
+    config = problem.model.config
+    widths = np.zeros(config.npars)
+    for name in config.par_order:
+        parameter = config.param_set(name)
+        if parameter.constrained:
+            widths[config.par_slice(name)] = parameter.width()
+    return np.where(problem.fixed, 0.0, widths)
+
+
 @contextmanager
 def numpy_backend() -> Iterator[None]:
     """Calculate with pyhf's NumPy backend, in silence; the caller's is put back.
@@ -198,22 +215,24 @@ def open_problem(
     measurement: str | None,
     where: str,
     bounds: Mapping[str, tuple[float, float]] | None = None,
+    engine: Engine = "exact",
 ) -> Problem:
     """Build the model of a workspace and take its data, or for Asimov data the expectation.
 
     Args:
-        spec: The workspace.
+        spec: The workspace, which is valid (``readers.pyhf.require_valid``).
         asimov: Whether to fit the expectation instead of the observation.
         measurement: Its name; the first without.
         where: Names the workspace in errors.
         bounds: Of parameters, in the place of the workspace's; the data are made with them.
+        engine: What calculates the expected events and their derivatives.
 
     Raises:
         WorkspaceError: If the workspace has no such measurement, or no parameter of interest that can be fitted.
     """
     import pyhf
 
-    workspace = pyhf.Workspace(spec)
+    workspace = pyhf.Workspace(spec, validate=False)
     known = [item["name"] for item in spec["measurements"]]
     if measurement is not None and measurement not in known:
         raise WorkspaceError(f"{where} has no measurement {measurement!r}{closest(measurement, known)}")
@@ -221,6 +240,7 @@ def open_problem(
     try:
         model = workspace.model(
             measurement_name=measurement,
+            validate=False,
             modifier_settings={"normsys": {"interpcode": "code4"}, "histosys": {"interpcode": "code4p"}},
         )
     except Exception as error:  # pyhf's errors have no common base; its schema lets wrong lengths and names pass
@@ -237,39 +257,43 @@ def open_problem(
     _require_labels(model.config, where)
     observed = np.asarray(workspace.data(model), dtype=float)
     limits = tuple((float(low), float(high)) for low, high in model.config.suggested_bounds())
-    problem = Problem(model, tuple(observed.tolist()), False, where, limits).with_bounds(bounds or {})
+    rates: Rates = PyhfRates(model)
+    notes: tuple[str, ...] = ()
+    if engine == "exact":
+        try:
+            rates = ExactRates(specification(model, workspace.observations, chosen))
+        except UnknownModifierError as error:
+            notes = (f"fitted with numerical derivatives, as with fit.engine=pyhf: {error}",)
+    problem = Problem(model, tuple(observed.tolist()), False, where, limits, rates, notes).with_bounds(bounds or {})
     expected = np.asarray(model.expected_data(nominal(problem)), dtype=float)
     _require_events(problem, expected, observed)
     # A run on Asimov data leaves it in the workspace as the observation: call it what it is.
     is_asimov = asimov or bool(np.allclose(observed, expected, rtol=1e-12, atol=0))
     problem = replace(problem, is_asimov=is_asimov).with_data(expected if is_asimov else observed)
-    _require_likelihood(problem, specification(model, workspace.observations, chosen))
+    _require_likelihood(problem)
     return problem
 
 
-def _require_likelihood(problem: Problem, spec: Spec) -> None:
+def _require_likelihood(problem: Problem) -> None:
     """Check our likelihood against the referee, pyhf's, at the start of the fit and at a shifted point.
 
     Where they differ, the workspace has something that we read as something else.
     """
-    ours, config = expectation(spec), problem.model.config
-    events = np.array(problem.data[: config.nmaindata])
-    data = [*events, *config.auxdata]
-    index = {label: i for i, label in enumerate(problem.labels)}
-    theta = [index[label] for label in ours.parameters]
-    gamma = [index[label] for label in ours.gamma.labels]
+    config = problem.model.config
+    data = [*problem.data[: config.nmaindata], *config.auxdata]
+    likelihood = Likelihood(problem.rates, config, data, nominal(problem))
     start = np.array(config.suggested_init(), dtype=float)
     for point in (start, start + REFEREE_SHIFT * ~np.array(problem.fixed)):
         theirs = -float(np.squeeze(problem.model.logpdf(point, data)))
-        found = float(nll(ours, point[theta], events, point[gamma]))
+        ours = likelihood.nll(point)
         # Many auxiliary events drown a difference of the others: the expectation is compared itself, too.
         expected = np.asarray(problem.model.expected_actualdata(point))
-        change = np.abs(expected_yields(ours, point[theta], point[gamma]) - expected)
+        change = np.abs(likelihood.expected(point) - expected)
         room = REFEREE * np.abs(expected) + ROUNDING * np.abs(expected).max()
-        is_same = abs(found - theirs) <= REFEREE * (abs(theirs) + float(np.sum(data)))
+        is_same = abs(ours - theirs) <= REFEREE * (abs(theirs) + float(np.sum(data)))
         if np.isfinite(theirs) and not (is_same and (change <= room).all()):
             raise FitFailedError(
-                f"-ln L of {problem.where} is {found:.12g}, and {theirs:.12g} for pyhf; the events of a bin "
+                f"-ln L of {problem.where} is {ours:.12g}, and {theirs:.12g} for pyhf; the events of a bin "
                 f"differ by up to {change.max():.3g}. Please report this, with the workspace"
             )
 

@@ -6,13 +6,14 @@ into its limits lose their digits there; in units of the errors every parameter 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inferno_cli.fit.likelihood import FloatArray
+from inferno_cli.fit.likelihood import FloatArray, Likelihood
 
 FAR = 1e4
 """Limits that are more first steps away than this are none for MINUIT."""
@@ -27,6 +28,9 @@ class Side(NamedTuple):
     has_new_minimum: bool
 
 
+NO_SIDE = Side(0.0, is_valid=False, is_at_limit=False, has_new_minimum=False)
+
+
 class ScaledMinuit:
     """MINUIT, with the parameters of its caller outside and steps from the start inside.
 
@@ -35,7 +39,7 @@ class ScaledMinuit:
 
     def __init__(
         self,
-        function: Callable[[FloatArray], float],
+        likelihood: Likelihood,
         start: FloatArray,
         steps: FloatArray,
         limits: Sequence[tuple[float, float]],
@@ -43,14 +47,31 @@ class ScaledMinuit:
         names: Sequence[str],
     ) -> None:
         from iminuit import Minuit
+        from iminuit.warnings import IMinuitWarning
 
         self._origin, self._steps = start, steps
         self.fixed = fixed
 
-        def scaled(moves: FloatArray) -> float:
-            return function(self._origin + self._steps * moves)
+        def rise(moves: FloatArray) -> float:
+            return likelihood.rise(start + steps * moves)
 
-        self.minuit: Any = Minuit(scaled, np.zeros(len(start)), name=tuple(names))
+        def gradient(moves: FloatArray) -> FloatArray:
+            return 2 * steps * likelihood.gradient(start + steps * moves)
+
+        def hessian(moves: FloatArray) -> FloatArray:
+            return 2 * np.outer(steps, steps) * likelihood.hessian(start + steps * moves)
+
+        def diagonal(moves: FloatArray) -> FloatArray:
+            return np.diag(hessian(moves)).copy()
+
+        exact: dict[str, Any] = {}
+        if likelihood.is_exact:
+            exact = {"grad": gradient, "hessian": hessian, "g2": diagonal}
+        with warnings.catch_warnings():
+            # It says that the Hessian replaces its diagonal; the seed of a failed minimum calls the diagonal all the
+            # same (iminuit 2.33), and dies without.
+            warnings.simplefilter("ignore", IMinuitWarning)
+            self.minuit: Any = Minuit(rise, np.zeros(len(start)), name=tuple(names), **exact)
         near = (np.array(limits, dtype=float) - start[:, None]) / steps[:, None]
         self.minuit.limits = np.where(np.abs(near) > FAR, np.copysign(np.inf, near), near)
         self.minuit.fixed = fixed
@@ -73,7 +94,9 @@ class ScaledMinuit:
         return bool(self.minuit.migrad(ncall=max_calls).valid)
 
     def minos(self, name: str, max_calls: int) -> tuple[Side, Side]:
-        """Return the lower and the upper side of the interval of one parameter."""
+        """Return the lower and the upper side of the interval of one parameter; neither is valid off a minimum."""
+        if not self.minuit.valid:
+            return NO_SIDE, NO_SIDE
         self.minuit.minos(name, ncall=max_calls)
         found = self.minuit.merrors[name]
         step = float(self._steps[self.minuit.parameters.index(name)])

@@ -56,10 +56,10 @@ class RankingQuantity(Quantity):
         return self.model_copy(update={"ranking": problem.parameters(self.ranking, "fit.ranking")})
 
     def compute(self, fitted: Fitted) -> tuple[Impact, ...]:
-        from cabinetry import model_utils
+        from inferno_cli.fit.problem import constraint_widths
 
         problem, best = fitted.problem, fitted.best
-        widths = model_utils.prefit_uncertainties(problem.model)
+        widths = constraint_widths(problem)
         # The POI has no impact on itself.
         ranked = [best.labels.index(label) for label in self.ranking if label != problem.poi_name]
         impacts = []

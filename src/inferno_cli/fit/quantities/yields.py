@@ -1,10 +1,10 @@
-"""Expected events before and after the fit, from cabinetry, and data against them."""
+"""Expected events before and after the fit, and data against them."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from pydantic.dataclasses import dataclass
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 When = Literal["pre-fit", "post-fit"]
 ROUNDING = 1e-9
-"""Eigenvalues of a correlation matrix that are no further than this below 0 are 0."""
+"""A variance that is no further than this below 0, relative to that without correlations, is 0."""
 IN_SUMMARY = 3
 """Channels with their expected events in the summary; the file has all, by sample."""
 
@@ -126,15 +126,11 @@ def yields(problem: Problem, best: Minimum) -> tuple[Yields, ...]:
         FitFailedError: If an error is not finite.
     """
     import numpy as np
-    from cabinetry import model_utils
-    from cabinetry.fit import FitResults
 
-    from inferno_cli.fit.problem import nominal
+    from inferno_cli.fit.problem import constraint_widths, nominal
 
-    labels, widths = list(problem.labels), model_utils.prefit_uncertainties(problem.model)
-    before = FitResults(nominal(problem), widths, labels, np.eye(len(labels)), 0.0)
-    correlation = best.correlation + np.diag(best.errors == 0)
-    after = FitResults(best.values, best.errors, labels, correlation, 0.0)
+    before = _Point(nominal(problem), constraint_widths(problem), np.eye(len(best.values)))
+    after = _Point(best.values, best.errors, best.correlation)
     return (*_of_channels(problem, before, "pre-fit"), *_of_channels(problem, after, "post-fit"))
 
 
@@ -151,36 +147,53 @@ def _line(name: str, before: tuple[float, float], after: tuple[float, float]) ->
     return "| " + " | ".join((markdown(name), *cells)) + " |"
 
 
-def _of_channels(problem: Problem, point: Any, when: When) -> Iterator[Yields]:
-    """Yield the expected events of every channel at a point (cabinetry's ``FitResults``)."""
-    import numpy as np
-    from cabinetry import model_utils
+class _Point(NamedTuple):
+    """Parameters with their errors, shape (n,) each, and correlations, shape (n, n)."""
 
-    model = problem.model
-    with np.errstate(invalid="ignore"):
-        prediction = model_utils.prediction(model, fit_results=point)
-    modifiers = {channel["name"]: channel["samples"] for channel in model.spec["channels"]}
-    # Rows in the order of the workspace; pyhf's is the alphabet.
-    samples: dict[str, int] = {}
-    for channel in model.spec["channels"]:
-        for sample in channel["samples"]:
-            samples[sample["name"]] = model.config.samples.index(sample["name"])
+    values: NDArray[np.float64]
+    errors: NDArray[np.float64]
+    correlation: NDArray[np.float64]
+
+
+def _of_channels(problem: Problem, point: _Point, when: When) -> Iterator[Yields]:
+    """Yield the expected events of every channel at a point.
+
+    An error is that of cabinetry: v M v with the correlations M and the changes v, half of the difference between the
+    events with one parameter one sigma up and down.
+    """
+    import numpy as np
+
+    model, rates = problem.model, problem.rates
+    by_name = {channel["name"]: channel["samples"] for channel in model.spec["channels"]}
+    varied = np.flatnonzero(point.errors)
+    changes: list[list[NDArray[np.float64]]] = [[] for _ in model.config.channels]
+    for index in varied.tolist():
+        step = np.zeros_like(point.values)
+        step[index] = point.errors[index]
+        sides = zip(rates.samples(point.values + step), rates.samples(point.values - step), strict=True)
+        for channel, (up, down) in zip(changes, sides, strict=True):
+            channel.append((up - down) / 2)
+    correlation = point.correlation[np.ix_(varied, varied)]
     for index, channel in enumerate(model.config.channels):
-        rows = np.asarray(prediction.model_yields[index])
+        rows = rates.samples(point.values)[index]
+        names = [sample["name"] for sample in by_name[channel]]
+        half = np.reshape(changes[index], (len(varied), *rows.shape))
+        half = np.concatenate([half, half.sum(axis=1, keepdims=True)], axis=1)
         where = f"{when}, channel {channel!r} of {problem.where}"
-        errors = _errors(prediction.total_stdev_model_bins[index], model, point, where)
-        sums = _errors(prediction.total_stdev_model_channels[index], model, point, where)
+        errors = _errors(half, correlation, names, where)
+        sums = _errors(half.sum(axis=2), correlation, names, where)
+        totals = zip(rows.sum(axis=1).tolist(), sums.tolist(), strict=False)
         yield Yields(
             channel=channel,
             when=when,
-            samples={name: tuple(rows[i].tolist()) for name, i in samples.items()},
-            errors={name: tuple(errors[i].tolist()) for name, i in samples.items()},
+            samples={name: tuple(row) for name, row in zip(names, rows.tolist(), strict=True)},
+            errors={name: tuple(row) for name, row in zip(names, errors[:-1].tolist(), strict=True)},
             total_error=tuple(errors[-1].tolist()),
-            sums={name: (float(rows[i].sum()), float(sums[i])) for name, i in samples.items()},
+            sums=dict(zip(names, totals, strict=True)),
             total=(float(rows.sum()), float(sums[-1])),
             data=tuple(problem.data[model.config.channel_slices[channel]]),
-            signal=signal_of(modifiers[channel], problem.poi_name),
-            parts=free_shapes(modifiers[channel]),
+            signal=signal_of(by_name[channel], problem.poi_name),
+            parts=free_shapes(by_name[channel]),
         )
 
 
@@ -208,40 +221,32 @@ def free_shapes(samples: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     return found
 
 
-def _errors(values: Any, model: Any, point: Any, where: str) -> NDArray[np.float64]:
-    """Check errors of yields, shape (n_samples + 1, n_bins) or (n_samples + 1,), those of the total last."""
+def _errors(
+    changes: NDArray[np.float64], correlation: NDArray[np.float64], samples: Sequence[str], where: str
+) -> NDArray[np.float64]:
+    """Return the errors of yields, those of the total last.
+
+    Args:
+        changes: Of every parameter, shape (n, samples + 1, ...).
+        correlation: Of the parameters, shape (n, n).
+        samples: Their names.
+        where: Says in an error what the yields are.
+    """
     import numpy as np
 
-    errors = np.asarray(values, dtype=float)
-    if np.isnan(errors).any() and _is_rounding(model, point):
-        # Where parameters compensate each other the variance is a sum of terms that cancel: cabinetry takes the root
-        # of the -1e-17 that rounding leaves of it.
-        errors = np.nan_to_num(errors, posinf=np.inf)
+    variance = np.sum(changes * np.tensordot(correlation, changes, 1), axis=0)
+    # Where parameters compensate each other the variance is a sum of terms that cancel, and rounding leaves -1e-17.
+    rounding = ROUNDING * np.sum(changes**2, axis=0)
+    with np.errstate(invalid="ignore"):
+        errors = np.sqrt(np.where((variance < 0) & (variance >= -rounding), 0.0, variance))
     if not np.isfinite(errors).all():
         row = int(np.argwhere(~np.isfinite(errors))[0][0])
-        samples = model.config.samples
         what = f"sample {samples[row]!r}" if row < len(samples) else "all samples"
         raise FitFailedError(
             f"the errors of the expected events of {what}, {where}, are {errors[row].tolist()}, expected finite "
             "numbers. Check its templates one sigma up and down, or leave the yields out with fit.yields=false"
         )
-    return errors
-
-
-def _is_rounding(model: Any, point: Any) -> bool:
-    """Tell whether nothing but rounding can take a variance of yields below 0.
-
-    It is v M v with the changes v of a yield one sigma up and down and the correlations M: never below 0 where v is
-    finite and M has no negative eigenvalue.
-    """
-    import numpy as np
-
-    if not np.isfinite(point.corr_mat).all() or np.linalg.eigvalsh(point.corr_mat)[0] < -ROUNDING:
-        return False
-    steps = np.diag(point.uncertainty)
-    with np.errstate(all="ignore"):
-        moved = [model.main_model.expected_data(point.bestfit + step) for step in (*steps, *-steps)]
-    return bool(np.isfinite(moved).all())
+    return np.asarray(errors)
 
 
 def _draw(channel: Yields, fit: FitResult, canvas: Canvas, colours: Mapping[str, str]) -> Figure:

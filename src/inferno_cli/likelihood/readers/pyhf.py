@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from inferno_cli.errors import FileError, WorkspaceError
+from inferno_cli.errors import FileError, UnknownModifierError, WorkspaceError
 from inferno_cli.files import read_json, user_path
 from inferno_cli.likelihood import modifiers as mod
 from inferno_cli.likelihood.modifiers import Array, Modifier
@@ -147,7 +147,7 @@ def _modifier(entry: Content) -> Modifier:
             return mod.StatError(name, _array(data) ** 2)
         case "shapesys":
             return mod.ShapeSys(name, _array(data))
-    raise WorkspaceError(f"modifier {name!r} is of type {entry['type']!r}, which is not of HistFactory")
+    raise UnknownModifierError(f"modifier {name!r} is of type {entry['type']!r}, which is not of HistFactory")
 
 
 def _parameter(config: Any, name: str) -> Parameter:
