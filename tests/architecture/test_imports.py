@@ -40,6 +40,7 @@ OPEN = {
     "section",
     "shell",
     "signals",
+    "workers",
 }
 EVERYTHING = {"__init__", "api", "cli", "steps", "__main__"}
 

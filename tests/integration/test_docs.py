@@ -13,7 +13,8 @@ from inferno_cli import expressions
 from inferno_cli.cli.main import step_help
 from inferno_cli.config.load import config_folder
 from inferno_cli.fit.quantities.goodness_of_fit import GoodnessOfFit
-from inferno_cli.fit.quantities.limit import Limit
+from inferno_cli.fit.quantities.limit import Limit, ToyLimit
+from inferno_cli.fit.share import Share
 from inferno_cli.runs.record import Results
 from integration.conftest import Runs, Sweep, four_runs
 
@@ -138,15 +139,25 @@ def full(record: Results) -> Results:
         poi_values=(1.0,),
         observed_cls=(0.05,),
         expected_cls=((0.05,),),
+        toys=ToyLimit(1.0, 0.1, 1.0, (1.0,), (Share(5, 100),), (Share(50, 100),)),
     )
     p_values = {"expected_p_value": 0.02, "observed_p_value": 0.02, "a_priori_p_value": 0.02}
-    significance = {"expected": 2.0, "observed": 2.0, "a_priori": 2.0, **p_values}
-    goodness = GoodnessOfFit(p_value=0.5, degrees_of_freedom=3)
+    significance = {"expected": 2.0, "observed": 2.0, "a_priori": 2.0, **p_values, "toys": {"count": 1, "total": 9}}
+    goodness = GoodnessOfFit(p_value=0.5, degrees_of_freedom=3, toys=Share(1, 2))
+    distribution, share = {"edges": (0.0, 1.0), "counts": (9,)}, {"count": 6, "total": 9}
+    numbers = dict.fromkeys(("truth", "mean", "spread", "bias", "bias_error", "hesse"), 1.0)
+    toys = {
+        **dict.fromkeys(("number", "failed", "at_limit", "seed"), 1),
+        **numbers,
+        **{"pulls": {"mu": {"mean": 0.0, "width": 1.0}}, "coverage": share, "coverage_minos": share},
+        **{"estimates": distribution, "pull": distribution},
+    }
     found = {
         "limit": limit,
         "goodness_of_fit": goodness,
         "significance": significance,
         "stat_only": {"mu": {"bestfit": 1.0, "hesse": 0.1}},
+        "toys": toys,
     }
     return Results.model_validate({**record.model_dump(by_alias=True), **found})
 

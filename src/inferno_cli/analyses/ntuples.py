@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inferno_cli import signals
 from inferno_cli.analyses.cut_flow import CutFlow
 from inferno_cli.code import code_digest
-from inferno_cli.errors import MemoryLimitError, Stopped
 from inferno_cli.files import whole
 from inferno_cli.progress import Advance
+from inferno_cli.workers import in_workers
 
 Table = dict[str, NDArray[Any]]
 
@@ -107,45 +103,19 @@ def _in_parallel(
     files: list[Path], parts: dict[Path, Path], analysis: Analysis, workers: int, size: int
 ) -> Iterator[Path]:
     """Process files, and yield each as it is finished."""
+    work = partial(_process, parts=parts, analysis=analysis, size=size)
     if workers == 1 or len(files) < 2:
         for path in files:
-            process_file(path, parts[path], analysis, size)
+            work(path)
             yield path
         return
-    # Not forked: uproot's threads would not survive it.
-    spawn = get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(files)), mp_context=spawn, initializer=_listen) as pool:
-        with signals.blocked():  # also for the workers, until they listen
-            waiting = {pool.submit(_in_worker, path, parts[path], analysis, size): path for path in files}
-        try:
-            for future in as_completed(waiting):
-                future.result()
-                yield waiting[future]
-        except BrokenProcessPool as error:
-            raise MemoryLimitError(
-                f"a worker was killed, probably for its memory, in one of {len(files)} files. What is finished is "
-                "kept: repeat the command with fewer workers=... or a smaller chunk=..."
-            ) from error
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    remedy = "What is finished is kept: repeat the command with fewer workers=... or a smaller chunk=..."
+    for path, _ in in_workers(work, files, workers, remedy=remedy):
+        yield path
 
 
-def _listen() -> None:
-    """In a worker: take the signals that end the program as the program does, and those that came before."""
-    try:
-        signals.listen()
-        signals.unblock()
-    except Stopped as stop:
-        os._exit(128 + stop.number)
-
-
-def _in_worker(path: Path, part: Path, analysis: Analysis, size: int) -> None:
-    """Process a file; a worker that is stopped must not take the next one."""
-    try:
-        process_file(path, part, analysis, size)
-    except Stopped as stop:  # what was half written is removed
-        os._exit(128 + stop.number)
+def _process(path: Path, parts: dict[Path, Path], analysis: Analysis, size: int) -> None:
+    process_file(path, parts[path], analysis, size)
 
 
 def _merge(output: Path, sample: str, parts: Sequence[Path]) -> tuple[dict[str, int], CutFlow]:

@@ -9,7 +9,7 @@ from pydantic import Field, create_model, model_validator
 
 from inferno_cli.choices import DISCRIMINATOR, one_of, sections
 from inferno_cli.progress import Mode
-from inferno_cli.section import Finite, Names, Positive, Section, require_name
+from inferno_cli.section import Finite, Names, Positive, Section, Seed, require_name
 
 QUANTITIES = "inferno_cli.fit.quantities"
 
@@ -46,6 +46,12 @@ class Fit(Section):
     """Most calls of the likelihood in one minimisation."""
     tolerance: Positive
     """MINUIT's: the goal for EDM is 0.002 times this."""
+    toys: Annotated[int, Field(ge=1)] | None = None
+    """Pseudo-experiments of each kind: bias, coverage, and p-values beside the asymptotic ones; null: none."""
+    toys_seed: Seed | None = None
+    """Seed of the toys; null: that of the run, 1 in a fit alone. The same toys for any number of workers."""
+    toys_workers: Annotated[int, Field(ge=1)] = 1
+    """Processes that fit toys, at a time."""
     progress: Mode
     """How far a long part of the fit is."""
 

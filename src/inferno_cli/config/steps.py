@@ -104,12 +104,15 @@ class TrainConfig(FolderStep):
 
     @property
     def grouped_fit(self) -> Fit:
-        """The fit with the groups of the dataset's systematics, where the fit names none."""
+        """The fit with what the run knows, where the fit says nothing: groups of systematics, and its seed for toys."""
         groups: dict[str, Names] = {}
         for effect in self.effects(self.nuisance.fit):
             if (group := effect.definition.group) is not None:
                 groups[group] = tuple(dict.fromkeys((*groups.get(group, ()), effect.parameter)))
-        return self.fit if self.fit.groups is not None else self.fit.model_copy(update={"groups": groups or None})
+        own: dict[str, Any] = {"toys_seed": self.seed} if self.fit.toys_seed is None else {}
+        if self.fit.groups is None:
+            own["groups"] = groups or None
+        return self.fit.model_copy(update=own)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,8 +26,17 @@ REFEREE, ROUNDING = 1e-8, 1e-13
 
 
 @numpy_backend()
-def fit_workspace(spec: dict[str, Any], settings: Fit, *, measurement: str | None = None, where: str) -> FitResult:
+def fit_workspace(
+    spec: dict[str, Any],
+    settings: Fit,
+    *,
+    measurement: str | None = None,
+    where: str,
+    partial: Path | None = None,
+) -> FitResult:
     """Fit a pyhf workspace, its first measurement unless another is named; ``where`` names it in errors.
+
+    ``partial`` is a folder in which toys are kept as they are finished: the same fit, begun again, goes on from there.
 
     Raises:
         WorkspaceError: If the workspace has no such measurement, no POI, or no such parameter.
@@ -47,7 +57,7 @@ def fit_workspace(spec: dict[str, Any], settings: Fit, *, measurement: str | Non
     twice_nll = _referee(problem, fitter.likelihood, best)
     names = recorded_names(problem)
     notes = [*ignored(spec, measurement), *problem.notes, *_asimov_notes(problem), *best.notes]
-    fitted = Fitted(fitter, best, names, notes)
+    fitted = Fitted(fitter, best, names, notes, partial)
     outcomes = {}
     for name, quantity in asked.items():
         if not quantity.is_wanted:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 import numpy as np
@@ -12,6 +14,7 @@ from inferno_cli.errors import DeeperMinimumError, FitFailedError
 from inferno_cli.fit.likelihood import FloatArray
 from inferno_cli.fit.minuit import DEEPER, Fitter, Minimum
 from inferno_cli.fit.problem import Problem
+from inferno_cli.fit.throwing import Toys
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -26,12 +29,19 @@ class Fitted:
         best: The fit, with everything free.
         names: Name of every parameter in the record, by that in the workspace.
         notes: What cannot be given, or has no meaning, and why: to be added to.
+        folder: Where toys are kept as they are finished; None: nowhere.
     """
 
     fitter: Fitter
     best: Minimum
     names: Mapping[str, str]
     notes: list[str] = field(default_factory=list)
+    folder: Path | None = None
+
+    @cached_property
+    def toys(self) -> Toys:
+        """Throws the toys that the settings ask for."""
+        return Toys(self.fitter, self.folder)
 
     @property
     def problem(self) -> Problem:

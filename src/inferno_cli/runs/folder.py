@@ -40,6 +40,8 @@ KEPT = (
 """What others read of a run: its checksums are in its status."""
 MADE = ("plots", "export", "histograms", "cabinetry.yaml", "mlflow_run.json")
 """What a run makes besides the files that others read, and the tables of its quantities."""
+PARTIAL = "partial"
+"""Folder of what an unfinished run goes on from when it is begun again: each file says of what it is a part."""
 OTHER = "Choose another folder (hydra.run.dir=FOLDER, in a sweep hydra.sweep.dir=FOLDER)"
 State = Literal["running", "finished", "failed", "stopped", "reused", "pruned"]
 
@@ -188,6 +190,7 @@ def finish(folder: Path, point: str) -> None:
     except OSError as error:
         raise OutputError(f"{folder} cannot be read: {error}. Run again") from error
     Status("finished", point, checksums=checksums).write(folder)
+    shutil.rmtree(folder / PARTIAL, ignore_errors=True)
 
 
 def verify(folder: Path, names: Sequence[str] = KEPT) -> None:

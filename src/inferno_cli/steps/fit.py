@@ -64,14 +64,14 @@ def _fit(config: FitConfig, folder: Path, path: Path, spec: dict[str, Any], chec
     from inferno_cli.fit.analysis import fit_workspace
     from inferno_cli.report.run.figures import draw
     from inferno_cli.report.run.summary import write_tables
-    from inferno_cli.runs.folder import RESULTS_FILE
+    from inferno_cli.runs.folder import PARTIAL, RESULTS_FILE
     from inferno_cli.runs.record import Results
 
     log.info(f"fit: {path}")
     if label := _label(path):
         log.info(f"fit: {label}")
     start = time.perf_counter()
-    fit = fit_workspace(spec, config.fit, measurement=config.measurement, where=str(path))
+    fit = fit_workspace(spec, config.fit, measurement=config.measurement, where=str(path), partial=folder / PARTIAL)
     results = Results.of(
         fit,
         dataset=path.stem,

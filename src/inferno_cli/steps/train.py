@@ -177,6 +177,7 @@ def _fit(config: TrainConfig, folder: Path, final: FinalTemplates) -> tuple[Spec
     from inferno_cli.fit.analysis import fit_workspace
     from inferno_cli.histograms.fitted import fitted
     from inferno_cli.likelihood.writers import pyhf
+    from inferno_cli.runs.folder import PARTIAL
 
     likelihood = fitted(
         final.templates,
@@ -185,4 +186,5 @@ def _fit(config: TrainConfig, folder: Path, final: FinalTemplates) -> tuple[Spec
         observed=config.fit.data == "observed",
     )
     path = folder / pyhf.FILE
-    return likelihood, fit_workspace(pyhf.write(likelihood, path), config.grouped_fit, where=str(path))
+    spec = pyhf.write(likelihood, path)
+    return likelihood, fit_workspace(spec, config.grouped_fit, where=str(path), partial=folder / PARTIAL)

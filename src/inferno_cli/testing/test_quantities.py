@@ -30,7 +30,14 @@ def settings() -> Fit:
     """Return the settings of a fit that asks for everything."""
     from hydra import compose, initialize_config_dir
 
-    own = ["workspace=none", "fit=full", "fit.data=observed", "fit.scan_2d=[[mu,jes]]", "fit.scan_2d_points=5"]
+    own = [
+        "workspace=none",
+        "fit=full",
+        "fit.data=observed",
+        "fit.scan_2d=[[mu,jes]]",
+        "fit.scan_2d_points=5",
+        "fit.toys=20",
+    ]
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
         overrides = ["~job", *own, "fit.scan_points=5", *(f"+quantity={name}" for name in ADDED)]
         return resolve(FitConfig, compose("fit", overrides=overrides)).fit

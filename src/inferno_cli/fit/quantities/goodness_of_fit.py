@@ -9,6 +9,7 @@ from pydantic.dataclasses import dataclass
 
 from inferno_cli.errors import FitFailedError
 from inferno_cli.fit.result import STRICT, Column, FitResult, Quantity
+from inferno_cli.fit.share import Share
 
 if TYPE_CHECKING:
     from inferno_cli.fit.fitted import Fitted
@@ -16,10 +17,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, config=STRICT)
 class GoodnessOfFit:
-    """Against the saturated model: p-value, and bins minus free parameters."""
+    """Against the saturated model: p-value, and bins minus free parameters.
+
+    Attributes:
+        p_value: From the chi-squared distribution.
+        degrees_of_freedom: Of it.
+        toys: Toys, drawn at the best fit, that fit no better than the data: the p-value whatever the distribution is.
+    """
 
     p_value: float
     degrees_of_freedom: int
+    toys: Share | None = None
 
 
 class GoodnessOfFitQuantity(Quantity):
@@ -56,12 +64,24 @@ class GoodnessOfFitQuantity(Quantity):
         if freedom <= 0:
             raise FitFailedError("there are no more bins than free parameters")
         distance = likelihood.distance_to_saturated(values, ~np.array(problem.fixed))
-        return GoodnessOfFit(float(chi2.sf(distance, freedom)), freedom)
+        by_toys = None
+        if fitted.toys.number:
+            by_toys = fitted.attempt(f"{self.title} by toys", _by_toys, fitted, distance)
+        return GoodnessOfFit(float(chi2.sf(distance, freedom)), freedom, by_toys)
 
     @classmethod
     def metrics(cls, name: str, value: GoodnessOfFit) -> dict[str, float | None]:
-        return {f"{name}/p_value": value.p_value}
+        by_toys = None if value.toys is None else value.toys.value
+        return {f"{name}/p_value": value.p_value, f"{name}/p_value_toys": by_toys}
 
     @classmethod
     def rows(cls, name: str, value: GoodnessOfFit, fit: FitResult) -> Iterator[tuple[str, str]]:
-        yield cls.title, f"p = {value.p_value:.3g}, {value.degrees_of_freedom} degrees of freedom"
+        by_toys = "" if value.toys is None else f"; by toys p = {value.toys}"
+        yield cls.title, f"p = {value.p_value:.3g}, {value.degrees_of_freedom} degrees of freedom{by_toys}"
+
+
+def _by_toys(fitted: Fitted, distance: float) -> Share:
+    from inferno_cli.fit.toys import Estimates, repeated, share_above
+
+    (chunk,) = fitted.toys("the experiment repeated", [repeated(fitted.best)])
+    return share_above(Estimates.of(chunk.rows).distance, distance)

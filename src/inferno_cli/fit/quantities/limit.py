@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic.dataclasses import dataclass
 
 from inferno_cli.fit.result import STRICT, Finite, FitResult, Quantity
+from inferno_cli.fit.share import Share
 from inferno_cli.section import POI, Fraction, NonNegative, Positive
 
 if TYPE_CHECKING:
@@ -16,6 +18,26 @@ if TYPE_CHECKING:
     from inferno_cli.drawing.style import Canvas
     from inferno_cli.fit.fitted import Fitted
     from inferno_cli.fit.minuit import Fitter, Minimum
+
+
+@dataclass(frozen=True, config=STRICT)
+class ToyLimit:
+    """Upper limit from CLs by toys.
+
+    Attributes:
+        limit, error: The limit, and what the number of toys leaves open.
+        asymptotic: The one that it stands beside: of observed data ``observed``, else the median of ``a_priori``.
+        poi_values: Where CLs was tested, rising.
+        signal, background: Toys with and without signal whose test statistic is at least that of the data there; CLs
+            is the ratio of these shares.
+    """
+
+    limit: float
+    error: float
+    asymptotic: float
+    poi_values: tuple[float, ...]
+    signal: tuple[Share, ...]
+    background: tuple[Share, ...]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -33,6 +55,7 @@ class Limit:
         poi_values: Where CLs was evaluated, rising: for ``a_priori``, or without it for ``observed`` and ``expected``.
         observed_cls: At those values, of the data (``a_priori``: of the data without signal).
         expected_cls: The five expected ones at those values.
+        toys: The limit by toys.
     """
 
     confidence_level: float
@@ -44,6 +67,7 @@ class Limit:
     poi_values: tuple[float, ...]
     observed_cls: tuple[Finite, ...]
     expected_cls: tuple[tuple[Finite, ...], ...]
+    toys: ToyLimit | None = None
 
 
 class LimitQuantity(Quantity):
@@ -77,12 +101,17 @@ class LimitQuantity(Quantity):
         def found(fitter: Fitter, best: Minimum) -> Limits:
             return limits(fitter, best, error, self.confidence_level, self.limit_bracket, self.limit_tolerance)
 
+        shown, a_priori = (fitter, best), None
         with fitter.watched("upper limit"):
             of_data = curves = found(fitter, best)
-            a_priori = None
             if problem.is_asimov:
-                curves = found(*asimov(fitter, nominal_point(fitter, 0.0)))
+                shown = asimov(fitter, nominal_point(fitter, 0.0))
+                curves = found(*shown)
                 a_priori = curves.expected
+        by_toys = None
+        if fitted.toys.number:
+            at = replace(shown[1], hesse=best.hesse)
+            by_toys = fitted.attempt("limit by toys", self._by_toys, fitted, shown[0], at, curves.observed)
         values = sorted(curves.tested)
         return Limit(
             confidence_level=self.confidence_level,
@@ -94,12 +123,31 @@ class LimitQuantity(Quantity):
             poi_values=tuple(values),
             observed_cls=tuple(curves.tested[value][0] for value in values),
             expected_cls=tuple(curves.tested[value][1:] for value in values),
+            toys=by_toys,
+        )
+
+    def _by_toys(self, fitted: Fitted, fitter: Fitter, best: Minimum, asymptotic: float) -> ToyLimit:
+        from inferno_cli.fit.toy_limits import limit_by_toys
+
+        limit, error, tested = limit_by_toys(fitted.toys, fitter, best, asymptotic, 1 - self.confidence_level)
+        return ToyLimit(
+            limit=limit,
+            error=error,
+            asymptotic=asymptotic,
+            poi_values=tuple(item.poi for item in tested),
+            signal=tuple(item.signal for item in tested),
+            background=tuple(item.background for item in tested),
         )
 
     @classmethod
     def metrics(cls, name: str, value: Limit) -> dict[str, float | None]:
         median = None if value.a_priori is None else value.a_priori[2]
-        return {f"{name}/observed": value.observed, f"{name}/expected": value.expected[2], f"{name}/a_priori": median}
+        numbers = {
+            f"{name}/observed": value.observed,
+            f"{name}/expected": value.expected[2],
+            f"{name}/a_priori": median,
+        }
+        return numbers | {f"{name}/toys": None if value.toys is None else value.toys.limit}
 
     @classmethod
     def rows(cls, name: str, value: Limit, fit: FitResult) -> Iterator[tuple[str, str]]:
@@ -108,6 +156,8 @@ class LimitQuantity(Quantity):
         text = f"expected {expected[2]:.3g}, 68% within {expected[1]:.3g} and {expected[3]:.3g}"
         if fit.data == "observed":
             text = f"observed {value.observed:.3g}, {text}"
+        if value.toys is not None:
+            text = f"{text}; by toys {value.toys.limit:.3g} +- {value.toys.error:.1g}"
         yield cls.title, f"{100 * value.confidence_level:.4g}% CL: {text}"
 
     @classmethod

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic.dataclasses import dataclass
 
 from inferno_cli.fit.result import STRICT, Column, Finite, FitResult, Quantity
+from inferno_cli.fit.share import Share
 
 if TYPE_CHECKING:
     from inferno_cli.fit.fitted import Fitted
@@ -23,6 +24,7 @@ class Significance:
         expected_p_value, observed_p_value: Their p-values.
         a_priori, a_priori_p_value: For the nominal signal, nuisance parameters at their nominal values; of observed
             data, else None: ``expected`` of Asimov data is that.
+        toys: Toys without signal whose test statistic is at least that of the data: ``observed_p_value`` by toys.
     """
 
     expected: Finite
@@ -31,6 +33,7 @@ class Significance:
     observed_p_value: float
     a_priori: Finite = None
     a_priori_p_value: float | None = None
+    toys: Share | None = None
 
 
 def _expected(value: Significance, _: FitResult) -> float | None:
@@ -80,6 +83,9 @@ class SignificanceQuantity(Quantity):
             signal = fitter.minimum("the fit with the nominal signal", {problem.poi: 1.0}, best)
             expected = root_q0(*asimov(fitter, signal))
             a_priori = None if problem.is_asimov else root_q0(*asimov(fitter, nominal_point(fitter)))
+        by_toys = None
+        if fitted.toys.number:
+            by_toys = fitted.attempt("significance by toys", _by_toys, fitted, observed)
         return Significance(
             expected=expected,
             observed=observed,
@@ -87,22 +93,34 @@ class SignificanceQuantity(Quantity):
             observed_p_value=float(norm.sf(observed)),
             a_priori=a_priori,
             a_priori_p_value=None if a_priori is None else float(norm.sf(a_priori)),
+            toys=by_toys,
         )
 
     @classmethod
     def metrics(cls, name: str, value: Significance) -> dict[str, float | None]:
-        return {f"{name}/{key}": getattr(value, key) for key in ("expected", "observed", "a_priori")}
+        numbers = {f"{name}/{key}": getattr(value, key) for key in ("expected", "observed", "a_priori")}
+        return numbers | {f"{name}/p_value_toys": None if value.toys is None else value.toys.value}
 
     @classmethod
     def rows(cls, name: str, value: Significance, fit: FitResult) -> Iterator[tuple[str, str]]:
         """Yield the expected significance, or of observed data the observed one and what was expected."""
+        by_toys = "" if value.toys is None else f", by toys {value.toys.count} of {value.toys.total}"
         if fit.data == "asimov":
-            yield name, f"expected {_sigmas(value.expected)} (p = {value.expected_p_value:.2g})"
+            yield name, f"expected {_sigmas(value.expected)} (p = {value.expected_p_value:.2g}{by_toys})"
             return
-        text = f"observed {_sigmas(value.observed)} (p = {value.observed_p_value:.2g}); expected "
+        text = f"observed {_sigmas(value.observed)} (p = {value.observed_p_value:.2g}{by_toys}); expected "
         if value.a_priori is not None:
             text += f"{_sigmas(value.a_priori)} from nominal parameters, "
         yield name, f"{text}{_sigmas(value.expected)} from those fitted to the data"
+
+
+def _by_toys(fitted: Fitted, root: float) -> Share:
+    """Throw toys without signal, their nuisance parameters fitted to the data; ``root`` is the square root of q0."""
+    from inferno_cli.fit.toys import Discovery, Throw, conditional, share_above
+
+    truth = conditional(fitted.fitter, fitted.best, 0.0)
+    (chunk,) = fitted.toys("no signal", [Throw("no signal", (1,), truth, Discovery())])
+    return share_above(chunk.rows[:, 0], root**2)
 
 
 def _sigmas(significance: float | None) -> str:

@@ -1,0 +1,195 @@
+"""Toys (pseudo-experiments): data drawn at one point of the parameters, and what a fit of them gives.
+
+The events of every bin are drawn from Poisson distributions. The auxiliary measurements are drawn as well, each from
+its constraint term: a toy repeats the experiment with everything that was measured beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inferno_cli.errors import FitFailedError
+from inferno_cli.fit.likelihood import FloatArray
+from inferno_cli.fit.minuit import DEEPER, Fitter, Minimum
+from inferno_cli.fit.problem import Problem
+from inferno_cli.fit.share import Share
+
+
+class Distribution:
+    """Distribution of the data, the auxiliary ones among them, at one point of the parameters."""
+
+    def __init__(self, problem: Problem, values: FloatArray) -> None:
+        """Take the parameters, shape (n_parameters,)."""
+        config = problem.model.config
+        self._means = np.asarray(problem.model.expected_data(values), dtype=float)
+        widths = np.zeros(config.nmaindata)
+        for name in config.auxdata_order:  # pyhf's order of the auxiliary data
+            parameter = config.param_set(name)
+            is_normal = parameter.pdf_type == "normal"
+            widths = np.append(widths, parameter.width() if is_normal else np.zeros(parameter.n_parameters))
+        self._widths, self._is_normal = widths, widths > 0
+
+    def draw(self, generator: np.random.Generator) -> FloatArray:
+        """Return one set of data, shape (n_bins + n_auxiliary,)."""
+        is_normal = self._is_normal
+        data = np.empty(len(self._means))
+        data[~is_normal] = generator.poisson(self._means[~is_normal])
+        data[is_normal] = generator.normal(self._means[is_normal], self._widths[is_normal])
+        return data
+
+
+class Measure(Protocol):
+    """What is measured of a toy; its text (``repr``) holds every setting, and it goes to workers."""
+
+    def __call__(self, fitter: Fitter, truth: Minimum) -> FloatArray:
+        """Return numbers of the data of a fitter, given the parameters that they were drawn at.
+
+        Raises:
+            FitFailedError: If a fit fails.
+        """
+
+
+@dataclass(frozen=True, eq=False)
+class Throw:
+    """Toys of one kind.
+
+    Attributes:
+        name: Names them in messages.
+        key: Tells their random numbers from those of other toys with the same seed.
+        truth: Parameters at which they are drawn, and the HESSE errors near there, which scale the first steps.
+        measure: What is measured of each.
+    """
+
+    name: str
+    key: tuple[int, ...]
+    truth: Minimum
+    measure: Measure
+
+
+TIE = 1e-6
+"""Difference of test statistics, in units of -2 ln L, that is rounding: whole numbers of events repeat themselves."""
+
+
+def share_above(statistics: FloatArray, of_data: float) -> Share:
+    """Return the share of toys with a test statistic that is at least that of the data: the p-value."""
+    return Share(int((statistics >= of_data - TIE * (1 + of_data)).sum()), len(statistics))
+
+
+# --------------------------------------------------------------------------------------------------- what is measured
+class Estimates(NamedTuple):
+    """What the fits of toys gave, each row one toy.
+
+    Attributes:
+        values: Best fits, shape (n_toys, n_parameters).
+        hesse: Their errors, shape (n_toys, n_parameters).
+        rise: -2 ln L at the true POI, the rest profiled, above the minimum; shape (n_toys,).
+        distance: -2 ln L of the best fit above that of the saturated model, shape (n_toys,).
+        is_at_limit: Whether a parameter is at a physical limit, shape (n_toys,).
+    """
+
+    values: FloatArray
+    hesse: FloatArray
+    rise: FloatArray
+    distance: FloatArray
+    is_at_limit: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, rows: FloatArray) -> Estimates:
+        """Take the rows of ``Measurement``."""
+        n = (rows.shape[1] - 3) // 2
+        return cls(rows[:, :n], rows[:, n : 2 * n], rows[:, -3], rows[:, -2], rows[:, -1] > 0)
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """The measurement of the POI, as in the data."""
+
+    def __call__(self, fitter: Fitter, truth: Minimum) -> FloatArray:
+        """Return a row of ``Estimates``."""
+        poi = fitter.problem.poi
+        best = fitter.fit(best=truth)
+        held = fitter.minimum("the fit with the true POI", {poi: float(truth.values[poi])}, truth)
+        if held.rise < best.rise - DEEPER:  # of two minima the free fit has met the higher one
+            best = fitter.fit(best=held)
+        rise = max(held.rise - best.rise, 0.0)
+        distance = fitter.likelihood.distance_to_saturated(best.values, ~np.array(fitter.problem.fixed))
+        return np.concatenate([best.values, best.hesse, [rise, distance, bool(best.at_limit)]])
+
+
+def repeated(best: Minimum) -> Throw:
+    """Return toys of the experiment as it was: drawn at the best fit, and measured as the data are."""
+    return Throw("the best fit", (0,), best, Measurement())
+
+
+def conditional(fitter: Fitter, best: Minimum, poi: float) -> Minimum:
+    """Return the parameters that are fitted to the data with the POI held, with the errors of the best fit."""
+    found = fitter.minimum(f"the fit with the POI at {poi:.4g}", {fitter.problem.poi: poi}, best)
+    return replace(found, hesse=best.hesse)
+
+
+@dataclass(frozen=True)
+class Discovery:
+    """The test statistic of a discovery, q0 of arXiv:1007.1727."""
+
+    def __call__(self, fitter: Fitter, truth: Minimum) -> FloatArray:
+        """Return q0, shape (1,)."""
+        value, rises = _profile(fitter, truth, (0.0,))
+        return np.array([rises[0] if value > 0 else 0.0])
+
+
+@dataclass(frozen=True)
+class Exclusion:
+    """The test statistic of limits, q-tilde of arXiv:1007.1727, for some values of the POI."""
+
+    tested: tuple[float, ...]
+
+    def __call__(self, fitter: Fitter, truth: Minimum) -> FloatArray:
+        """Return q-tilde of each value, shape (n_values,)."""
+        value, rises = _profile(fitter, truth, (0.0, *self.tested))
+        # A best fit below 0 counts as 0.
+        lowest = rises[0] if value < 0 else 0.0
+        return np.where(value <= np.array(self.tested), np.maximum(rises[1:] - lowest, 0.0), 0.0)
+
+
+def _profile(fitter: Fitter, start: Minimum, tested: Sequence[float]) -> tuple[float, FloatArray]:
+    """Return the POI at the best fit, and -2 ln L with it at some values, above the minimum; shape (n_values,)."""
+    poi = fitter.problem.poi
+    held = [fitter.minimum(f"the fit with the POI at {value:.4g}", {poi: value}, start) for value in tested]
+    best = fitter.minimum("the fit", None, start)
+    lowest = min(held, key=lambda minimum: minimum.rise)
+    if lowest.rise < best.rise - DEEPER:  # of two minima the free fit has met the higher one
+        best = fitter.minimum("the fit", None, lowest)
+    rises = np.array([minimum.rise for minimum in held]) - best.rise
+    return float(best.values[poi]), np.maximum(rises, 0.0)
+
+
+# ------------------------------------------------------------------------------------------------------------- chunks
+@dataclass(frozen=True, eq=False)
+class Chunk:
+    """What was measured of some toys of a throw.
+
+    Attributes:
+        rows: Of each toy whose fits are valid, shape (n_toys, n_numbers).
+        failures: Why others are not, by the number of the toy.
+    """
+
+    rows: FloatArray
+    failures: Mapping[int, str]
+
+
+def thrown(fitter: Fitter, throw: Throw, seed: int, toys: range) -> Chunk:
+    """Draw toys and measure them: a toy is the same whichever others are drawn."""
+    distribution = Distribution(fitter.problem, throw.truth.values)
+    rows, failures = [], {}
+    for toy in toys:
+        generator = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(*throw.key, toy)))
+        try:
+            rows.append(throw.measure(fitter.on(distribution.draw(generator).tolist()), throw.truth))
+        except FitFailedError as error:
+            failures[toy] = str(error)
+    return Chunk(np.array(rows, dtype=float), failures)
