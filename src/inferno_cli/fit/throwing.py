@@ -100,7 +100,7 @@ class Toys:
         """Return what tells apart toys that are not the same: by their number they are."""
         problem, settings, config = self._fitter.problem, self._fitter.settings, self._fitter.problem.model.config
         model = [problem.model.spec, config.poi_name, config.suggested_init(), config.suggested_fixed(), config.auxdata]
-        fits = [problem.bounds, settings.tolerance, settings.max_calls, code_digest()]
+        fits = [problem.bounds, settings.engine, settings.tolerance, settings.max_calls, code_digest()]
         drawn = [self.seed, throw.key, throw.truth.values.tolist(), throw.truth.hesse.tolist(), repr(throw.measure)]
         text = json.dumps([model, fits, drawn], default=repr)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
