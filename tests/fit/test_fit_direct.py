@@ -17,7 +17,7 @@ from test_workspace_fit import measure, write
 
 from inferno_cli.errors import FitFailedError
 from inferno_cli.fit.analysis import fit_workspace
-from inferno_cli.fit.minuit import Minimum
+from inferno_cli.fit.minimum import Minimum
 from inferno_cli.fit.problem import nominal, open_problem
 from inferno_cli.fit.quantities.yields import yields
 from inferno_cli.fit.result import FitResult

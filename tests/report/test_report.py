@@ -19,7 +19,7 @@ from rich.console import Console
 from inferno_cli.drawing.stack import merged
 from inferno_cli.events.sample import NOMINAL, Variation
 from inferno_cli.fit.estimates import parameters, recorded_names
-from inferno_cli.fit.minuit import Minimum
+from inferno_cli.fit.minimum import Minimum
 from inferno_cli.fit.problem import Problem
 from inferno_cli.fit.pyhf_rates import PyhfRates
 from inferno_cli.fit.quantities.breakdown import Breakdown, GroupImpact

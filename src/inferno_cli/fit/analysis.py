@@ -12,7 +12,8 @@ from inferno_cli.errors import FitFailedError
 from inferno_cli.fit.estimates import parameters, recorded_names
 from inferno_cli.fit.fitted import Fitted
 from inferno_cli.fit.likelihood import Likelihood
-from inferno_cli.fit.minuit import Fitter, Minimum
+from inferno_cli.fit.minimum import Minimum
+from inferno_cli.fit.minuit import Fitter
 from inferno_cli.fit.problem import Problem, nominal, numpy_backend, open_problem
 from inferno_cli.fit.result import FitResult, Outcome
 from inferno_cli.fit.starts import global_fit
@@ -71,6 +72,7 @@ def fit_workspace(
         parameters={names[label]: parameter for label, parameter in parameters(problem, best).items()},
         correlation=_correlation(best, names),
         twice_nll=twice_nll,
+        minuit=best.verdict,
         quantities=outcomes,
         notes=tuple(dict.fromkeys(notes)),
     )

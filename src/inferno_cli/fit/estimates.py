@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
-from inferno_cli.fit.minuit import Minimum
+from inferno_cli.fit.minimum import Minimum
 from inferno_cli.fit.problem import Problem, constraint_widths, nominal
 from inferno_cli.fit.result import Entry, Estimate, Kind, Parameter
 from inferno_cli.names import another

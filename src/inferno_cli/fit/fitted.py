@@ -12,7 +12,8 @@ import numpy as np
 
 from inferno_cli.errors import DeeperMinimumError, FitFailedError
 from inferno_cli.fit.likelihood import FloatArray
-from inferno_cli.fit.minuit import DEEPER, Fitter, Minimum
+from inferno_cli.fit.minimum import Minimum
+from inferno_cli.fit.minuit import DEEPER, Fitter
 from inferno_cli.fit.problem import Problem
 from inferno_cli.fit.throwing import Toys
 

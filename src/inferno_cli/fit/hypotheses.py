@@ -14,7 +14,8 @@ from scipy.optimize import brentq
 from scipy.stats import norm
 
 from inferno_cli.errors import FitFailedError
-from inferno_cli.fit.minuit import Fitter, Minimum
+from inferno_cli.fit.minimum import Minimum
+from inferno_cli.fit.minuit import Fitter
 
 BAND = (2, 1, 0, -1, -2)
 """Fluctuations of the background, in standard deviations, that give the limits from -2 to +2 sigma."""

@@ -1,10 +1,10 @@
 """MINUIT on the likelihood of one problem: minima, covariances and MINOS, each with a verdict.
 
-MIGRAD minimises. Newton's method with the Hessian then takes its minimum to where the gradient is rounding, or to a
-limit, and finds the minima beside it (scans, impacts, limits) alone where it converges: MIGRAD stops within 2% of an
-error, and earlier near a limit, where its inner parameter is flat. The covariance is the inverse of the Hessian there,
-in the parameters themselves: MINUIT's own HESSE is numerical, and was off by up to a factor of two near limits and at
-high statistics. MINOS is MINUIT's.
+MIGRAD minimises with the exact gradient and Hessian. Newton's method then takes its minimum to where the gradient is
+rounding, or to a limit, and finds the minima beside it (scans, impacts, limits, toys) alone where it converges: MIGRAD
+stops within 2% of an error, and earlier near a limit, where its inner parameter is flat. The covariance is the inverse
+of the Hessian there, in the parameters themselves: a numerical HESSE was off by up to a factor of two near limits and
+at high statistics. MINUIT's verdict on the minimum is kept, and MINOS is MINUIT's.
 """
 
 from __future__ import annotations
@@ -12,14 +12,16 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inferno_cli.errors import DeeperMinimumError, FitFailedError
+from inferno_cli.fit.covariance import flat_direction, inverse
 from inferno_cli.fit.likelihood import FloatArray, Likelihood
+from inferno_cli.fit.minimum import Minimum
 from inferno_cli.fit.newton import newton
 from inferno_cli.fit.problem import Problem, nominal
 from inferno_cli.fit.scaled import ScaledMinuit
@@ -36,8 +38,6 @@ DEEPER = 0.01
 """What is this much below the minimum (in -2 ln L) is another, deeper one."""
 MINOS_TOLERANCE = 0.1
 """That of MINOS, in units of ``fit.tolerance``: it ends within 0.5% of an error with MIGRAD's own."""
-SMALLEST_PIVOT = 1e-12
-"""Smallest eigenvalue of the Hessian with unit diagonal: below this it is the rounding of a flat direction."""
 CHECK_STEP = 2e-3
 """Of the check of an error, in units of it. Where parameters are correlated, many events make a narrow, bent valley."""
 SMALLEST_MOVE = 1e-13
@@ -49,42 +49,13 @@ HESSE_CHECK = 0.02
 
 
 @dataclass(frozen=True)
-class Minimum:
-    """A valid minimum.
+class _Start:
+    """Where a minimisation begins, shape (n_parameters,) each, with limits (n_parameters, 2); first steps if known."""
 
-    Attributes:
-        labels: Names of the parameters.
-        values: Their values, shape (n_parameters,).
-        rise: -2 ln L there, above that of the reference of the likelihood.
-        hesse: Standard deviations, shape (n_parameters,); 0 for a constant. Of a parameter at its limit: from the
-            curvature there.
-        covariance: Of the parameters that are not at their limits, the others held there; shape (n_parameters,
-            n_parameters), zero rows for those and for constants.
-        at_limit: Physical limits at which parameters are.
-        minos: Intervals of the profile likelihood, where they do not end at a physical limit.
-        notes: What has no meaning, and why.
-    """
-
-    labels: tuple[str, ...]
     values: FloatArray
-    rise: float
-    hesse: FloatArray
-    covariance: FloatArray
-    at_limit: Mapping[str, float] = field(default_factory=dict)
-    minos: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-
-    @property
-    def errors(self) -> FloatArray:
-        """Standard deviations of the covariance, shape (n_parameters,): 0 at a limit."""
-        return np.asarray(np.sqrt(np.diag(self.covariance)))
-
-    @property
-    def correlation(self) -> FloatArray:
-        """Correlation matrix, shape (n_parameters, n_parameters); zero rows where the error is 0."""
-        errors = self.errors
-        scale = np.outer(errors, errors)
-        return np.divide(self.covariance, scale, out=np.zeros_like(scale), where=scale > 0)
+    fixed: NDArray[np.bool_]
+    limits: FloatArray
+    steps: FloatArray | None
 
 
 class Fitter:
@@ -125,8 +96,7 @@ class Fitter:
         Raises:
             FitFailedError: If MINUIT does not converge, with its state.
         """
-        minuit = self._minuit(best, held or {})
-        values, _ = self._minimise(minuit, what, is_near=best is not None)
+        values, _ = self._minimise(self._start(best, held or {}), what, is_near=best is not None)
         return self.at(values)
 
     def fit(self, *, minos: Sequence[str] = (), frozen: Collection[str] = (), best: Minimum | None = None) -> Minimum:
@@ -147,9 +117,9 @@ class Fitter:
         held: dict[int, float] = {}
         if best is not None:
             held = {index: float(best.values[index]) for index in map(problem.labels.index, frozen)}
-        minuit = self._minuit(best, held)
-        values, blocked = self._minimise(minuit, "the fit", is_near=best is not None)
-        varied = ~minuit.fixed
+        start = self._start(best, held)
+        values, blocked = self._minimise(start, "the fit", is_near=best is not None)
+        varied = ~start.fixed
         hessian = self.likelihood.hessian(values)
         at_limit = {problem.labels[i]: float(values[i]) for i in np.flatnonzero(blocked)}
         for name, limit in at_limit.items():
@@ -159,43 +129,44 @@ class Fitter:
                     f"{name} is at its limit {limit:g} in the fit on {problem.where}: the limit was measured, not "
                     f"{name}. Widen the bounds of {name}: 'fit.bounds={{{name}: [LOW, HIGH]}}'"
                 )
-        covariance = self._inverse(hessian, varied & ~blocked)
+        covariance = inverse(hessian, varied & ~blocked, problem.labels, problem.where)
         hesse = np.sqrt(np.diag(covariance))
         notes = [f"{name} is at its limit {limit:g}: its HESSE error means nothing" for name, limit in at_limit.items()]
         if at_limit:
-            # Without events the likelihood is a straight line there: then the curvature is the expected one.
-            expected = self.likelihood.information(values)
-            is_straight = np.diag(hessian)[blocked] < STRAIGHT * np.diag(expected)[blocked]
-            is_flat = is_straight.any() or bool(self._flat(hessian[np.ix_(varied, varied)], varied))
-            curved = expected if is_flat else hessian
-            hesse[blocked] = np.sqrt(np.diag(self._inverse(curved, varied)))[blocked]
+            hesse[blocked] = self._errors_at_limit(values, hessian, varied, blocked)
         notes += self._differences(values, covariance)
-        rise = self.likelihood.rise(values)
-        found = Minimum(problem.labels, values, rise, hesse, covariance, at_limit)
-        if minos:  # which starts from where MINUIT is
-            minuit.start_from(values, np.where(hesse > 0, hesse, 0.1))
-            minuit.minuit.tol = MINOS_TOLERANCE * self.settings.tolerance
-            minuit.migrad(self.settings.max_calls, strategy=1)
+        # MINUIT's inner parameter is flat at a limit, and its distance from the minimum no number there.
+        resting = self._minuit(replace(start, values=values, fixed=start.fixed | blocked), hesse)
+        resting.migrad(self.settings.max_calls, strategy=1)
+        found = Minimum(
+            problem.labels, values, self.likelihood.rise(values), hesse, covariance, at_limit, verdict=resting.verdict()
+        )
+        if at_limit and minos:
+            resting = self._minuit(replace(start, values=values), hesse)
+            resting.migrad(self.settings.max_calls, strategy=1)
         intervals: dict[str, tuple[float, float]] = {}
         for name in minos:
-            interval, note = self._minos(minuit, found, name, held)
+            interval, note = self._minos(resting, found, name, held)
             if interval is not None:
                 intervals[name] = interval
             else:
                 notes.append(note)
         return replace(found, minos=intervals, notes=tuple(notes))
 
-    def _minuit(self, best: Minimum | None, held: Mapping[int, float]) -> ScaledMinuit:
-        """Return MINUIT at its start."""
+    def _start(self, best: Minimum | None, held: Mapping[int, float]) -> _Start:
         problem = self.problem
-        start = np.array(problem.model.config.suggested_init() if best is None else best.values, dtype=float)
-        fixed = np.array(problem.fixed)
-        steps = self._first_steps() if best is None or not best.hesse.any() else best.hesse
-        limits = list(problem.bounds)
+        values = np.array(problem.model.config.suggested_init() if best is None else best.values, dtype=float)
+        fixed, limits = np.array(problem.fixed), np.array(problem.bounds, dtype=float)
         for index, value in held.items():
-            start[index], fixed[index], limits[index] = value, True, (-np.inf, np.inf)
+            values[index], fixed[index], limits[index] = value, True, (-np.inf, np.inf)
+        return _Start(values, fixed, limits, None if best is None or not best.hesse.any() else best.hesse)
+
+    def _minuit(self, start: _Start, steps: FloatArray) -> ScaledMinuit:
+        """Return MINUIT at its start, in units of some steps."""
         steps = np.where(steps > 0, steps, 0.1)
-        return ScaledMinuit(self.likelihood, start, steps, limits, fixed, problem.labels)
+        scaled = ScaledMinuit(self.likelihood, start.values, steps, start.limits, start.fixed, self.problem.labels)
+        scaled.minuit.tol = MINOS_TOLERANCE * self.settings.tolerance
+        return scaled
 
     def _first_steps(self) -> FloatArray:
         """Return the errors of the parameters at the reference with all others held, 0 where they move nothing."""
@@ -203,7 +174,7 @@ class Fitter:
         diagonal = np.diag(self.likelihood.information(reference))
         return np.asarray(np.divide(1, np.sqrt(diagonal), out=np.zeros_like(diagonal), where=diagonal > 0))
 
-    def _minimise(self, minuit: ScaledMinuit, what: str, is_near: bool) -> tuple[FloatArray, NDArray[np.bool_]]:
+    def _minimise(self, start: _Start, what: str, is_near: bool) -> tuple[FloatArray, NDArray[np.bool_]]:
         """Run MIGRAD and Newton's method from a start, ``is_near`` where it is an earlier minimum.
 
         Returns:
@@ -211,26 +182,27 @@ class Fitter:
         """
         if self._tick is not None:
             self._tick()
-        varied, start = ~minuit.fixed, minuit.values
+        varied = ~start.fixed
         if not varied.any():
-            return start, np.zeros(len(varied), dtype=bool)
+            return start.values, np.zeros(len(varied), dtype=bool)
         if is_near:
-            values, blocked, distance = self._newton(start, varied)
+            values, blocked, distance = newton(self.likelihood, self.problem.bounds, start.values, varied)
             if distance <= CLOSE:
                 self._require_rates(values, what)
                 return values, blocked
+        minuit = self._minuit(start, self._first_steps() if start.steps is None else start.steps)
         inner, max_calls = minuit.minuit, self.settings.max_calls
         inner.tol = self.settings.tolerance
         # MIGRAD that fails is repeated, first from where it ended, then from its start behind a simplex with the first
         # steps: where the curvature at the start is nearly 0, its own steps may end far away, where it goes nowhere.
         for strategy in (1, 0, 1):
             if strategy == 1 and inner.fmin is not None:
-                minuit.start_from(start)
+                minuit.start_from(start.values)
                 inner.simplex(ncall=max_calls)
             if minuit.migrad(max_calls, strategy):
                 break
-        values, blocked, distance = self._newton(minuit.values, varied)
-        # Hundreds of standard deviations away MINUIT's numerical derivatives are rounding; Newton's are not.
+        values, blocked, distance = newton(self.likelihood, self.problem.bounds, minuit.values, varied)
+        # Hundreds of standard deviations away MINUIT's steps are rounding; Newton's are not.
         if not distance <= CLOSE or inner.fmin.has_reached_call_limit:
             if not inner.valid:
                 minuit.start_from(values)
@@ -252,42 +224,19 @@ class Fitter:
                 f"{problem.poi_name} (fit.bounds, or likelihood.poi_bounds), or repair the templates"
             )
 
-    def _newton(self, values: FloatArray, varied: NDArray[np.bool_]) -> tuple[FloatArray, NDArray[np.bool_], float]:
-        return newton(self.likelihood, self.problem.bounds, values, varied)
-
     # ------------------------------------------------------------------------------------------------- errors
-    def _inverse(self, hessian: FloatArray, chosen: NDArray[np.bool_]) -> FloatArray:
-        """Return the covariance of the chosen parameters, zero elsewhere, shape (n_parameters, n_parameters)."""
-        inverse = np.zeros_like(hessian)
-        if not chosen.any():
-            return inverse
-        kept = np.ix_(chosen, chosen)
-        block = hessian[kept]
-        if flat := self._flat(block, chosen):
-            raise FitFailedError(f"no errors of the fit on {self.problem.where}: {flat}")
-        scale = np.sqrt(np.diag(block))
-        inverse[kept] = np.linalg.inv(block / np.outer(scale, scale)) / np.outer(scale, scale)
-        return inverse
-
-    def _flat(self, block: FloatArray, chosen: NDArray[np.bool_]) -> str:
-        """Say which parameters have no effect, or cannot be told apart; "" where the Hessian is positive definite."""
-        names = [self.problem.labels[index] for index in np.flatnonzero(chosen)]
-        if not names:
-            return ""
-        diagonal = np.diag(block)
-        if not np.isfinite(block).all():
-            return "the second derivatives of the likelihood are not finite. Check the templates"
-        remedy = "Fix it (`fixed: true` in the measurement), or take it out of the workspace"
-        if (dead := diagonal <= 0).any():
-            said = ", ".join(names[index] for index in np.flatnonzero(dead))
-            return f"{said} has no effect on the expected events, and no constraint. {remedy}"
-        values, vectors = np.linalg.eigh(block / np.sqrt(np.outer(diagonal, diagonal)))
-        if values[0] > SMALLEST_PIVOT:
-            return ""
-        direction = vectors[:, 0]
-        parts = [index for index in np.argsort(-np.abs(direction)) if abs(direction[index]) > 0.1]
-        said = " and ".join(names[index] for index in parts)
-        return f"the data cannot tell {said} apart: they only act together. Fix one, or constrain one of them"
+    def _errors_at_limit(
+        self, values: FloatArray, hessian: FloatArray, varied: NDArray[np.bool_], blocked: NDArray[np.bool_]
+    ) -> FloatArray:
+        """Return the errors of the parameters at their limits, from the curvature there."""
+        labels = [self.problem.labels[index] for index in np.flatnonzero(varied)]
+        # Without events the likelihood is a straight line there: then the curvature is the expected one.
+        expected = self.likelihood.information(values)
+        is_straight = np.diag(hessian)[blocked] < STRAIGHT * np.diag(expected)[blocked]
+        is_flat = is_straight.any() or bool(flat_direction(hessian[np.ix_(varied, varied)], labels))
+        curved = expected if is_flat else hessian
+        covariance = inverse(curved, varied, self.problem.labels, self.problem.where)
+        return np.asarray(np.sqrt(np.diag(covariance))[blocked])
 
     def _differences(self, values: FloatArray, covariance: FloatArray) -> list[str]:
         """Compare every error with the rise of the likelihood along it, and say where the likelihood disagrees.
@@ -377,7 +326,8 @@ class Fitter:
     def _failure(self, fmin: Any, what: str, values: FloatArray, chosen: NDArray[np.bool_], distance: float) -> str:
         """Say why there is no minimum, and what to do."""
         information = self.likelihood.information(values)
-        if flat := self._flat(information[np.ix_(chosen, chosen)], chosen):
+        names = [self.problem.labels[index] for index in np.flatnonzero(chosen)]
+        if flat := flat_direction(information[np.ix_(chosen, chosen)], names):
             return f"{what} on {self.problem.where} has no minimum: {flat}"
         parts = [f"EDM {max(distance, fmin.edm):.2g} (goal {fmin.edm_goal:.2g})", f"{fmin.nfcn} calls"]
         if fmin.has_reached_call_limit:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter,
 from pydantic.dataclasses import dataclass
 
 from inferno_cli.choices import DISCRIMINATOR, sections
+from inferno_cli.fit.verdict import Verdict
 from inferno_cli.names import another
 from inferno_cli.section import POI, Section
 
@@ -236,6 +237,8 @@ class FitResult(Record):
     """From HESSE, by two names; zero rows for constant parameters."""
     twice_nll: float | None = None
     """-2 ln L at the minimum; None in records of before."""
+    minuit: Verdict | None = None
+    """What MINUIT says of the minimum; None in records of before."""
     quantities: dict[str, Outcome] = Field(default_factory=dict)
     """What else was asked for and could be had, by name."""
     notes: tuple[str, ...] = ()

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inferno_cli.fit.likelihood import FloatArray, Likelihood
+from inferno_cli.fit.verdict import Verdict
 
 FAR = 1e4
 """Limits that are more first steps away than this are none for MINUIT."""
@@ -42,7 +43,7 @@ class ScaledMinuit:
         likelihood: Likelihood,
         start: FloatArray,
         steps: FloatArray,
-        limits: Sequence[tuple[float, float]],
+        limits: FloatArray,
         fixed: NDArray[np.bool_],
         names: Sequence[str],
     ) -> None:
@@ -72,7 +73,7 @@ class ScaledMinuit:
             # same (iminuit 2.33), and dies without.
             warnings.simplefilter("ignore", IMinuitWarning)
             self.minuit: Any = Minuit(rise, np.zeros(len(start)), name=tuple(names), **exact)
-        near = (np.array(limits, dtype=float) - start[:, None]) / steps[:, None]
+        near = (limits - start[:, None]) / steps[:, None]
         self.minuit.limits = np.where(np.abs(near) > FAR, np.copysign(np.inf, near), near)
         self.minuit.fixed = fixed
         self.minuit.errors = 1.0
@@ -92,6 +93,11 @@ class ScaledMinuit:
         """Minimise; return whether MINUIT calls the minimum valid."""
         self.minuit.strategy = strategy
         return bool(self.minuit.migrad(ncall=max_calls).valid)
+
+    def verdict(self) -> Verdict:
+        """Return what MINUIT says of its minimum."""
+        fmin = self.minuit.fmin
+        return Verdict(is_valid=bool(fmin.is_valid), edm=float(fmin.edm), edm_goal=float(fmin.edm_goal))
 
     def minos(self, name: str, max_calls: int) -> tuple[Side, Side]:
         """Return the lower and the upper side of the interval of one parameter; neither is valid off a minimum."""

@@ -12,7 +12,8 @@ from contextlib import suppress
 import numpy as np
 
 from inferno_cli.errors import DeeperMinimumError, FitFailedError
-from inferno_cli.fit.minuit import DEEPER, Fitter, Minimum
+from inferno_cli.fit.minimum import Minimum
+from inferno_cli.fit.minuit import DEEPER, Fitter
 
 MOST = 4
 """Fits: each begins at a deeper minimum than that of the one before."""

@@ -14,7 +14,7 @@ from inferno_cli.section import Names, require_group
 
 if TYPE_CHECKING:
     from inferno_cli.fit.fitted import Fitted
-    from inferno_cli.fit.minuit import Minimum
+    from inferno_cli.fit.minimum import Minimum
     from inferno_cli.fit.problem import Problem
 
 SYSTEMATICS, MC_STATISTICS, FREE = "systematics", "MC statistics", "normalisation factors"

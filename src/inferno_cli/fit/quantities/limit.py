@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from inferno_cli.drawing.style import Canvas
     from inferno_cli.fit.fitted import Fitted
-    from inferno_cli.fit.minuit import Fitter, Minimum
+    from inferno_cli.fit.minimum import Minimum
+    from inferno_cli.fit.minuit import Fitter
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from inferno_cli.drawing.style import Canvas
     from inferno_cli.fit.fitted import Fitted
-    from inferno_cli.fit.minuit import Minimum
+    from inferno_cli.fit.minimum import Minimum
     from inferno_cli.fit.problem import Problem
 
 When = Literal["pre-fit", "post-fit"]
