@@ -7,7 +7,8 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from inferno_cli.errors import FitFailedError
-from inferno_cli.fit.minuit import Fitter, Minimum
+from inferno_cli.fit.minimum import Minimum
+from inferno_cli.fit.minuit import Fitter
 from inferno_cli.fit.share import Share
 from inferno_cli.fit.throwing import Toys
 from inferno_cli.fit.toys import Exclusion, Throw, conditional, share_above
