@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from inferno_cli.errors import FitFailedError
 from inferno_cli.fit.likelihood import FloatArray
-from inferno_cli.fit.minuit import DEEPER, Fitter, Minimum
+from inferno_cli.fit.minimum import Minimum
+from inferno_cli.fit.minuit import DEEPER, Fitter
 from inferno_cli.fit.problem import Problem
 from inferno_cli.fit.share import Share
 
