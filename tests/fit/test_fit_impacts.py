@@ -136,6 +136,62 @@ def test_a_fit_that_fails_in_the_ranking_is_named(tmp_path):
         fitter_of(tmp_path, max_calls=3).minimum("the fit with jes = 1", {0: 1.0})
 
 
+def test_a_ranking_without_refits_is_the_straight_line(tmp_path):
+    """By hand: what a profile moves mu by for a small move of the parameter, per move, times its error."""
+    fitter = fitter_of(tmp_path)
+    spec = write(tmp_path, measure()).spec
+    result = fit_workspace(spec, settings(ranking=("jes", "xsec")), where="here")
+    best = fitter.fit()
+    for impact in result["ranking"]:
+        index = best.labels.index(impact.parameter)
+        up, down = (fitter.minimum("", {index: best.values[index] + step}, best).values for step in (1e-3, -1e-3))
+        slope = (up - down)[fitter.problem.poi] / 2e-3
+        assert impact.covariance == pytest.approx(slope * best.hesse[index], rel=1e-4)
+
+
+# ---------------------------------------------------------------------------------------------- global impacts
+def test_global_impacts_add_up_to_the_error(tmp_path):
+    spec = write(tmp_path, measure()).spec
+    groups = {"jets": ("jes",)}
+    split = fit_workspace(spec, settings(global_impacts=True, groups=groups), where="here")["global_impacts"]
+    parts = [split.statistical, *(item.impact for item in split.impacts)]
+    assert np.linalg.norm(parts) == pytest.approx(split.total, rel=1e-9)
+    assert abs(split.closure) < 1e-9
+    assert set(split.groups) == {"jets", "systematics", "MC statistics"}
+    assert np.linalg.norm([split.statistical, *split.groups.values()]) == pytest.approx(split.total, rel=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["staterror", "shapesys"])
+def test_a_global_impact_is_that_of_a_moved_measurement(tmp_path, kind):
+    """Each auxiliary measurement moved by a hundredth of its error, and the fit repeated, with pyhf's order of data."""
+    spec = write(tmp_path, measure()).spec
+    if kind == "shapesys":
+        background = spec["channels"][0]["samples"][1]
+        size = [0.1 * value for value in background["data"]]
+        background["modifiers"].append({"name": "uncorrelated", "type": "shapesys", "data": size})
+    result = fit_workspace(spec, settings(global_impacts=True, global_refits=("all",)), where="here")
+    problem = open_problem(spec, asimov=True, measurement=None, where="here")
+    fitter, config = Fitter(problem, settings()), problem.model.config
+    best = fitter.fit()
+    entry = config.nmaindata
+    impacts = {item.parameter: item for item in result["global_impacts"].impacts}
+    for name in config.auxdata_order:
+        parameter = config.param_set(name)
+        for label in problem.labels[config.par_slice(name)]:
+            sigma = problem.data[entry] ** 0.5
+            if parameter.pdf_type == "normal":
+                sigma = parameter.width()[problem.labels.index(label) - config.par_slice(name).start]
+            moved = []
+            for sign in (1, -1):
+                data = list(problem.data)
+                data[entry] += sign * 0.01 * sigma
+                moved.append(fitter.on(data).minimum("", best=best).values[problem.poi])
+            assert impacts[label].impact == pytest.approx((moved[0] - moved[1]) / 0.02, rel=1e-3, abs=1e-6)
+            up, down = impacts[label].refitted
+            assert (up - down) / 2 == pytest.approx(impacts[label].impact, rel=0.1, abs=1e-3)
+            entry += 1
+
+
 def fitter_of(tmp_path, **changes) -> Fitter:
     spec = write(tmp_path, measure()).spec
     return Fitter(open_problem(spec, asimov=True, measurement=None, where="here"), settings(**changes))

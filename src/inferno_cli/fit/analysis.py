@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from inferno_cli.errors import FitFailedError
+from inferno_cli.fit.covariance import inverse
 from inferno_cli.fit.estimates import parameters, recorded_names
 from inferno_cli.fit.fitted import Fitted
 from inferno_cli.fit.likelihood import Likelihood
@@ -22,6 +23,8 @@ from inferno_cli.likelihood.readers.checks import ignored
 if TYPE_CHECKING:
     from inferno_cli.config.fit import Fit
 
+CLOSED_FORM = 0.01
+"""Relative difference of HESSE from the closed form, in the fit of Asimov data, that is said."""
 REFEREE, ROUNDING = 1e-8, 1e-13
 """Largest difference of our -2 ln L from pyhf's, beside the rounding of pyhf's, in units of the sum of its terms."""
 
@@ -57,7 +60,9 @@ def fit_workspace(
         best = global_fit(fitter, minos)
     twice_nll = _referee(problem, fitter.likelihood, best)
     names = recorded_names(problem)
+    closed = _closed_form(problem, fitter.likelihood, best)
     notes = [*ignored(spec, measurement), *problem.notes, *_asimov_notes(problem), *best.notes]
+    notes += _differences(problem, best, closed)
     fitted = Fitted(fitter, best, names, notes, partial)
     outcomes = {}
     for name, quantity in asked.items():
@@ -72,6 +77,7 @@ def fit_workspace(
         parameters={names[label]: parameter for label, parameter in parameters(problem, best).items()},
         correlation=_correlation(best, names),
         twice_nll=twice_nll,
+        closed_form=closed,
         minuit=best.verdict,
         quantities=outcomes,
         notes=tuple(dict.fromkeys(notes)),
@@ -82,6 +88,25 @@ def _correlation(best: Minimum, names: dict[str, str]) -> dict[str, dict[str, fl
     labels = [names[label] for label in best.labels]
     rows = [dict(zip(labels, row, strict=True)) for row in best.correlation.tolist()]
     return dict(zip(labels, rows, strict=True))
+
+
+def _closed_form(problem: Problem, likelihood: Likelihood, best: Minimum) -> float | None:
+    """Return the error of the POI from the expected information at the best fit; None where it is at a limit."""
+    if best.at_limit:
+        return None
+    information = likelihood.information(best.values)
+    covariance = inverse(information, ~np.array(problem.fixed), problem.labels, problem.where)
+    return float(np.sqrt(covariance[problem.poi, problem.poi]))
+
+
+def _differences(problem: Problem, best: Minimum, closed: float | None) -> Iterator[str]:
+    """Say where HESSE is not the closed form though the data are the expectation, or MINUIT sees no minimum."""
+    hesse = float(best.hesse[problem.poi])
+    if problem.is_asimov and closed is not None and abs(hesse / closed - 1) > CLOSED_FORM:
+        yield f"HESSE of {problem.poi_name} is {hesse:.4g}, and {closed:.4g} in closed form, on data that are expected"
+    verdict = best.verdict
+    if verdict is not None and not verdict.is_valid:
+        yield f"MINUIT does not call the minimum valid: EDM {verdict.edm:.2g} (goal {verdict.edm_goal:.2g})"
 
 
 def _asimov_notes(problem: Problem) -> Iterator[str]:

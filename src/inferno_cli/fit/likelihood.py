@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,18 @@ FloatArray = NDArray[np.float64]
 SMALLEST_SHARE = 1e-6
 """A bin with events is continued by a parabola below this share of the reference and of the events: ln 0 is no number,
 and from negative expectations MINUIT would not find back."""
+
+
+class Response(NamedTuple):
+    """An auxiliary measurement: its parameter and place in the data, its standard deviation, and what it moves.
+
+    ``size`` is d2(-ln L) / d theta d m times the standard deviation.
+    """
+
+    parameter: int
+    entry: int
+    sigma: float
+    size: float
 
 
 class Likelihood:
@@ -144,6 +156,25 @@ class Likelihood:
         matrix[gauss.index, gauss.index] += 1 / gauss.scale**2
         matrix[poisson.index, poisson.index] += poisson.scale / theta[poisson.index]
         return matrix
+
+    def responses(self, theta: FloatArray) -> tuple[FloatArray, list[Response]]:
+        """Return d2(-ln L) / d theta d m for every measurement m, times its standard deviation.
+
+        Of the events of all bins, shape (n_parameters, n_bins), where Asimov data have the expected variance and
+        observed data their own; and of every auxiliary measurement, of which only its own parameter knows.
+        """
+        expected = self.expected(theta)
+        _, slope, _ = self._logarithm(expected)
+        of_events = self.jacobian(theta).T * (slope * np.sqrt(self.events))
+        found = []
+        gauss, poisson = self._gauss, self._poisson
+        n_bins = len(expected)
+        for index, entry, width in zip(gauss.index, gauss.entry, gauss.scale, strict=True):
+            found.append(Response(int(index), n_bins + int(entry), float(width), float(1 / width)))
+        for index, entry, events in zip(poisson.index, poisson.entry, poisson.measured, strict=True):
+            sigma = float(np.sqrt(events))
+            found.append(Response(int(index), n_bins + int(entry), sigma, float(sigma / theta[index])))
+        return of_events, found
 
     def jacobian(self, theta: FloatArray) -> FloatArray:
         """Return d nu_b / d theta_i, shape (n_bins, n_parameters)."""

@@ -237,6 +237,8 @@ class FitResult(Record):
     """From HESSE, by two names; zero rows for constant parameters."""
     twice_nll: float | None = None
     """-2 ln L at the minimum; None in records of before."""
+    closed_form: float | None = None
+    """Error of mu from the expected information at the best fit, all else profiled; None at a limit, and of before."""
     minuit: Verdict | None = None
     """What MINUIT says of the minimum; None in records of before."""
     quantities: dict[str, Outcome] = Field(default_factory=dict)

@@ -31,11 +31,14 @@ class Impact:
         prefit: (up, down) for a shift by the width of its constraint, (0, 0) without one; a side is None where the
             shifted value is outside of the parameter's bounds.
         postfit: (up, down) for a shift by its HESSE error; None as above.
+        covariance: The post-fit change up without a refit, their covariance over the error of the parameter: of a
+            likelihood that is a parabola the same. None in records of before.
     """
 
     parameter: str
     prefit: tuple[float | None, float | None]
     postfit: tuple[float | None, float | None]
+    covariance: float | None = None
 
 
 class RankingQuantity(Quantity):
@@ -68,7 +71,9 @@ class RankingQuantity(Quantity):
                 before, after = float(widths[index]), float(best.hesse[index])
                 prefit = _shifted(fitted, index, before), _shifted(fitted, index, -before)
                 postfit = _shifted(fitted, index, after), _shifted(fitted, index, -after)
-                impacts.append(Impact(fitted.names[best.labels[index]], prefit, postfit))
+                error = best.errors[index]
+                straight = float(best.covariance[problem.poi, index] / error) if error > 0 else 0.0
+                impacts.append(Impact(fitted.names[best.labels[index]], prefit, postfit, straight))
         return tuple(sorted(impacts, key=lambda item: -max(abs(side or 0.0) for side in item.postfit)))
 
     @classmethod
