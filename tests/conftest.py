@@ -293,13 +293,13 @@ def export(written: Written, folder: Path, label: str = "", data: str = "Asimov 
 
 
 # ------------------------------------------------------------------------------------------------------- fits
-def covariance_by_differences(model: Any, data: Sequence[float], values: np.ndarray, steps: np.ndarray) -> np.ndarray:
-    """Inverse of the Hessian of pyhf's own likelihood, from its differences; zero rows for constants.
+def hessian_by_differences(model: Any, data: Sequence[float], values: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    """Hessian of pyhf's own -ln L, from its differences; zero rows where the step is 0.
 
     Args:
         model: pyhf's.
         data: With the auxiliary data.
-        values: Best fit, shape (n_parameters,).
+        values: Where, shape (n_parameters,).
         steps: Of each parameter, 5% of its error or so; 0 where it is constant, shape (n_parameters,).
     """
     free = np.flatnonzero(steps)
@@ -307,13 +307,29 @@ def covariance_by_differences(model: Any, data: Sequence[float], values: np.ndar
     def nll(point: np.ndarray) -> float:
         return float(-np.squeeze(model.logpdf(point, data)))
 
-    hessian = np.zeros((len(free), len(free)))
-    shifts = np.diag(steps)[free]
-    for i, first in enumerate(shifts):
-        for j, second in enumerate(shifts[: i + 1]):
+    hessian = np.zeros((len(steps), len(steps)))
+    shifts = np.diag(steps)
+    for i in free:
+        for j in free[free <= i]:
+            first, second = shifts[i], shifts[j]
             ends = [nll(values + a * first + b * second) for a, b in ((1, 1), (1, -1), (-1, 1), (-1, -1))]
-            hessian[i, j] = hessian[j, i] = (ends[0] - ends[1] - ends[2] + ends[3]) / 4
-    scale = steps[free]
-    covariance = np.zeros((len(values), len(values)))
-    covariance[np.ix_(free, free)] = np.linalg.inv(hessian / np.outer(scale, scale))
+            hessian[i, j] = hessian[j, i] = (ends[0] - ends[1] - ends[2] + ends[3]) / (4 * steps[i] * steps[j])
+    return hessian
+
+
+def covariance_by_differences(
+    model: Any, data: Sequence[float], values: np.ndarray, steps: np.ndarray, *, fine: bool = False
+) -> np.ndarray:
+    """Inverse of that Hessian, shape (n_parameters, n_parameters); zero rows where the step is 0.
+
+    ``fine``: from steps of two sizes, whose errors of second order cancel.
+    """
+    hessian = hessian_by_differences(model, data, values, steps)
+    if fine:
+        hessian = (4 * hessian_by_differences(model, data, values, steps / 2) - hessian) / 3
+    free = np.flatnonzero(steps)
+    kept = np.ix_(free, free)
+    scale = np.outer(steps[free], steps[free])
+    covariance = np.zeros_like(hessian)
+    covariance[kept] = np.linalg.inv(hessian[kept] * scale) * scale
     return covariance

@@ -16,9 +16,11 @@ from workspaces import model_of, random_point, workspaces
 from inferno_cli.config.measurement import Measurement
 from inferno_cli.events.modifiers import Morph
 from inferno_cli.events.sample import NOMINAL
+from inferno_cli.fit.likelihood import Likelihood
 from inferno_cli.histograms.templates import Templates
 from inferno_cli.likelihood.expectation import expectation, expected_yields, nll, sample_yields
 from inferno_cli.likelihood.information import information_matrix, poi_variance
+from inferno_cli.likelihood.rates import ExactRates
 from inferno_cli.likelihood.readers import pyhf as reader
 
 SAMPLES = ("signal", "QCD", "top")
@@ -191,3 +193,27 @@ def test_the_likelihood_of_any_workspace_is_pyhfs(content, seed):
     events = np.array(data[: model.config.nmaindata])
     theirs = -float(np.squeeze(model.logpdf(point, data)))
     assert float(nll(likelihood, theta, events, gamma)) == pytest.approx(theirs, rel=1e-11, abs=1e-9)
+
+
+@given(workspaces(), st.integers(0, 2**32 - 1))
+def test_the_derivatives_of_any_workspace_are_those_of_pyhfs_likelihood(content, seed):
+    """The gradient against differences of pyhf's, the Hessian against differences of that gradient."""
+    model, data = model_of(content)
+    spec = reader.specification(model, pyhf.Workspace(content).observations, "m")
+    start = np.array(model.config.suggested_init(), dtype=float)
+    likelihood = Likelihood(ExactRates(spec), model.config, data, start)
+    point = random_point(model, np.random.default_rng(seed))
+    # Well above the floor below which the likelihood of a bin with events is continued.
+    assume((np.asarray(model.expected_actualdata(point)) > 0.1).all())
+
+    def theirs(moved: np.ndarray) -> float:
+        return -float(np.squeeze(model.logpdf(moved, data)))
+
+    assert likelihood.nll(point) == pytest.approx(theirs(point), rel=1e-11, abs=1e-9)
+    gradient, hessian = likelihood.gradient(point), likelihood.hessian(point)
+    size, steps = np.abs(gradient).max(), np.diag(1e-4 * np.maximum(1, np.abs(point)))
+    for i, step in enumerate(steps):
+        near, far = ((theirs(point + n * step) - theirs(point - n * step)) / (2 * n * step[i]) for n in (1, 2))
+        assert gradient[i] == pytest.approx((4 * near - far) / 3, rel=1e-6, abs=1e-6 * (1 + size))
+        column = (likelihood.gradient(point + step) - likelihood.gradient(point - step)) / (2 * step[i])
+        np.testing.assert_allclose(hessian[:, i], column, rtol=1e-5, atol=1e-5 * (1 + np.abs(hessian[i, i])))
