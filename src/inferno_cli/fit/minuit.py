@@ -4,7 +4,8 @@ MIGRAD minimises with the exact gradient and Hessian. Newton's method then takes
 rounding, or to a limit, and finds the minima beside it (scans, impacts, limits, toys) alone where it converges: MIGRAD
 stops within 2% of an error, and earlier near a limit, where its inner parameter is flat. The covariance is the inverse
 of the Hessian there, in the parameters themselves: a numerical HESSE was off by up to a factor of two near limits and
-at high statistics. MINUIT's verdict on the minimum is kept, and MINOS is MINUIT's.
+at high statistics. MINUIT's verdict on the minimum is kept. MINOS is MINUIT's, its ends moved to where the profile of
+-2 ln L has risen by 1.
 """
 
 from __future__ import annotations
