@@ -152,7 +152,13 @@ def full(record: Results) -> Results:
         **{"pulls": {"mu": {"mean": 0.0, "width": 1.0}}, "coverage": share, "coverage_minos": share},
         **{"estimates": distribution, "pull": distribution},
     }
+    measured = dict.fromkeys(
+        ("bias", "spread", "pull_mean", "pull_spread", "coverage_hesse", "coverage_minos"), (0.5, 0.1)
+    )
+    counts = {"mu": 1.0, "nuisance": "jes +1", "experiments": 10, "failed": 0}
+    truth = {**counts, **measured, "hesse": 0.3, "common_bias": 0.01, "score": 0.2}
     found = {
+        "coverage": {"origin": "validation split", "truths": (truth,)},
         "limit": limit,
         "goodness_of_fit": goodness,
         "significance": significance,

@@ -33,6 +33,7 @@ POINTS = {
     "temperature": 6,
     "shift": 3,
     "initialisation": 5,
+    "coverage": 1,
     "cross_training": 1,
     "range_of_validity": 9,
 }

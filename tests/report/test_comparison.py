@@ -761,3 +761,76 @@ def test_the_jobs_of_a_glob_are_known(sweep_over: str, expected: list[str], tmp_
     multirun = {"sweeper": sweeper, "overrides": {"task": [sweep_over]}, "runtime": {"config_sources": sources}}
     (tmp_path / "multirun.yaml").write_text(yaml.safe_dump({"hydra": multirun}))
     assert planned(tmp_path) == [(f"model={name}",) for name in expected]
+
+
+# --------------------------------------------------------------------------------------------------- coverage
+def truth(mu: float | None, nuisance: str, minos: float, hesse: float = 0.3) -> dict[str, Any]:
+    """What 400 pseudo-experiments of one truth gave, written by hand."""
+    return {
+        "mu": mu,
+        "nuisance": nuisance,
+        "experiments": 400,
+        "failed": 1,
+        "hesse": hesse,
+        "bias": [0.03, 0.015],
+        "common_bias": 0.01,
+        "spread": [0.31, 0.011],
+        "pull_mean": [0.1, 0.05],
+        "pull_spread": [1.02, 0.036],
+        "coverage_hesse": [0.67, 0.0235],
+        "coverage_minos": [minos, 0.024],
+        "score": 0.5,
+    }
+
+
+@pytest.fixture
+def covered(tmp_path: Path) -> Path:
+    """Two models with two seeds each, and their coverage at two true mu and with the priors."""
+    for model, seed, minos in (("bce", 1, 0.66), ("bce", 2, 0.70), ("inferno", 1, 0.71), ("inferno", 2, 0.69)):
+        truths = [truth(mu, name, minos) for name in ("nominal", "priors") for mu in (0.5, 1.0, None)]
+        truths.append(truth(1.0, "jes +1", 0.65))
+        values = record(0.6, seed=seed, model=model, coverage={"origin": "validation split", "truths": truths})
+        put(tmp_path / f"{model}{seed}", config(model, 5, seed), values)
+    return tmp_path
+
+
+def test_coverage_is_averaged_over_the_repeats_with_the_models_beside_each_other(covered: Path) -> None:
+    comparison = compared(covered)
+    files = {path.name: path for path in write_comparison(comparison, covered / "compare")}
+
+    rows = list(csv.DictReader(files["coverage.csv"].read_text().splitlines()))
+    assert [(row["model"], row["true nuisance"], row["true mu"]) for row in rows[:4]] == [
+        ("BCE", "nominal", "0.5"),
+        ("INFERNO", "nominal", "0.5"),
+        ("BCE", "nominal", "1"),
+        ("INFERNO", "nominal", "1"),
+    ]
+    first = rows[0]
+    assert (first["repeats"], first["experiments"], first["failed"]) == ("2", "800", "2")
+    assert float(first["coverage_minos"]) == pytest.approx(0.68)
+    assert float(first["coverage_minos_error"]) == pytest.approx(0.024 / 2**0.5)
+    # The error of 800 experiments that are right is sqrt(0.6827 * 0.3173 / 800) = 0.016455.
+    assert float(first["off"]) == pytest.approx((0.68 - 0.6827) / 0.016455, rel=1e-3)
+    text = files["compare.md"].read_text()
+    assert "## Coverage: pseudo-data validation split" in text
+    assert text.count(LABEL) == 3
+    assert "| BCE | nominal | 0.5 | 2 | 800 (2 failed) | 0.300 | 0.310 ± 0.008 |" in text
+    assert "0.680 ± 0.017 [0.660, 0.700]" in text
+    assert "Coverage: pseudo-data" in files["compare.html"].read_text()
+    assert {"coverage.png", "coverage_nuisance.png"} <= set(files)
+    # Of all true mu with nuisance parameters from the priors.
+    assert [row.values["coverage"].median for row in comparison.rows] == pytest.approx([0.68, 0.70])
+
+
+def test_without_coverage_there_are_no_tables_of_it(sweep: Path) -> None:
+    files = write_comparison(compared(sweep), sweep / "compare")
+    assert not [path for path in files if "coverage" in path.name]
+    assert "Coverage" not in (sweep / "compare" / "compare.md").read_text()
+
+
+def test_coverage_is_in_the_metrics_and_in_the_summary(covered: Path) -> None:
+    results = Results.load(covered / "bce1" / RESULTS_FILE)
+    metrics = results.metrics()
+    assert metrics["coverage/priors/all/minos"] == 0.66
+    assert metrics["coverage/jes plus 1/mu 1/bias"] == 0.03
+    assert Results.model_validate_json(results.model_dump_json(by_alias=True)) == results

@@ -69,6 +69,11 @@ class Measurement:
         return (POI, *self.free, *self.normalisation, *self.shapes)
 
     @property
+    def movable(self) -> Names:
+        """Names of the parameters of which one standard deviation has a size: all but mu and the free yields."""
+        return (*self.normalisation, *self.shapes)
+
+    @property
     def variations(self) -> Names:
         """Labels of the variations of the events that the shapes are made of."""
         morphs = [morph for by_sample in self.shapes.values() for morph in by_sample.values()]

@@ -166,6 +166,26 @@ class Binning(Section):
     """Share of what the fit knows of a nuisance parameter that noise of its variations may make; above, a note."""
 
 
+class Coverage(Section):
+    """Pseudo-experiments whose truth is known: events that pass the network, fitted with the templates of the run.
+
+    The nominal parameters and the priors are combined with every true mu, the others with mu = 1.
+    """
+
+    experiments: Annotated[int, Field(ge=2)] = 1000
+    """Pseudo-experiments of every truth."""
+    mu: Annotated[tuple[NonNegative, ...], Field(min_length=1)] = (0.5, 1.0, 1.5, 2.0)
+    """True values of mu."""
+    nuisance: Annotated[tuple[Literal["nominal", "each", "together", "priors"], ...], Field(min_length=1)] = (
+        "nominal",
+        "each",
+        "priors",
+    )
+    """True nuisance parameters: nominal, each one at +1 and at -1, all together there, or drawn from their priors."""
+    workers: Annotated[int, Field(ge=1)] = 1
+    """Processes that fit; the result does not depend on it."""
+
+
 class Tracking(Section):
     """Where runs are logged."""
 

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from inferno_cli.choices import any_of
 from inferno_cli.config.fit import Fit
-from inferno_cli.config.schema import Binning, Likelihood, Model, Nuisance, Report, Tracking, Trainer
+from inferno_cli.config.schema import Binning, Coverage, Likelihood, Model, Nuisance, Report, Tracking, Trainer
 from inferno_cli.errors import closest
 from inferno_cli.events.dataset import Dataset, Request
 from inferno_cli.events.effects import Effect, effects
@@ -69,6 +69,8 @@ class TrainConfig(FolderStep):
     binning: Binning
     trainer: Trainer
     fit: Fit
+    coverage: Coverage | None = None
+    """Coverage of the intervals, from events whose truth is known; null: none."""
     report: Report
     export: bool
     """Write the workspace for other tools as well: ROOT histograms, Combine datacard, cabinetry configuration."""

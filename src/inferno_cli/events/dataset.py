@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from inferno_cli.errors import closest
@@ -138,6 +139,16 @@ class Dataset(Origin):
 
         The systematics of ``fitted`` are nuisance parameters, some of them without a constraint; the others are known.
         None: the densities are not known.
+        """
+        return None
+
+    def pseudo_data(
+        self, request: Request, mu: float, values: Mapping[str, float], rng: np.random.Generator
+    ) -> NDArray[np.float32] | None:
+        """Draw the events of one experiment with true parameters, shape (n_events, n_features).
+
+        Their number fluctuates. ``values`` has nuisance parameters by name, each as ``Systematic.true_yield`` takes it;
+        the others are nominal. None: events can only be taken from what was simulated.
         """
         return None
 

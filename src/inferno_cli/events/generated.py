@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import Annotated, ClassVar
 
 import numpy as np
@@ -90,6 +91,27 @@ class GeneratedDataset(Dataset):
         for effect in request.effects_on(name):
             sample = effect.definition.vary(sample, effect.parameter, self)
         return sample
+
+    def pseudo_data(
+        self, request: Request, mu: float, values: Mapping[str, float], rng: np.random.Generator
+    ) -> NDArray[np.float32] | None:
+        """Draw Poisson numbers of nominal events, and change each as the true parameters do."""
+        counts = []
+        for name, expected in zip(self.sample_names, self.expected, strict=True):
+            rate = expected * (mu if name in self.signal_names else 1.0) * (name in request.samples)
+            for effect in request.effects_on(name):
+                factor = effect.definition.true_yield(values[effect.parameter]) if effect.parameter in values else 1.0
+                if factor is None:
+                    return None
+                rate *= factor
+            counts.append(rng.poisson(rate))
+        parts = []
+        for name, features in zip(self.sample_names, self.draw(rng, *counts), strict=True):
+            for effect in request.effects_on(name):
+                if effect.parameter in values:
+                    features = effect.definition.true_features(features, values[effect.parameter], self)
+            parts.append(features)
+        return np.concatenate(parts)
 
     def validated(self, request: Request, source_branches: Names) -> Validated:
         """Describe the template split: the three splits are generated alike, and this one is what is fitted."""

@@ -101,6 +101,22 @@ class Systematic(Section):
         """Return the events of a sample with the variations that are computed from the nominal ones."""
         return sample
 
+    def true_yield(self, value: float) -> float | None:
+        """Return the yield where the true parameter is ``value``, relative to the nominal one.
+
+        The parameter is in units of one standard deviation, that of a NormFactor is the factor. None: what the kind
+        does is known at +1 and -1 alone, from simulated events.
+        """
+        return None
+
+    def true_features(self, features: NDArray[np.float32], value: float, dataset: Origin) -> NDArray[np.float32]:
+        """Return nominal events, shape (n_events, n_features), as they are where the true parameter is ``value``."""
+        return features
+
+    def is_possible(self, value: float, dataset: Origin) -> bool:
+        """Whether there are events where the true parameter is ``value``: a rate is above 0."""
+        return True
+
     def density_parameter(self) -> tuple[str, float] | None:
         """Return the parameter of the dataset's exact densities that it moves, and one standard deviation of it."""
         return None

@@ -14,6 +14,7 @@ from inferno_cli.files import read_json, write_whole
 from inferno_cli.fit.result import FitResult, Record, put
 from inferno_cli.histograms.binning import effective_events
 from inferno_cli.histograms.templates import Templates
+from inferno_cli.runs.coverage import CoverageStudy
 from inferno_cli.runs.earlier import SCHEMA_1, completed_record
 from inferno_cli.section import POI
 
@@ -110,6 +111,8 @@ class Results(FitResult):
     sigma_s: float | None = None
     cramer_rao_bound_s: float | None = None
     bins: tuple[BinRecord, ...] | None = None
+    coverage: CoverageStudy | None = None
+    """Where it was asked for."""
     training: TrainingRecord | None = None
     """Of the run in ``trained_in``, where there is one."""
     trained_in: TrainedInRecord | None = None
@@ -145,6 +148,8 @@ class Results(FitResult):
         if self.poi_variance is not None:
             for key, variance in self.poi_variance.model_dump().items():
                 values[f"sigma_mu/{key}"] = None if variance is None else math.sqrt(variance)
+        if self.coverage is not None:
+            values |= dict(self.coverage.metrics())
         for name, seconds in self.timing.items():
             values[f"seconds/{name}"] = seconds
         for name, value in super().metrics().items():

@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inferno_cli.config.steps import TrainConfig
-from inferno_cli.errors import OutputError
+from inferno_cli.errors import FitFailedError, OutputError, TemplateError
+from inferno_cli.files import read_json
 from inferno_cli.progress import Stopwatch
 
 if TYPE_CHECKING:
+    from inferno_cli.config.schema import Coverage
     from inferno_cli.events.sample import Events
     from inferno_cli.fit.result import FitResult
     from inferno_cli.likelihood.spec import Spec
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from inferno_cli.runs.run_folder import RunFolder
     from inferno_cli.training.epochs import Training
     from inferno_cli.training.final_templates import FinalTemplates
+    from inferno_cli.training.observable import Observable
 
 log = logging.getLogger(__name__)
 SCHEMA = TrainConfig
@@ -115,6 +118,9 @@ def pipeline(config: TrainConfig, folder: Path, version: str, pretrained: RunFol
     record = training_results(
         config, events, trained, final, path, fit, version=version, seconds=clock.seconds, pretrained=pretrained
     )
+    if config.coverage is not None:
+        with clock.part("coverage", "coverage: pseudo-experiments whose truth is known"):
+            record = _with_coverage(record, config, config.coverage, events, merged, final, path)
     if config.report.plots:
         with clock.part("report", "report: plots"):
             draw(record, folder=folder / "plots", formats=config.report.formats, templates=final.templates)
@@ -188,3 +194,23 @@ def _fit(config: TrainConfig, folder: Path, final: FinalTemplates) -> tuple[Spec
     path = folder / pyhf.FILE
     spec = pyhf.write(likelihood, path)
     return likelihood, fit_workspace(spec, config.grouped_fit, where=str(path), partial=folder / PARTIAL)
+
+
+def _with_coverage(
+    record: Results,
+    config: TrainConfig,
+    settings: Coverage,
+    events: Events,
+    observable: Observable,
+    final: FinalTemplates,
+    workspace: Path,
+) -> Results:
+    """Add the coverage of the intervals; where no pseudo-data can be had, a note says why, and the rest stays."""
+    from inferno_cli.runs.coverage import coverage
+
+    spec, where = read_json(workspace), str(workspace)
+    try:
+        studied = coverage(config, settings, events, observable, final.templates, spec, where)
+    except (TemplateError, FitFailedError) as error:
+        return record.model_copy(update={"notes": (*record.notes, f"no coverage: {error}")})
+    return record.model_copy(update={"coverage": studied})

@@ -78,6 +78,28 @@ def test_its_effect_on_the_yield_has_a_size_where_it_has_a_constraint(name: str,
 
 
 @every_systematic
+def test_true_parameters_at_one_standard_deviation_are_the_variations(name: str, key: str) -> None:
+    dataset = dataset_of(name)
+    samples = {sample.name: sample for sample in loaded(name).template}
+    for effect in effects_of(name, key):
+        definition, sample, modifier = effect.definition, samples[effect.sample], effect.modifier
+        if definition.true_yield(0.0) is None:
+            continue
+        changes = modifier.yield_changes(dict(zip(sample.variations, sample.yields, strict=True)))
+        if changes is None:  # a NormFactor, which is 1
+            assert definition.true_yield(1.0) == 1
+            continue
+        yields = [definition.true_yield(value) for value in (0.0, 1.0, -1.0)]
+        assert yields == pytest.approx([1.0, 1 + changes[0], 1 + changes[1]], rel=1e-9)
+        assert all(definition.is_possible(value, dataset) for value in (0.0, 1.0, -1.0))
+        if isinstance(modifier, Morph) and modifier.scale == 1:
+            for direction, value in zip(DIRECTIONS, (1.0, -1.0), strict=True):
+                view = sample.view[sample.variations.index(Variation(effect.parameter, direction))]
+                moved = definition.true_features(sample.features[0], value, dataset)
+                np.testing.assert_array_equal(moved, sample.features[view])
+
+
+@every_systematic
 def test_only_shapes_can_be_freed(name: str, key: str) -> None:
     systematic = dataset_of(name).systematics[key]
     for effect in effects_of(name, key):

@@ -28,3 +28,7 @@ class FreeNormalisation(Systematic):
     def modifier(self, members: Names) -> NormFactor:
         """Return a NormFactor."""
         return NormFactor(self.bounds)
+
+    def true_yield(self, value: float) -> float:
+        """Return the factor itself."""
+        return value

@@ -38,3 +38,8 @@ class NormalisationSystematic(Systematic):
     def modifier(self, members: Names) -> NormSys:
         """Return a normsys."""
         return NormSys(self.factors)
+
+    def true_yield(self, value: float) -> float:
+        """Return a power of the factor at +1, or at -1: log-normal on either side."""
+        up, down = self.factors
+        return float(up**value if value > 0 else down**-value)

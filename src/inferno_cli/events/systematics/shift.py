@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from inferno_cli.errors import closest
@@ -34,9 +36,25 @@ class ShiftSystematic(MorphSystematic):
 
     def vary(self, sample: Sample, parameter: str, dataset: Origin) -> Sample:
         """Add the events with the feature and the weight changed."""
-        column, sides = dataset.features.index(self.feature), []
+        sides = []
         for sign in (1, -1):
-            moved = sample.features[0].copy()
-            moved[:, column] += sign * self.size * (moved[:, column] if self.relative else 1)
+            moved = self._shifted(sample.features[0], sign, dataset)
             sides.append((moved, sample.weights[0] * (1 + sign * self.yield_change)))
         return sample.with_variation(parameter, *sides)
+
+    def _shifted(self, features: NDArray[np.float32], steps: float, dataset: Origin) -> NDArray[np.float32]:
+        column, moved = dataset.features.index(self.feature), features.copy()
+        moved[:, column] += steps * self.size * (moved[:, column] if self.relative else 1)
+        return moved
+
+    def true_yield(self, value: float) -> float:
+        """Return the change of the yield, which is linear."""
+        return 1 + self.scale * value * self.yield_change if self.normalisation else 1.0
+
+    def true_features(self, features: NDArray[np.float32], value: float, dataset: Origin) -> NDArray[np.float32]:
+        """Return the events shifted so many times."""
+        return self._shifted(features, self.scale * value, dataset)
+
+    def is_possible(self, value: float, dataset: Origin) -> bool:
+        """Whether the yield is not negative."""
+        return self.true_yield(value) >= 0

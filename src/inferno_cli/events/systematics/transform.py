@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from inferno_cli.events.modifiers import Morph
 from inferno_cli.events.sample import Sample
 from inferno_cli.events.systematic import Origin, Systematic
@@ -51,6 +54,18 @@ class TransformSystematic(Systematic):
             moved = dataset.transformed(sample.features[0], self.parameter, sign * self.moved)
             sides.append((moved, sample.weights[0]))
         return sample.with_variation(parameter, *sides)
+
+    def true_yield(self, value: float) -> float:
+        """Return 1: the density keeps its integral."""
+        return 1.0
+
+    def true_features(self, features: NDArray[np.float32], value: float, dataset: Origin) -> NDArray[np.float32]:
+        """Return the events transformed exactly, whatever ``step`` the templates have."""
+        return dataset.transformed(features, self.parameter, value * self.width)
+
+    def is_possible(self, value: float, dataset: Origin) -> bool:
+        """Whether a rate is above 0."""
+        return self.parameter != "lambda" or dataset.nominal_parameters[self.parameter] + value * self.width > 0
 
     def density_parameter(self) -> tuple[str, float]:
         """Return the parameter and its width."""

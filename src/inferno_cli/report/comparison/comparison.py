@@ -14,6 +14,7 @@ from inferno_cli.config.steps import Reference, ReferenceRow
 from inferno_cli.fit.result import Column, is_ours
 from inferno_cli.names import another
 from inferno_cli.report.comparison.points import Place, Point, beside_the_model, group, place, short_names
+from inferno_cli.runs.coverage import CoverageRecord
 from inferno_cli.runs.found_run import FoundRun
 from inferno_cli.runs.points import MODEL
 from inferno_cli.runs.record import Results
@@ -51,6 +52,12 @@ def _root(results: Results, name: str) -> float | None:
     return None if variance is None else math.sqrt(variance)
 
 
+def _overall(results: Results, read: Callable[[CoverageRecord], float]) -> float | None:
+    """Return a number of the pseudo-experiments with every true mu, where there are some."""
+    overall = None if results.coverage is None else results.coverage.overall()
+    return None if overall is None else read(overall)
+
+
 OF_THE_POI = (
     Quantity("mu", "mu", lambda x: x.mu.bestfit),
     Quantity("minos_down", "MINOS -", lambda x: x.mu.minos[0] if x.mu.minos else None),
@@ -65,6 +72,8 @@ OF_THE_RUN = (
     Quantity("sigma_mu_honest", "sigma(mu) honest", lambda x: _root(x, "honest")),
     Quantity("sigma_s", "sigma(s)", lambda x: x.sigma_s, "z.2f"),
     Quantity("relative_error_s", "sigma(s)/s", lambda x: None if x.sigma_s is None else _relative_error(x)),
+    Quantity("coverage", "coverage", lambda x: _overall(x, lambda item: item.coverage_minos[0])),
+    Quantity("coverage_score", "score", lambda x: _overall(x, lambda item: item.score)),
     Quantity("bound_s", "bound", lambda x: x.cramer_rao_bound_s, "z.2f"),
     Quantity("seconds", "wall s", lambda x: sum(x.timing.values()), "z.1f"),
 )

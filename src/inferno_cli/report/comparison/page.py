@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from inferno_cli.choices import choices
@@ -15,6 +16,7 @@ from inferno_cli.names import markdown
 from inferno_cli.report.comparison.comparison import Comparison
 from inferno_cli.report.comparison.tables import as_csv, as_json, as_markdown, foremost, remarks, table
 from inferno_cli.report.page import as_figures, as_list, as_page
+from inferno_cli.report.tables import Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -36,8 +38,12 @@ def write_comparison(comparison: Comparison, folder: Path) -> tuple[Path, ...]:
         with together(folder) as scratch:
             pictures = save_figures(figures(comparison), scratch)
             names = [path.name for path in pictures.files]
-            texts = {"compare.csv": as_csv(comparison), "compare.md": as_markdown(comparison)}
-            texts |= {RECORD: as_json(comparison, names), PAGE: as_html(comparison, pictures.png)}
+            added = list(added_tables(comparison))
+            texts = {"compare.csv": as_csv(comparison)}
+            texts |= {f"{name}.csv": digits.csv() for name, _, digits in added}
+            tables = [read for _, read, _ in added]
+            texts |= {"compare.md": as_markdown(comparison, tables), RECORD: as_json(comparison, names)}
+            texts |= {PAGE: as_html(comparison, pictures.png, tables)}
             for name, text in texts.items():
                 (scratch / name).write_text(text, encoding="utf-8")
         for name in before - set(names):  # of a comparison of other runs, beside which they would look like this one's
@@ -49,9 +55,20 @@ def write_comparison(comparison: Comparison, folder: Path) -> tuple[Path, ...]:
 
 def figures(comparison: Comparison) -> Iterator[tuple[str, Figure]]:
     """Yield the name and the figure of everything that the runs have, ours and those of installed packages."""
-    modules = [choice.load() for choice in choices(FIGURES).values()]
-    for module in sorted(modules, key=lambda module: getattr(module, "POSITION", len(modules))):
+    for module in _modules():
         yield from module.draw(comparison)
+
+
+def added_tables(comparison: Comparison) -> Iterator[tuple[str, Table, Table]]:
+    """Yield the tables that belong to figures: name, the table to be read, and the same with all digits."""
+    for module in _modules():
+        if hasattr(module, "tables"):
+            yield from module.tables(comparison)
+
+
+def _modules() -> list[ModuleType]:
+    modules = [choice.load() for choice in choices(FIGURES).values()]
+    return sorted(modules, key=lambda module: getattr(module, "POSITION", len(modules)))
 
 
 def _figures_of(record: Path) -> set[str]:
@@ -62,14 +79,20 @@ def _figures_of(record: Path) -> set[str]:
         return set()
 
 
-def as_html(comparison: Comparison, pictures: Mapping[str, bytes]) -> str:
-    """Return the page, with the pictures (PNG by name) in it."""
+def as_html(comparison: Comparison, pictures: Mapping[str, bytes], added: Sequence[Table] = ()) -> str:
+    """Return the page, with the pictures (PNG by name) and further tables in it."""
     parts = [table(comparison, comparison.main).html(comparison.label)]
     if lines := remarks(comparison):
         parts.append(as_list(lines))
     if comparison.others:
         others = table(comparison, comparison.others).html(comparison.label)
         parts += ["<h2>Nuisance parameters: HESSE errors and correlations</h2>", others]
+    for item in added:
+        parts += [
+            f"<h2>{html.escape(item.title)}</h2>",
+            item.html(comparison.label),
+            f"<p>{html.escape(item.note)}</p>",
+        ]
     parts += ["<h2>Figures</h2>", *as_figures(pictures), "<h2>Runs</h2><ul>"]
     for point in comparison.points:
         for job in point.jobs:

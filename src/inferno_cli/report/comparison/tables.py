@@ -150,14 +150,17 @@ def as_csv(comparison: Comparison) -> str:
     return Table(headings, lines).csv()
 
 
-def as_markdown(comparison: Comparison) -> str:
-    """Return the main table and that of the nuisance parameters as Markdown."""
+def as_markdown(comparison: Comparison, added: Sequence[Table] = ()) -> str:
+    """Return the main table, that of the nuisance parameters, and further ones as Markdown."""
     lines = [f"# {markdown(comparison.title)}", ""]
     for columns in (comparison.main, comparison.others):
         if columns:
             lines += [f"**{markdown(comparison.label)}**", ""] if comparison.label else []
             lines += [*table(comparison, columns).markdown(), ""]
     lines += [f"- {markdown(line)}" for line in remarks(comparison)]
+    for item in added:
+        label = [f"**{markdown(comparison.label)}**", ""] if comparison.label else []
+        lines += ["", f"## {markdown(item.title)}", "", *label, *item.markdown(), "", markdown(item.note)]
     return "\n".join(lines) + "\n"
 
 

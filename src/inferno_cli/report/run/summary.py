@@ -162,6 +162,10 @@ def _facts(results: Results) -> Iterator[tuple[str, str]]:
     for name, quantity, value in results.outcomes():
         yield from quantity.rows(name, value, results)
     yield from _closed_form(results)
+    if results.coverage is not None and (overall := results.coverage.overall()) is not None:
+        (minos, error), (hesse, _) = overall.coverage_minos, overall.coverage_hesse
+        text = f"{minos:.3f} ± {error:.3f} (MINOS), {hesse:.3f} (HESSE) of {overall.experiments} experiments"
+        yield "coverage", f"{text}, truth {overall.nuisance}; score {overall.score:.3f}"
     if results.trained_in is not None:
         origin = results.trained_in
         yield "network", f"of {origin.folder}" + (f" ({origin.experiment})" if origin.experiment else "")
