@@ -110,10 +110,10 @@ def test_coverage_is_that_of_the_sum_over_all_outcomes() -> None:
 
 
 def test_a_toy_without_a_valid_fit_is_counted() -> None:
-    """A limit of 1.2 that is measured is refused, in the toys as in the data."""
-    result = fit(counting(mu=[-10, 1.2]), 200)
+    """A limit of 1.21 that is measured is refused, in the toys as in the data."""
+    result = fit(counting(mu=[-10, 1.21]), 200)
     found: ToyFits = result["toys"]
-    refused = int((drawn([150.0], 0, 200) >= 160).sum())
+    refused = int((drawn([150.0], 0, 200) >= 161).sum())
 
     assert refused > 0
     assert (found.failed, found.number) == (refused, 200)
@@ -237,7 +237,7 @@ def test_a_share_has_the_error_of_the_counting() -> None:
 def test_toys_do_not_depend_on_their_chunk() -> None:
     with numpy_backend():
         fitter = Fitter(open_problem(with_all(), asimov=True, measurement=None, where="here"), PLAIN)
-        throw = Throw("the best fit", (0,), fitter.fit(), Measurement())
+        throw = Throw("the best fit", (0,), fitter.fit(), Measurement(()))
         together, alone = thrown(fitter, throw, SEED, range(4, 8)), thrown(fitter, throw, SEED, range(6, 7))
 
     np.testing.assert_array_equal(together.rows[2], alone.rows[0])

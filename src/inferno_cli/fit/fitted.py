@@ -42,7 +42,7 @@ class Fitted:
     @cached_property
     def toys(self) -> Toys:
         """Throws the toys that the settings ask for."""
-        return Toys(self.fitter, self.folder)
+        return Toys(self.fitter, self.folder, self.notes)
 
     @property
     def problem(self) -> Problem:

@@ -204,7 +204,9 @@ class Likelihood:
         gauss, poisson = self._gauss.of(varied), self._poisson.of(varied)
         total += (((theta[gauss.index] - gauss.measured) / gauss.scale) ** 2).sum()
         rate = poisson.scale * theta[poisson.index]
-        total += 2 * (rate - poisson.measured - poisson.measured * np.log(rate / poisson.measured)).sum()
+        total += 2 * (rate - poisson.measured).sum()
+        counted = poisson.measured > 0  # of a toy also none
+        total += 2 * (poisson.measured[counted] * np.log(poisson.measured[counted] / rate[counted])).sum()
         return float(total)
 
 

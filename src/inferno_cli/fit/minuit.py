@@ -122,7 +122,34 @@ class Fitter:
         if best is not None:
             held = {index: float(best.values[index]) for index in map(problem.labels.index, frozen)}
         start = self._start(best, held)
-        values, blocked = self._minimise(start, "the fit", is_near=best is not None)
+        found, blocked = self._estimated(start, is_near=best is not None)
+        values, hesse = found.values, found.hesse
+        notes = [*found.notes, *self._differences(values, found.covariance)]
+        # MINUIT's inner parameter is flat at a limit, and its distance from the minimum no number there.
+        resting = self._minuit(replace(start, values=values, fixed=start.fixed | blocked), hesse)
+        resting.migrad(self.settings.max_calls, strategy=1)
+        verdict = resting.verdict()
+        if found.at_limit and minos:
+            resting = self._minuit(replace(start, values=values), hesse)
+            resting.migrad(self.settings.max_calls, strategy=1)
+        intervals: dict[str, tuple[float, float]] = {}
+        for name in minos:
+            interval, note = self._minos(resting, found, name, held)
+            if interval is not None:
+                intervals[name] = interval
+            else:
+                notes.append(note)
+        return replace(found, minos=intervals, notes=tuple(notes), verdict=verdict)
+
+    def estimate(self, near: Minimum) -> Minimum:
+        """Minimise from an earlier minimum and take the covariance: ``fit`` of toys, without what is checked there."""
+        found, _ = self._estimated(self._start(near, {}), is_near=True)
+        return found
+
+    def _estimated(self, start: _Start, *, is_near: bool) -> tuple[Minimum, NDArray[np.bool_]]:
+        """Minimise and take the covariance; return also which parameters are held at their limits."""
+        problem = self.problem
+        values, blocked = self._minimise(start, "the fit", is_near)
         varied = ~start.fixed
         hessian = self.likelihood.hessian(values)
         at_limit = {problem.labels[i]: float(values[i]) for i in np.flatnonzero(blocked)}
@@ -138,24 +165,9 @@ class Fitter:
         notes = [f"{name} is at its limit {limit:g}: its HESSE error means nothing" for name, limit in at_limit.items()]
         if at_limit:
             hesse[blocked] = self._errors_at_limit(values, hessian, varied, blocked)
-        notes += self._differences(values, covariance)
-        # MINUIT's inner parameter is flat at a limit, and its distance from the minimum no number there.
-        resting = self._minuit(replace(start, values=values, fixed=start.fixed | blocked), hesse)
-        resting.migrad(self.settings.max_calls, strategy=1)
-        found = Minimum(
-            problem.labels, values, self.likelihood.rise(values), hesse, covariance, at_limit, verdict=resting.verdict()
-        )
-        if at_limit and minos:
-            resting = self._minuit(replace(start, values=values), hesse)
-            resting.migrad(self.settings.max_calls, strategy=1)
-        intervals: dict[str, tuple[float, float]] = {}
-        for name in minos:
-            interval, note = self._minos(resting, found, name, held)
-            if interval is not None:
-                intervals[name] = interval
-            else:
-                notes.append(note)
-        return replace(found, minos=intervals, notes=tuple(notes))
+        rise = self.likelihood.rise(values)
+        found = Minimum(problem.labels, values, rise, hesse, covariance, at_limit, notes=tuple(notes))
+        return found, blocked
 
     def _start(self, best: Minimum | None, held: Mapping[int, float]) -> _Start:
         problem = self.problem

@@ -11,6 +11,8 @@ from inferno_cli.fit.likelihood import FloatArray, Likelihood
 
 CONVERGED = 1e-10
 """Estimated distance to the minimum (EDM) at which it stops."""
+NEAR = 1e-3
+"""EDM of a step from which on the Hessian before it is good enough to say that the next one is not needed."""
 ROUNDING = 1e-14
 """Relative error of a step to a limit."""
 STEPS, HALVINGS = 50, 20
@@ -31,14 +33,21 @@ def newton(
     low, high = (np.array(side, dtype=float) for side in zip(*bounds, strict=True))
     rise = likelihood.rise(values)
     blocked, distance = np.zeros(len(values), dtype=bool), np.inf
+    hessian = None
     for _ in range(STEPS):
         gradient = likelihood.gradient(values)
         blocked = varied & (((values <= low) & (gradient > 0)) | ((values >= high) & (gradient < 0)))
         free = varied & ~blocked
         room = low - values, high - values
-        step = _step(likelihood.hessian(values, is_step=True), gradient, free, *room)
+        step = None
+        if hessian is not None and distance < NEAR:
+            step = _step(hessian, gradient, free, *room)
+        if step is None or not -gradient @ step <= CONVERGED:
+            hessian = likelihood.hessian(values, is_step=True)
+            step = _step(hessian, gradient, free, *room)
         if step is None:
-            step = _step(likelihood.information(values), gradient, free, *room)
+            hessian = likelihood.information(values)
+            step = _step(hessian, gradient, free, *room)
         if step is None:
             return values, blocked, np.inf
         distance = float(-gradient @ step)
@@ -64,6 +73,7 @@ def _step(
     hessian: FloatArray, gradient: FloatArray, free: NDArray[np.bool_], low: FloatArray, high: FloatArray
 ) -> FloatArray | None:
     """Return the step to the minimum of the parabola within limits, None where the Hessian is not positive definite."""
+    from scipy.linalg.lapack import dposv, dtrtrs
     from scipy.optimize import lsq_linear
 
     step = np.zeros(len(gradient))
@@ -74,14 +84,14 @@ def _step(
     if not (diagonal > 0).all():
         return None
     scale = np.sqrt(diagonal)
-    try:
-        factor = np.linalg.cholesky(block / np.outer(scale, scale))
-    except np.linalg.LinAlgError:
+    aim = -gradient[free] / scale
+    # LAPACK by itself: its checks in NumPy and SciPy take longer than what they check.
+    factor, unlimited, failed = dposv(block / np.outer(scale, scale), aim, lower=1)
+    if failed:
         return None
-    aim = -np.linalg.solve(factor, gradient[free] / scale)
     limits = low[free] * scale, high[free] * scale
-    unlimited = np.linalg.solve(factor.T, aim)
     if ((unlimited < limits[0]) | (unlimited > limits[1])).any():
-        unlimited = lsq_linear(factor.T, aim, limits, method="bvls").x
+        factor = np.tril(factor)
+        unlimited = lsq_linear(factor.T, dtrtrs(factor, aim, lower=1)[0], limits, method="bvls").x
     step[free] = unlimited / scale
     return step

@@ -6,7 +6,7 @@ minimum on either side, and a minimiser finds the one that is nearer to its star
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 import numpy as np
@@ -27,6 +27,7 @@ def global_fit(fitter: Fitter, minos: Sequence[str]) -> Minimum:
         DeeperMinimumError: If there always is a deeper one.
     """
     start: Minimum | None = None
+    mirrored = bent(fitter)
     for _ in range(MOST):
         try:
             found = fitter.fit(minos=minos, best=start)
@@ -34,11 +35,11 @@ def global_fit(fitter: Fitter, minos: Sequence[str]) -> Minimum:
             near = None if error.values is None else fitter.at(error.values)
             start = fitter.minimum("the fit", best=near or start)
             if near is None:
-                start = _deeper_beside(fitter, start)
+                start = deeper_beside(fitter, start, mirrored)
             if start is None:
                 raise
             continue
-        start = _deeper_beside(fitter, found)
+        start = deeper_beside(fitter, found, mirrored)
         if start is None:
             return found
     raise DeeperMinimumError(
@@ -47,10 +48,10 @@ def global_fit(fitter: Fitter, minos: Sequence[str]) -> Minimum:
     )
 
 
-def _deeper_beside(fitter: Fitter, found: Minimum) -> Minimum | None:
-    """Return a deeper minimum on the other side of a shape that moves the events to one side; None without one."""
+def deeper_beside(fitter: Fitter, found: Minimum, mirrored: Iterable[int]) -> Minimum | None:
+    """Return a deeper minimum on the other side of one of some parameters, those that are ``bent``; None without."""
     centres = fitter.likelihood.reference
-    for index in _bent(fitter):
+    for index in mirrored:
         values = found.values.copy()
         values[index] = 2 * centres[index] - values[index]
         with suppress(FitFailedError):  # it was only a try
@@ -60,11 +61,11 @@ def _deeper_beside(fitter: Fitter, found: Minimum) -> Minimum | None:
     return None
 
 
-def _bent(fitter: Fitter) -> list[int]:
+def bent(fitter: Fitter) -> list[int]:
     """Return the parameters that move the expected events more to one side than apart, up and down by one."""
     problem, likelihood, centres = fitter.problem, fitter.likelihood, fitter.likelihood.reference
     here = likelihood.expected(centres)
-    bent = []
+    found = []
     for index in np.flatnonzero(~np.array(problem.fixed)):
         low, high = problem.bounds[index]
         step = np.zeros(len(centres))
@@ -74,5 +75,5 @@ def _bent(fitter: Fitter) -> list[int]:
         up, down = likelihood.expected(centres + step), likelihood.expected(centres - step)
         even, odd = up + down - 2 * here, up - down
         if np.abs(even).sum() > np.abs(odd).sum():
-            bent.append(int(index))
-    return bent
+            found.append(int(index))
+    return found

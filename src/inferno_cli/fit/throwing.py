@@ -37,11 +37,11 @@ Piece = tuple[int, range]
 class Toys:
     """Throws toys for one fit: ``settings.toys`` of each kind.
 
-    ``folder`` is where finished chunks are kept; None: nowhere.
+    ``folder`` is where finished chunks are kept; None: nowhere. ``notes`` take how many toys have no valid fit.
     """
 
-    def __init__(self, fitter: Fitter, folder: Path | None) -> None:
-        self._fitter, self._folder = fitter, folder
+    def __init__(self, fitter: Fitter, folder: Path | None, notes: list[str]) -> None:
+        self._fitter, self._folder, self._notes = fitter, folder, notes
         settings = fitter.settings
         self.number = settings.toys or 0
         self.seed = SEED if settings.toys_seed is None else settings.toys_seed
@@ -65,6 +65,10 @@ class Toys:
         for throw, chunk in zip(throws, found, strict=True):
             if not len(chunk.rows):
                 raise FitFailedError(f"no toy of {throw.name} has a valid fit: {chunk.failures[0]}")
+            if chunk.failures:
+                first = min(chunk.failures)
+                said = f"{len(chunk.failures)} of {self.number} have no valid fit, and are in no other number"
+                self._notes.append(f"toys of {throw.name}: {said}; toy {first}: {chunk.failures[first]}")
         return found
 
     def _all(self, what: str, throws: list[Throw], digests: list[str]) -> list[Chunk]:

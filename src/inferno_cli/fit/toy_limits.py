@@ -10,6 +10,7 @@ from inferno_cli.errors import FitFailedError
 from inferno_cli.fit.minimum import Minimum
 from inferno_cli.fit.minuit import Fitter
 from inferno_cli.fit.share import Share
+from inferno_cli.fit.starts import bent
 from inferno_cli.fit.throwing import Toys
 from inferno_cli.fit.toys import Exclusion, Throw, conditional, share_above
 
@@ -72,15 +73,15 @@ def limit_by_toys(
 def _test(toys: Toys, fitter: Fitter, best: Minimum, values: list[float]) -> list[Tested]:
     """Return CLs at some values of the POI; nuisance parameters of the toys are fitted to the data at each."""
     without = conditional(fitter, best, 0.0)
-    throws = []
+    throws, mirrored = [], tuple(bent(fitter))
     for value in values:
-        measure = Exclusion((value,))
+        measure = Exclusion((value,), mirrored)
         throws.append(Throw(f"POI {value:.4g}", (3,), conditional(fitter, best, value), measure))
         throws.append(Throw("no signal", (2,), without, measure))
     chunks = toys("limit", throws)
     found = []
     for value, signal, background in zip(values, chunks[::2], chunks[1::2], strict=True):
-        of_data = float(Exclusion((value,))(fitter, best)[0])
+        of_data = float(Exclusion((value,), mirrored)(fitter, best)[0])
         shares = share_above(signal.rows[:, 0], of_data), share_above(background.rows[:, 0], of_data)
         found.append(Tested(value, *shares))
     return found

@@ -19,6 +19,7 @@ from inferno_cli.fit.minimum import Minimum
 from inferno_cli.fit.minuit import DEEPER, Fitter
 from inferno_cli.fit.problem import Problem
 from inferno_cli.fit.share import Share
+from inferno_cli.fit.starts import bent, deeper_beside
 
 
 class Distribution:
@@ -108,23 +109,44 @@ class Estimates(NamedTuple):
 
 @dataclass(frozen=True)
 class Measurement:
-    """The measurement of the POI, as in the data."""
+    """The measurement of the POI, as in the data: also there the minimum beside is looked for (``starts.bent``)."""
+
+    mirrored: tuple[int, ...]
 
     def __call__(self, fitter: Fitter, truth: Minimum) -> FloatArray:
         """Return a row of ``Estimates``."""
-        poi = fitter.problem.poi
-        best = fitter.fit(best=truth)
-        held = fitter.minimum("the fit with the true POI", {poi: float(truth.values[poi])}, truth)
+        best = fitter.estimate(truth)
+        if (other := deeper_beside(fitter, best, self.mirrored)) is not None:
+            best = fitter.estimate(other)
+        held = _with_true_poi(fitter, best, truth)
         if held.rise < best.rise - DEEPER:  # of two minima the free fit has met the higher one
-            best = fitter.fit(best=held)
+            best = fitter.estimate(held)
         rise = max(held.rise - best.rise, 0.0)
         distance = fitter.likelihood.distance_to_saturated(best.values, ~np.array(fitter.problem.fixed))
         return np.concatenate([best.values, best.hesse, [rise, distance, bool(best.at_limit)]])
 
 
-def repeated(best: Minimum) -> Throw:
+def _with_true_poi(fitter: Fitter, best: Minimum, truth: Minimum) -> Minimum:
+    """Return the fit with the POI at its true value."""
+    poi = fitter.problem.poi
+    what, held = "the fit with the true POI", {poi: float(truth.values[poi])}
+    variance = best.covariance[poi, poi]
+    if variance > 0:
+        # The parabola at the minimum says where the others go with the POI: that is next to the answer.
+        values = best.values + best.covariance[poi] / variance * (truth.values[poi] - best.values[poi])
+        low, high = np.array(fitter.problem.bounds).T
+        if ((low < values) & (values < high)).all():
+            found = fitter.minimum(what, held, replace(best, values=values))
+            # The truth is one of the points that it may go to: above that it has met another minimum.
+            if found.rise <= fitter.likelihood.rise(truth.values):
+                return found
+    # The start that shares nothing with the free fit: it sees a minimum which that has missed.
+    return fitter.minimum(what, held, truth)
+
+
+def repeated(fitter: Fitter, best: Minimum) -> Throw:
     """Return toys of the experiment as it was: drawn at the best fit, and measured as the data are."""
-    return Throw("the best fit", (0,), best, Measurement())
+    return Throw("the best fit", (0,), best, Measurement(tuple(bent(fitter))))
 
 
 def conditional(fitter: Fitter, best: Minimum, poi: float) -> Minimum:
@@ -137,9 +159,11 @@ def conditional(fitter: Fitter, best: Minimum, poi: float) -> Minimum:
 class Discovery:
     """The test statistic of a discovery, q0 of arXiv:1007.1727."""
 
+    mirrored: tuple[int, ...]
+
     def __call__(self, fitter: Fitter, truth: Minimum) -> FloatArray:
         """Return q0, shape (1,)."""
-        value, rises = _profile(fitter, truth, (0.0,))
+        value, rises = _profile(fitter, truth, (0.0,), self.mirrored)
         return np.array([rises[0] if value > 0 else 0.0])
 
 
@@ -148,20 +172,24 @@ class Exclusion:
     """The test statistic of limits, q-tilde of arXiv:1007.1727, for some values of the POI."""
 
     tested: tuple[float, ...]
+    mirrored: tuple[int, ...]
 
     def __call__(self, fitter: Fitter, truth: Minimum) -> FloatArray:
         """Return q-tilde of each value, shape (n_values,)."""
-        value, rises = _profile(fitter, truth, (0.0, *self.tested))
+        value, rises = _profile(fitter, truth, (0.0, *self.tested), self.mirrored)
         # A best fit below 0 counts as 0.
         lowest = rises[0] if value < 0 else 0.0
         return np.where(value <= np.array(self.tested), np.maximum(rises[1:] - lowest, 0.0), 0.0)
 
 
-def _profile(fitter: Fitter, start: Minimum, tested: Sequence[float]) -> tuple[float, FloatArray]:
+def _profile(
+    fitter: Fitter, start: Minimum, tested: Sequence[float], mirrored: tuple[int, ...]
+) -> tuple[float, FloatArray]:
     """Return the POI at the best fit, and -2 ln L with it at some values, above the minimum; shape (n_values,)."""
     poi = fitter.problem.poi
     held = [fitter.minimum(f"the fit with the POI at {value:.4g}", {poi: value}, start) for value in tested]
     best = fitter.minimum("the fit", None, start)
+    best = deeper_beside(fitter, best, mirrored) or best
     lowest = min(held, key=lambda minimum: minimum.rise)
     if lowest.rise < best.rise - DEEPER:  # of two minima the free fit has met the higher one
         best = fitter.minimum("the fit", None, lowest)

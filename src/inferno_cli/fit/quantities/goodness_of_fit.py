@@ -83,5 +83,5 @@ class GoodnessOfFitQuantity(Quantity):
 def _by_toys(fitted: Fitted, distance: float) -> Share:
     from inferno_cli.fit.toys import Estimates, repeated, share_above
 
-    (chunk,) = fitted.toys("the experiment repeated", [repeated(fitted.best)])
+    (chunk,) = fitted.toys("the experiment repeated", [repeated(fitted.fitter, fitted.best)])
     return share_above(Estimates.of(chunk.rows).distance, distance)

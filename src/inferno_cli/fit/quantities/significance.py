@@ -116,10 +116,12 @@ class SignificanceQuantity(Quantity):
 
 def _by_toys(fitted: Fitted, root: float) -> Share:
     """Throw toys without signal, their nuisance parameters fitted to the data; ``root`` is the square root of q0."""
+    from inferno_cli.fit.starts import bent
     from inferno_cli.fit.toys import Discovery, Throw, conditional, share_above
 
+    measure = Discovery(tuple(bent(fitted.fitter)))
     truth = conditional(fitted.fitter, fitted.best, 0.0)
-    (chunk,) = fitted.toys("no signal", [Throw("no signal", (1,), truth, Discovery())])
+    (chunk,) = fitted.toys("no signal", [Throw("no signal", (1,), truth, measure)])
     return share_above(chunk.rows[:, 0], root**2)
 
 

@@ -10,7 +10,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from inferno_cli.errors import FitFailedError
-from inferno_cli.fit.result import STRICT, Finite, FitResult, Quantity
+from inferno_cli.fit.result import STRICT, Column, Finite, FitResult, Quantity
 from inferno_cli.fit.share import Share
 from inferno_cli.section import POI
 
@@ -90,6 +90,10 @@ class ToysQuantity(Quantity):
     record: ClassVar[Any] = ToyFits
     title: ClassVar[str] = "toys"
     order: ClassVar[int] = 90
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column("coverage", "HESSE cov.", lambda value, _: value.coverage.value),
+        Column("coverage_minos", "MINOS cov.", lambda value, _: value.coverage_minos.value),
+    )
 
     def compute(self, fitted: Fitted) -> ToyFits:
         """Repeat the experiment: draw the data and the auxiliary measurements, and fit them."""
@@ -98,15 +102,9 @@ class ToysQuantity(Quantity):
         from inferno_cli.fit.toys import Estimates, repeated
 
         poi, toys = fitted.problem.poi, fitted.toys
-        (chunk,) = toys("the experiment repeated", [repeated(fitted.best)])
+        (chunk,) = toys("the experiment repeated", [repeated(fitted.fitter, fitted.best)])
         if len(chunk.rows) < 2:
             raise FitFailedError(f"of {toys.number} toys {len(chunk.rows)} have a valid fit. Raise fit.toys")
-        if chunk.failures:
-            first = min(chunk.failures)
-            fitted.notes.append(
-                f"toys: {len(chunk.failures)} of {toys.number} have no valid fit, and are in no other number; toy "
-                f"{first}: {chunk.failures[first]}"
-            )
         found, truth = Estimates.of(chunk.rows), fitted.best.values
         values, errors = found.values[:, poi], found.hesse[:, poi]
         deviations = found.values - truth
