@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from inferno_cli.fit.problem import numpy_backend, open_problem
 from inferno_cli.fit.quantities.toys import ToyFits
 from inferno_cli.fit.result import FitResult
 from inferno_cli.fit.share import Share
-from inferno_cli.fit.toys import Distribution, Measurement, Throw, thrown
+from inferno_cli.fit.toys import Distribution, Estimates, Measurement, Throw, repeated, thrown
 
 ALONE = ("fit.scan_points=null", "fit.significance=false", "fit.stat_only=false", "fit.progress=none", "fit.minos=[]")
 PLAIN = compose(*ALONE).fit.model_copy(update={"breakdown": False, "yields": False})
@@ -181,12 +182,57 @@ def test_auxiliary_measurements_fluctuate() -> None:
         assert pulls[name].mean == pytest.approx(0, abs=4 / 300**0.5)
 
 
+def test_a_toy_may_have_nothing_in_a_control_region() -> None:
+    """Where the auxiliary count of a toy is 0, its term of the saturated model is 2 tau gamma."""
+    control = {"name": "control", "type": "shapesys", "data": [100.0]}
+    with numpy_backend():
+        problem = open_problem(workspace([50.0], [100.0], [150.0], control), asimov=True, measurement=None, where="x")
+        other = Fitter(problem, PLAIN).on([150.0, 0.0])
+        found = other.likelihood.distance_to_saturated(np.array([1.0, 1.0]), np.array([True, True]))
+
+    assert found == pytest.approx(2)
+    toys: ToyFits = fit(workspace([50.0], [100.0], [150.0], control, mu=[-10, 20]), 100)["toys"]
+    assert toys.failed == 0
+    assert toys.at_limit > 0
+
+
+def test_a_toy_has_the_deeper_of_two_minima() -> None:
+    """A shape that moves the events to one side either way: the fit of the data looks on both sides, and so do toys."""
+    both = {"name": "bent", "type": "histosys", "data": {"hi_data": [130.0, 112.0], "lo_data": [126.0, 116.0]}}
+    spec = workspace([20.0, 60.0], [100.0, 80.0], [120.0, 140.0], both, mu=[-10, 20])
+    with numpy_backend():
+        fitter = Fitter(open_problem(spec, asimov=True, measurement=None, where="here"), PLAIN)
+        throw = repeated(fitter, replace(fitter.fit(), values=np.array([1.0, 1.0])))
+        index = fitter.problem.labels.index("bent")
+        assert throw.measure == Measurement((index,))
+        ours = Estimates.of(thrown(fitter, throw, SEED, range(20)).rows)
+        distribution = Distribution(fitter.problem, throw.truth.values)
+        for toy in range(20):
+            generator = np.random.default_rng(np.random.SeedSequence(SEED, spawn_key=(0, toy)))
+            other = fitter.on(distribution.draw(generator).tolist())
+            deepest = np.inf
+            for side in (-2.0, -1.0, 1.0, 2.0):
+                start = np.ones(2)
+                start[index] = side
+                deepest = min(deepest, other.minimum("the fit", None, other.at(start)).rise)
+            assert other.likelihood.rise(ours.values[toy]) == pytest.approx(deepest, abs=1e-3)
+
+
 # ---------------------------------------------------------------------------------------------------------- p-values
 def test_the_significance_by_toys_is_the_tail() -> None:
     found = fit(workspace([10.0], [10.0], [15.0], mu=[0, 20]), 1000, data="observed", significance=True)["significance"]
 
     assert found.toys == Share(int((drawn([10.0], 1, 1000) >= 15).sum()), 1000)
     assert is_near(found.toys, float(poisson.sf(14, 10)))
+
+
+def test_toys_without_events_count_where_their_statistic_is_known() -> None:
+    """No events have no best fit of a mu that may be negative: q0 is 0, and the p-value is of all toys."""
+    result = fit(workspace([10.0], [2.0], [4.0], mu=[-10, 20]), 200, data="observed", significance=True)
+    events = drawn([2.0], 1, 200)
+
+    assert (events == 0).any()
+    assert result["significance"].toys == Share(int((events >= 4).sum()), 200)
 
 
 def test_the_limit_by_toys_is_that_of_the_sums() -> None:

@@ -76,6 +76,13 @@ class Fitter:
         other.problem, other.likelihood = self.problem.with_data(data), self.likelihood.on(data)
         return other
 
+    def within(self, low: float, high: float) -> Fitter:
+        """Return a fitter of the same data with other bounds of the POI."""
+        other, bounds = copy(self), list(self.problem.bounds)
+        bounds[self.problem.poi] = low, high
+        other.problem = replace(self.problem, bounds=tuple(bounds))
+        return other
+
     @contextmanager
     def watched(self, what: str, total: int | None = None) -> Iterator[None]:
         """Show the progress of the fits inside."""

@@ -75,13 +75,13 @@ def _test(toys: Toys, fitter: Fitter, best: Minimum, values: list[float]) -> lis
     without = conditional(fitter, best, 0.0)
     throws, mirrored = [], tuple(bent(fitter))
     for value in values:
-        measure = Exclusion((value,), mirrored)
+        measure = Exclusion(value, mirrored)
         throws.append(Throw(f"POI {value:.4g}", (3,), conditional(fitter, best, value), measure))
         throws.append(Throw("no signal", (2,), without, measure))
     chunks = toys("limit", throws)
     found = []
     for value, signal, background in zip(values, chunks[::2], chunks[1::2], strict=True):
-        of_data = float(Exclusion((value,), mirrored)(fitter, best)[0])
+        of_data = float(Exclusion(value, mirrored)(fitter, best)[0])
         shares = share_above(signal.rows[:, 0], of_data), share_above(background.rows[:, 0], of_data)
         found.append(Tested(value, *shares))
     return found

@@ -6,7 +6,7 @@ its constraint term: a toy repeats the experiment with everything that was measu
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
@@ -157,44 +157,48 @@ def conditional(fitter: Fitter, best: Minimum, poi: float) -> Minimum:
 
 @dataclass(frozen=True)
 class Discovery:
-    """The test statistic of a discovery, q0 of arXiv:1007.1727."""
+    """The test statistic of a discovery, q0 of arXiv:1007.1727: a best fit below 0 counts as 0."""
 
     mirrored: tuple[int, ...]
 
     def __call__(self, fitter: Fitter, truth: Minimum) -> FloatArray:
         """Return q0, shape (1,)."""
-        value, rises = _profile(fitter, truth, (0.0,), self.mirrored)
-        return np.array([rises[0] if value > 0 else 0.0])
+        return np.array([_rise(fitter, truth, 0.0, (0.0, np.inf), self.mirrored)])
 
 
 @dataclass(frozen=True)
 class Exclusion:
-    """The test statistic of limits, q-tilde of arXiv:1007.1727, for some values of the POI."""
+    """The test statistic of limits, q-tilde of arXiv:1007.1727, for one value of the POI.
 
-    tested: tuple[float, ...]
+    A best fit below 0 counts as 0, and one above the value as that.
+    """
+
+    tested: float
     mirrored: tuple[int, ...]
 
     def __call__(self, fitter: Fitter, truth: Minimum) -> FloatArray:
-        """Return q-tilde of each value, shape (n_values,)."""
-        value, rises = _profile(fitter, truth, (0.0, *self.tested), self.mirrored)
-        # A best fit below 0 counts as 0.
-        lowest = rises[0] if value < 0 else 0.0
-        return np.where(value <= np.array(self.tested), np.maximum(rises[1:] - lowest, 0.0), 0.0)
+        """Return q-tilde, shape (1,)."""
+        return np.array([_rise(fitter, truth, self.tested, (0.0, self.tested), self.mirrored)])
 
 
-def _profile(
-    fitter: Fitter, start: Minimum, tested: Sequence[float], mirrored: tuple[int, ...]
-) -> tuple[float, FloatArray]:
-    """Return the POI at the best fit, and -2 ln L with it at some values, above the minimum; shape (n_values,)."""
+def _rise(
+    fitter: Fitter, start: Minimum, tested: float, within: tuple[float, float], mirrored: tuple[int, ...]
+) -> float:
+    """Return -2 ln L with the POI held, above its minimum with the POI within bounds.
+
+    Without the bounds a toy with no events in a bin has no best fit, or one with negative rates, and its test statistic
+    is known all the same: left out, such toys would shift the p-value.
+    """
     poi = fitter.problem.poi
-    held = [fitter.minimum(f"the fit with the POI at {value:.4g}", {poi: value}, start) for value in tested]
-    best = fitter.minimum("the fit", None, start)
-    best = deeper_beside(fitter, best, mirrored) or best
-    lowest = min(held, key=lambda minimum: minimum.rise)
-    if lowest.rise < best.rise - DEEPER:  # of two minima the free fit has met the higher one
-        best = fitter.minimum("the fit", None, lowest)
-    rises = np.array([minimum.rise for minimum in held]) - best.rise
-    return float(best.values[poi]), np.maximum(rises, 0.0)
+    values = start.values.copy()
+    values[poi] = np.clip(values[poi], *within)
+    inside, start = fitter.within(*within), replace(start, values=values)
+    held = inside.minimum(f"the fit with the POI at {tested:.4g}", {poi: tested}, start)
+    best = inside.minimum("the fit", None, start)
+    best = deeper_beside(inside, best, mirrored) or best
+    if held.rise < best.rise - DEEPER:  # of two minima the free fit has met the higher one
+        best = inside.minimum("the fit", None, held)
+    return max(held.rise - best.rise, 0.0)
 
 
 # ------------------------------------------------------------------------------------------------------------- chunks
