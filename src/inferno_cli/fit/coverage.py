@@ -17,6 +17,7 @@ from inferno_cli.fit.minimum import Minimum
 from inferno_cli.fit.minuit import Fitter
 from inferno_cli.fit.problem import Problem, numpy_backend, open_problem
 from inferno_cli.fit.share import Share
+from inferno_cli.fit.starts import bent
 from inferno_cli.fit.toys import Estimates, Measurement
 from inferno_cli.progress import Advance
 from inferno_cli.workers import in_workers
@@ -96,7 +97,7 @@ Piece = tuple[tuple[int, int], FloatArray, float]
 def _outcomes(fitter: Fitter, asimov: Minimum, piece: Piece) -> list[Outcome]:
     """Fit some pseudo-experiments, from their true POI and the nominal nuisance parameters on."""
     _, data, true = piece
-    measure, poi = Measurement(), fitter.problem.poi
+    measure, poi = Measurement(tuple(bent(fitter))), fitter.problem.poi
     values = asimov.values.copy()
     values[poi] = true
     truth, found = replace(asimov, values=values), []
