@@ -339,7 +339,7 @@ def test_mu_may_be_the_only_parameter(tmp_path, update):
 def test_nothing_is_computed_that_was_not_asked_for(tmp_path):
     settings = QUICK.model_copy(update={"minos": ()})
     result = fit_workspace(write(tmp_path, measure()).spec, settings, where="here")
-    assert result.quantities.keys() == {"breakdown", "yields"}
+    assert result.quantities.keys() == {"breakdown", "global_impacts", "yields"}
     assert (result["significance"], result["stat_only"]) == (None, None)
     assert (result["scans"], result["scans_2d"], result["ranking"]) == ({}, (), ())
     assert all(item.minos is None for item in result.parameters.values())

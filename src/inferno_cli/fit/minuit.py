@@ -69,6 +69,8 @@ class Fitter:
         self.problem, self.settings = problem, settings
         self.likelihood = Likelihood(problem.rates, problem.model.config, problem.data, nominal(problem))
         self._tick: Advance | None = None
+        # Strategy 1 has a numerical Hessian of n^2 calls, which the exact one makes needless.
+        self._strategies = (0, 0, 0) if self.likelihood.is_exact else (1, 0, 1)
 
     def on(self, data: Sequence[float]) -> Fitter:
         """Return a fitter of the same model to other data."""
@@ -134,11 +136,11 @@ class Fitter:
         notes = [*found.notes, *self._differences(values, found.covariance)]
         # MINUIT's inner parameter is flat at a limit, and its distance from the minimum no number there.
         resting = self._minuit(replace(start, values=values, fixed=start.fixed | blocked), hesse)
-        resting.migrad(self.settings.max_calls, strategy=1)
+        resting.migrad(self.settings.max_calls, self._strategies[0])
         verdict = resting.verdict()
         if found.at_limit and minos:
             resting = self._minuit(replace(start, values=values), hesse)
-            resting.migrad(self.settings.max_calls, strategy=1)
+            resting.migrad(self.settings.max_calls, self._strategies[0])
         intervals: dict[str, tuple[float, float]] = {}
         for name in minos:
             interval, note = self._minos(resting, found, name, held)
@@ -218,8 +220,8 @@ class Fitter:
         inner.tol = self.settings.tolerance
         # MIGRAD that fails is repeated, first from where it ended, then from its start behind a simplex with the first
         # steps: where the curvature at the start is nearly 0, its own steps may end far away, where it goes nowhere.
-        for strategy in (1, 0, 1):
-            if strategy == 1 and inner.fmin is not None:
+        for attempt, strategy in enumerate(self._strategies):
+            if attempt == 2:
                 minuit.start_from(start.values)
                 inner.simplex(ncall=max_calls)
             if minuit.migrad(max_calls, strategy):
@@ -229,7 +231,7 @@ class Fitter:
         if not distance <= CLOSE or inner.fmin.has_reached_call_limit:
             if not inner.valid:
                 minuit.start_from(values)
-                minuit.migrad(max_calls, strategy=1)
+                minuit.migrad(max_calls, self._strategies[0])
             if not (inner.valid and distance <= inner.fmin.edm_goal):
                 raise FitFailedError(self._failure(inner.fmin, what, values, varied & ~blocked, distance))
         self._require_rates(values, what)

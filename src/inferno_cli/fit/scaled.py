@@ -6,7 +6,6 @@ into its limits lose their digits there; in units of the errors every parameter 
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -48,7 +47,6 @@ class ScaledMinuit:
         names: Sequence[str],
     ) -> None:
         from iminuit import Minuit
-        from iminuit.warnings import IMinuitWarning
 
         self._origin, self._steps = start, steps
         self.fixed = fixed
@@ -59,20 +57,14 @@ class ScaledMinuit:
         def gradient(moves: FloatArray) -> FloatArray:
             return 2 * steps * likelihood.gradient(start + steps * moves)
 
-        def hessian(moves: FloatArray) -> FloatArray:
-            return 2 * np.outer(steps, steps) * likelihood.hessian(start + steps * moves)
-
-        def diagonal(moves: FloatArray) -> FloatArray:
-            return np.diag(hessian(moves)).copy()
+        def curvature(moves: FloatArray) -> FloatArray:
+            return 2 * steps**2 * np.diag(likelihood.hessian(start + steps * moves))
 
         exact: dict[str, Any] = {}
         if likelihood.is_exact:
-            exact = {"grad": gradient, "hessian": hessian, "g2": diagonal}
-        with warnings.catch_warnings():
-            # It says that the Hessian replaces its diagonal; the seed of a failed minimum calls the diagonal all the
-            # same (iminuit 2.33), and dies without.
-            warnings.simplefilter("ignore", IMinuitWarning)
-            self.minuit: Any = Minuit(rise, np.zeros(len(start)), name=tuple(names), **exact)
+            # Not the Hessian itself: MINUIT transforms it wrongly at limits, and inverts it slowly (iminuit 2.33).
+            exact = {"grad": gradient, "g2": curvature}
+        self.minuit: Any = Minuit(rise, np.zeros(len(start)), name=tuple(names), **exact)
         near = (limits - start[:, None]) / steps[:, None]
         self.minuit.limits = np.where(np.abs(near) > FAR, np.copysign(np.inf, near), near)
         self.minuit.fixed = fixed
