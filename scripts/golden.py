@@ -26,7 +26,7 @@ FEW_EVENTS = ("dataset.events={train: 20000, validation: 10000, template: 50000}
 JOBS: dict[str, tuple[str, ...]] = {
     "top-bce": (*TOP, "model=bce", "trainer.max_epochs=20", "fit=full"),
     "top-inferno": (*TOP, "model=inferno", "trainer.max_epochs=20"),
-    "top-inferno-data": (*TOP, "model=inferno", "trainer.max_epochs=6", "fit=data"),
+    "top-inferno-data": (*TOP, "model=inferno", "trainer.max_epochs=6", "fit=data", "unblind=true"),
     "top-all-bce": (*TOP, "model=bce", "nuisance=all", "trainer.max_epochs=6"),
     "top-all-inferno": (*TOP, "model=inferno", "nuisance=all", "trainer.max_epochs=6"),
     "shift": ("+experiment=shift", "model=inferno", "dataset.systematics.toy_shift.size=10", "trainer.max_epochs=6"),

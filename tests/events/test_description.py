@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ def data_config(config: TrainConfig, **changes: Any) -> DataConfig:
     return DataConfig.model_validate_json(json.dumps(config.model_dump(mode="json", by_alias=True) | keys))
 
 
-def described(config: TrainConfig, **changes: Any) -> Description:
+def described(config: TrainConfig, max_signal_share: float | None = None, **changes: Any) -> Description:
     settings = data_config(config, **changes)
     factor = settings.dataset.downsample_factor
     return describe(
@@ -39,6 +40,7 @@ def described(config: TrainConfig, **changes: Any) -> Description:
         bins=settings.bins,
         seed=settings.seed,
         downsample_factor=factor,
+        max_signal_share=max_signal_share,
     )
 
 
@@ -233,7 +235,9 @@ def refused(tmp_path: Path, error: type[Exception], *says: str, dataset: Any = N
 def test_event_ids_that_repeat(tree: str, tmp_path: Path) -> None:
     numbers = np.where(N == 240, 1, N)
     sample, _, variation = tree.partition("_")
-    says = (f"sample '{sample}', {variation or 'nominal'}", "1 of 240", "(run + event)", "remove the copies")
+    # Nothing counts observed events: an error is written down, also where they are blinded.
+    count = "some events repeat" if tree == "Data" else "1 of 240 events repeat"
+    says = (f"sample '{sample}', {variation or 'nominal'}", count, "(run + event)", "remove the copies")
     refused(tmp_path, DatasetError, *says, **{tree: rows(numbers)})
 
 
@@ -283,7 +287,7 @@ def test_a_yield_that_is_negative(tree: str, tmp_path: Path) -> None:
 
 def test_data_that_repeat_are_refused_by_training_as_well(tmp_path: Path) -> None:
     file = write(tmp_path / "small.root", small_trees(Data=rows(np.where(N == 240, 1, N))))
-    with pytest.raises(DatasetError, match="sample 'Data', nominal: 1 of 240 events repeat an id"):
+    with pytest.raises(DatasetError, match="sample 'Data', nominal: some events repeat an id"):
         load(ntuples(file))
 
 
@@ -328,7 +332,56 @@ def test_pseudo_data_that_repeat_are_a_finding(tmp_path: Path) -> None:
 
 def test_pseudo_data_that_are_simulated_events_are_a_finding(tmp_path: Path) -> None:
     (text,) = of(tmp_path, Data=rows(np.append(N[:5], N + 2000))).findings
-    assert "(ttbar 5)" in text
+    assert "5 of 245 rows to some of 'ttbar'; if" in text
+
+
+def test_findings_about_blinded_data_count_nothing(tmp_path: Path) -> None:
+    data = rows(np.append(N[:5], N + 2000))
+    data["x"][7] = data["x"][9] = np.nan
+    for name in ("x", "y"):
+        data[name][20:27] = data[name][27]
+    file = write(tmp_path / "small.root", small_trees(Data=data))
+    texts = described(ntuples(file), max_signal_share=-1.0).findings
+    assert [text.partition(";")[0] for text in texts] == [
+        "sample 'Data': some values of 'x' are not finite",
+        "sample 'Data': some rows are equal to another one in every feature",
+        "sample 'Data': equal to simulated rows in every feature are some rows to some of 'ttbar'",
+    ]
+    assert not re.search("245|240", " ".join(texts))
+    assert "5 of 245" in " ".join(described(ntuples(file)).findings)
+
+
+# -------------------------------------------------------------------------------------------------- blinding
+def test_of_blinded_data_nothing_is_left(tmp_path: Path) -> None:
+    file = write(tmp_path / "small.root", small_trees(Data=rows(np.arange(2001, 2184))))
+    found = described(ntuples(file), max_signal_share=-1.0)
+    assert found.blinded == "observed data blinded"
+    assert (found.observed_rows, found.observed_used) == (None, None)
+    assert {item.sample for item in found.features} == {"ttbar", "QCD"}
+    assert all(histogram.observed is None for histogram in found.histograms)
+    assert not re.search(r"(?<![\d.])183(?![\d.])", as_json(found))
+    assert "dataset small, observed data blinded" in as_html(found, {})
+
+
+def test_sidebands_by_hand(tmp_path: Path) -> None:
+    """Expected: signal 480 below 240.5, background 480 above 1000.5; the bins between have no events."""
+    file = write(tmp_path / "small.root", small_trees(Data=rows(np.append(np.arange(1, 4), np.arange(1200, 1300)))))
+    x, _ = described(ntuples(file), max_signal_share=0.05).histograms
+    signal, total = x.samples["ttbar"], x.samples["ttbar"] + x.samples["QCD"]
+    assert [signal[0], signal[-1]] == [total[0], 0] != [0, 0]
+    assert x.observed is not None
+    assert np.isnan(x.observed).tolist() == [True, True, True, False]
+    assert (x.is_masked is not None and x.is_masked.tolist()) == [True, True, True, False]
+    assert x.observed[-1] == 100
+    # Where every bin has more signal there is nothing to draw: here as much as of the background, in all.
+    file = write(tmp_path / "alike.root", small_trees(QCD=rows(N), ttbar=rows(N)))
+    assert [item.observed for item in described(ntuples(file), max_signal_share=0.4).histograms] == [None, None]
+
+
+def test_blinding_is_not_said_of_a_dataset_without_data(tmp_path: Path) -> None:
+    samples = {"ttbar": {"role": "signal"}, "QCD": {"role": "background"}}
+    config = ntuples(write(tmp_path / "small.root", small_trees()), samples=samples)
+    assert described(config, max_signal_share=-1.0).blinded == ""
 
 
 def test_no_event_ids_are_a_finding(tmp_path: Path) -> None:

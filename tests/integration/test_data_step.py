@@ -15,7 +15,7 @@ from integration.conftest import FEW_EVENTS, LABEL, Outcome, inferno, own_analys
 
 @pytest.fixture(scope="module")
 def embedded(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
-    return succeed("data", "+experiment=top11004", f"output_dir={tmp_path_factory.mktemp('data')}")
+    return succeed("data", "+experiment=top11004", "unblind=true", f"output_dir={tmp_path_factory.mktemp('data')}")
 
 
 def test_the_embedded_sample_is_described_on_the_terminal(embedded: Outcome) -> None:
@@ -92,7 +92,7 @@ BROKEN: dict[str, tuple[Mapping[str, Mapping[str, np.ndarray]], str, tuple[str, 
     "repeated ids in data": (
         {"Data": DATA | {"event": np.arange(900) // 2}},
         "DatasetError",
-        ("'Data', nominal", "450 of 900 events repeat an id"),
+        ("'Data', nominal", "some events repeat an id"),
     ),
     "leakage": (
         {"ttbar": SIGNAL | {"source_event": np.arange(N) // 3}},
@@ -155,7 +155,7 @@ def test_what_is_odd_is_told(case: str, tmp_path: Path) -> None:
     changes, says = FINDINGS[case]
     config = own_analysis(tmp_path / "analysis", **changes)
     settings = ("--config-dir", str(config), "+experiment=mine", "report.plots=false", f"output_dir={tmp_path}/out")
-    outcome = succeed("data", *settings)
+    outcome = succeed("data", *settings, "unblind=true")
     (line,) = [line for line in outcome.out.splitlines() if line.startswith("finding: ")]
     assert line.startswith(f"finding: {says}")
     page = outcome.path.read_text(encoding="utf-8").replace("&#x27;", "'")

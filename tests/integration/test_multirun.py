@@ -233,7 +233,13 @@ def test_an_explanation_goes_to_the_run(four: Sweep, tmp_path: Path) -> None:
 
 def test_a_single_run_has_no_parent_and_is_finished(four: Sweep) -> None:
     """In the same store, after the sweep: nothing of it is left over."""
-    plotted = ("report.plots=true", "report.formats=[svg]", "fit.data=observed", f"output_dir={four.folder}")
+    plotted = (
+        "report.plots=true",
+        "report.formats=[svg]",
+        "fit.data=observed",
+        "unblind=true",
+        f"output_dir={four.folder}",
+    )
     outcome = succeed("train", *POINT, "model=bce", *plotted)
     run = four.runs[-1]
 

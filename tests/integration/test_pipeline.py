@@ -236,7 +236,7 @@ def test_a_script_that_calls_cabinetry_gets_the_same_numbers(experiment: str, ru
 
 
 def test_observed_data_are_fitted_and_called_so(runs: Runs, tmp_path: Path) -> None:
-    asimov, observed = runs("top11004", "inferno"), runs("top11004", "inferno", "fit=data")
+    asimov, observed = runs("top11004", "inferno"), runs("top11004", "inferno", "fit=data", "unblind=true")
 
     assert observed.results.data == "observed"
     assert "INFERNO on top11004, observed data" in observed.out

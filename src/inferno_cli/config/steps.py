@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     AnyDataset = Dataset
 else:
     AnyDataset = any_of("inferno_cli.events.sources", Dataset)
+
+
+NOWHERE = -math.inf
+"""A share of signal that no bin has."""
 
 
 class Step(Section):
@@ -52,6 +57,8 @@ class TrainConfig(FolderStep):
 
     overwrite: bool = False
     """Replace the finished run that is in the folder."""
+    unblind: bool | Literal["sidebands"] = False
+    """Show what was observed: nothing of it, in `data` the bins with little signal, or everything (see the fit)."""
     study: Study | None = None
     reuse: str | None = None
     """Folder in which this point is looked for: it is not run again when it finished there."""
@@ -74,6 +81,11 @@ class TrainConfig(FolderStep):
     report: Report
     export: bool
     """Write the workspace for other tools as well: ROOT histograms, Combine datacard, cabinetry configuration."""
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether nothing that was observed may be written, logged or drawn; bins of a fit are no sidebands."""
+        return self.unblind is not True
 
     @property
     def data_seed(self) -> int:
@@ -187,6 +199,15 @@ class DataConfig(TrainConfig):
     """Branches that name the generated event that a row is made from; read where a tree has them."""
     bins: Annotated[int, Field(ge=2, le=500)]
     """Number of bins of the control plots."""
+    max_signal_share: Annotated[float, Field(ge=0, le=1)] = 0.05
+    """Largest expected s / (s + b) of a bin whose observed events `unblind=sidebands` shows."""
+
+    @property
+    def shown_signal_share(self) -> float | None:
+        """Largest expected share of signal of a bin whose observed events are shown; None: every bin's are."""
+        if self.unblind == "sidebands":
+            return self.max_signal_share
+        return None if self.unblind else NOWHERE
 
     @model_validator(mode="after")
     def _known_systematics(self) -> Self:
@@ -235,6 +256,8 @@ class PredictConfig(Section):
     """Rows that are in memory together."""
     keep: Names
     """More branches that are copied."""
+    unblind: bool = False
+    """Predict the observed events of the run's dataset, too; else their trees are left out."""
     overwrite: bool
     """Replace files that are there."""
 

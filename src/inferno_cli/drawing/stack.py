@@ -100,6 +100,7 @@ def draw_with_ratio(
     """Draw data against the stack, and their ratio below; without data the uncertainty alone.
 
     Layers, the error of their sum and data have shape (B,), edges (B + 1,); ``marker`` as ``Axes.errorbar`` takes it.
+    Bins where data is NaN have none.
     """
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     total = draw_stack(upper, stack, error, colours, edges)
@@ -113,7 +114,7 @@ def draw_with_ratio(
         ratio, ratio_error = relative_to(data, total), relative_to(deviation, total)
         lower.errorbar(centres, ratio, yerr=ratio_error, **marker)
         deviations.append(np.abs(ratio - 1) + ratio_error)
-        top = max(top, float((data + deviation).max()))
+        top = max(top, float(np.nanmax(data + deviation)))
     finish_stack(upper, stack, top)
     finish_ratio(lower, deviations)
     lower.set_ylabel("MC stat." if data is None else "data / pred.")

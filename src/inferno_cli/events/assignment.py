@@ -99,6 +99,10 @@ class SplitAssignment:
         """Return the same with more trees whose sample is known."""
         return replace(self, parts={**parts, **self.parts})
 
+    def holds(self, sample: str, checksum: str, tree: str) -> bool:
+        """Tell whether a tree of a file with this SHA-256 holds events of a sample."""
+        return any(part.sample == sample for part in self.parts.get((checksum, tree), ()))
+
     def of_rows(
         self,
         checksum: str,

@@ -100,6 +100,11 @@ class Dataset(Origin):
         return True
 
     @property
+    def observed_name(self) -> str | None:
+        """Name that the observed events have among the samples of its files; None: they have none."""
+        return None
+
+    @property
     def origin(self) -> str:
         """Where the events are from, for messages."""
         return f"the files of {self.location}" if self.has_files else "the generated events"

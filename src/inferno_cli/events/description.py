@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from inferno_cli.events.effects import Effect
 from inferno_cli.events.sample import DIRECTIONS, NOMINAL, FloatArray, Variation
 from inferno_cli.events.separation import separation
-from inferno_cli.events.validation import Validated, ValidatedSample
+from inferno_cli.events.validation import Validated, ValidatedSample, uncounted
 
 ALL = "all backgrounds"
 RANGE = (0.005, 0.995)
@@ -99,7 +99,8 @@ class Histogram:
         edges: Shape (B + 1,); values outside are in the first and the last bin.
         samples: Expected events by sample, shape (B,) each.
         error: Statistical error of their sum, shape (B,).
-        observed: Observed events, shape (B,), or None.
+        observed: Observed events, shape (B,), NaN in a masked bin; None where there are none, or all are blinded.
+        is_masked: Bins whose observed events are blinded, shape (B,); None where none is.
     """
 
     feature: str
@@ -107,18 +108,20 @@ class Histogram:
     samples: Mapping[str, FloatArray]
     error: FloatArray
     observed: FloatArray | None
+    is_masked: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True)
 class Description:
-    """A dataset, described; see the parts."""
+    """A dataset, described; see the parts. ``blinded`` says what of the observed events is left out, or is empty."""
 
     dataset: str
     label: str
     seed: int
     downsample_factor: float
     checksum: str
-    observed_rows: int
+    blinded: str
+    observed_rows: int | None
     observed_used: int | None
     samples: tuple[SampleEntry, ...]
     systematics: tuple[SystematicEntry, ...]
@@ -129,12 +132,37 @@ class Description:
 
 
 def describe(
-    dataset: Validated, effects: Sequence[Effect], *, bins: int, seed: int, downsample_factor: float
+    dataset: Validated,
+    effects: Sequence[Effect],
+    *,
+    bins: int,
+    seed: int,
+    downsample_factor: float,
+    max_signal_share: float | None = None,
 ) -> Description:
-    """Describe a dataset with these effects of its systematics, in histograms of so many bins.
+    """Describe a dataset.
 
-    The seed and the factor are those with which it was read, for the record.
+    Args:
+        dataset: Every event of it.
+        effects: What its systematics do, as far as they are described.
+        bins: Of each histogram.
+        seed: That with which it was read, for the record.
+        downsample_factor: The same.
+        max_signal_share: Observed events are left out but in bins of at most this expected s / (s + b): below 0 all of
+            them; None: none.
     """
+    is_blind = max_signal_share is not None and dataset.observed is not None
+    shown = replace(dataset, observed=None) if is_blind else dataset
+    histograms = tuple(_histogram(dataset, column, bins) for column in range(len(dataset.features)))
+    findings, blinded = dataset.observed_findings, ""
+    if is_blind and max_signal_share is not None:
+        signal = [item.events.name for item in dataset.samples if item.events.is_signal]
+        histograms = tuple(_masked(item, signal, max_signal_share) for item in histograms)
+        findings = tuple(map(uncounted, findings))
+        # Their total is left out, too: less the bins that are shown, it is what the masked ones hold.
+        blinded = "observed data blinded"
+        if max_signal_share >= 0:
+            blinded += f" but in bins with s/(s+b) of at most {max_signal_share:g}"
     by_name = {item.events.name: item for item in dataset.samples}
     return Description(
         dataset=dataset.name,
@@ -142,14 +170,15 @@ def describe(
         seed=seed,
         downsample_factor=downsample_factor,
         checksum=dataset.checksum,
-        observed_rows=dataset.observed_rows,
-        observed_used=None if dataset.observed is None else len(dataset.observed),
+        blinded=blinded,
+        observed_rows=None if is_blind else dataset.observed_rows,
+        observed_used=None if shown.observed is None else len(shown.observed),
         samples=tuple(_sample(item) for item in dataset.samples),
         systematics=tuple(_systematic(by_name[effect.sample], effect) for effect in effects),
-        features=tuple(_features(dataset)),
+        features=tuple(_features(shown)),
         separation=tuple(_separations(dataset)),
-        histograms=tuple(_histogram(dataset, column, bins) for column in range(len(dataset.features))),
-        findings=dataset.findings,
+        histograms=histograms,
+        findings=(*dataset.findings, *findings),
     )
 
 
@@ -248,3 +277,15 @@ def _histogram(dataset: Validated, column: int, bins: int) -> Histogram:
         values = values[np.isfinite(values)]
         observed = fill(values, np.ones(len(values)))
     return Histogram(dataset.features[column], edges, samples, np.sqrt(variance), observed)
+
+
+def _masked(histogram: Histogram, signal: Sequence[str], max_signal_share: float) -> Histogram:
+    """Return a histogram without the observed events of bins with more signal, or where nothing is expected."""
+    if histogram.observed is None:
+        return histogram
+    s = np.sum([histogram.samples[name] for name in signal], axis=0)
+    total = np.sum(list(histogram.samples.values()), axis=0)
+    is_shown = (total > 0) & (s <= max_signal_share * total)
+    if not is_shown.any():
+        return replace(histogram, observed=None)
+    return replace(histogram, observed=np.where(is_shown, histogram.observed, np.nan), is_masked=~is_shown)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -151,6 +152,7 @@ class Events:
         train, validation, template: The same samples in each, with the same yields.
         observed: Features of the observed events, shape (n_events, n_features), or None.
         checksum: SHA-256 of what was read or generated.
+        observed_checksum: The same of the files of the observed events alone; empty of events without files.
         assignment: Which rows of the files are in which split; None of generated events.
     """
 
@@ -162,7 +164,19 @@ class Events:
     template: tuple[Sample, ...]
     observed: NDArray[np.float32] | None
     checksum: str
+    observed_checksum: str = ""
     assignment: SplitAssignment | None = None
+
+    @property
+    def blinding_key(self) -> str:
+        """What the hidden offset of a blinded fit is drawn from: the observed data, and nothing else of the run.
+
+        Not the events that are used where they are of a file: subsets of one set of data would have an offset each,
+        and the mean over many of them would have none.
+        """
+        if self.observed is None or self.observed_checksum:
+            return self.observed_checksum
+        return hashlib.sha256(self.observed.tobytes()).hexdigest()
 
 
 def sum_of_squares(group: NDArray[np.int64], weights: FloatArray) -> float:

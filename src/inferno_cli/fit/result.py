@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass as plain
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
@@ -170,6 +170,16 @@ class Quantity(Section):
         return {str(cls.model_fields["kind"].annotation.__args__[0]): value}  # type: ignore[union-attr]
 
     @classmethod
+    def blinded(cls, value: Any, fit: FitResult, offsets: Mapping[str, float]) -> Any:
+        """Return what a blinded fit may show of the value; None, as long as a kind does not say more: nothing.
+
+        Args:
+            fit: The fit as it is, with nothing hidden.
+            offsets: What is added to the value of each hidden parameter, by name; differences and errors stay.
+        """
+        return None
+
+    @classmethod
     def metrics(cls, name: str, value: Any) -> dict[str, float | None]:
         """Return the numbers that are logged; their names begin with that of the quantity."""
         return {}
@@ -193,6 +203,23 @@ class Quantity(Section):
     def tables(cls, value: Any, fit: FitResult) -> list[str]:
         """Return the lines of its tables in Markdown, for ``file``."""
         return []
+
+
+def moved(name: str, values: Sequence[float], fit: FitResult, offsets: Mapping[str, float]) -> tuple[float, ...] | None:
+    """Return values of a parameter around its best fit where a blinded fit shows them.
+
+    None where they are not: those of a parameter that is left out, and of a hidden one that a bound cuts on one side,
+    as the bound is known, and with it the offset.
+    """
+    parameter = fit.parameters[name]
+    if parameter.entry is not None:
+        return None
+    if name not in offsets:
+        return tuple(values)
+    below, above = parameter.bestfit - min(values), max(values) - parameter.bestfit
+    if not math.isclose(below, above, rel_tol=1e-6):
+        return None
+    return tuple(value + offsets[name] for value in values)
 
 
 def quantities() -> dict[str, type[Quantity]]:
@@ -229,6 +256,8 @@ class FitResult(Record):
 
     data: Literal["asimov", "observed"]
     """The expectation (Asimov), or the observed events."""
+    hidden: tuple[str, ...] = ()
+    """Parameters whose best fit has a hidden offset, as the fit is blinded (see ``fit.blinding``)."""
     poi: str
     """Name of the parameter of interest in the workspace."""
     parameters: dict[str, Parameter]
@@ -296,6 +325,15 @@ class FitResult(Record):
     def mu(self) -> Parameter:
         """The parameter of interest."""
         return self.parameters[POI]
+
+    @property
+    def blinded(self) -> bool:
+        """Whether the data are observed ones, and hidden."""
+        return bool(self.hidden)
+
+    def shown(self, name: str, text: str) -> str:
+        """Return what the values of a parameter are called, given what it is called."""
+        return f"{text} + hidden offset" if name in self.hidden else text
 
     @property
     def scalars(self) -> tuple[str, ...]:

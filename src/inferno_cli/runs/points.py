@@ -19,8 +19,8 @@ OUTPUT_KEYS = (
     *("fit.toys_workers", "coverage.workers"),
 )
 """Keys, and sections, that say where a run goes and how it is shown: not what it measures."""
-UNIMPORTANT = (*OUTPUT_KEYS, "study", "dataset.path")
-"""What does not make a point. Another path with the same data is the same; other data are an error."""
+UNIMPORTANT = (*OUTPUT_KEYS, "study", "dataset.path", "unblind")
+"""What does not decide what is measured. Another path with the same data is the same; other data are an error."""
 
 
 def is_output(key: str) -> bool:
@@ -48,10 +48,11 @@ def point_of_training(params: Mapping[str, Any], network: str | None) -> str:
 
     What does not change the result (where it is written, plots, progress) does not count. The code counts as the
     text of its modules: the version says nothing of changes that are not committed. Of ``trained_in`` the SHA-256 of
-    the checkpoint, ``network``, makes the point, not where it is.
+    the checkpoint, ``network``, makes the point, not where it is. What is shown of observed data is no other
+    measurement, and its files and numbers are others: a blinded run does not stand for one that is not.
     """
     settings = dict(flatten(params)) | ({} if network is None else {PRETRAINED: network})
-    text = f"{identity(settings)} {settings.get('dataset.path')} {code_digest()}"
+    text = f"{identity(settings)} {settings.get('dataset.path')} {settings.get('unblind')} {code_digest()}"
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 

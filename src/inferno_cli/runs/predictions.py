@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from inferno_cli.code import code_version
 from inferno_cli.errors import ConfigError, DatasetError, DatasetFileError, InfernoError, OutputError, TreeNotFoundError
 from inferno_cli.events.assignment import NOT_USED, SPLITS, UNKNOWN
-from inferno_cli.files import together, user_path
+from inferno_cli.files import file_checksum, together, user_path
 from inferno_cli.runs.folder import owned
 
 if TYPE_CHECKING:
@@ -132,6 +132,30 @@ def find_assignment(
     return found
 
 
+def without_observed(
+    config: PredictConfig, finished: RunFolder, jobs: Sequence[PredictionFile], split: SplitAssignment | None
+) -> list[PredictionFile]:
+    """Leave out the trees with the observed events of the run's dataset, wherever their file is, unless asked for.
+
+    Their bins are the histogram that is fitted. Those of other files are asked for by whoever names them.
+    """
+    name = finished.config.dataset.observed_name
+    if config.unblind or split is None or name is None:
+        return list(jobs)
+    left = []
+    for job in jobs:
+        checksum = file_checksum(job.source)
+        trees = tuple(tree for tree in job.trees if not split.holds(name, checksum, tree.name))
+        for tree in job.trees:
+            if tree not in trees:
+                log.info(f"left out: {tree.where}, the observed events; unblind=true predicts them, too")
+        if trees:
+            left.append(replace(job, trees=trees))
+    if not left:
+        raise ConfigError("all trees hold the observed events of the run's dataset. Set unblind=true to predict them")
+    return left
+
+
 def _listed(names: Sequence[str], most: int = 3) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
@@ -181,8 +205,6 @@ class Writer:
         """Write the predictions of one file."""
         import numpy as np
         import uproot
-
-        from inferno_cli.files import file_checksum
 
         checksum = "" if self.split is None else file_checksum(file.source)
         made_types = {name: np.dtype(kind) for name, kind in self.types.items()}

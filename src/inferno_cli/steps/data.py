@@ -31,6 +31,7 @@ def run(config: DataConfig, composed: Any) -> None:
         bins=config.bins,
         seed=config.data_seed,
         downsample_factor=config.dataset.downsample_factor,
+        max_signal_share=config.shown_signal_share,
     )
     log.info("report: tables" + (" and plots" if config.report.plots else ""))
     page, *_ = write_data(description, folder, plots=config.report.plots, formats=config.report.formats)

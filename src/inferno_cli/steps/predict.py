@@ -18,7 +18,7 @@ SCHEMA = PredictConfig
 
 def run(config: PredictConfig, composed: Any) -> None:  # noqa: ARG001
     """Write the predictions of a run; the files say themselves which run they are of."""
-    from inferno_cli.runs.predictions import Writer, about, find_assignment, output_folder, plan
+    from inferno_cli.runs.predictions import Writer, about, find_assignment, output_folder, plan, without_observed
     from inferno_cli.runs.run_folder import RunFolder
 
     finished = RunFolder.load(config.run)
@@ -26,6 +26,7 @@ def run(config: PredictConfig, composed: Any) -> None:  # noqa: ARG001
         log.info(f"run: {finished.results.label}")
     files = plan(config, finished)
     split = find_assignment(config, finished, files)
+    files = without_observed(config, finished, files, split)
     writer = Writer(finished.observable, split, finished.config.dataset, config.keep, config.chunk)
     text = about(finished, writer.observable)
     rows = sum(tree.rows for file in files for tree in file.trees)

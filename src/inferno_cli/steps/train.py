@@ -100,19 +100,21 @@ def pipeline(config: TrainConfig, folder: Path, version: str, pretrained: RunFol
             symmetrise=config.likelihood.symmetrise,
             seed=config.data_seed,
         )
-        final.templates.save(folder / "templates.root")
+        templates = replace(final.templates, observed=None) if config.is_blind else final.templates
+        templates.save(folder / "templates.root")
     for line in merging(config, final):
         log.info(line)
     with clock.part("onnx", "onnx: the network and its bins as ONNX"):
         about = {"model": config.model.name, "dataset": events.name, "label": events.label, "code_version": version}
         merged = replace(trained.observable, groups=final.templates.groups)
         export(merged, folder / "model.onnx", export_sample(events), **about)
-    with clock.part("fit", f"fit: {config.fit.data} data"):
-        likelihood, fit = _fit(config, folder, final)
+    blinding = ", blinded" if config.fit.data == "observed" and config.is_blind else ""
+    with clock.part("fit", f"fit: {config.fit.data} data{blinding}"):
+        likelihood, fit = _fit(config, folder, final, events.blinding_key)
         cabinetry.write(likelihood, folder)
     if config.export:
         with clock.part("export", "export: ROOT histograms, Combine datacard, cabinetry configuration"):
-            data = "observed events" if config.fit.data == "observed" else "Asimov data"
+            data = "observed events" if config.fit.data == "observed" and not config.is_blind else "Asimov data"
             datacard.write(likelihood, folder / "export", data=data, label=events.label)
     path = folder / pyhf.FILE
     record = training_results(
@@ -123,7 +125,7 @@ def pipeline(config: TrainConfig, folder: Path, version: str, pretrained: RunFol
             record = _with_coverage(record, config, config.coverage, events, merged, final, path)
     if config.report.plots:
         with clock.part("report", "report: plots"):
-            draw(record, folder=folder / "plots", formats=config.report.formats, templates=final.templates)
+            draw(record, folder=folder / "plots", formats=config.report.formats, templates=templates)
     record = record.model_copy(update={"timing": dict(clock.seconds)})
     write_tables(record, folder)
     record.save(folder / RESULTS_FILE)
@@ -178,22 +180,31 @@ def _network(
     return events, trained
 
 
-def _fit(config: TrainConfig, folder: Path, final: FinalTemplates) -> tuple[Spec, FitResult]:
+def _fit(config: TrainConfig, folder: Path, final: FinalTemplates, key: str) -> tuple[Spec, FitResult]:
+    """Write the workspace and fit; return the likelihood that may be written to other files, and the fit.
+
+    Blinded observed data are fitted, and hidden with offsets drawn from ``key``: no file has them, nor toys around them
+    that a killed fit could go on with.
+    """
     from inferno_cli.config.measurement import Measurement
     from inferno_cli.fit.analysis import fit_workspace
+    from inferno_cli.fit.blinding import blinded, errors_without_numbers
     from inferno_cli.histograms.fitted import fitted
     from inferno_cli.likelihood.writers import pyhf
     from inferno_cli.runs.folder import PARTIAL
 
-    likelihood = fitted(
-        final.templates,
-        Measurement.from_config(config, config.nuisance.fit),
-        poi_bounds=config.likelihood.poi_bounds,
-        observed=config.fit.data == "observed",
-    )
+    measurement, bounds = Measurement.from_config(config, config.nuisance.fit), config.likelihood.poi_bounds
+    is_hidden = config.fit.data == "observed" and config.is_blind
+    shown = config.fit.data == "observed" and not is_hidden
+    likelihood = fitted(final.templates, measurement, poi_bounds=bounds, observed=shown)
     path = folder / pyhf.FILE
-    spec = pyhf.write(likelihood, path)
-    return likelihood, fit_workspace(spec, config.grouped_fit, where=str(path), partial=folder / PARTIAL)
+    content = pyhf.write(likelihood, path)
+    if not is_hidden:
+        return likelihood, fit_workspace(content, config.grouped_fit, where=str(path), partial=folder / PARTIAL)
+    hidden = fitted(final.templates, measurement, poi_bounds=bounds, observed=True)
+    with errors_without_numbers():
+        fit = fit_workspace(pyhf.workspace(hidden), config.grouped_fit, where="the blinded fit")
+    return likelihood, blinded(fit, key)
 
 
 def _with_coverage(

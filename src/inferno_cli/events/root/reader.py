@@ -40,6 +40,7 @@ from inferno_cli.events.sample import (
     split_rows,
     variations,
 )
+from inferno_cli.events.validation import uncounted
 from inferno_cli.files import file_checksum
 
 EMBEDDED_FILE = "top11004_sim.root"
@@ -138,7 +139,9 @@ class Reader:
                 for path in files:
                     if (only is None or path in only) and is_tree(contents(path).get(tree, "")):
                         found[path, tree] = (*found.get((path, tree), ()), Part(sample, first_row))
-                        first_row += 0 if self.dataset.event_id else _entries(path, tree)
+                        # Of the observed events nobody asks, and their number is not to be written down.
+                        is_numbered = not self.dataset.event_id and sample != self.dataset.observed_name
+                        first_row += _entries(path, tree) if is_numbered else 0
         return found
 
     # ---------------------------------------------------------------------------------------------------- reading
@@ -318,12 +321,25 @@ class Reader:
         return split_rows(sample.group, shares, generator(seed, f"split {sample.name}"))
 
     def observed(self) -> Table | None:
-        """Read all observed events, or return None where no sample has the role "data"."""
+        """Read all observed events, or return None where no sample has the role "data".
+
+        Errors do not count them: they are written down, also where the observed events are blinded.
+        """
         if (name := self.dataset.observed_name) is None:
             return None
-        table = self.read(name, NOMINAL, {})
-        self._require_distinct(name, NOMINAL, EventIds(table.ids).find(table.ids))
+        try:
+            table = self.read(name, NOMINAL, {})
+            self._require_distinct(name, NOMINAL, EventIds(table.ids).find(table.ids))
+        except DatasetError as error:
+            raise type(error)(uncounted(str(error))) from None
         return table
+
+    def observed_checksum(self) -> str:
+        """SHA-256 over the checksums of the files with the observed events; empty where there are none."""
+        if (name := self.dataset.observed_name) is None:
+            return ""
+        checksums = sorted({file_checksum(path) for path, _ in self.locate(name, NOMINAL)})
+        return hashlib.sha256("".join(checksums).encode()).hexdigest()
 
     def used_data(self, table: Table | None, seed: int) -> NDArray[np.float32] | None:
         """Return the features of the observed events that are used: a seeded share of ``downsample_factor``."""

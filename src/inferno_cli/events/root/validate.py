@@ -31,10 +31,11 @@ def validated(dataset: NtupleLayout, request: Request, source_branches: tuple[st
         findings += [*_odd_sample(sample, dataset.features), *_odd_variations(sample.events)]
         findings += _odd_rows(f"sample {name!r}", sample.features)
     data = reader.observed()
+    of_data: list[str] = []
     if data is not None:
         what = f"sample {dataset.observed_name!r}"
-        findings += _odd_features(what, _not_finite(data.features), len(data.features), dataset.features)
-        findings += [*_odd_rows(what, data.features), *_shared_rows(what, data.features, samples)]
+        of_data += _odd_features(what, _not_finite(data.features), len(data.features), dataset.features)
+        of_data += [*_odd_rows(what, data.features), *_shared_rows(what, data.features, samples)]
     if not dataset.event_id:
         findings.append(
             "dataset.event_id is empty: whether an event is there twice, or a source event in several splits, cannot "
@@ -49,6 +50,7 @@ def validated(dataset: NtupleLayout, request: Request, source_branches: tuple[st
         observed_rows=0 if data is None else len(data.features),
         findings=tuple(findings),
         checksum=reader.checksum(),
+        observed_findings=tuple(of_data),
     )
 
 
@@ -173,10 +175,9 @@ def _shared_rows(what: str, features: NDArray[np.float32], samples: Sequence[Val
     shared = []
     for sample in samples:
         if n := int((EventIds(_bits(sample.features)).find(bits) != UNKNOWN).sum()):
-            shared.append(f"{sample.events.name} {n}")
+            shared.append(f"{n} of {len(features)} rows to some of {sample.events.name!r}")
     if shared:
         yield (
-            f"{what}: some of the {len(features)} rows are equal to simulated ones in every feature "
-            f"({', '.join(shared)}); if these are the same generated events, a fit of the observed data is a "
-            "demonstration"
+            f"{what}: equal to simulated rows in every feature are {', '.join(shared)}; if these are the same "
+            "generated events, a fit of the observed data is a demonstration"
         )

@@ -66,6 +66,7 @@ class NtupleDataset(NtupleLayout):
             template=template,
             observed=observed,
             checksum=checksum,
+            observed_checksum=reader.observed_checksum(),
             label=reader.label(),
             assignment=SplitAssignment(
                 checksum=checksum,

@@ -133,6 +133,11 @@ class BreakdownQuantity(Quantity):
         )
 
     @classmethod
+    def blinded(cls, value: Breakdown, fit: FitResult, offsets: Mapping[str, float]) -> Breakdown:
+        """Return the errors as they are."""
+        return value
+
+    @classmethod
     def metrics(cls, name: str, value: Breakdown) -> dict[str, float | None]:
         values: dict[str, float | None] = {"error/statistical": value.statistical}
         for group in value.groups:

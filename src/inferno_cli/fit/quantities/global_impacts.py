@@ -122,6 +122,11 @@ class GlobalImpactsQuantity(Quantity):
         )
 
     @classmethod
+    def blinded(cls, value: GlobalImpacts, fit: FitResult, offsets: Mapping[str, float]) -> GlobalImpacts:
+        """Return the parts of the error as they are."""
+        return value
+
+    @classmethod
     def metrics(cls, name: str, value: GlobalImpacts) -> dict[str, float | None]:
         values: dict[str, float | None] = {f"{name}/statistical": value.statistical}
         for group, impact in value.groups.items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic.dataclasses import dataclass
@@ -75,6 +75,15 @@ class RankingQuantity(Quantity):
                 straight = float(best.covariance[problem.poi, index] / error) if error > 0 else 0.0
                 impacts.append(Impact(fitted.names[best.labels[index]], prefit, postfit, straight))
         return tuple(sorted(impacts, key=lambda item: -max(abs(side or 0.0) for side in item.postfit)))
+
+    @classmethod
+    def blinded(cls, value: tuple[Impact, ...], fit: FitResult, offsets: Mapping[str, float]) -> tuple[Impact, ...]:
+        """Return the impacts, which are differences of the POI, of the parameters that a blinded fit has."""
+        shown = []
+        for impact in value:
+            if fit.parameters[impact.parameter].entry is None:
+                shown.append(impact)
+        return tuple(shown)
 
     @classmethod
     def rows(cls, name: str, value: tuple[Impact, ...], fit: FitResult) -> Iterator[tuple[str, str]]:

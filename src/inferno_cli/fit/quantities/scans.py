@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from inferno_cli.fit.result import STRICT, FitResult, Quantity
+from inferno_cli.fit.result import STRICT, FitResult, Quantity, moved
 from inferno_cli.section import POI, Names
 
 if TYPE_CHECKING:
@@ -64,6 +64,16 @@ class ScansQuantity(Quantity):
         return found
 
     @classmethod
+    def blinded(cls, value: dict[str, Scan], fit: FitResult, offsets: Mapping[str, float]) -> dict[str, Scan] | None:
+        """Return the scans with hidden parameters where they are shown, but those that a bound cuts."""
+        found = {}
+        for name, scan in value.items():
+            values = moved(name, scan.values, fit, offsets)
+            if values is not None:
+                found[name] = Scan(name, values, scan.delta_twice_nll)
+        return found or None
+
+    @classmethod
     def stored(cls, value: Any) -> dict[str, Any]:
         return {"scans": value, "nll_scan": value.get(POI)}
 
@@ -103,7 +113,7 @@ def _draw(scan: Scan, fit: FitResult, canvas: Canvas) -> Figure:
             axes.text(0.99, sigma**2, text, transform=edge, ha="right", va="bottom", color=SIGNAL)
     axes.margins(x=0.02)
     axes.set_ylim(0, 1.35 * top)
-    axes.set_xlabel(axis_name(scan.parameter, fit.poi))
+    axes.set_xlabel(fit.shown(scan.parameter, axis_name(scan.parameter, fit.poi)))
     axes.set_ylabel(r"$2\,\Delta$ NLL")
     axes.legend(loc="upper center")
     return figure

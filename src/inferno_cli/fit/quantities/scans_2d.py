@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from inferno_cli.errors import WorkspaceError
-from inferno_cli.fit.result import STRICT, FitResult, Quantity
+from inferno_cli.fit.result import STRICT, FitResult, Quantity, moved
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -83,6 +84,19 @@ class Scans2DQuantity(Quantity):
         return tuple(found)
 
     @classmethod
+    def blinded(
+        cls, value: tuple[Scan2D, ...], fit: FitResult, offsets: Mapping[str, float]
+    ) -> tuple[Scan2D, ...] | None:
+        """Return the scans with hidden parameters where they are shown, but those that a bound cuts."""
+        found = []
+        for scan in value:
+            x_values = moved(scan.x, scan.x_values, fit, offsets)
+            y_values = moved(scan.y, scan.y_values, fit, offsets)
+            if x_values is not None and y_values is not None:
+                found.append(replace(scan, x_values=x_values, y_values=y_values))
+        return tuple(found) or None
+
+    @classmethod
     def figures(
         cls, name: str, value: tuple[Scan2D, ...], fit: FitResult, canvas: Canvas
     ) -> Iterator[tuple[str, Figure]]:
@@ -113,7 +127,7 @@ def _draw(scan: Scan2D, fit: FitResult, canvas: Canvas) -> Figure:
     best = [fit.parameters[name].bestfit for name in (scan.x, scan.y)]
     handles += axes.plot(*best, "+", color="black", markersize=10, label="best fit")
     axes.legend(handles=handles, loc="upper right", frameon=True, framealpha=0.9, edgecolor="none")
-    axes.set_xlabel(axis_name(scan.x, fit.poi))
-    axes.set_ylabel(axis_name(scan.y, fit.poi))
+    axes.set_xlabel(fit.shown(scan.x, axis_name(scan.x, fit.poi)))
+    axes.set_ylabel(fit.shown(scan.y, axis_name(scan.y, fit.poi)))
     figure.colorbar(image, ax=axes, label=r"$2\,\Delta$ NLL", extend="max" if rise.max() > 12 else "neither")
     return figure

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic.dataclasses import dataclass
@@ -21,7 +21,7 @@ class Significance:
     Attributes:
         expected: For the nominal signal, nuisance parameters fitted to the data with POI 1.
         observed: Of the data that was fitted, Asimov or observed.
-        expected_p_value, observed_p_value: Their p-values.
+        expected_p_value, observed_p_value: Their p-values; None of a blinded fit, which shows ``a_priori`` alone.
         a_priori, a_priori_p_value: For the nominal signal, nuisance parameters at their nominal values; of observed
             data, else None: ``expected`` of Asimov data is that.
         toys: Toys without signal whose test statistic is at least that of the data: ``observed_p_value`` by toys.
@@ -29,8 +29,8 @@ class Significance:
 
     expected: Finite
     observed: Finite
-    expected_p_value: float
-    observed_p_value: float
+    expected_p_value: float | None
+    observed_p_value: float | None
     a_priori: Finite = None
     a_priori_p_value: float | None = None
     toys: Share | None = None
@@ -97,6 +97,13 @@ class SignificanceQuantity(Quantity):
         )
 
     @classmethod
+    def blinded(cls, value: Significance, fit: FitResult, offsets: Mapping[str, float]) -> Significance | None:
+        """Return what was expected from nominal parameters: no data are in that."""
+        if value.a_priori_p_value is None:
+            return None
+        return Significance(None, None, None, None, value.a_priori, value.a_priori_p_value)
+
+    @classmethod
     def metrics(cls, name: str, value: Significance) -> dict[str, float | None]:
         numbers = {f"{name}/{key}": getattr(value, key) for key in ("expected", "observed", "a_priori")}
         return numbers | {f"{name}/p_value_toys": None if value.toys is None else value.toys.value}
@@ -107,6 +114,9 @@ class SignificanceQuantity(Quantity):
         by_toys = "" if value.toys is None else f", by toys {value.toys.count} of {value.toys.total}"
         if fit.data == "asimov":
             yield name, f"expected {_sigmas(value.expected)} (p = {value.expected_p_value:.2g}{by_toys})"
+            return
+        if value.observed_p_value is None:
+            yield name, f"observed blinded; expected {_sigmas(value.a_priori)} from nominal parameters"
             return
         text = f"observed {_sigmas(value.observed)} (p = {value.observed_p_value:.2g}{by_toys}); expected "
         if value.a_priori is not None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from inferno_cli.fit.result import Column, Estimate, Quantity
+from inferno_cli.fit.result import Column, Estimate, FitResult, Quantity
 from inferno_cli.section import POI
 
 if TYPE_CHECKING:
@@ -32,6 +34,13 @@ class StatOnlyQuantity(Quantity):
         for note in alone.notes:
             fitted.notes.append(f"{self.title}: {note}")
         return {POI: estimates(problem, alone)[problem.poi]}
+
+    @classmethod
+    def blinded(
+        cls, value: dict[str, Estimate], fit: FitResult, offsets: Mapping[str, float]
+    ) -> dict[str, Estimate] | None:
+        """Return the same with the POI where it is shown; the error stays."""
+        return {POI: replace(value[POI], bestfit=value[POI].bestfit + offsets[POI])}
 
     @classmethod
     def metrics(cls, name: str, value: dict[str, Estimate]) -> dict[str, float | None]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -133,6 +134,13 @@ class ToysQuantity(Quantity):
             estimates=_distribution(values),
             pull=_distribution(deviations[:, poi] / errors),
         )
+
+    @classmethod
+    def blinded(cls, value: ToyFits, fit: FitResult, offsets: Mapping[str, float]) -> ToyFits:
+        """Return the same around the POI where it is shown; what the toys say of its error stays."""
+        offset = offsets[POI]
+        estimates = replace(value.estimates, edges=tuple(edge + offset for edge in value.estimates.edges))
+        return replace(value, truth=value.truth + offset, mean=value.mean + offset, estimates=estimates)
 
     @classmethod
     def metrics(cls, name: str, value: ToyFits) -> dict[str, float | None]:

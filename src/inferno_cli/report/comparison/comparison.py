@@ -44,7 +44,9 @@ def _width(results: Results) -> float | None:
 def _relative_error(results: Results) -> float | None:
     """HESSE error of the POI divided by its fitted value: of the signal strength and of the yield it is the same."""
     poi = results.mu
-    return None if poi.error is None or poi.bestfit == 0 else poi.error / abs(poi.bestfit)
+    if results.blinded or poi.error is None or poi.bestfit == 0:
+        return None
+    return poi.error / abs(poi.bestfit)
 
 
 def _root(results: Results, name: str) -> float | None:
@@ -139,6 +141,8 @@ class Comparison:
         versions = sorted({result.code_version for point in points for result in point.results})
         if len(versions) > 1:
             notes = [*notes, f"the runs are of {len(versions)} versions of the code: {', '.join(versions)}"]
+        if any(result.blinded for point in points for result in point.results):
+            notes = [*notes, "the fits are blinded: mu has a hidden offset, the same for the same data"]
         return cls(points, tuple(jobs), reference, tuple(notes))
 
     @cached_property

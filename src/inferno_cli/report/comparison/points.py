@@ -164,12 +164,20 @@ def _same_data(jobs: Sequence[FoundRun]) -> None:
     first = jobs[0]
     assert first.results is not None
     checksums: dict[str, FoundRun] = {}
+    of_data: dict[bool, FoundRun] = {}
     for job in jobs:
         assert job.results is not None
         if (MODEL in first.settings) != (MODEL in job.settings):
             raise ComparisonError(
                 f"{first.where} and {job.where} are a training and a fit of a workspace, which have not the same "
                 "columns. Compare the ones or the others: runs=..."
+            )
+        if job.results.data == "observed":
+            of_data.setdefault(job.results.blinded, job)
+        if len(of_data) > 1:
+            raise ComparisonError(
+                f"the fit in {of_data[True].where} is blinded, its mu has a hidden offset, and that in "
+                f"{of_data[False].where} is not. Compare the ones or the others: runs=..."
             )
         # Of fits alone, the workspace may be what is swept.
         workspace = job.settings.get("workspace") if MODEL not in job.settings else None

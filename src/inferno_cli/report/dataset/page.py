@@ -59,7 +59,11 @@ def _control(description: Description, histogram: Histogram, colours: Mapping[st
     edges, stack = histogram.edges, merged(histogram.samples, colours)
     marker = {"markersize": 4.0, "linewidth": 1.0, "xerr": np.diff(edges) / 2, "label": "data"}
     upper, lower = draw_with_ratio(figure, stack, histogram.error, colours, edges, histogram.observed, **marker)
-    upper.set_title("uncertainty: simulated events")
+    for number in np.flatnonzero(() if histogram.is_masked is None else histogram.is_masked):
+        for axes in (upper, lower):
+            axes.axvspan(edges[number], edges[number + 1], color="0.92", linewidth=0, zorder=0)
+    grey = "" if histogram.is_masked is None else "; grey: observed events masked"
+    upper.set_title(f"uncertainty: simulated events{grey}")
     lower.set_xlim(edges[0], edges[-1])
     lower.set_xlabel(f"{short(histogram.feature)} (first and last bin: all beyond)")
     return figure

@@ -17,7 +17,7 @@ SCHEMA = "inferno_cli/data/1"
 
 def title(description: Description) -> str:
     """Return what a page, a plot or a table shows."""
-    return f"dataset {description.dataset}"
+    return ", ".join(filter(None, (f"dataset {description.dataset}", description.blinded)))
 
 
 def tables(description: Description) -> tuple[Table, ...]:
@@ -138,6 +138,6 @@ def as_json(description: Description) -> str:
     return json.dumps({"schema": SCHEMA, **asdict(description)}, indent=1, default=_plain, allow_nan=False) + "\n"
 
 
-def _plain(value: object) -> list[float]:
+def _plain(value: object) -> list[float | bool | None]:
     assert isinstance(value, np.ndarray)
-    return [float(item) for item in value]
+    return [None if np.isnan(item) else item for item in value.tolist()]

@@ -16,6 +16,7 @@ from inferno_cli.fit.result import Estimate
 from inferno_cli.names import markdown, printable
 from inferno_cli.report.tables import Line, Table
 from inferno_cli.runs.record import Results
+from inferno_cli.section import POI
 
 MAX_NUISANCES = 8
 """Rows of nuisance parameters; a workspace can have hundreds, and results.json has them all."""
@@ -25,6 +26,8 @@ MAX_NOTES = 5
 def title(results: Results) -> str:
     """Return "INFERNO on top11004, Asimov data": what was fitted, to which data."""
     data = "Asimov data" if results.data == "asimov" else "observed data"
+    if results.blinded:
+        data += ", blinded"
     model = "" if results.model is None else f"{MODEL_NAMES.get(results.model, results.model)} on "
     return f"{model}{results.dataset}, {data}"
 
@@ -58,7 +61,7 @@ def headline(results: Results) -> str:
                 errors.append(f"±{estimate.error:.{digits}f} ({text})")
     # MLflow folds a description after some three lines; what must be said with every number comes before.
     what = markdown(title(results)) + (f". **{markdown(results.label)}**" if results.label else "")
-    lines = [f"**mu = {mu.bestfit:z.{digits}f}**, {', '.join(errors)}", what]
+    lines = [f"**{results.shown(POI, POI)} = {mu.bestfit:z.{digits}f}**, {', '.join(errors)}", what]
     for name, quantity, value in results.outcomes():
         if quantity.is_foremost:
             lines += [f"{heading}: {text}" for heading, text in quantity.rows(name, value, results)]
@@ -126,14 +129,14 @@ def _parameters(results: Results, plus_minus: str) -> RenderableType:
         lines.append(Line([name, f"{estimate.bestfit:z.{digits}f}", hesse, minos], kind))
 
     poi = results.parameters["mu"]
-    add("mu" if results.poi == "mu" else f"mu ({results.poi})", poi, "poi")
+    add(results.shown(POI, "mu" if results.poi == "mu" else f"mu ({results.poi})"), poi, "poi")
     for _, quantity, value in results.outcomes():
         for what, estimate in quantity.estimates(value).items():
-            add(f"mu, {what}", estimate)
+            add(results.shown(POI, f"mu, {what}"), estimate)
     scalars = [name for name in results.scalars if name != "mu"]
     shown = by_correlation(results, scalars, MAX_NUISANCES)
     for name in shown:
-        add(name, results.parameters[name])
+        add(results.shown(name, name), results.parameters[name])
     if len(shown) < len(scalars):
         lines.append(Line([f"... and {len(scalars) - len(shown)} more in results.json"]))
     for name, entries in _vectors(results).items():

@@ -194,6 +194,8 @@ def tracked(
 def log_results(logged: Run, folder: Path, results: Results, description: str, *, checkpoint: bool) -> None:
     """Log what the run that has finished in a folder found, with a description in Markdown."""
     logged.tags({"dataset_checksum": results.dataset_checksum, "label": results.label or "none"})
+    if results.blinded:
+        logged.tags({"blinded": ", ".join(results.hidden)})
     if results.trained_in is not None:
         logged.tags({"trained_in": results.trained_in.folder, "checkpoint": results.trained_in.checkpoint})
     elif results.training is not None:

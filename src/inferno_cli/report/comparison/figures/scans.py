@@ -39,7 +39,9 @@ def draw(comparison: Comparison) -> Iterator[tuple[str, Figure]]:
         root = np.interp(dense, values, np.sign(values - best) * np.sqrt(rise))
         axes.plot(dense, root**2, **style)
 
-    figure = overlaid(comparison, scanned, curve, r"$\mu$", r"$2\,\Delta$ NLL")
+    is_hidden = any(result.blinded for result in comparison.results)
+    name = r"$\mu$ + hidden offset" if is_hidden else r"$\mu$"
+    figure = overlaid(comparison, scanned, curve, name, r"$2\,\Delta$ NLL")
     for axes in (item for item in figure.axes if item.axison):
         axes.axhline(1, color=MUTED, linewidth=0.9, linestyle=":")
         axes.set_ylim(0, 6)
