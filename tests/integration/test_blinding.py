@@ -29,7 +29,13 @@ QUICK = (
 )
 SHOWN = ("report.formats=[svg]",)
 EVERYTHING = (
-    *("fit=data", "fit.ranking=[jes,QCD_norm,'staterror_SR[0]']", "fit.scan=[mu,QCD_norm,jes]"),
+    *(
+        "fit=data",
+        "fit.limit=true",
+        "fit.toys=20",
+        "fit.ranking=[jes,QCD_norm,'staterror_SR[0]']",
+        "fit.scan=[mu,QCD_norm,jes]",
+    ),
     *("fit.scan_2d=[[mu,jes]]", "fit.scan_points=3", "fit.scan_2d_points=3"),
 )
 """Of the fit of observed data."""
@@ -183,7 +189,9 @@ def test_the_fit_of_observed_data_has_a_hidden_offset_and_the_right_errors(blind
     assert {item.parameter for item in hidden["ranking"]} == {"jes", "QCD_norm"}
     assert set(hidden["ranking"]) < set(shown["ranking"])
     assert hidden["goodness_of_fit"] == shown["goodness_of_fit"]
-    assert (hidden.twice_nll, hidden["yields"]) == (None, ())
+    assert (hidden.twice_nll, hidden["yields"], hidden["limit"]) == (None, (), None)
+    assert hidden["toys"].mean - shown["toys"].mean == pytest.approx(offset)
+    assert (hidden["toys"].spread, hidden["toys"].coverage) == (shown["toys"].spread, shown["toys"].coverage)
     assert hidden["significance"].a_priori == shown["significance"].a_priori
     assert hidden["significance"].observed is None
     assert any("yields" in note and "left out" in note for note in hidden.notes)

@@ -157,7 +157,7 @@ class ToysQuantity(Quantity):
     @classmethod
     def rows(cls, name: str, value: ToyFits, fit: FitResult) -> Iterator[tuple[str, str]]:
         """Yield what was drawn, bias and spread, and coverage."""
-        counted = [f"{value.number} at {POI} = {value.truth:.3g}"]
+        counted = [f"{value.number} at {fit.shown(POI, POI)} = {value.truth:.3g}"]
         if value.failed:
             counted.append(f"{value.failed} without a valid fit")
         if value.at_limit:
@@ -180,7 +180,7 @@ class ToysQuantity(Quantity):
         estimates, pull = figure.subplots(1, 2)
         poi = axis_name(POI, fit.poi)
         _draw(estimates, value.estimates, value.truth, value.hesse, "truth and mean HESSE error")
-        estimates.set_xlabel(f"best fit of {poi}")
+        estimates.set_xlabel(f"best fit of {fit.shown(POI, poi)}")
         estimates.set_ylabel("toys")
         _draw(pull, value.pull, 0.0, 1.0, "standard normal")
         pull.set_xlabel(f"pull of {poi}")
