@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -80,9 +81,9 @@ class Problem:
                 return f"bin {index - place.start} of channel {channel!r}"
         raise IndexError(index)
 
-    @property
+    @cached_property
     def labels(self) -> tuple[str, ...]:
-        """Names of the parameters, one per entry of a vector."""
+        """Names of the parameters, one per entry of a vector; pyhf makes them anew each time."""
         return tuple(self.model.config.par_names)
 
     @property
