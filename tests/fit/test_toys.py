@@ -218,6 +218,27 @@ def test_a_toy_has_the_deeper_of_two_minima() -> None:
             assert other.likelihood.rise(ours.values[toy]) == pytest.approx(deepest, abs=1e-3)
 
 
+def test_a_toy_is_measured_as_data_are() -> None:
+    """The fit by itself, from the workspace's start, with MINOS: the same best fit and error, and the same verdict."""
+    with numpy_backend():
+        fitter = Fitter(open_problem(with_all(), asimov=True, measurement=None, where="here"), PLAIN)
+        throw = repeated(fitter, fitter.fit())
+        poi, true = fitter.problem.poi, float(throw.truth.values[fitter.problem.poi])
+        found = Estimates.of(thrown(fitter, throw, SEED, range(25)).rows)
+        distribution = Distribution(fitter.problem, throw.truth.values)
+        inside = []
+        for toy in range(25):
+            generator = np.random.default_rng(np.random.SeedSequence(SEED, spawn_key=(0, toy)))
+            alone = fitter.on(distribution.draw(generator).tolist()).fit(minos=("mu",))
+            down, up = alone.minos["mu"]
+            inside.append(down <= true - alone.values[poi] <= up)
+            np.testing.assert_allclose(found.values[toy], alone.values, atol=1e-4 * alone.hesse.min())
+            np.testing.assert_allclose(found.hesse[toy], alone.hesse, rtol=1e-4)
+
+    assert (found.rise <= 1).tolist() == inside
+    assert 0 < sum(inside) < 25
+
+
 # ---------------------------------------------------------------------------------------------------------- p-values
 def test_the_significance_by_toys_is_the_tail() -> None:
     found = fit(workspace([10.0], [10.0], [15.0], mu=[0, 20]), 1000, data="observed", significance=True)["significance"]
