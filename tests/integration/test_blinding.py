@@ -70,6 +70,7 @@ def in_file(path: Path) -> Iterator[float]:
     """Yield every number in a file."""
     if path.suffix == ".root":
         with uproot.open(path) as file:
+            yield from (tree.num_entries for _, tree in file.iteritems(filter_classname="TTree"))
             for _, content in file.iteritems(filter_classname="TH1*"):
                 yield from (*content.values(), float(content.values().sum()))
             for key in file.keys(filter_classname="TObjString"):
@@ -139,6 +140,12 @@ def blinded(tmp_path_factory: pytest.TempPathFactory) -> Blinded:
         "observed": succeed("train", *analyses["good"], *QUICK, *EVERYTHING, *SHOWN, at(folder)),
         "asimov": succeed("train", *analyses["good"], *QUICK, "report.plots=false", at(folder)),
         "data": succeed("data", *analyses["odd"], *SHOWN, at(folder)),
+    }
+    of = f"run={runs['observed'].path.parent}"
+    runs |= {
+        "explain": succeed("explain", of, "repeats=1", "report.plots=false"),
+        "predict": succeed("predict", of),
+        "compare": succeed("compare", f"runs={folder}/runs/*/*", at(folder)),
     }
     return Blinded(analyses["good"], truth, shown, folder, runs)
 

@@ -463,6 +463,42 @@ def test_of_observed_data_the_observed_significance_is_shown(
     assert comparison.rows[0].values["observed_p_value"].median == pytest.approx(2.07e-23, rel=0.01)
 
 
+def blinded(seed: int, **changes: Any) -> dict[str, Any]:
+    """A fit of observed data with a hidden offset."""
+    return record(0.4, seed=seed, data="observed", hidden=["mu"], sigma_s=12.0, **changes)
+
+
+def test_blinded_fits_compare_and_are_called_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for seed in (1, 2):
+        put(tmp_path / str(seed), config("bce", 5, seed, unblind=False), blinded(seed))
+
+    comparison = compared(tmp_path)
+    show_comparison(comparison)
+
+    assert "note: the fits are blinded: mu has a hidden offset" in capsys.readouterr().out
+    # The error relative to a mu that is moved means nothing.
+    assert "relative_error_s" not in comparison.rows[0].values
+    assert comparison.rows[0].values["hesse"].repeats == 2
+
+
+def test_a_blinded_fit_beside_one_that_is_not_would_tell_the_offset(tmp_path: Path) -> None:
+    put(tmp_path / "1", config("bce", 5, 1, unblind=False), blinded(1))
+    put(tmp_path / "2", config("bce", 5, 2, unblind=True), record(0.4, seed=2, data="observed"))
+
+    with pytest.raises(ComparisonError, match=r"the fit in \S+/1 is blinded, .* and that in \S+/2 is not"):
+        compared(tmp_path)
+
+
+def test_unblinded_asimov_fits_are_repeats_of_others(tmp_path: Path) -> None:
+    put(tmp_path / "1", config("bce", 5, 1), record(0.4, seed=1))  # of an earlier version
+    put(tmp_path / "2", config("bce", 5, 2, unblind=False), record(0.4, seed=2))
+    put(tmp_path / "3", config("bce", 5, 3, unblind=True), record(0.4, seed=3))
+
+    (row,) = compared(tmp_path).rows
+
+    assert row.repeats == 3
+
+
 def test_a_range_that_rounds_away_is_not_shown() -> None:
     assert number_text(Spread(1.0, 1.0 - 1e-8, 1.0 + 1e-8, 3), ".3f", spread=True) == "1.000"
     assert number_text(Spread(1.0, 0.9, 1.1, 3), ".3f", spread=True) == "1.000 [0.900, 1.100]"

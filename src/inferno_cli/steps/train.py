@@ -203,7 +203,7 @@ def _fit(config: TrainConfig, folder: Path, final: FinalTemplates, key: str) -> 
         return likelihood, fit_workspace(content, config.grouped_fit, where=str(path), partial=folder / PARTIAL)
     hidden = fitted(final.templates, measurement, poi_bounds=bounds, observed=True)
     with errors_without_numbers():
-        fit = fit_workspace(pyhf.workspace(hidden), config.grouped_fit, where="the blinded fit")
+        fit = fit_workspace(pyhf.workspace(hidden), config.grouped_fit, where="the blinded data")
     return likelihood, blinded(fit, key)
 
 

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from functools import cache
 from io import BytesIO
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 
 from inferno_cli.choices import conf_folders
 from inferno_cli.config.fit import Fit
@@ -19,6 +21,7 @@ from inferno_cli.config.load import config_folder, resolve
 from inferno_cli.config.steps import FitConfig
 from inferno_cli.drawing.style import Canvas
 from inferno_cli.fit.analysis import fit_workspace
+from inferno_cli.fit.blinding import blinded
 from inferno_cli.fit.result import FitResult, is_ours, quantities
 
 ADDED = sorted(path.stem for folder in conf_folders() for path in (folder / "quantity").glob("*.yaml"))
@@ -120,6 +123,25 @@ def test_its_rows_and_tables_are_texts(name: str) -> None:
     assert all(isinstance(text, str) and text for text in texts)
     assert bool(tables) == bool(kind.file)
     assert all(isinstance(line, str) for line in tables)
+
+
+@every_quantity
+def test_what_a_blinded_fit_shows_of_it_does_not_tell_the_poi(name: str) -> None:
+    """``blinded`` says what may be shown; a quantity without it is left out, with a note."""
+    hidden, best = blinded(fitted(), "some data"), fitted().mu.bestfit
+    if name not in hidden.quantities:
+        assert any("left out" in note for note in hidden.notes)
+        return
+    outcome = hidden.quantities[name]
+    kind = quantities()[outcome.kind]
+    record = TypeAdapter(kind.record)
+    numbers = re.findall(r"-?\d+\.\d+(?:e[-+]?\d+)?", record.dump_json(outcome.value).decode())
+    assert [text for text in numbers if math.isclose(float(text), best, rel_tol=1e-6)] == []
+    assert record.validate_json(record.dump_json(outcome.value)) == outcome.value
+    assert all(isinstance(text, str) and text for row in kind.rows(name, outcome.value, hidden) for text in row)
+    assert kind.metrics(name, outcome.value).keys() <= kind.metrics(name, fitted().quantities[name].value).keys()
+    for _, figure in kind.figures(name, outcome.value, hidden, Canvas("a label", "a title")):
+        figure.savefig(BytesIO(), format="png")
 
 
 @every_quantity
