@@ -194,10 +194,9 @@ def _rise(
     values[poi] = np.clip(values[poi], *within)
     inside, start = fitter.within(*within), replace(start, values=values)
     held = inside.minimum(f"the fit with the POI at {tested:.4g}", {poi: tested}, start)
-    best = inside.minimum("the fit", None, start)
+    # Half of the toys without signal have their best fit at 0: it begins there, and only goes down.
+    best = inside.minimum("the fit", None, replace(held, hesse=start.hesse))
     best = deeper_beside(inside, best, mirrored) or best
-    if held.rise < best.rise - DEEPER:  # of two minima the free fit has met the higher one
-        best = inside.minimum("the fit", None, held)
     return max(held.rise - best.rise, 0.0)
 
 
