@@ -56,7 +56,7 @@ def newton(
         moved = np.where(moved - low <= rounding, low, np.where(high - moved <= rounding, high, moved))
         if abs(distance) <= CONVERGED:
             onto = free & (((moved <= low) & (gradient > 0)) | ((moved >= high) & (gradient < 0)))
-            values, blocked = np.where(onto, moved, values), blocked | onto
+            values, blocked = np.where(free, moved, values), blocked | onto
             break
         for _ in range(HALVINGS):
             found = likelihood.rise(values + step)

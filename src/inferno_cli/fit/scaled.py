@@ -49,6 +49,7 @@ class ScaledMinuit:
         from iminuit import Minuit
 
         self._origin, self._steps = start, steps
+        self._curvature: FloatArray | None = None
         self.fixed = fixed
 
         def rise(moves: FloatArray) -> float:
@@ -58,11 +59,14 @@ class ScaledMinuit:
             return 2 * steps * likelihood.gradient(start + steps * moves)
 
         def curvature(moves: FloatArray) -> FloatArray:
-            return 2 * steps**2 * np.diag(likelihood.hessian(start + steps * moves))
+            if self._curvature is None:
+                self._curvature = 2 * steps**2 * np.diag(likelihood.information(start + steps * moves))
+            return self._curvature
 
         exact: dict[str, Any] = {}
         if likelihood.is_exact:
-            # Not the Hessian itself: MINUIT transforms it wrongly at limits, and inverts it slowly (iminuit 2.33).
+            # Not the Hessian itself: MINUIT transforms it wrongly at limits, and inverts it slowly (iminuit 2.33). Its
+            # diagonal is the first guess of the covariance, and asked for at every step: that of the start will do.
             exact = {"grad": gradient, "g2": curvature}
         self.minuit: Any = Minuit(rise, np.zeros(len(start)), name=tuple(names), **exact)
         near = (limits - start[:, None]) / steps[:, None]
@@ -78,6 +82,7 @@ class ScaledMinuit:
 
     def start_from(self, values: FloatArray, steps: FloatArray | None = None) -> None:
         """Go to a point, with the first steps or with others."""
+        self._curvature = None
         self.minuit.values = (values - self._origin) / self._steps
         self.minuit.errors = 1.0 if steps is None else steps / self._steps
 
