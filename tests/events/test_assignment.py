@@ -139,6 +139,9 @@ def test_events_without_ids_go_by_their_row(tmp_path, run):
         found = [predicted(run, config, events.checksum, tmp_path / f"{name}.root", "ttbar") for name in "ab"]
         assert found[0] + found[1] == [expected[n] for n in N]
         (run / FILE).unlink(missing_ok=True)
+    # How many observed events come before a file is not written down: they may be blinded.
+    first_rows = {tree: [part.first_row for part in parts] for (_, tree), parts in config.dataset.trees().items()}
+    assert (first_rows["ttbar"], first_rows["Data"]) == ([120], [0])
 
 
 def test_without_ids_nothing_is_known_of_another_file(tmp_path, run):

@@ -7,7 +7,7 @@ from importlib.resources import files
 
 import numpy as np
 import pytest
-from conftest import compose, load, ntuples, rows, small_trees, write
+from conftest import changed, compose, load, ntuples, rows, small_trees, synthetic, write
 
 from inferno_cli.errors import (
     BranchNotFoundError,
@@ -256,6 +256,19 @@ def test_downsampling_scales_every_weight_and_takes_a_subset_of_the_data(tmp_pat
     assert len(part.observed) == 72
     assert len(np.unique(part.observed[:, 0])) == 72
     assert set(part.observed[:, 0]) < set(full.observed[:, 0])
+
+
+def test_the_key_of_the_hidden_offset_is_that_of_the_data_and_of_nothing_else(tmp_path, small):
+    """Not of the subset: offsets of many subsets of one set of data would have a mean of 0."""
+    changes = ({}, {"downsample_factor": 0.5, "seed": 2}, {"features": ["x"]}, {"systematics": {}})
+    keys = {load(ntuples(small, **change)).blinding_key for change in changes}
+    other = write(tmp_path / "other.root", small_trees(Data=rows(EVENTS + 3000)))
+    keys.add(load(ntuples(other)).blinding_key)
+    assert len(keys) == 2
+    without = {"ttbar": {"role": "signal"}, "QCD": {"role": "background"}}
+    assert load(ntuples(small, samples=without)).blinding_key == ""
+    drawn = {load(changed(synthetic(), seed=seed)).blinding_key for seed in (1, 1, 2)}
+    assert len(drawn) == 2
 
 
 def test_the_subset_of_the_data_depends_on_the_seed_alone(small):
