@@ -230,7 +230,9 @@ def test_scans_of_any_parameter(tmp_path):
     assert list(result["scans"]) == ["mu", "jes", "staterror_SR[1]"]
     for name, scan in result["scans"].items():
         half = 2.5 * result.parameters[name].hesse
-        np.testing.assert_allclose(scan.values, result.parameters[name].bestfit + half * np.array([-1, 0, 1]), atol=1e-12)
+        np.testing.assert_allclose(
+            scan.values, result.parameters[name].bestfit + half * np.array([-1, 0, 1]), atol=1e-12
+        )
         assert min(scan.delta_twice_nll[0], scan.delta_twice_nll[2]) > 3
 
 

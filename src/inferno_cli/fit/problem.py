@@ -238,33 +238,10 @@ def open_problem(
     if measurement is not None and measurement not in known:
         raise WorkspaceError(f"{where} has no measurement {measurement!r}{closest(measurement, known)}")
     chosen = measurement or known[0]
-    try:
-        model = workspace.model(
-            measurement_name=measurement,
-            validate=False,
-            modifier_settings={"normsys": {"interpcode": "code4"}, "histosys": {"interpcode": "code4p"}},
-        )
-    except Exception as error:  # pyhf's errors have no common base; its schema lets wrong lengths and names pass
-        raise WorkspaceError(
-            f"measurement {chosen!r} of {where} is no model ({type(error).__name__}: {' '.join(str(error).split())}). "
-            "Repair its samples, modifiers or parameters"
-        ) from error
-    if lacking := [name for name in model.config.channels if name not in workspace.observations]:
-        raise WorkspaceError(f"{where} has no observation of channel {', '.join(lacking)}. Add it to `observations`")
-    if model.config.poi_name is None:
-        raise WorkspaceError(f"measurement {chosen!r} of {where} has no parameter of interest")
-    if model.config.suggested_fixed()[model.config.poi_index]:
-        raise WorkspaceError(f"measurement {chosen!r} of {where} holds its parameter of interest constant")
-    _require_labels(model.config, where)
+    model = _model(workspace, chosen, where)
+    rates, notes = _rates(model, workspace, chosen, engine)
     observed = np.asarray(workspace.data(model), dtype=float)
     limits = tuple((float(low), float(high)) for low, high in model.config.suggested_bounds())
-    rates: Rates = PyhfRates(model)
-    notes: tuple[str, ...] = ()
-    if engine == "exact":
-        try:
-            rates = ExactRates(specification(model, workspace.observations, chosen))
-        except UnknownModifierError as error:
-            notes = (f"fitted with numerical derivatives, as with fit.engine=pyhf: {error}",)
     problem = Problem(model, tuple(observed.tolist()), False, where, limits, rates, notes).with_bounds(bounds or {})
     expected = np.asarray(model.expected_data(nominal(problem)), dtype=float)
     _require_events(problem, expected, observed)
@@ -273,6 +250,40 @@ def open_problem(
     problem = replace(problem, is_asimov=is_asimov).with_data(expected if is_asimov else observed)
     _require_likelihood(problem)
     return problem
+
+
+def _model(workspace: Any, measurement: str, where: str) -> Any:
+    """Return pyhf's model of a measurement; see ``open_problem``."""
+    try:
+        model = workspace.model(
+            measurement_name=measurement,
+            validate=False,
+            modifier_settings={"normsys": {"interpcode": "code4"}, "histosys": {"interpcode": "code4p"}},
+        )
+    except Exception as error:  # pyhf's errors have no common base; its schema lets wrong lengths and names pass
+        raise WorkspaceError(
+            f"measurement {measurement!r} of {where} is no model ({type(error).__name__}: "
+            f"{' '.join(str(error).split())}). Repair its samples, modifiers or parameters"
+        ) from error
+    config = model.config
+    if lacking := [name for name in config.channels if name not in workspace.observations]:
+        raise WorkspaceError(f"{where} has no observation of channel {', '.join(lacking)}. Add it to `observations`")
+    if config.poi_name is None:
+        raise WorkspaceError(f"measurement {measurement!r} of {where} has no parameter of interest")
+    if config.suggested_fixed()[config.poi_index]:
+        raise WorkspaceError(f"measurement {measurement!r} of {where} holds its parameter of interest constant")
+    _require_labels(config, where)
+    return model
+
+
+def _rates(model: Any, workspace: Any, measurement: str, engine: Engine) -> tuple[Rates, tuple[str, ...]]:
+    """Return what calculates the expected events, and a note where it is not what was asked for."""
+    if engine == "pyhf":
+        return PyhfRates(model), ()
+    try:
+        return ExactRates(specification(model, workspace.observations, measurement)), ()
+    except UnknownModifierError as error:
+        return PyhfRates(model), (f"fitted with numerical derivatives, as with fit.engine=pyhf: {error}",)
 
 
 def _require_likelihood(problem: Problem) -> None:
