@@ -27,4 +27,4 @@ class Share:
         return math.sqrt(share * (1 - share) / n + 1 / (4 * n * n)) / (1 + 1 / n)
 
     def __str__(self) -> str:
-        return f"{self.value:.3g} +- {self.error:.2g}"
+        return f"{self.value:.3g} ±{self.error:.2g}"

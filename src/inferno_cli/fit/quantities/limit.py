@@ -158,7 +158,7 @@ class LimitQuantity(Quantity):
         if fit.data == "observed":
             text = f"observed {value.observed:.3g}, {text}"
         if value.toys is not None:
-            text = f"{text}; by toys {value.toys.limit:.3g} +- {value.toys.error:.1g}"
+            text = f"{text}; by toys {value.toys.limit:.3g} ±{value.toys.error:.1g}"
         yield cls.title, f"{100 * value.confidence_level:.4g}% CL: {text}"
 
     @classmethod

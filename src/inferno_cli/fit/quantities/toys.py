@@ -164,7 +164,7 @@ class ToysQuantity(Quantity):
             counted.append(f"{value.at_limit} with a parameter at its limit")
         yield name, ", ".join(counted)
         spread = f"spread {value.spread:.3g}, mean HESSE {value.hesse:.3g}"
-        yield f"{name}, {POI}", f"bias {value.bias:+.2g} +- {value.bias_error:.1g}, {spread}"
+        yield f"{name}, {POI}", f"bias {value.bias:+.2g} ±{value.bias_error:.1g}, {spread}"
         pull = value.pulls[POI]
         if pull.mean is not None and pull.width is not None:
             yield f"{name}, pull", f"mean {pull.mean:+.2g}, width {pull.width:.3g}"
