@@ -274,6 +274,14 @@ def test_the_limit_by_toys_is_that_of_the_sums() -> None:
         assert is_near(share, float(poisson.cdf(observed, value * signal_events + background)))
 
 
+def test_a_limit_without_enough_toys_is_a_note() -> None:
+    """No toy without signal has as few events as these data."""
+    result = fit(workspace([20.0], [100.0], [60.0], mu=[-5, 20]), 50, data="observed", limit=True)
+
+    assert result["limit"].toys is None
+    assert any(note.startswith("no limit by toys: of 50 toys without signal none") for note in result.notes)
+
+
 def test_asimov_data_have_the_limit_without_signal_by_toys() -> None:
     found = fit(workspace([20.0], [100.0], [100.0], mu=[-5, 20]), 300, limit=True)["limit"]
 

@@ -29,8 +29,8 @@ class Tested(NamedTuple):
 
     @property
     def cls(self) -> float:
-        """CLs; infinite where no toy without signal is beyond the data."""
-        return self.signal.value / self.background.value if self.background.count else math.inf
+        """CLs."""
+        return self.signal.value / self.background.value
 
     @property
     def error(self) -> float:
@@ -61,13 +61,15 @@ def limit_by_toys(
     else:
         values = f"{tested[0].poi:.4g} and {tested[-1].poi:.4g}"
         raise FitFailedError(f"CLs by toys does not cross {target:.3g} between {values}. Raise fit.toys")
-    # CLs is nearly exponential; of few toys none may be left.
-    is_curved = above.cls > 0
-    low, high, aim = map(math.log, (below.cls, above.cls, target)) if is_curved else (below.cls, above.cls, target)
-    slope = (high - low) / (above.poi - below.poi)
-    limit = below.poi + (aim - low) / slope
-    error = max(below.error, above.error) / abs(slope * (target if is_curved else 1.0))
-    return limit, error, tested
+    # CLs is nearly exponential in the POI; of few toys none may be left, then it is taken as a straight line.
+    scale = math.log if above.cls > 0 else float
+    share = (scale(below.cls) - scale(target)) / (scale(below.cls) - scale(above.cls))
+    # Between neighbours the slope is noisy: that of the error is the mean one of all that were tested.
+    slope = (tested[0].cls - tested[-1].cls) / (tested[-1].poi - tested[0].poi)
+    if tested[-1].cls > 0:
+        slope = target * math.log(tested[0].cls / tested[-1].cls) / (tested[-1].poi - tested[0].poi)
+    error = max(below.error, above.error) / slope
+    return below.poi + share * (above.poi - below.poi), error, tested
 
 
 def _test(toys: Toys, fitter: Fitter, best: Minimum, values: list[float]) -> list[Tested]:
@@ -83,5 +85,10 @@ def _test(toys: Toys, fitter: Fitter, best: Minimum, values: list[float]) -> lis
     for value, signal, background in zip(values, chunks[::2], chunks[1::2], strict=True):
         of_data = float(Exclusion(value, mirrored)(fitter, best)[0])
         shares = share_above(signal.rows[:, 0], of_data), share_above(background.rows[:, 0], of_data)
+        if not shares[1].count:
+            raise FitFailedError(
+                f"of {shares[1].total} toys without signal none is as far from POI {value:.4g} as the data. "
+                "Raise fit.toys"
+            )
         found.append(Tested(value, *shares))
     return found
