@@ -332,7 +332,7 @@ def test_plots_carry_the_label_and_are_listed(tmp_path: Path, monkeypatch: pytes
     outcome = succeed("train", *point, *QUICK, "report.plots=true")
 
     folder = outcome.path.parent / "plots"
-    stems = ("training", "templates", "prefit", "postfit", "correlation", "scan", "pulls")
+    stems = ("training", "templates", "prefit", "postfit", "correlation", "scan", "pulls", "global_impacts")
     expected = {f"{stem}.png" for stem in stems}
     assert set(texts) == {path.name for path in folder.iterdir()} == expected
     assert {name for name, text in texts.items() if LABEL in text} == expected

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pyhf
 import pytest
-from conftest import make_measurement, make_templates, prepared
+from conftest import compose, make_measurement, make_templates, prepared
 from test_fit_foreign import published
 
-from inferno_cli.errors import FitFailedError, WorkspaceError
+from inferno_cli.errors import FitFailedError, UnknownModifierError, WorkspaceError
 from inferno_cli.fit import problem
+from inferno_cli.fit.analysis import fit_workspace
 from inferno_cli.fit.problem import numpy_backend, open_problem
 from inferno_cli.histograms.fitted import specification
 from inferno_cli.likelihood.expectation import Expectation, expectation, expected_yields, nll, yields_and_jacobian
@@ -194,6 +195,19 @@ def test_a_likelihood_that_is_not_pyhfs_is_refused(monkeypatch):
     monkeypatch.setattr(problem, "specification", wrong)
     with numpy_backend(), pytest.raises(FitFailedError, match=r"-ln L of here is .* for pyhf; .* Please report this"):
         open_problem(deepcopy(published()), asimov=False, measurement=None, where="here")
+
+
+def test_a_modifier_without_a_word_in_the_specification_is_fitted_with_pyhf_and_said(monkeypatch):
+    def unknown(*_: Any) -> Spec:
+        raise UnknownModifierError("modifier 'bend' is of type 'spline', which is not of HistFactory")
+
+    settings = compose("fit.progress=none", "fit.scan_points=null").fit
+    exact = fit_workspace(published(), settings, where="here")
+    monkeypatch.setattr(problem, "specification", unknown)
+    fitted = fit_workspace(published(), settings, where="here")
+    assert any(note.startswith("fitted with numerical derivatives, as with fit.engine=pyhf") for note in fitted.notes)
+    assert fitted.mu.hesse == pytest.approx(exact.mu.hesse, rel=1e-4)
+    assert fitted.twice_nll == pytest.approx(exact.twice_nll, abs=1e-6)
 
 
 def test_files_of_one_channel_refuse_two(tmp_path):
