@@ -34,8 +34,9 @@ from inferno_cli.config.fit import Fit
 from inferno_cli.config.load import config_folder, resolve
 from inferno_cli.config.steps import TrainConfig
 from inferno_cli.fit.analysis import fit_workspace
+from inferno_cli.fit.likelihood import Likelihood
 from inferno_cli.fit.minuit import Fitter
-from inferno_cli.fit.problem import Problem, numpy_backend, open_problem
+from inferno_cli.fit.problem import Problem, nominal, numpy_backend, open_problem
 from inferno_cli.fit.result import FitResult
 from inferno_cli.fit.starts import global_fit
 from inferno_cli.likelihood.expectation import expectation
@@ -237,12 +238,12 @@ def gates(name: str, problem: Problem, spec: Spec, result: FitResult) -> dict[st
         of -2 ln L.
     """
     estimates = list(result.parameters.values())
-    assert result.twice_nll is not None
     poi = problem.poi
     values = np.array([estimate.bestfit for estimate in estimates])
     errors = np.array([estimate.hesse for estimate in estimates])
     correlation = np.array([list(row.values()) for row in result.correlation.values()])
     covariance = correlation * np.outer(errors, errors)
+    likelihood = Likelihood(problem.rates, problem.model.config, problem.data, nominal(problem))
     gradient, unit = derivatives(problem, values, covariance, poi)
     # sigma^2 from pyhf's Hessian H alone is 2 c_mu - c^T H c, to second order in the error of the column c.
     column = covariance[:, poi]
@@ -251,7 +252,7 @@ def gates(name: str, problem: Problem, spec: Spec, result: FitResult) -> dict[st
     found = {
         "mu": abs(float(shift[poi])),
         "parameters": float(np.abs(shift).max()),
-        "twice_nll": abs(result.twice_nll + 2 * float(np.squeeze(problem.model.logpdf(values, problem.data)))),
+        "twice_nll": 2 * abs(likelihood.nll(values) + float(np.squeeze(problem.model.logpdf(values, problem.data)))),
         "sigma(mu)": abs(squared**0.5 / errors[poi] - 1),
         "column of mu": float(np.abs((unit - np.eye(len(values))[poi]) * errors).max() / errors[poi]),
     }
