@@ -13,6 +13,7 @@ import numpy as np
 import pyhf
 import pytest
 from conftest import compose, covariance_by_differences
+from workspaces import SETTINGS, published
 
 from inferno_cli.errors import FitFailedError, WorkspaceError
 from inferno_cli.fit.analysis import fit_workspace
@@ -20,126 +21,11 @@ from inferno_cli.fit.result import FitResult
 
 pytestmark = pytest.mark.slow
 
-SETTINGS = {"normsys": {"interpcode": "code4"}, "histosys": {"interpcode": "code4p"}}
 QUICK = compose("fit=data", "fit.scan_points=null", "fit.significance=false", "fit.stat_only=false").fit.model_copy(
     update={"breakdown": False, "progress": "none"}
 )
 SEARCH = {"limit_bracket": (0.05, 3.0), "limit_tolerance": 0.03}
 CLOSE = {"rel": 2e-4, "abs": 1e-6}
-
-
-def _histosys(name: str, data: list[float], tilt: float) -> dict:
-    factor = 1 + tilt * np.linspace(-1, 1, len(data))
-    return {
-        "name": name,
-        "type": "histosys",
-        "data": {"hi_data": list(np.array(data) * factor), "lo_data": list(np.array(data) * (2 - 0.9 * factor))},
-    }
-
-
-def _normsys(name: str, size: float) -> dict:
-    return {"name": name, "type": "normsys", "data": {"hi": 1 + size, "lo": 1 - 0.8 * size}}
-
-
-def _factor(name: str) -> dict:
-    return {"name": name, "type": "normfactor", "data": None}
-
-
-def published() -> dict:
-    """Two signal regions and a control region, 31 parameters, with every type of modifier."""
-    lumi = {"name": "lumi", "type": "lumi", "data": None}
-    signal = {"SR1": [2.0, 5.0, 9.0, 12.0], "SR2": [4.0, 9.0, 6.0], "CR": [0.5, 1.0]}
-    top = {"SR1": [80.0, 50.0, 30.0, 15.0], "SR2": [60.0, 40.0, 20.0], "CR": [300.0, 200.0]}
-    fakes = {"SR1": [20.0, 12.0, 8.0, 5.0], "SR2": [15.0, 8.0, 6.0], "CR": [30.0, 25.0]}
-    rare = {"SR1": [5.0, 4.0, 3.0, 2.0], "SR2": [4.0, 3.0, 2.0], "CR": [6.0, 5.0]}
-    observed = {"SR1": [112.0, 74.0, 55.0, 29.0], "SR2": [79.0, 66.0, 31.0], "CR": [345.0, 224.0]}
-    channels = []
-    for name in signal:
-        # One gamma per bin for signal, top and rare processes together.
-        staterror = [
-            {"name": f"staterror_{name}", "type": "staterror", "data": list(size * np.array(data[name]))}
-            for size, data in ((0.05, signal), (0.03, top), (0.2, rare))
-        ]
-        channels.append(
-            {
-                "name": name,
-                "samples": [
-                    {
-                        "name": "signal",
-                        "data": signal[name],
-                        "modifiers": [
-                            _factor("mu_SIG"),
-                            lumi,
-                            _normsys("theory_sig", 0.1),
-                            _normsys("JES", 0.04),
-                            _histosys("JES", signal[name], 0.05),
-                            staterror[0],
-                        ],
-                    },
-                    {
-                        "name": "top",
-                        "data": top[name],
-                        "modifiers": [
-                            _factor("norm_top"),
-                            _normsys("JES", 0.03),
-                            _histosys("JES", top[name], -0.08),
-                            _histosys("top_model", top[name], 0.06),
-                            _normsys("btag", 0.05),
-                            staterror[1],
-                        ],
-                    },
-                    {
-                        "name": "fakes",
-                        "data": fakes[name],
-                        "modifiers": [
-                            {"name": f"fakes_{name}", "type": "shapesys", "data": list(0.2 * np.array(fakes[name]))},
-                            _normsys("fake_rate", 0.15),
-                        ],
-                    },
-                    {
-                        "name": "rare",
-                        "data": rare[name],
-                        "modifiers": [
-                            lumi,
-                            _normsys("xsec_rare", 0.3),
-                            _normsys("dead", 0.1),
-                            _histosys("JER", rare[name], 0.07),
-                            staterror[2],
-                        ],
-                    },
-                ],
-            }
-        )
-    # A background whose shape comes from the data.
-    channels.append(
-        {
-            "name": "VR",
-            "samples": [
-                {
-                    "name": "multijet",
-                    "data": [40.0, 30.0],
-                    "modifiers": [{"name": "shape_VR", "type": "shapefactor", "data": None}],
-                },
-                {"name": "top", "data": [10.0, 5.0], "modifiers": [_factor("norm_top"), _normsys("btag", 0.05)]},
-            ],
-        }
-    )
-    observed["VR"] = [57.0, 31.0]
-    parameters = [
-        {"name": "mu_SIG", "inits": [1.0], "bounds": [[0.0, 10.0]]},
-        {"name": "norm_top", "inits": [1.0], "bounds": [[0.2, 5.0]]},
-        {"name": "lumi", "inits": [1.0], "bounds": [[0.9, 1.1]], "auxdata": [1.0], "sigmas": [0.017]},
-        {"name": "dead", "inits": [0.0], "bounds": [[-5.0, 5.0]], "fixed": True},
-    ]
-    return {
-        "channels": channels,
-        "observations": [{"name": name, "data": data} for name, data in observed.items()],
-        "measurements": [
-            {"name": "background", "config": {"poi": "norm_top", "parameters": parameters}},
-            {"name": "signal", "config": {"poi": "mu_SIG", "parameters": parameters}},
-        ],
-        "version": "1.0.0",
-    }
 
 
 @pytest.fixture(scope="module")

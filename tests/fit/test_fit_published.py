@@ -18,7 +18,7 @@ import numpy as np
 import pyhf
 import pytest
 from conftest import compose, covariance_by_differences
-from test_fit_foreign import SETTINGS, published
+from workspaces import SETTINGS, published
 
 from inferno_cli.fit.analysis import fit_workspace
 from inferno_cli.fit.result import FitResult

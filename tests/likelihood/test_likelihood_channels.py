@@ -10,7 +10,7 @@ import numpy as np
 import pyhf
 import pytest
 from conftest import compose, make_measurement, make_templates, prepared
-from test_fit_foreign import published
+from workspaces import published
 
 from inferno_cli.errors import FitFailedError, UnknownModifierError, WorkspaceError
 from inferno_cli.fit import problem
