@@ -154,7 +154,7 @@ class Fits:
 
     def _parts(self, pieces: Sequence[Piece], workers: int) -> Iterator[tuple[tuple[int, int], list[Outcome]]]:
         """Yield the outcomes of every piece behind its place, as they are finished."""
-        if workers == 1:
+        if workers == 1 or len(pieces) < 2:
             with numpy_backend():
                 for piece in pieces:
                     yield piece[0], _outcomes(self._fitter, self._asimov, piece)
