@@ -44,7 +44,11 @@ class CoverageRecord(Record):
     bias: tuple[float, float]
     """Mean of best fit minus truth; here and below with the statistical error."""
     common_bias: float
-    """Standard deviation of the bias that is expected from the noise of the simulation, in one run."""
+    """Standard deviation of the bias that is expected from the noise of the simulation, in one run.
+
+    With nuisance parameters from their priors it is that of single experiments: noise of a variation moves them by as
+    much as the parameter is off, and is a part of their spread.
+    """
     spread: tuple[float, float]
     """Standard deviation of best fit minus truth."""
     pull_mean: tuple[float, float]
@@ -172,7 +176,7 @@ def coverage(
     with progress(config.fit.progress, "coverage: pseudo-experiments", total) as advance:
         outcomes = fits.outcomes(data, settings.workers, advance)
     ensembles = [Ensemble.of(found, truth.mu) for found, truth in zip(outcomes, every, strict=True)]
-    return CoverageStudy(origin=source.origin, truths=tuple(_records(every, ensembles, source)))
+    return CoverageStudy(origin=source.origin, truths=tuple(_records(every, ensembles, source, measurement)))
 
 
 def _draw(
@@ -218,15 +222,17 @@ def _from_priors(
     )
 
 
-def _records(every: Sequence[Truth], ensembles: Sequence[Ensemble], source: PseudoData) -> Iterator[CoverageRecord]:
+def _records(
+    every: Sequence[Truth], ensembles: Sequence[Ensemble], source: PseudoData, measurement: Measurement
+) -> Iterator[CoverageRecord]:
     """Yield a record for every truth, then for all true mu of those with the same nuisance parameters."""
     from inferno_cli.fit.coverage import Ensemble
 
     groups: dict[str, list[int]] = {}
+    average = dict.fromkeys(measurement.movable, 1.0)  # of the squares
     bias = []
     for number, (truth, ensemble) in enumerate(zip(every, ensembles, strict=True)):
-        # What the noise of a variation adds changes its sign with the parameter: over the priors it is no bias.
-        bias.append(source.common_bias(truth.values))
+        bias.append(source.common_bias(average if truth.from_priors else truth.values))
         yield CoverageRecord.of(truth.mu, truth.nuisance, ensemble, bias[-1])
         groups.setdefault(truth.nuisance, []).append(number)
     for nuisance, numbers in groups.items():
