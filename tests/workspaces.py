@@ -1,4 +1,4 @@
-"""Pyhf workspaces, random ones of every kind of modifier and one as experiments publish them; what pyhf makes of them."""
+"""Workspaces of pyhf, random ones of every kind of modifier and one as experiments publish them."""
 
 from __future__ import annotations
 

@@ -133,7 +133,7 @@ class Fitter:
         start = self._start(best, held)
         found, blocked = self._estimated(start, is_near=best is not None)
         values, hesse = found.values, found.hesse
-        notes = [*found.notes, *self._differences(values, found.covariance)]
+        notes = [*found.notes, *self._differences(values, found.covariance, minos)]
         # MINUIT's inner parameter is flat at a limit, and its distance from the minimum no number there.
         resting = self._minuit(replace(start, values=values, fixed=start.fixed | blocked), hesse)
         resting.migrad(self.settings.max_calls, self._strategies[0])
@@ -263,17 +263,22 @@ class Fitter:
         covariance = inverse(curved, varied, self.problem.labels, self.problem.where)
         return np.asarray(np.sqrt(np.diag(covariance))[blocked])
 
-    def _differences(self, values: FloatArray, covariance: FloatArray) -> list[str]:
-        """Compare every error with the rise of the likelihood along it, and say where the likelihood disagrees.
+    def _differences(self, values: FloatArray, covariance: FloatArray, minos: Sequence[str]) -> list[str]:
+        """Compare errors with the rise of the likelihood along them, and say where the likelihood disagrees.
 
         Along theta + t C_i / sigma_i, the profile of parameter i, -2 ln L rises by t^2: it is the other way to the
-        same number, which shares nothing with the Hessian but the likelihood.
+        same number, which shares nothing with the Hessian but the likelihood. Of an exact Hessian the errors of the POI
+        and of those of which MINOS is asked for; of a numerical one all.
         """
         here = self.likelihood.rise(values)
+        labels = self.problem.labels
+        looked_at = {self.problem.poi_name, *minos} if self.likelihood.is_exact else set(labels)
         notes = []
         # A gamma that is known to 1e-13 cannot be moved by a part of that.
         errors = np.sqrt(np.diag(covariance))
-        for index in np.flatnonzero(CHECK_STEP * errors > SMALLEST_MOVE * np.abs(values)):
+        for index in np.flatnonzero(CHECK_STEP * errors > SMALLEST_MOVE * np.abs(values)).tolist():
+            if labels[index] not in looked_at:
+                continue
             error = errors[index]
             move = CHECK_STEP * covariance[index] / error
             both = self.likelihood.rise(values + move) + self.likelihood.rise(values - move) - 2 * here
@@ -281,7 +286,7 @@ class Fitter:
             if not abs(ratio**-0.5 - 1 if ratio > 0 else np.inf) <= HESSE_CHECK:
                 right = f"{error * ratio**-0.5:.3g}" if ratio > 0 else "no parabola"
                 notes.append(
-                    f"HESSE of {self.problem.labels[index]} is {error:.3g}, and the likelihood itself rises as for "
+                    f"HESSE of {labels[index]} is {error:.3g}, and the likelihood itself rises as for "
                     f"{right}, which is right: its second derivative jumps here. Take MINOS"
                 )
         return notes
