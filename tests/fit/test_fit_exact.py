@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from inferno_cli.likelihood.readers.pyhf import read_workspace, require_valid
 PLAIN = compose(
     "fit=data", "fit.scan_points=null", "fit.significance=false", "fit.stat_only=false", "fit.progress=none"
 ).fit.model_copy(update={"breakdown": False})
+DATA = Path(__file__).parents[1] / "data"
 INTERPOLATION = {"normsys": {"interpcode": "code4"}, "histosys": {"interpcode": "code4p"}}
 
 
@@ -541,6 +543,14 @@ def test_the_deeper_of_two_minima_is_found(up, down, minos):
     depth, values = deepest(spec)
     assert result.twice_nll == pytest.approx(depth, abs=1e-5)
     assert [result.parameters[name].bestfit for name in result.parameters] == pytest.approx(values.tolist(), abs=0.01)
+
+
+@pytest.mark.parametrize("engine", ["exact", "pyhf"])
+def test_parameters_that_only_act_together_are_refused_also_at_a_limit(engine):
+    """A random workspace: along its valley one factor reaches 0, where the others have a minimum that means nothing."""
+    spec = json.loads((DATA / "degenerate_at_limit.json").read_text(encoding="utf-8"))
+    with pytest.raises(FitFailedError, match=r"the data cannot tell mu and .* apart: they only act together"):
+        fit(spec, engine=engine)
 
 
 def test_asimov_data_are_made_within_the_bounds_of_the_fit():

@@ -254,13 +254,17 @@ class Fitter:
         self, values: FloatArray, hessian: FloatArray, varied: NDArray[np.bool_], blocked: NDArray[np.bool_]
     ) -> FloatArray:
         """Return the errors of the parameters at their limits, from the curvature there."""
-        labels = [self.problem.labels[index] for index in np.flatnonzero(varied)]
-        # Without events the likelihood is a straight line there: then the curvature is the expected one.
+        labels = [self.problem.labels[index] for index in np.flatnonzero(varied).tolist()]
         expected = self.likelihood.information(values)
+        # Parameters that only act together slide along their valley until one is at its limit: then the others have a
+        # minimum, which means nothing. The Hessian may bend there, where the events are not the expected ones.
+        alike = inverse(expected, varied, self.problem.labels, self.problem.where)
+        # Without events the likelihood is a straight line there: then the curvature is the expected one.
         is_straight = np.diag(hessian)[blocked] < STRAIGHT * np.diag(expected)[blocked]
-        is_flat = is_straight.any() or bool(flat_direction(hessian[np.ix_(varied, varied)], labels))
-        curved = expected if is_flat else hessian
-        covariance = inverse(curved, varied, self.problem.labels, self.problem.where)
+        if is_straight.any() or flat_direction(hessian[np.ix_(varied, varied)], labels):
+            covariance = alike
+        else:
+            covariance = inverse(hessian, varied, self.problem.labels, self.problem.where)
         return np.asarray(np.sqrt(np.diag(covariance))[blocked])
 
     def _differences(self, values: FloatArray, covariance: FloatArray, minos: Sequence[str]) -> list[str]:
