@@ -254,12 +254,15 @@ def _few(arguments: list[str]) -> list[str]:
         text = (config_folder() / "sweep" / f"{chosen['sweep']}.yaml").read_text(encoding="utf-8")
         params = yaml.safe_load(text)["hydra"]["sweeper"]["params"]
         few += [f"{key}={values.split(',')[0]}" for key, values in params.items() if len(params) == 1]
+    if "coverage" in chosen:
+        few += ["coverage.experiments=4"]
     if "study" in chosen:
         points = {
             "constraint_widths": ["model=bce", "dataset.systematics={r: {width: 0.2}}"],
             "initialisation": ["model=bce", "dataset.systematics={r: {width: 0.2}}"],
             "signal_yield": ["model=bce", "dataset.yields.signal=40"],
             "benchmarks": ["model=optimal", "+experiment=benchmark0"],
+            "coverage": ["model=bce", "study.quick.experiments=4", "coverage.workers=1"],
             "cross_training": ["+experiment=benchmark2", "trained_for=benchmark2"],
             "range_of_validity": ["model=inferno", "dataset.nominal={r: 0.15, lambda: 3}"],
             "bins": ["model=bce", "model.bins=5"],
