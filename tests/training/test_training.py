@@ -19,7 +19,7 @@ from torch.utils._pytree import tree_leaves
 from inferno_cli.config.measurement import Measurement
 from inferno_cli.config.steps import TrainConfig
 from inferno_cli.errors import SingularInformationError
-from inferno_cli.events.sample import NOMINAL, Events, Sample, variations
+from inferno_cli.events.sample import NOMINAL, Events, Sample, Variation, variations
 from inferno_cli.histograms.templates import fill
 from inferno_cli.training import trainer as trainer_module
 from inferno_cli.training.batches import WHOLE, StratifiedBatches, to_tensors
@@ -27,6 +27,7 @@ from inferno_cli.training.epochs import Training
 from inferno_cli.training.evaluation import Evaluation, Likelihoods, evaluate, judge
 from inferno_cli.training.layers import Standardise, moments
 from inferno_cli.training.module import Module
+from inferno_cli.training.objectives.augmented_cross_entropy import AugmentedCrossEntropy
 from inferno_cli.training.objectives.cross_entropy import CrossEntropy
 from inferno_cli.training.objectives.poi_variance import PoiVariance
 from inferno_cli.training.observable import Observable
@@ -284,6 +285,29 @@ def test_loss_of_bce_by_hand() -> None:
 
     positive = (1 * softplus(0.0) + 3 * softplus(-1.0)) / 4
     negative = (2 * softplus(2.0) + softplus(-1.0) + softplus(0.5)) / 4
+    assert float(loss) == pytest.approx(0.5 * (positive + negative), rel=1e-12)
+
+
+def test_loss_of_the_augmented_bce_by_hand() -> None:
+    """Three variations of the background, a third of its yield each, in two blocks of features: one is a weight's."""
+    signal = sample("signal", [1.0, 3.0], is_signal=True)
+    labels = (NOMINAL, Variation("jes", "up"), Variation("btag", "up"))
+    features, weights = np.zeros((2, 2, 1), dtype=np.float32), np.array([[1.0, 1.0], [1.0, 3.0], [3.0, 1.0]])
+    background = Sample("background", False, np.arange(2), labels, features, (0, 1, 0), weights)
+    samples = [signal, background]
+    logits = [torch.tensor([[[0.0], [1.0]]]), torch.tensor([[[2.0], [-1.0]], [[0.5], [0.0]]])]
+
+    likelihood, batch = likelihood_of(samples), to_tensors(samples, "cpu")
+    loss = AugmentedCrossEntropy().loss(logits, batch, SCORE, likelihood)
+
+    def softplus(x: float) -> float:
+        return math.log1p(math.exp(x))
+
+    positive = (1 * softplus(0.0) + 3 * softplus(-1.0)) / 4
+    nominal, jes = (softplus(2.0) + softplus(-1.0)) / 2, (softplus(0.5) + 3 * softplus(0.0)) / 4
+    btag = (3 * softplus(2.0) + softplus(-1.0)) / 4
+    # Each at its own yield: 2, 4, 4.
+    negative = (2 * nominal + 4 * jes + 4 * btag) / 10
     assert float(loss) == pytest.approx(0.5 * (positive + negative), rel=1e-12)
 
 

@@ -34,7 +34,7 @@ STYLE = {
     "ytick.direction": "in",
     "ytick.right": True,
 }
-MODEL_NAMES = {"bce": "BCE", "inferno": "INFERNO", "optimal": "optimal classifier"}
+MODEL_NAMES = {"bce": "BCE", "bce_augmented": "BCE, augmented", "inferno": "INFERNO", "optimal": "optimal classifier"}
 
 
 def plain(text: str) -> str:
