@@ -240,7 +240,10 @@ def make_measurement(
         normalisation={
             name: dict.fromkeys(touched, factors) for name, (touched, *factors) in (normalisation or {}).items()
         },
-        shapes={name: dict.fromkeys(samples, Morph((name,), normalisation=kept)) for name, kept in shapes.items()},
+        shapes={
+            name: dict.fromkeys(samples, Morph((name,), part="both" if kept else "shape"))
+            for name, kept in shapes.items()
+        },
         unconstrained=tuple(unconstrained),
         staterror=staterror,
     )

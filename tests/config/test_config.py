@@ -291,7 +291,7 @@ def test_the_measurement_says_what_each_nuisance_parameter_does():
         *TOP,
         "dataset.systematics.lumi={kind:normalisation,size:0.02,samples:[TTJets_signal,STJets,WZJets]}",
         "dataset.systematics.jes.kind=shape",
-        "+dataset.systematics.jes.normalisation=false",
+        "+dataset.systematics.jes.part=shape",
         "nuisance.fit=[jes,QCD_norm,lumi]",
         "likelihood.samples=[TTJets_signal,STJets,QCD]",
     )
@@ -300,7 +300,7 @@ def test_the_measurement_says_what_each_nuisance_parameter_does():
     assert measurement.signal == ("TTJets_signal",)
     assert measurement.free == {"QCD_norm": ("QCD",)}
     assert measurement.normalisation == {"lumi": {"TTJets_signal": (1.02, 0.98), "STJets": (1.02, 0.98)}}
-    jes = Morph(("jes",), normalisation=False)
+    jes = Morph(("jes",), part="shape")
     assert measurement.shapes == {"jes": {"TTJets_signal": jes, "STJets": jes}}
     assert measurement.unconstrained == ()
     assert measurement.parameters == ("mu", "QCD_norm", "lumi", "jes")

@@ -106,7 +106,7 @@ def test_systematics_by_hand(tmp_path: Path) -> None:
     systematics = {
         "jes": JES,
         "half": {"kind": "shape", "source": "jes", "samples": ["ttbar"], "scale": 0.5},
-        "flat": {"kind": "shape", "source": "jes", "samples": ["ttbar"], "normalisation": False},
+        "flat": {"kind": "shape", "source": "jes", "samples": ["ttbar"], "part": "shape"},
         "btag": {"kind": "weight", "samples": ["QCD"], "up": "weight * 1.1", "down": "weight * 0.8"},
         "pdf": {
             "kind": "weight",

@@ -89,7 +89,7 @@ def pyhf_model(measurement: Measurement, templates: Templates) -> Any:
             if touched != name or systematic in measurement.unconstrained:
                 continue
             total, total_up, total_down = values.sum(), up.sum(), down.sum()
-            if measurement.shapes[systematic][touched].normalisation:
+            if measurement.shapes[systematic][touched].part == "both":
                 data = {"hi": total_up / total, "lo": total_down / total}
                 modifiers.append({"name": systematic, "type": "normsys", "data": data})
             data = {"hi_data": (up * total / total_up).tolist(), "lo_data": (down * total / total_down).tolist()}

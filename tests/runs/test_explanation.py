@@ -188,7 +188,7 @@ def moved(seed: int = 0, n: int = 4000, *, scale: float = 1.0, normalisation: bo
     signal = Sample("signal", True, np.arange(n), JES, np.zeros((3, n, 1), np.float32), (0, 1, 2), np.ones((3, n)))
     other = Sample("QCD", False, np.arange(n), (NOMINAL,), np.zeros((1, n, 1), np.float32), (0,), np.ones((1, n)))
     samples, numbers = [signal, other], [bins, rng.integers(0, 2, (1, n))]
-    morph = Morph(("jes",), scale, normalisation)
+    morph = Morph(("jes",), scale, "both" if normalisation else "shape")
     measurement = replace(make_measurement(["signal", "QCD"]), shapes={"jes": {"signal": morph}})
     templates = enveloped(scaled(fill(samples, numbers, 2), measurement), measurement)
     return {item.sample: item for item in yield_changes(samples, numbers, templates, measurement, {})}

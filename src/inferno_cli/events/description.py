@@ -51,7 +51,7 @@ class SystematicEntry:
     Attributes:
         name, kind: Its key in the dataset, and its kind.
         up, down: Relative change of the yield at one standard deviation; None for an unconstrained yield.
-        rows: Of the shifted selections up and down; None for what has no trees of its own.
+        rows: Of the shifted selections up and down, or of the one that there is; None: it has no trees of its own.
         overlap: Share of events that each has in common with the nominal, of the smaller of the two.
     """
 
@@ -61,8 +61,8 @@ class SystematicEntry:
     sample: str
     up: float | None
     down: float | None
-    rows: tuple[int, int] | None = None
-    overlap: tuple[float, float] | None = None
+    rows: tuple[int, ...] | None = None
+    overlap: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -200,8 +200,8 @@ def _sample(item: ValidatedSample) -> SampleEntry:
 def _systematic(item: ValidatedSample, effect: Effect) -> SystematicEntry:
     yields = dict(zip(item.events.variations, item.events.yields, strict=True))
     up, down = effect.modifier.yield_changes(yields) or (None, None)
-    higher, lower = (Variation(effect.parameter, direction) for direction in DIRECTIONS)
-    has_trees = higher in item.rows
+    sides = [Variation(effect.parameter, direction) for direction in DIRECTIONS]
+    shifted = [side for side in sides if side in item.rows]
     return SystematicEntry(
         name=effect.systematic,
         kind=effect.definition.kind,
@@ -209,8 +209,8 @@ def _systematic(item: ValidatedSample, effect: Effect) -> SystematicEntry:
         sample=effect.sample,
         up=up,
         down=down,
-        rows=(item.rows[higher], item.rows[lower]) if has_trees else None,
-        overlap=(item.overlap[higher], item.overlap[lower]) if has_trees else None,
+        rows=tuple(item.rows[side] for side in shifted) or None,
+        overlap=tuple(item.overlap[side] for side in shifted) or None,
     )
 
 

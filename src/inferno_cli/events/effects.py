@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from inferno_cli.choices import any_of
 from inferno_cli.events.modifiers import Modifier
-from inferno_cli.events.systematic import Systematic
+from inferno_cli.events.systematic import ShiftedTrees, Systematic
 from inferno_cli.section import Names
 
 if TYPE_CHECKING:
@@ -38,8 +38,8 @@ class Effect:
         return self.definition.modifier(tuple(self.members))
 
     @property
-    def shifted_trees(self) -> str | None:
-        """What {systematic} is in the names of its shifted trees; None: it has none."""
+    def shifted_trees(self) -> ShiftedTrees | None:
+        """Which trees hold its shifted events; None: it has none."""
         return self.definition.shifted_trees(self.systematic)
 
 

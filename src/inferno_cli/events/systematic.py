@@ -4,15 +4,35 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, ClassVar, Self
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from inferno_cli.events.modifiers import Modifier, Morph
-from inferno_cli.events.sample import Direction, Sample
+from inferno_cli.events.modifiers import Modifier, Morph, MorphPart, Smoothing
+from inferno_cli.events.sample import DIRECTIONS, Direction, Sample
 from inferno_cli.section import Names, Positive, Section
+
+
+@dataclass(frozen=True)
+class ShiftedTrees:
+    """Which trees hold the events of a systematic.
+
+    Attributes:
+        systematic: Key of the systematic in the dataset.
+        source: What {systematic} is in the patterns.
+        directions: Those that have a tree.
+        variation, tree, file: Patterns in the place of the dataset's; None: the dataset's.
+    """
+
+    systematic: str
+    source: str
+    directions: tuple[Direction, ...] = DIRECTIONS
+    variation: str | None = None
+    tree: str | None = None
+    file: str | None = None
 
 
 class Origin(Section):
@@ -89,8 +109,13 @@ class Systematic(Section):
     def modifier(self, members: Names) -> Modifier:
         """Return what a parameter is in the likelihood, given the labels of its variations."""
 
-    def shifted_trees(self, name: str) -> str | None:
-        """Return what {systematic} is in the names of its shifted trees; None: it has none."""
+    def shifted_trees(self, name: str) -> ShiftedTrees | None:
+        """Return which trees hold its shifted events; None: it has none."""
+        return None
+
+    @property
+    def missing(self) -> Direction | None:
+        """The direction without events of its own, for which the nominal ones are taken; None: it has both."""
         return None
 
     def varied_weight(self, direction: Direction, number: int) -> str | None:
@@ -127,11 +152,48 @@ class MorphSystematic(Systematic):
 
     scale: Positive = 1.0
     """Size of one standard deviation in units of what the up and down variations are."""
-    normalisation: bool = True
-    """Keep the change of the yield; without it only the shape varies."""
+    part: MorphPart = "both"
+    """What counts: ``norm``, the change of the yield alone, ``shape``, that of the shape alone, or both."""
+    smooth: Smoothing | None = None
+    """Smooth the final templates relative to the nominal one, over neighbouring bins; null: never."""
 
     can_be_unconstrained: ClassVar[bool] = True
 
-    def modifier(self, members: Names) -> Modifier:
+    def modifier(self, members: Names) -> Morph:
         """Return a shape, scaled."""
-        return Morph(members, self.scale, self.normalisation)
+        return Morph(members, self.scale, self.part, smooth=self.smooth)
+
+
+class OneSided(MorphSystematic):
+    """One of which the up or the down variation alone may be known."""
+
+    symmetrise: Literal["mirror", "none"] | None = None
+    """What a direction without events is: the mirror image of the other one, 2 nominal - varied, or the nominal."""
+
+    @property
+    @abstractmethod
+    def sides(self) -> tuple[Direction, ...]:
+        """Directions that have events."""
+
+    @property
+    def missing(self) -> Direction | None:
+        """The direction that has none."""
+        absent = [direction for direction in DIRECTIONS if direction not in self.sides]
+        return absent[0] if absent else None
+
+    @model_validator(mode="after")
+    def _rule_for_missing(self) -> Self:
+        if self.missing is not None and self.symmetrise is None:
+            raise ValueError(
+                f"there is no {self.missing} variation; say what it is: symmetrise: mirror (2 nominal - "
+                f"{self.sides[0]}) or symmetrise: none (the nominal)"
+            )
+        if self.missing is None and self.symmetrise is not None:
+            raise ValueError(
+                f"symmetrise is {self.symmetrise!r}, and both variations are there; drop symmetrise, or one of the two"
+            )
+        return self
+
+    def modifier(self, members: Names) -> Morph:
+        """Return a shape, scaled, and what its missing direction is."""
+        return replace(super().modifier(members), missing=self.missing, mirror=self.symmetrise == "mirror")

@@ -1,6 +1,7 @@
-"""From the templates of the variations to those of the likelihood: size, change of the yield, envelopes.
+"""From the templates of the variations to those of the likelihood: size, part, missing direction, envelopes.
 
-``morphed`` and ``envelope`` work on numpy's arrays (the fitted templates) and on torch's (the soft ones) alike.
+``morphed``, ``sides``, ``floored`` and ``envelope`` work on numpy's arrays (the fitted templates) and on torch's (the
+soft ones) alike: the training has the variations that the fit has.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 from inferno_cli.config.measurement import Measurement
 from inferno_cli.events.modifiers import Morph
 from inferno_cli.events.sample import DIRECTIONS, Variation
-from inferno_cli.histograms.templates import Templates, from_arrays
+from inferno_cli.histograms.templates import FloatArray, Templates, from_arrays
 
 TINY = 1e-12
 """Keeps the gradient of the square root finite where no member of an envelope changes a bin."""
@@ -22,9 +23,35 @@ TINY = 1e-12
 
 def morphed(morph: Morph, nominal: Any, varied: Any) -> Any:
     """Template of one standard deviation, shape (B,): a linear function of the variation's."""
-    if not morph.normalisation:
+    if morph.part == "shape":
         varied = varied * (nominal.sum() / varied.sum())
+    elif morph.part == "norm":
+        varied = nominal * (varied.sum() / nominal.sum())
     return nominal + morph.scale * (varied - nominal)
+
+
+def sides(morph: Morph, nominal: Any, up: Any, down: Any) -> tuple[Any, Any]:
+    """Templates up and down of one standard deviation, shape (B,) each, and the mirror image of the one that is known.
+
+    Linear in the variations, so that it does not matter whether bins are merged before or after.
+    """
+    up, down = morphed(morph, nominal, up), morphed(morph, nominal, down)
+    if morph.mirror:
+        return (2 * nominal - down, down) if morph.missing == "up" else (up, 2 * nominal - up)
+    return up, down
+
+
+def floored(morph: Morph, nominal: Any, pair: tuple[Any, Any]) -> tuple[Any, Any]:
+    """Return the templates up and down with the bins of a mirror image that would be negative at 0.
+
+    Where the other direction more than doubles a bin its image has less than nothing there. A bin whose nominal is
+    negative already (of weights) stays at that. Not linear, so after bins are merged.
+    """
+    if not morph.mirror:
+        return pair
+    up, down = pair
+    lowest = nominal.clip(max=0)
+    return (up.clip(min=lowest), down) if morph.missing == "up" else (up, down.clip(min=lowest))
 
 
 def envelope(nominal: Any, pairs: Sequence[tuple[Any, Any]]) -> tuple[Any, Any]:
@@ -50,36 +77,64 @@ def scaled(templates: Templates, measurement: Measurement) -> Templates:
     noise = dict(templates.noise)
     for by_sample in measurement.shapes.values():
         for sample, morph in by_sample.items():
-            if morph.scale == 1 and morph.normalisation:
+            if morph.scale == 1 and morph.part == "both" and not morph.mirror:
                 continue
             nominal = templates.values(sample)
             for label in morph.members:
-                for direction in DIRECTIONS:
+                pair = sides(morph, nominal, *_pair(templates, sample, label))
+                for direction, values in zip(DIRECTIONS, pair, strict=True):
                     key = sample, Variation(label, direction)
-                    values = morphed(morph, nominal, templates.values(*key))
                     histograms[key] = from_arrays(values, templates.histograms[key].variances())
                 if (label, sample) in noise:
-                    noise[label, sample] = morph.scale**2 * noise[label, sample]
+                    noise[label, sample] = _noise(morph, nominal, noise[label, sample])
     return replace(templates, histograms=histograms, noise=noise)
 
 
+def _noise(morph: Morph, nominal: FloatArray, noise: FloatArray) -> FloatArray:
+    """Return the variance of the odd and of the even part at one standard deviation, shape (2, B).
+
+    What was filled is that of the variation. A change of the yield alone has that of all bins, as events that move
+    between bins were counted in each an upper bound, in the shares of the nominal. The other side of a mirror image is
+    the nominal until here: the odd part doubles, and there is no even one.
+    """
+    noise = morph.scale**2 * noise
+    if morph.part == "norm":
+        noise = (nominal / nominal.sum()) ** 2 * noise.sum(axis=1, keepdims=True)
+    if morph.mirror:
+        noise = np.stack([4 * noise[0], np.zeros_like(noise[1])])
+    return noise
+
+
 def enveloped(templates: Templates, measurement: Measurement) -> Templates:
-    """Return the templates with the members of each envelope replaced by it; not linear, so after bins are merged."""
+    """Return the templates with mirror images that are not negative, and envelopes in the place of their members.
+
+    Neither is linear, so it is after bins are merged.
+    """
     histograms = dict(templates.histograms)
     noise = dict(templates.noise)
     for parameter, by_sample in measurement.shapes.items():
         for sample, morph in by_sample.items():
-            if len(morph.members) == 1:
-                continue
             nominal = templates.values(sample)
-            pairs, noises = [], []
-            for label in morph.members:
-                up, down = (histograms.pop((sample, Variation(label, direction))) for direction in DIRECTIONS)
-                pairs.append((up.values(), down.values()))
-                if (label, sample) in noise:
-                    noises.append(noise.pop((label, sample)))
+            pairs = {label: floored(morph, nominal, _pair(templates, sample, label)) for label in morph.members}
+            if len(pairs) == 1 and not morph.mirror:
+                continue
+            if len(pairs) == 1:
+                for direction, values in zip(DIRECTIONS, pairs[parameter], strict=True):
+                    key = sample, Variation(parameter, direction)
+                    histograms[key] = from_arrays(values, histograms[key].variances())
+                continue
+            noises = [noise.pop((label, sample)) for label in pairs if (label, sample) in noise]
             if noises:
                 noise[parameter, sample] = np.sum(noises, axis=0)
-            for direction, values in zip(DIRECTIONS, envelope(nominal, pairs), strict=True):
+            for label in pairs:
+                for direction in DIRECTIONS:
+                    del histograms[sample, Variation(label, direction)]
+            for direction, values in zip(DIRECTIONS, envelope(nominal, list(pairs.values())), strict=True):
                 histograms[sample, Variation(parameter, direction)] = from_arrays(values, np.zeros_like(values))
     return replace(templates, histograms=histograms, noise=noise)
+
+
+def _pair(templates: Templates, sample: str, label: str) -> tuple[FloatArray, FloatArray]:
+    """Return the templates up and down of one variation, shape (B,) each."""
+    up, down = (templates.values(sample, Variation(label, direction)) for direction in DIRECTIONS)
+    return up, down

@@ -36,7 +36,8 @@ def symmetrised(templates: Templates, measurement: Measurement, smallest: float 
     """Return the templates with the even part left out of the shapes in which it is compatible with noise.
 
     The even part of every constrained shape of every sample is compared with 0: chi squared over the bins, with the
-    variance of paired events. An envelope is not even by noise, and stays. From a p-value of ``smallest`` on it is
+    variance of paired events. An envelope is not even by noise, and stays, as does a shape of one direction, whose even
+    part is what the configuration says that the other one is. From a p-value of ``smallest`` on it is
     noise; None: never.
     """
     if smallest is None:
@@ -45,7 +46,8 @@ def symmetrised(templates: Templates, measurement: Measurement, smallest: float 
     for parameter, by_sample in measurement.shapes.items():
         for sample, morph in by_sample.items():
             _, noise = templates.noise.get((parameter, sample), (None, np.array(np.nan)))
-            if np.isnan(noise).any() or parameter in measurement.unconstrained or len(morph.members) > 1:
+            is_meant = len(morph.members) > 1 or morph.missing is not None
+            if np.isnan(noise).any() or parameter in measurement.unconstrained or is_meant:
                 continue
             nominal, (up, down) = templates.values(sample), templates.varied[parameter, sample]
             if _p_value((up + down) / 2 - nominal, noise) < smallest:

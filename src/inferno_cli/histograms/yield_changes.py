@@ -112,21 +112,47 @@ def _moments(sample: Sample, bins: Bins, morph: Morph, n_bins: int) -> list[tupl
     Of an envelope the largest d^2 of its members: their weights in the quadratic sum are normed, so that is an upper
     bound.
     """
-    variance = BinnedVariance(sample.group, n_bins)
-    nominal = bins[sample.view[0]], sample.weights[0]
-    squares = variance(nominal)
-    sides = []
+    of_sides = []
     for direction in DIRECTIONS:
+        # A mirror image is minus the change of the events of the other direction.
+        is_image = morph.mirror and direction == morph.missing
+        source = DIRECTIONS[1 - DIRECTIONS.index(direction)] if is_image else direction
+        scale = -morph.scale if is_image else morph.scale
         members = []
         for label in morph.members:
-            row = sample.variations.index(Variation(label, direction))
-            # One standard deviation is c (k u - n) of the weights u and n: see histograms.morph.
-            c = morph.scale
-            k = 1.0 if morph.normalisation else float(sample.weights[0].sum() / sample.weights[row].sum())
-            varied = bins[sample.view[row]], k * sample.weights[row]
-            d2 = variance(varied, minus(nominal))
-            # u = d + n, so that 2 sum d n = sum u^2 - sum d^2 - sum n^2.
-            members.append((c**2 * d2, c * (variance(varied) - d2 - squares) / 2))
+            row = sample.variations.index(Variation(label, source))
+            if morph.part == "norm":
+                members.append(_norm_moments(sample, bins, row, scale, n_bins))
+            else:
+                members.append(_event_moments(sample, bins, row, scale, morph.part == "shape", n_bins))
         largest = np.max([d2 for d2, _ in members], axis=0)
-        sides.append(members[0] if len(members) == 1 else (largest, np.zeros_like(squares)))
-    return sides
+        of_sides.append(members[0] if len(members) == 1 else (largest, np.zeros_like(largest)))
+    return of_sides
+
+
+def _event_moments(
+    sample: Sample, bins: Bins, row: int, c: float, is_shape: bool, n_bins: int
+) -> tuple[FloatArray, FloatArray]:
+    """Sums of d^2 and d n where one standard deviation is c (k u - n) of the weights u of a variation and n.
+
+    k keeps the yield of a shape; see ``histograms.morph``.
+    """
+    variance = BinnedVariance(sample.group, n_bins)
+    nominal = bins[sample.view[0]], sample.weights[0]
+    k = float(sample.weights[0].sum() / sample.weights[row].sum()) if is_shape else 1.0
+    varied = bins[sample.view[row]], k * sample.weights[row]
+    d2 = variance(varied, minus(nominal))
+    # u = d + n, so that 2 sum d n = sum u^2 - sum d^2 - sum n^2.
+    return c**2 * d2, c * (variance(varied) - d2 - variance(nominal)) / 2
+
+
+def _norm_moments(sample: Sample, bins: Bins, row: int, c: float, n_bins: int) -> tuple[FloatArray, FloatArray]:
+    """Sums of d^2 and d n of a change of the yield alone: the ratio of every bin has the error of that of all."""
+    d2, dn = _event_moments(sample, np.zeros_like(bins), row, c, False, 1)
+    total, everything = sample.weights[0].sum(), BinnedVariance(sample.group, 1)
+    ratio = c * (sample.weights[row].sum() / total - 1)
+    nominal = np.zeros_like(bins[0]), sample.weights[0]
+    square = (d2 - 2 * ratio * dn + ratio**2 * everything(nominal)) / total**2
+    of_bin = BinnedVariance(sample.group, n_bins)((bins[sample.view[0]], sample.weights[0]))
+    yields = np.bincount(bins[sample.view[0]], sample.weights[0], n_bins)
+    return ratio**2 * of_bin + yields**2 * square, ratio * of_bin

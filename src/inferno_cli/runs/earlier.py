@@ -45,11 +45,12 @@ def _completed_parameter(name: str, parameter: Mapping[str, Any], vectors: list[
 
 
 def completed(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the configuration of a run with a model of parts.
+    """Return the configuration of a run with a model of parts, and systematics that say which part counts.
 
     Until version 1.1 a model was one thing with a ``kind``, and its temperature was also the width of the edges of a
-    score.
+    score; ``part: shape`` was ``normalisation: false``.
     """
+    values = _with_parts_of_systematics(values)
     model = values.get("model")
     if not isinstance(model, dict) or model.get("kind") not in ("bce", "inferno", "optimal"):
         return dict(values)
@@ -67,6 +68,19 @@ def completed(values: Mapping[str, Any]) -> dict[str, Any]:
         parts["objective"] = {"kind": "poi_variance", "warm_up": model["warm_up"]}
     own = {key: model.get(key) for key in ("learning_rate", "weight_decay", "batch_size", "input_noise")}
     return {**values, "model": model | parts, "trainer": {**values.get("trainer", {}), **own}}
+
+
+def _with_parts_of_systematics(values: Mapping[str, Any]) -> dict[str, Any]:
+    dataset = values.get("dataset")
+    systematics = dataset.get("systematics") if isinstance(dataset, Mapping) else None
+    if not isinstance(dataset, Mapping) or not isinstance(systematics, Mapping):
+        return dict(values)
+    renamed = dict(systematics)
+    for name, item in systematics.items():
+        if isinstance(item, Mapping) and "normalisation" in item:
+            others = {key: value for key, value in item.items() if key != "normalisation"}
+            renamed[name] = others if item["normalisation"] else others | {"part": "shape"}
+    return {**values, "dataset": {**dataset, "systematics": renamed}}
 
 
 def completed_settings(settings: Mapping[str, Any]) -> dict[str, Any]:

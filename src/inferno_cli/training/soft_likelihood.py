@@ -11,7 +11,7 @@ from torch import Tensor
 from inferno_cli.config.measurement import Measurement
 from inferno_cli.events.modifiers import Morph
 from inferno_cli.events.sample import DIRECTIONS, NOMINAL, Sample, Variation
-from inferno_cli.histograms.morph import envelope, morphed
+from inferno_cli.histograms.morph import envelope, floored, sides
 from inferno_cli.likelihood.build import build
 from inferno_cli.likelihood.expectation import Expectation, expectation
 from inferno_cli.training.batches import Batch
@@ -99,6 +99,6 @@ def _soft_pair(morph: Morph, templates: Mapping[Variation, Tensor]) -> tuple[Ten
     """Templates up and down of one sample, at one standard deviation, shape (B,) each."""
     nominal, pairs = templates[NOMINAL], []
     for label in morph.members:
-        up, down = (morphed(morph, nominal, templates[Variation(label, direction)]) for direction in DIRECTIONS)
-        pairs.append((up, down))
+        up, down = (templates[Variation(label, direction)] for direction in DIRECTIONS)
+        pairs.append(floored(morph, nominal, sides(morph, nominal, up, down)))
     return pairs[0] if len(pairs) == 1 else envelope(nominal, pairs)

@@ -56,7 +56,8 @@ class NtupleLayout(Dataset):
     tree: str
     """Name of the tree; may hold {sample} and {variation}."""
     variation: str
-    """What {variation} is for a shifted tree; may hold {systematic} and {direction}. Nominal: empty."""
+    """What {variation} is for a shifted tree; may hold {systematic}, {direction} (up), {Direction} (Up) or {DIRECTION}
+    (UP). Nominal: empty."""
     features: Annotated[Names, Field(min_length=1)]
     """Branches that go into the network."""
     event_id: Names

@@ -38,8 +38,8 @@ from inferno_cli.events.sample import (
     Variation,
     generator,
     split_rows,
-    variations,
 )
+from inferno_cli.events.systematic import ShiftedTrees
 from inferno_cli.events.validation import uncounted
 from inferno_cli.files import file_checksum
 
@@ -81,22 +81,43 @@ class Reader:
         """Who reads a tree: the sample, its variation, and its nominal trees."""
 
     # ------------------------------------------------------------------------------------------------ finding trees
-    def configured(self, sample: str, variation: Variation) -> tuple[list[Path], str]:
-        """Return the files that may hold one sample in one variation, and the name of its tree."""
+    def configured(
+        self, sample: str, variation: Variation, shifted: ShiftedTrees | None = None
+    ) -> tuple[list[Path], str]:
+        """Return the files that may hold one sample in one variation, and the name of its tree.
+
+        ``shifted`` is what a systematic says of its trees: its patterns go before those of the sample and the dataset.
+        """
         dataset, settings = self.dataset, self.dataset.samples[sample]
-        suffix = _fill(dataset.variation, "variation", **variation._asdict()) if variation.systematic else ""
-        names = {"sample": sample, "variation": suffix}
-        tree = _fill(settings.tree or dataset.tree, "tree", **names)
+        patterns = {"tree": settings.tree or dataset.tree, "file": settings.file or dataset.file}
+        keys = {"tree": "tree", "file": "file"}
+        names = {"sample": sample, "variation": ""}
+        words: dict[str, str] = {}
+        if shifted is not None:
+            words = _words(shifted.source, variation.direction)
+            key = f"systematics.{shifted.systematic}"
+            is_own = shifted.variation is not None
+            suffix = shifted.variation if shifted.variation is not None else dataset.variation
+            names["variation"] = _fill(suffix, f"{key}.variation" if is_own else "variation", **words)
+            for name, pattern in (("tree", shifted.tree), ("file", shifted.file)):
+                if pattern is not None:
+                    patterns[name], keys[name] = pattern, f"{key}.{name}"
+
+        def filled(name: str, **values: str) -> str:
+            """Fill the pattern of the tree or the file; the dataset's own know nothing of systematics."""
+            known = values if "." in keys[name] else {key: values[key] for key in names}
+            return _fill(patterns[name], keys[name], **known)
+
+        tree = filled("tree", **names, **words)
         # A "*" or "[" in a name is no pattern: "W*" must not read the files of "W+jets".
-        literal = {key: escape(name) for key, name in names.items()}
-        pattern = _fill(settings.file or dataset.file, "file", **literal)
+        pattern = filled("file", **{key: escape(name) for key, name in (names | words).items()})
         if dataset.path == EMBEDDED:
             return [Path(str(package_files("inferno_cli") / "data" / EMBEDDED_FILE))], tree
         return find_files(dataset.path, pattern, "dataset.path", "dataset.file"), tree
 
-    def locate(self, sample: str, variation: Variation) -> tuple[FileTree, ...]:
+    def locate(self, sample: str, variation: Variation, shifted: ShiftedTrees | None = None) -> tuple[FileTree, ...]:
         """Return the trees that hold one sample in one variation."""
-        files, tree = self.configured(sample, variation)
+        files, tree = self.configured(sample, variation, shifted)
         fix = "Fix dataset.tree, dataset.variation or dataset.path"
         found: list[FileTree] = []
         trees: set[str] = set()
@@ -125,14 +146,15 @@ class Reader:
         """
         found: dict[FileTree, Parts] = {}
         for sample in self.dataset.samples:
-            shapes = []
+            needed: list[tuple[Variation, ShiftedTrees | None]] = [(NOMINAL, None)]
             for name, item in self.dataset.systematics.items():
-                source = item.shifted_trees(name)
-                if source is not None and sample in item.samples:
-                    shapes.append(source)
-            for variation in variations(shapes):
+                shifted = item.shifted_trees(name)
+                if shifted is not None and sample in item.samples:
+                    for direction in shifted.directions:
+                        needed.append((Variation(shifted.source, direction), shifted))
+            for variation, shifted in needed:
                 try:
-                    files, tree = self.configured(sample, variation)
+                    files, tree = self.configured(sample, variation, shifted)
                 except DatasetFileError:
                     continue
                 first_row = 0
@@ -145,9 +167,15 @@ class Reader:
         return found
 
     # ---------------------------------------------------------------------------------------------------- reading
-    def read(self, sample: str, variation: Variation, weights: dict[Variation, Weight]) -> Table:
+    def read(
+        self,
+        sample: str,
+        variation: Variation,
+        weights: dict[Variation, Weight],
+        shifted: ShiftedTrees | None = None,
+    ) -> Table:
         """Read one sample from its nominal trees or those of a shape, with the weights of what shares these events."""
-        trees = self.locate(sample, variation)
+        trees = self.locate(sample, variation, shifted)
         parts = [self._read_tree(*tree, sample, weights) for tree in trees]
         ids = np.concatenate([part.ids for part in parts])
         if not len(ids):
@@ -210,22 +238,28 @@ class Reader:
         key = "dataset.weight" if own is None else f"dataset.samples.{name}.weight"
         weight = Weight(self.dataset.weight if own is None else own, key)
         weights = {NOMINAL: weight}
-        shifts: dict[Variation, Variation] = {}
+        shifts: dict[Variation, tuple[Variation, ShiftedTrees]] = {}
         for effect in effects:
             for label, number in effect.members.items():
                 for direction in DIRECTIONS:
                     variation = Variation(label, direction)
-                    if effect.shifted_trees is not None:
-                        shifts[variation] = Variation(effect.shifted_trees, direction)
-                    if (text := effect.definition.varied_weight(direction, number)) is not None:
+                    if direction == effect.definition.missing:
+                        # The nominal events stand in for it; what it is in the likelihood is said by the modifier.
+                        weights[variation] = weight
+                    elif effect.shifted_trees is not None:
+                        shifts[variation] = Variation(effect.shifted_trees.source, direction), effect.shifted_trees
+                    elif (text := effect.definition.varied_weight(direction, number)) is not None:
                         key = f"dataset.systematics.{effect.systematic}.{direction}"
                         weights[variation] = Weight(text, key, weight)
         nominal = self.read(name, NOMINAL, weights)
         self._claim(name, NOMINAL, nominal.trees, nominal.trees)
-        found = {variation: self.read(name, trees, {variation: weight}) for variation, trees in shifts.items()}
+        found = {}
+        for variation, (trees, shifted) in shifts.items():
+            found[variation] = self.read(name, trees, {variation: weight}, shifted)
         for variation, table in found.items():
             _require_everywhere(name, variation, nominal.trees, table.trees)
             self._claim(name, variation, nominal.trees, table.trees)
+        _require_two(name, found)
         return {NOMINAL: nominal, **found}
 
     def _claim(
@@ -386,6 +420,29 @@ def _fill(pattern: str, key: str, **values: str) -> str:
         if name is not None and (name not in values or width or conversion):
             raise error
     return pattern.format(**values)
+
+
+def _words(source: str, direction: str) -> dict[str, str]:
+    """Return what the placeholders of a systematic stand for, the direction as each of them is spelt itself."""
+    return {
+        "systematic": source,
+        "direction": direction,
+        "Direction": direction.capitalize(),
+        "DIRECTION": direction.upper(),
+    }
+
+
+def _require_two(sample: str, tables: Mapping[Variation, Table]) -> None:
+    """Check that up and down of a systematic are not one tree, whose name has no direction."""
+    for variation, table in tables.items():
+        other = tables.get(Variation(variation.systematic, "down"))
+        if variation.direction == "up" and other is not None and other.trees == table.trees:
+            path, tree = table.trees[0]
+            raise TreeNotFoundError(
+                f"sample {sample!r}, {variation.systematic}: up and down are the same tree {tree!r} in {path}, "
+                "expected two. Put {direction}, {Direction} or {DIRECTION} into dataset.variation, or say "
+                "directions: [up]"
+            )
 
 
 def _require_everywhere(

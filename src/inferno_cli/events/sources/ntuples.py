@@ -13,7 +13,7 @@ from inferno_cli.events.dataset import Request
 from inferno_cli.events.root.layout import EMBEDDED, NtupleLayout
 from inferno_cli.events.root.reader import Reader
 from inferno_cli.events.root.validate import validated
-from inferno_cli.events.sample import DIRECTIONS, NOMINAL, Events, Variation
+from inferno_cli.events.sample import NOMINAL, Events, Variation
 from inferno_cli.events.validation import Validated
 from inferno_cli.files import file_checksum
 from inferno_cli.section import Names
@@ -98,14 +98,14 @@ class NtupleDataset(NtupleLayout):
 
     def files(self, request: Request) -> dict[Path, str]:
         """Return the files of the samples, of the data and of the shape systematics that are needed."""
-        needed = {(name, NOMINAL) for name in request.samples}
-        if self.observed_name is not None:
-            needed.add((self.observed_name, NOMINAL))
-        for effect in request.effects:
-            if (source := effect.shifted_trees) is not None:
-                needed |= {(effect.sample, Variation(source, direction)) for direction in DIRECTIONS}
+        names = {*request.samples} if self.observed_name is None else {*request.samples, self.observed_name}
         reader = Reader(self)
-        paths = {path for sample, variation in needed for path, _ in reader.locate(sample, variation)}
+        paths = {path for name in names for path, _ in reader.locate(name, NOMINAL)}
+        for effect in request.effects:
+            if (shifted := effect.shifted_trees) is not None:
+                for direction in shifted.directions:
+                    variation = Variation(shifted.source, direction)
+                    paths |= {path for path, _ in reader.locate(effect.sample, variation, shifted)}
         return {path: file_checksum(path) for path in sorted(paths)}
 
     def trees(self) -> Mapping[FileTree, Parts]:

@@ -49,7 +49,7 @@ class ShiftSystematic(MorphSystematic):
 
     def true_yield(self, value: float) -> float:
         """Return the change of the yield, which is linear."""
-        return 1 + self.scale * value * self.yield_change if self.normalisation else 1.0
+        return 1 + self.scale * value * self.yield_change if self.part != "shape" else 1.0
 
     def true_features(self, features: NDArray[np.float32], value: float, dataset: Origin) -> NDArray[np.float32]:
         """Return the events shifted so many times."""

@@ -6,8 +6,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from inferno_cli.events.sample import Direction
-from inferno_cli.events.systematic import MorphSystematic, Origin
+from inferno_cli.events.sample import DIRECTIONS, Direction
+from inferno_cli.events.systematic import OneSided, Origin
 from inferno_cli.section import parsable
 
 MEMBER = "{member}"
@@ -23,15 +23,15 @@ VariedWeight = Annotated[str, AfterValidator(_parsable_for_member)]
 """An expression of branches, of ``weight``, and of the number of an eigenvector."""
 
 
-class WeightSystematic(MorphSystematic):
+class WeightSystematic(OneSided):
     """The nominal events with other weights; expressions may use ``weight`` for the nominal one."""
 
     kind: Literal["weight"]
     """Other weights."""
     up: VariedWeight
     """Weight at +1, an expression of branches."""
-    down: VariedWeight
-    """Weight at -1."""
+    down: VariedWeight | None = None
+    """Weight at -1; null: there is none, see ``symmetrise``."""
     members: Annotated[int, Field(ge=2)] | None = None
     """Eigenvector pairs: {member} in ``up`` and ``down`` counts from 0."""
     envelope: bool = True
@@ -39,13 +39,19 @@ class WeightSystematic(MorphSystematic):
 
     @model_validator(mode="after")
     def _members(self) -> Self:
-        for key in ("up", "down"):
-            if (self.members is not None) != (MEMBER in getattr(self, key)):
+        for key in self.sides:
+            text = self.up if key == "up" else self.down or ""
+            if (self.members is not None) != (MEMBER in text):
                 raise ValueError(
-                    f"{key} is {getattr(self, key)!r} and members is {self.members}: eigenvectors need {{member}} in "
+                    f"{key} is {text!r} and members is {self.members}: eigenvectors need {{member}} in "
                     "both expressions, and members for their number"
                 )
         return self
+
+    @property
+    def sides(self) -> tuple[Direction, ...]:
+        """Both, or up alone."""
+        return DIRECTIONS[:1] if self.down is None else DIRECTIONS
 
     def check(self, key: str, dataset: Origin) -> None:
         """Refuse generated events."""
@@ -62,7 +68,7 @@ class WeightSystematic(MorphSystematic):
             return {parameter: labels}
         return {label: {label: number} for label, number in labels.items()}
 
-    def varied_weight(self, direction: Direction, number: int) -> str:
-        """Return the expression of one eigenvector."""
+    def varied_weight(self, direction: Direction, number: int) -> str | None:
+        """Return the expression of one eigenvector; None: there is no such direction."""
         text = self.up if direction == "up" else self.down
-        return text.replace(MEMBER, str(number))
+        return None if text is None else text.replace(MEMBER, str(number))

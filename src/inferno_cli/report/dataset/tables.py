@@ -63,7 +63,8 @@ def _overlap(description: Description) -> Table:
     def common(item: SystematicEntry) -> str:
         if item.rows is None or item.overlap is None:
             return ""
-        return f"{item.rows[0]} {item.rows[1]} ({item.overlap[0]:.1%} {item.overlap[1]:.1%})"
+        shares = " ".join(f"{share:.1%}" for share in item.overlap)
+        return f"{' '.join(map(str, item.rows))} ({shares})"
 
     lines = [Line([name, *cells]) for name, cells in _by_systematic(description, common) if any(cells)]
     note = "Rows up and down, and the share of events (by id) in common with the nominal, of the smaller of the two."
