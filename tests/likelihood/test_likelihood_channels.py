@@ -6,10 +6,12 @@ from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
+import cabinetry as tool
 import numpy as np
 import pyhf
 import pytest
 from conftest import compose, make_measurement, make_templates, prepared
+from datacards import Card
 from workspaces import published
 
 from inferno_cli.errors import FitFailedError, UnknownModifierError, WorkspaceError
@@ -22,7 +24,7 @@ from inferno_cli.likelihood.information import bin_variance, information_matrix,
 from inferno_cli.likelihood.modifiers import StatError
 from inferno_cli.likelihood.readers import pyhf as reader
 from inferno_cli.likelihood.spec import Spec
-from inferno_cli.likelihood.writers import cabinetry
+from inferno_cli.likelihood.writers import cabinetry, datacard
 from inferno_cli.likelihood.writers import pyhf as writer
 
 SETTINGS = {"normsys": {"interpcode": "code4"}, "histosys": {"interpcode": "code4p"}}
@@ -210,7 +212,67 @@ def test_a_modifier_without_a_word_in_the_specification_is_fitted_with_pyhf_and_
     assert fitted.twice_nll == pytest.approx(exact.twice_nll, abs=1e-6)
 
 
-def test_files_of_one_channel_refuse_two(tmp_path):
-    with pytest.raises(WorkspaceError, match="this one has A, B; set export=false"):
-        cabinetry.write(combined(one_channel("A"), one_channel("B")), tmp_path)
+# ------------------------------------------------------------------------------------- files for other tools
+@pytest.fixture
+def regions() -> Spec:
+    """A signal region, and a control region of three bins without signal, with another size of a yield and no jes."""
+    control = one_channel("CR", 6.0, slice(3), normalisation={"lumi": (["QCD"], 1.05, 0.9)})
+    (channel,) = control.channels
+    (kept,) = (sample for sample in channel.samples if sample.name == "QCD")
+    morphs = tuple(sample for sample in channel.samples if sample.parent == "QCD")
+    channel = replace(channel, samples=(kept, *morphs))
+    return combined(one_channel("SR"), replace(control, channels=(channel,)))
+
+
+def test_the_card_of_two_channels_has_the_yields_of_the_workspace(regions, tmp_path):
+    datacard.write(regions, tmp_path, data="Asimov data")
+    card, (model, _) = Card.read(tmp_path), model_of(writer.workspace(regions))
+    assert card.channels == ["SR", "CR"]
+    assert card.mc_stats == {"SR": [0, 1, 1], "CR": [0, 1, 1]}
+    assert ("CR", "signal") not in card.columns
+    order = [model.config.channel_slices[name] for name in card.channels]
+    for point in ({}, {"mu": 1.7}, {"QCD_norm": 1.2}, {"lumi": -1.0}, {"jes": 1.0, "lumi": 1.0}, {"bend": -1.6}):
+        values = np.array(model.config.suggested_init())
+        for name, value in point.items():
+            values[model.config.par_slice(name)] = value
+        expected = model.expected_actualdata(values)
+        there = {"r" if name == "mu" else name: value for name, value in point.items()}
+        found = card.total(**there)
+        np.testing.assert_allclose(found, np.concatenate([expected[place] for place in order]), rtol=1e-10)
+
+
+def test_cabinetry_rebuilds_two_channels(regions, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    content = writer.workspace(regions)
+    model, data = model_of(content)
+    for folder, file in ((tmp_path / "run", cabinetry.write(regions, tmp_path / "run")), (tmp_path / "export", None)):
+        if file is None:
+            datacard.write(regions, folder, data="Asimov data")
+            monkeypatch.chdir(folder)
+            file = folder / cabinetry.FILE
+        config = tool.configuration.load(file)
+        if folder.name == "export":
+            tool.templates.collect(config)
+            tool.templates.postprocess(config)
+        rebuilt, observed = model_of(tool.workspace.build(config))
+        assert rebuilt.config.par_order == model.config.par_order
+        np.testing.assert_allclose(observed, data, rtol=1e-10)
+        for point in points(model, 3):
+            np.testing.assert_allclose(rebuilt.expected_data(point), model.expected_data(point), rtol=1e-10)
+            np.testing.assert_allclose(rebuilt.logpdf(point, data), model.logpdf(point, data), rtol=1e-10)
+
+
+def test_a_factor_in_one_channel_of_its_sample_is_no_word_of_cabinetrys(regions, tmp_path):
+    first, second = regions.channels
+    samples = []
+    for sample in second.samples:
+        own = tuple(item for item in sample.modifiers if item.name != "QCD_norm")
+        samples.append(replace(sample, modifiers=own))
+    odd = replace(regions, channels=(first, replace(second, samples=tuple(samples))))
+    with pytest.raises(
+        WorkspaceError, match=r"the factor 'QCD_norm' is on 'QCD' in SR and not in .*; set export=false"
+    ):
+        cabinetry.write(odd, tmp_path)
+    with pytest.raises(WorkspaceError, match="set export=false"):
+        datacard.write(odd, tmp_path, data="Asimov data")
     assert not list(tmp_path.iterdir())

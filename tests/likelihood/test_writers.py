@@ -1,15 +1,11 @@
-"""The workspace in the files of other tools: read back by cabinetry, and by a reader of Combine's rules written here.
-
-Combine itself is not available to these tests. ``Card`` reads a datacard as the documentation of Combine describes it
-(and as text2workspace.py parses it): strict about counts, order and names.
-"""
+"""The workspace in the files of other tools: read back by cabinetry, and by a reader of Combine's rules."""
 
 from __future__ import annotations
 
 import logging
 import re
 import shutil
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -17,8 +13,8 @@ import cabinetry
 import numpy as np
 import pyhf
 import pytest
-import uproot
 from conftest import Written, build, channel_of, export, make_measurement, make_templates, prepared
+from datacards import Card
 
 from inferno_cli.config.measurement import Measurement
 from inferno_cli.errors import WorkspaceError
@@ -94,149 +90,6 @@ def with_modifiers(written: Written, name: str, change) -> Written:
 def variant(request) -> Measurement:
     """Each kind of measurement."""
     return measure(**VARIANTS[request.param])
-
-
-# ------------------------------------------------------------------------------------- Combine's rules, by hand
-def smooth_step(x: float, region: float) -> float:
-    """From -1 to 1 between -region and region, as in "Template shape uncertainties" of Combine's manual."""
-    if abs(x) >= region:
-        return float(np.sign(x))
-    t = x / region
-    return t * (3 * t**4 - 10 * t**2 + 15) / 8
-
-
-def log_normal(theta: float, down: float, up: float) -> float:
-    """Combine's asymmetric log-normal; smooth between -1/2 and 1/2."""
-    high, low = np.log(up), -np.log(down)
-    return float(np.exp(theta * ((high + low) / 2 + smooth_step(theta, 0.5) * (high - low) / 2)))
-
-
-@dataclass
-class Card:
-    """A datacard of one channel with its histograms."""
-
-    channel: str = ""
-    processes: list[str] = field(default_factory=list)
-    ids: list[int] = field(default_factory=list)
-    constrained: dict[str, tuple[str, list[str]]] = field(default_factory=dict)
-    free: dict[str, tuple[float, float, float]] = field(default_factory=dict)
-    formulas: dict[str, tuple[str, str]] = field(default_factory=dict)
-    factors: dict[str, list[str]] = field(default_factory=dict)
-    groups: dict[str, list[str]] = field(default_factory=dict)
-    mc_stats: list[int] = field(default_factory=list)
-    histograms: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
-    text: str = ""
-
-    @classmethod
-    def read(cls, folder: Path) -> Card:
-        card = cls(text=(folder / "datacard.txt").read_text())
-        lines = [line.split() for line in card.text.splitlines() if line[:1] != "#" and line[:2] != "--"]
-        (rate,) = (i for i, line in enumerate(lines) if line[0] == "rate")
-        card._head(lines[: rate + 1], folder)
-        declared = next(int(line[1]) for line in lines if line[0] == "kmax")
-        for line in lines[rate + 1 :]:
-            card._parameter(line)
-        assert declared == len(card.constrained)
-        names = [card.channel, *card.processes, *card.constrained, *card.free, *card.formulas]
-        assert len(set(names)) == len(names)
-        assert "r" not in names
-        for name in names:
-            assert re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII), name
-        known = {*card.constrained, *card.free}
-        assert all(set(members) <= known for members in card.groups.values())
-        return card
-
-    def _head(self, lines: list[list[str]], folder: Path) -> None:
-        keys = ["imax", "jmax", "kmax", "shapes", "bin", "observation", "bin", "process", "process", "rate"]
-        assert [line[0] for line in lines] == keys
-        self.channel = lines[4][1]
-        n = int(lines[1][1]) + 1
-        assert lines[0][1] == "1"
-        assert lines[5][1:] == ["-1"]
-        assert lines[6][1:] == [self.channel] * n
-        self.processes, self.ids = lines[7][1:], [int(text) for text in lines[8][1:]]
-        assert self.ids == sorted(set(self.ids))
-        assert len(self.processes) == len(self.ids) == n
-        assert lines[9][1:] == ["-1"] * n
-        assert lines[3][1:3] == ["*", "*"]
-        assert lines[3][4:] == ["$CHANNEL/$PROCESS", "$CHANNEL/$PROCESS_$SYSTEMATIC"]
-        with uproot.open(folder / lines[3][3]) as file:
-            for key, kind in file.classnames(cycle=False).items():
-                if key != self.channel:
-                    assert kind == "TH1D"
-                    channel, _, name = key.partition("/")
-                    assert channel == self.channel
-                    assert len(file[key].member("fSumw2")) == file[key].member("fNcells")
-                    self.histograms[name] = file[key].values(), file[key].variances()
-        assert len({values.shape for values, _ in self.histograms.values()}) == 1
-
-    def _parameter(self, line: list[str]) -> None:
-        name, kind = line[:2]
-        if kind in ("lnN", "shape"):
-            cells = line[2:]
-            assert len(cells) == len(self.processes)
-            assert name not in self.constrained
-            assert set(cells) != {"-"}
-            self.constrained[name] = kind, cells
-        elif kind == "extArg":
-            self._free(name, *line[2:])
-        elif kind == "rateParam":
-            channel, process, value, last = line[2:]
-            assert channel == self.channel
-            assert process in self.processes
-            if last.startswith("["):
-                self._free(name, value, last)
-            else:
-                assert self.formulas.setdefault(name, (value, last)) == (value, last)
-            self.factors.setdefault(process, []).append(name)
-        elif kind == "group":
-            assert line[2] == "="
-            self.groups[name] = line[3:]
-        else:
-            assert kind == "autoMCStats", line
-            assert name == self.channel
-            self.mc_stats = [int(text) for text in line[2:]]
-
-    def _free(self, name: str, value: str, bounds: str) -> None:
-        low, high = map(float, bounds.strip("[]").split(","))
-        assert low < float(value) < high
-        assert self.free.setdefault(name, (float(value), low, high)) == (float(value), low, high)
-
-    def _factor(self, name: str, point: dict[str, float]) -> float:
-        if name in self.free:
-            return point.get(name, self.free[name][0])
-        formula, argument = self.formulas[name]
-        sign = {"(@0)": 1, "(-@0)": -1}[formula]
-        return sign * point.get(argument, self.free[argument][0])
-
-    def yields(self, process: str, r: float = 1.0, **point: float) -> np.ndarray:
-        """Expected events of a process: factors, log-normals, and shapes interpolated on the nominal's yield."""
-        nominal = self.histograms[process][0]
-        column = self.processes.index(process)
-        scale = r if self.ids[column] <= 0 else 1.0
-        for name in self.factors.get(process, []):
-            scale *= self._factor(name, point)
-        shape = nominal.copy()
-        assert nominal.sum() > 0  # text2workspace.py refuses it
-        for name, (kind, cells) in self.constrained.items():
-            theta, cell = point.get(name, 0.0), cells[column]
-            if cell == "-":
-                continue
-            if kind == "lnN":
-                down, up = map(float, cell.split("/"))
-            else:
-                assert cell == "1"
-                pair = [self.histograms[f"{process}_{name}{direction}"][0] for direction in ("Up", "Down")]
-                up, down = (values.sum() / nominal.sum() for values in pair)
-                rise, fall = (values * (nominal.sum() / values.sum()) - nominal for values in pair)
-                shape += theta / 2 * (rise - fall + smooth_step(theta, 1.0) * (rise + fall))
-                if abs(up - 1) < 1e-3 and abs(down - 1) < 1e-3:
-                    continue
-            scale *= log_normal(theta, down, up)
-        return scale * shape.clip(min=0)
-
-    def total(self, r: float = 1.0, **point: float) -> np.ndarray:
-        return sum(self.yields(process, r, **point) for process in self.processes)
 
 
 def safe(name: str) -> str:
@@ -338,8 +191,8 @@ def test_the_error_on_mu_is_that_of_the_workspace(variant, tmp_path):
         axis=1,
     )
     variance = card.total()
-    if card.mc_stats[0] >= 0:
-        variance = variance + sum(card.histograms[process][1] for process in card.processes)
+    if card.mc_stats[card.channel][0] >= 0:
+        variance = variance + sum(card.histograms[card.channel, process][1] for process in card.processes)
     information = jacobian.T / variance @ jacobian + np.diag([float(name in card.constrained) for name in start])
     sigma = float(np.linalg.inv(information)[0, 0] ** 0.5)
     assert sigma == pytest.approx(float(poi_variance(channel_of(variant, toy()))) ** 0.5, rel=2e-3)
@@ -388,16 +241,18 @@ def test_errors_are_those_of_staterror(variant, tmp_path):
     }
     assert set(expected) == (set(SAMPLES) if variant.staterror else set())
     for sample, errors in expected.items():
-        np.testing.assert_allclose(np.sqrt(pair.card.histograms[safe(sample)][1]), errors, rtol=1e-12)
+        np.testing.assert_allclose(
+            np.sqrt(pair.card.histograms[pair.card.channel, safe(sample)][1]), errors, rtol=1e-12
+        )
     for process in pair.card.processes:
         if process.endswith(("_plus", "_minus")):
-            assert (pair.card.histograms[process][1] == 0).all()
+            assert (pair.card.histograms[pair.card.channel, process][1] == 0).all()
 
 
 def test_without_staterror_the_histograms_keep_their_errors(tmp_path):
     card = Pair(tmp_path, measure(staterror=False)).card
-    assert card.mc_stats == [-1, 1, 1]
-    values, variances = card.histograms["QCD"]
+    assert card.mc_stats == {card.channel: [-1, 1, 1]}
+    values, variances = card.histograms[card.channel, "QCD"]
     np.testing.assert_allclose(np.sqrt(variances), 0.04 * values, rtol=1e-12)
 
 
@@ -406,17 +261,17 @@ def test_a_sample_outside_staterror_has_no_errors(tmp_path):
     written = write(tmp_path, measure())
     export(with_modifiers(written, "QCD", lambda found: found[1:]), tmp_path / "export")
     card = Card.read(tmp_path / "export")
-    assert card.mc_stats == [0, 1, 1]
-    assert (card.histograms["QCD"][1] == 0).all()
-    assert (card.histograms["signal"][1] > 0).all()
+    assert card.mc_stats == {card.channel: [0, 1, 1]}
+    assert (card.histograms[card.channel, "QCD"][1] == 0).all()
+    assert (card.histograms[card.channel, "signal"][1] > 0).all()
 
 
 @pytest.mark.parametrize("unconstrained", [[], ["r"]])
 def test_a_barlow_beeston_parameter_is_a_staterror_parameter(tmp_path, unconstrained):
     """Threshold 0 and signal included: every bin has one Gaussian parameter for the error of the sum."""
     pair = Pair(tmp_path, measure(unconstrained=unconstrained))
-    assert pair.card.mc_stats == [0, 1, 1]
-    variance = sum(pair.card.histograms[process][1] for process in pair.card.processes)
+    assert pair.card.mc_stats == {pair.card.channel: [0, 1, 1]}
+    variance = sum(pair.card.histograms[pair.card.channel, process][1] for process in pair.card.processes)
     assert (np.round(pair.card.total() ** 2 / variance) > 0).all()
     x = np.array([0.5, -1.0, 2.0, 0.0, 1.0])
     theirs = pair.card.total() + x * np.sqrt(variance)
@@ -433,7 +288,7 @@ def test_data_are_what_the_run_fits(tmp_path, observed, said):
     export(workspace, tmp_path / "export", "a label", said)
     card = Card.read(tmp_path / "export")
     observation = workspace.spec["observations"][0]["data"]
-    np.testing.assert_allclose(card.histograms["data_obs"][0], observation, rtol=1e-12)
+    np.testing.assert_allclose(card.histograms[card.channel, "data_obs"][0], observation, rtol=1e-12)
     assert f"# data_obs: {said}\n" in card.text
     assert "a label" in card.text.splitlines()[0]
 
@@ -493,12 +348,12 @@ def test_samples_that_meet_have_histograms_of_their_own(tmp_path, names, shape):
     assert len(card.processes) == 3
     for name, values in nominal.items():
         column = name_in(card.text, "process", name)
-        np.testing.assert_allclose(card.histograms[column][0], values)
+        np.testing.assert_allclose(card.histograms[card.channel, column][0], values)
         for (parameter, sample), (up, down) in varied.items():
             if sample == name:
                 stem = f"{column}_{name_in(card.text, 'parameter', parameter)}"
-                np.testing.assert_allclose(card.histograms[f"{stem}Up"][0], up)
-                np.testing.assert_allclose(card.histograms[f"{stem}Down"][0], down)
+                np.testing.assert_allclose(card.histograms[card.channel, f"{stem}Up"][0], up)
+                np.testing.assert_allclose(card.histograms[card.channel, f"{stem}Down"][0], down)
 
 
 # -------------------------------------------------------------------------------------------- special templates
@@ -523,7 +378,7 @@ def test_parts_of_a_free_shape_that_are_empty_are_left_out(tmp_path, caplog):
     measurement = make_measurement(("signal", "QCD"), shapes={"jes": True}, unconstrained=["jes"])
     pair = Pair(tmp_path, measurement, templates)
     assert pair.card.processes == ["signal", "QCD", "QCD_jes_minus"]
-    np.testing.assert_allclose(pair.card.histograms["QCD_jes"][0], -3.5)
+    np.testing.assert_allclose(pair.card.histograms[pair.card.channel, "QCD_jes"][0], -3.5)
     for value in (-1.0, 0.3, 2.0):
         pair.agree(jes=value)
     assert not [record for record in caplog.records if record.name.startswith("inferno")]

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from inferno_cli.errors import WorkspaceError
 from inferno_cli.likelihood import modifiers as mod
 from inferno_cli.likelihood.modifiers import Array
-from inferno_cli.likelihood.spec import Channel, Parameter, Spec
+from inferno_cli.likelihood.spec import Channel, Parameter, Sample, Spec
 from inferno_cli.names import another, distinct_with_parts
 
 DATA = "Data"
 FILE, HISTOGRAMS = "cabinetry.yaml", "histograms"
 
 Config = dict[str, Any]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -28,41 +29,73 @@ class Names:
 
     Attributes:
         samples: Of the samples.
-        shapes: Of the parameters of shapes.
+        shapes: Of the entries of shapes, by channel and parameter: one for all channels in which it acts on the same
+            samples.
     """
 
     samples: dict[str, str]
-    shapes: dict[str, str]
+    shapes: dict[tuple[str, str], str]
 
 
-def only_channel(spec: Spec) -> Channel:
-    """Return the channel of a likelihood that has one.
-
-    Raises:
-        WorkspaceError: If there are more.
-    """
-    if len(spec.channels) != 1:
-        said = ", ".join(channel.name for channel in spec.channels)
-        raise WorkspaceError(f"a likelihood of one channel can be exported, this one has {said}; set export=false")
-    return spec.channels[0]
+def samples_of(spec: Spec) -> dict[str, dict[str, Sample]]:
+    """Return every sample by channel, by its name, in the order of the channels."""
+    found: dict[str, dict[str, Sample]] = {}
+    for channel in spec.channels:
+        for sample in channel.samples:
+            found.setdefault(sample.name, {})[channel.name] = sample
+    return found
 
 
 def names(spec: Spec) -> Names:
     """Return names with which every histogram of cabinetry is a file of its own: REGION_SAMPLE_SYSTEMATIC_DIRECTION."""
-    channel = only_channel(spec)
-    by_name = {sample.name: sample for sample in channel.samples}
-    used = {modifier.name for sample in channel.samples for modifier in sample.having(mod.NormPlusShape)}
+    samples = samples_of(spec)
+    used = {modifier.name for _, sample in _everywhere(spec) for modifier in sample.having(mod.NormPlusShape)}
     ordered = [parameter.name for parameter in spec.parameters if parameter.name in used]
     short = distinct_with_parts(ordered, _file_name, lambda _, text: [text.replace(" ", "-")])
+    shapes: dict[tuple[str, str], str] = {}
+    for parameter in ordered:
+        for number, channels in enumerate(_alike(_touched(spec, parameter))):
+            text = short[parameter] if number == 0 else f"{short[parameter]}_{_file_name(channels[0])}"
+            text = text if number == 0 or text not in shapes.values() else another(text, text, [*shapes.values()])
+            shapes |= {(channel, parameter): text for channel in channels}
 
     def files(name: str, text: str) -> Iterator[str]:
-        varied = [f"{text}_{short[modifier.name]}" for modifier in by_name[name].having(mod.NormPlusShape)]
-        for file in (text, *(f"{stem}_{side}" for stem in varied for side in ("Up", "Down"))):
-            yield file.replace(" ", "-")
-            # cabinetry takes a file with this ending, where there is one, for the histogram after its smoothing.
-            yield f"{file}_modified".replace(" ", "-")
+        for channel, sample in samples[name].items():
+            varied = [f"{text}_{shapes[channel, modifier.name]}" for modifier in sample.having(mod.NormPlusShape)]
+            for file in (text, *(f"{stem}_{side}" for stem in varied for side in ("Up", "Down"))):
+                # cabinetry takes a file with this ending, where there is one, for the histogram after its smoothing.
+                for ending in ("", "_modified"):
+                    yield f"{channel}_{file}{ending}".replace(" ", "-")
 
-    return Names(distinct_with_parts(by_name, _file_name, files, taken=(DATA, f"{DATA}_modified")), short)
+    taken = [f"{channel.name}_{DATA}{ending}" for channel in spec.channels for ending in ("", "_modified")]
+    return Names(distinct_with_parts(samples, _file_name, files, taken=(DATA, *taken)), shapes)
+
+
+def _everywhere(spec: Spec) -> Iterator[tuple[Channel, Sample]]:
+    for channel in spec.channels:
+        yield from ((channel, sample) for sample in channel.samples)
+
+
+def _touched(spec: Spec, parameter: str) -> dict[str, tuple[str, ...]]:
+    """Return the samples whose shape a parameter changes, by channel."""
+    found: dict[str, tuple[str, ...]] = {}
+    for channel, sample in _everywhere(spec):
+        if any(modifier.name == parameter for modifier in sample.having(mod.NormPlusShape)):
+            found[channel.name] = (*found.get(channel.name, ()), sample.name)
+    return found
+
+
+def _alike(by_channel: Mapping[str, T]) -> list[list[str]]:
+    """Return the channels of which the same is true, together."""
+    groups: list[list[str]] = []
+    for channel, value in by_channel.items():
+        for group in groups:
+            if by_channel[group[0]] == value:
+                group.append(channel)
+                break
+        else:
+            groups.append([channel])
+    return groups
 
 
 def _file_name(name: str) -> str:
@@ -76,19 +109,26 @@ def factors_of(spec: Spec) -> list[Parameter]:
 
 
 def config(spec: Spec, known: Names, folder: Path) -> Config:
-    """Describe a likelihood in cabinetry's words; its histograms are in ``folder``."""
-    channel = only_channel(spec)
+    """Describe a likelihood in cabinetry's words; its histograms are in ``folder``.
+
+    Raises:
+        WorkspaceError: If a factor or a staterror acts on a sample in some of its channels alone: there is no word.
+    """
     factors: list[Config] = []
     for parameter in factors_of(spec):
         scaled: list[str] = []
-        for sample in channel.samples:
-            if mod.NormFactor(parameter.name) in sample.modifiers:
-                scaled.append(known.samples[sample.name])
+        for name, by_channel in samples_of(spec).items():
+            if _in_all(name, by_channel, mod.NormFactor(parameter.name), parameter.name):
+                scaled.append(known.samples[name])
         bounds = list(parameter.bounds[0])
         factors.append({"Name": parameter.name, "Samples": scaled, "Nominal": parameter.init[0], "Bounds": bounds})
     samples: list[Config] = [{"Name": DATA, "Data": True}]
-    for sample in channel.samples:
-        samples.append({"Name": known.samples[sample.name], "DisableStaterror": not sample.having(mod.StatError)})
+    for name, by_channel in samples_of(spec).items():
+        has = {channel: bool(sample.having(mod.StatError)) for channel, sample in by_channel.items()}
+        if len(set(has.values())) > 1:
+            raise _unsayable(f"staterror is on {name!r}", [channel for channel, found in has.items() if found])
+        entry = {"Name": known.samples[name], "DisableStaterror": not all(has.values())}
+        samples.append(entry | _regions(spec, by_channel))
     return {
         "General": {
             "Measurement": spec.measurement,
@@ -96,46 +136,79 @@ def config(spec: Spec, known: Names, folder: Path) -> Config:
             "InputPath": "unused: the histograms are written already",
             "HistogramFolder": str(folder),
         },
-        "Regions": [{"Name": channel.name}],
+        "Regions": [{"Name": channel.name} for channel in spec.channels],
         "Samples": samples,
         "NormFactors": factors,
-        "Systematics": [*_yields(spec, channel, known), *_shapes(channel, known)],
+        "Systematics": [*_yields(spec, known), *_shapes(spec, known)],
     }
 
 
-def _yields(spec: Spec, channel: Channel, known: Names) -> Iterator[Config]:
+def _in_all(name: str, by_channel: Mapping[str, Sample], factor: mod.NormFactor, parameter: str) -> bool:
+    """Whether a factor acts on a sample, in all of its channels."""
+    having = [channel for channel, sample in by_channel.items() if factor in sample.modifiers]
+    if having and len(having) < len(by_channel):
+        raise _unsayable(f"the factor {parameter!r} is on {name!r}", having)
+    return bool(having)
+
+
+def _unsayable(what: str, channels: Sequence[str]) -> WorkspaceError:
+    return WorkspaceError(
+        f"{what} in {', '.join(channels)} and not in its other channels, which cabinetry cannot say; set export=false"
+    )
+
+
+def _regions(spec: Spec, channels: Mapping[str, Any] | Sequence[str]) -> Config:
+    """Return the key with the regions of an entry that is not of all."""
+    return {} if len(channels) == len(spec.channels) else {"Regions": list(channels)}
+
+
+def _yields(spec: Spec, known: Names) -> Iterator[Config]:
     """Yield an entry for each parameter and sample whose yield it changes; free shapes go with their samples."""
-    used = [*known.shapes.values()]
+    used = [*dict.fromkeys(known.shapes.values())]
     for parameter in spec.parameters:
-        for sample in channel.samples:
-            change = next((item for item in sample.having(mod.NormSys) if item.name == parameter.name), None)
-            if change is None or sample.parent is not None:
-                continue
-            # cabinetry wants a name for each entry; "a" on "b_c" and "a_b" on "c" would have the same.
-            text = f"{parameter.name}_{sample.name}"
-            text = text if text not in used else another(f"{parameter.name}\0{sample.name}", text, used)
-            used.append(text)
-            family = [other.name for other in channel.samples if sample.name in (other.name, other.parent)]
-            yield {
-                "Name": text,
-                "ModifierName": parameter.name,
-                "Type": "Normalization",
-                "Samples": [known.samples[name] for name in family],
-                "Up": {"Normalization": change.up - 1},
-                "Down": {"Normalization": change.down - 1},
-            }
+        for name, by_channel in samples_of(spec).items():
+            changes: dict[str, mod.NormSys] = {}
+            for channel, sample in by_channel.items():
+                change = next((item for item in sample.having(mod.NormSys) if item.name == parameter.name), None)
+                if change is not None and sample.parent is None:
+                    changes[channel] = change
+            for number, channels in enumerate(_alike({name: (item.up, item.down) for name, item in changes.items()})):
+                # cabinetry wants a name for each entry; "a" on "b_c" and "a_b" on "c" would have the same.
+                text = f"{parameter.name}_{name}" if number == 0 else f"{parameter.name}_{name}_{channels[0]}"
+                text = text if text not in used else another(f"{parameter.name}\0{name}", text, used)
+                used.append(text)
+                change = changes[channels[0]]
+                everywhere = len(channels) == len(by_channel)
+                yield {
+                    "Name": text,
+                    "ModifierName": parameter.name,
+                    "Type": "Normalization",
+                    **({} if everywhere else {"Regions": channels}),
+                    "Samples": [known.samples[other] for other in _family(spec, name, channels)],
+                    "Up": {"Normalization": change.up - 1},
+                    "Down": {"Normalization": change.down - 1},
+                }
 
 
-def _shapes(channel: Channel, known: Names) -> Iterator[Config]:
-    """Yield an entry for each shape."""
-    for name, text in known.shapes.items():
-        touched: list[str] = []
-        for sample in channel.samples:
-            touched += [
-                known.samples[sample.name] for modifier in sample.having(mod.NormPlusShape) if modifier.name == name
-            ]
-        renamed = {} if text == name else {"ModifierName": name}
-        yield {"Name": text, **renamed, "Type": "NormPlusShape", "Samples": touched, "Up": {}, "Down": {}}
+def _family(spec: Spec, sample: str, channels: Sequence[str]) -> list[str]:
+    """Return a sample with its free shapes."""
+    found: dict[str, None] = {}
+    for channel, other in _everywhere(spec):
+        if channel.name in channels and sample in (other.name, other.parent):
+            found[other.name] = None
+    return list(found)
+
+
+def _shapes(spec: Spec, known: Names) -> Iterator[Config]:
+    """Yield an entry for each shape, and one more for channels in which it acts on other samples."""
+    for parameter in dict.fromkeys(parameter for _, parameter in known.shapes):
+        touched = _touched(spec, parameter)
+        for channels in _alike(touched):
+            text = known.shapes[channels[0], parameter]
+            renamed = {} if text == parameter else {"ModifierName": parameter}
+            named = [known.samples[name] for name in touched[channels[0]]]
+            entry = {"Name": text, **renamed, "Type": "NormPlusShape", **_regions(spec, channels), "Samples": named}
+            yield {**entry, "Up": {}, "Down": {}}
 
 
 def write(spec: Spec, folder: Path) -> Path:
@@ -143,12 +216,13 @@ def write(spec: Spec, folder: Path) -> Path:
     import yaml
 
     known, path = names(spec), folder / FILE
-    _write_histograms(only_channel(spec), known, folder / HISTOGRAMS)
+    text = yaml.safe_dump(config(spec, known, folder / HISTOGRAMS), sort_keys=False)
+    for channel in spec.channels:
+        _write_histograms(channel, known, folder / HISTOGRAMS)
     # What is not called as in the workspace is said in the head.
     head = ""
-    for name, text in known.samples.items():
-        head += f"# sample {text} is {name!r} in workspace.json\n" if text != name else ""
-    text = yaml.safe_dump(config(spec, known, folder / HISTOGRAMS), sort_keys=False)
+    for name, other in known.samples.items():
+        head += f"# sample {other} is {name!r} in workspace.json\n" if other != name else ""
     path.write_text(head + text, encoding="utf-8")
     return path
 
@@ -170,5 +244,6 @@ def _write_histograms(channel: Channel, known: Names, folder: Path) -> None:
         save(text, sample.nominal, sample.variance)
         for shape in sample.having(mod.NormPlusShape):
             up, down = shape.variance or (None, None)
-            save(text, shape.up, up, known.shapes[shape.name], "Up")
-            save(text, shape.down, down, known.shapes[shape.name], "Down")
+            entry = known.shapes[channel.name, shape.name]
+            save(text, shape.up, up, entry, "Up")
+            save(text, shape.down, down, entry, "Down")

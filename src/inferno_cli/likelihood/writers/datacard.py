@@ -33,7 +33,7 @@ from inferno_cli.likelihood import modifiers as mod
 from inferno_cli.likelihood.modifiers import Array
 from inferno_cli.likelihood.spec import Channel, Parameter, Sample, Spec
 from inferno_cli.likelihood.writers import cabinetry
-from inferno_cli.names import another, distinct_with_parts, printable
+from inferno_cli.names import another, distinct, distinct_with_parts, printable
 
 log = logging.getLogger(__name__)
 
@@ -67,20 +67,21 @@ class Names:
     """Names that RooFit takes.
 
     Attributes:
-        channel: Of the channel.
+        channels: Of the channels, by name.
         parameters: Of the parameters but the POI, by name.
         scales: Of what scales the positive and the negative part of a free shape, by parameter and sign.
         processes: Of the samples, by name.
     """
 
-    channel: str
+    channels: Mapping[str, str]
     parameters: Mapping[str, str]
     scales: Mapping[tuple[str, int], str]
     processes: Mapping[str, str]
 
     def renamed(self) -> Iterator[str]:
         """Yield what is not called as in the workspace."""
-        for what, texts in (("process", self.processes), ("parameter", self.parameters)):
+        named = (("channel", self.channels), ("process", self.processes), ("parameter", self.parameters))
+        for what, texts in named:
             for name, text in texts.items():
                 if name != text:
                     yield f"# {what} {text} is {name!r} in workspace.json\n"
@@ -91,28 +92,35 @@ class Process:
     """A column of the datacard.
 
     Attributes:
+        channel: Its channel, as in the likelihood.
         name: As Combine knows it.
         sample: The sample that it is, or is a part of.
         signal: Whether the POI scales it.
         sign: Of its factor, for a part of a free shape; 0 for a process proper.
     """
 
+    channel: str
     name: str
     sample: Sample
     signal: bool
     sign: int = 0
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """What tells it from all others."""
+        return self.channel, self.name
+
 
 Change = mod.NormSys | mod.NormPlusShape
-Effects = dict[str, dict[str, Change]]
-"""What changes each process, by parameter and process."""
+Effects = dict[str, dict[tuple[str, str], Change]]
+"""What changes each process, by parameter, and channel and process."""
 
 
 def write(spec: Spec, folder: Path, *, data: str, label: str = "") -> tuple[Path, ...]:
     """Write ROOT histograms, a Combine datacard, and a cabinetry configuration that reads the histograms.
 
     Args:
-        spec: A likelihood of one channel.
+        spec: A likelihood.
         folder: Where the files go.
         data: Says what is in ``data_obs``.
         label: What must be said of the data.
@@ -124,31 +132,36 @@ def write(spec: Spec, folder: Path, *, data: str, label: str = "") -> tuple[Path
     import uproot
     import yaml
 
-    channel = cabinetry.only_channel(spec)
-    names = _names(spec, channel)
-    histograms: Histograms = {DATA: (channel.observed, np.sqrt(channel.observed))}
+    names = _names(spec)
     processes: list[Process] = []
-    for sample in channel.samples:
-        processes += _processes(spec, channel, sample, names, histograms)
+    by_channel: dict[str, Histograms] = {}
+    for channel in spec.channels:
+        by_channel[channel.name] = histograms = {DATA: (channel.observed, np.sqrt(channel.observed))}
+        for sample in channel.samples:
+            processes += _processes(spec, channel, sample, names, histograms)
     effects = _effects(spec, processes)
-    histograms |= dict(_variations(effects, processes, names, histograms))
+    for channel_name, histograms in by_channel.items():
+        own = [process for process in processes if process.channel == channel_name]
+        histograms |= dict(_variations(effects, own, names, histograms))
     (bounds,) = (parameter.bounds[0] for parameter in spec.parameters if parameter.name == spec.poi)
     said = f": {printable(label)}" if label else ""
     head = HEAD.format(low=bounds[0], high=bounds[1], poi=spec.poi, data=data, label=said) + "".join(names.renamed())
-    if negative := _negative(names, processes, histograms):
+    if negative := _negative(names, processes, by_channel):
         text = f"Combine sets bins below 0 to 0, here in {', '.join(negative)}"
         log.warning(f"export: {text}")
         head += f"# - {text}\n"
     card = head + _datacard(spec, names, processes, effects)
+    config = yaml.safe_dump(_cabinetry_config(spec, names), sort_keys=False)
     folder.mkdir(parents=True, exist_ok=True)
     paths = tuple(folder / name for name in (SHAPES, DATACARD, cabinetry.FILE))
     with uproot.recreate(paths[0]) as file:
-        for name, (values, errors) in histograms.items():
-            histogram = hist.Hist(hist.axis.Variable(np.arange(channel.n_bins + 1)), storage=hist.storage.Weight())
-            histogram[...] = np.stack([values, errors**2], axis=-1)
-            file[f"{names.channel}/{name}"] = histogram
+        for channel_name, histograms in by_channel.items():
+            for name, (values, errors) in histograms.items():
+                histogram = hist.Hist(hist.axis.Variable(np.arange(len(values) + 1)), storage=hist.storage.Weight())
+                histogram[...] = np.stack([values, errors**2], axis=-1)
+                file[f"{names.channels[channel_name]}/{name}"] = histogram
     paths[1].write_text(card, encoding="utf-8")
-    paths[2].write_text(yaml.safe_dump(_cabinetry_config(spec, names), sort_keys=False), encoding="utf-8")
+    paths[2].write_text(config, encoding="utf-8")
     return paths
 
 
@@ -165,16 +178,17 @@ def datacard_name(name: str, prefix: str) -> str:
     return safe
 
 
-def _names(spec: Spec, channel: Channel) -> Names:
-    """Name parameters, the scales of free shapes, and then processes: none meets another."""
-    region = datacard_name(channel.name, "bin")
-    processes = [datacard_name(sample.name, "proc") for sample in channel.samples]
+def _names(spec: Spec) -> Names:
+    """Name channels, parameters, the scales of free shapes, and then processes: none meets another."""
+    channels = distinct([channel.name for channel in spec.channels], lambda name: datacard_name(name, "bin"))
+    regions, by_name = tuple(channels.values()), cabinetry.samples_of(spec)
+    processes = [datacard_name(name, "proc") for name in by_name]
     # RooFit holds a constraint ``X_Pdf`` of each parameter with its centre ``X_In``.
     parameters = distinct_with_parts(
         [name for name in _constrained_last(spec) if name != spec.poi],
         lambda name: datacard_name(name, "theta"),
         lambda _, text: (text, f"{text}_In", f"{text}_Pdf"),
-        taken=(region, *processes),
+        taken=(*regions, *processes),
     )
     scales: dict[tuple[str, int], str] = {}
     for parameter in _linear(spec):
@@ -182,21 +196,20 @@ def _names(spec: Spec, channel: Channel) -> Names:
             text = f"{parameters[parameter.name]}_{side}"
             used = (*parameters.values(), *scales.values())
             scales[parameter.name, sign] = text if text not in used else another(text, text, used)
-    by_name = {sample.name: sample for sample in channel.samples}
 
     def files(name: str, text: str) -> Iterator[str]:
         """Yield the histograms of a process, PROCESS_SYSTEMATICUp among them."""
-        sample = by_name[name]
-        sides = [side for side, _ in SIDES] if sample.parent is not None else []
-        varied = dict.fromkeys(modifier.name for modifier in _changes(sample))
+        samples = by_name[name].values()
+        sides = [side for side, _ in SIDES] if any(sample.parent is not None for sample in samples) else []
+        varied = dict.fromkeys(modifier.name for sample in samples for modifier in _changes(sample))
         for process in (text, *(f"{text}_{side}" for side in sides)):
             yield process
             for parameter in varied:
                 yield from (f"{process}_{parameters[parameter]}{side}" for side in ("Up", "Down"))
 
-    taken = (DATA, region, *parameters.values(), *scales.values())
+    taken = (DATA, *regions, *parameters.values(), *scales.values())
     known = distinct_with_parts(by_name, lambda name: datacard_name(name, "proc"), files, taken=taken)
-    return Names(region, parameters, scales, known)
+    return Names(channels, parameters, scales, known)
 
 
 def _constrained_last(spec: Spec) -> list[str]:
@@ -223,13 +236,13 @@ def _processes(spec: Spec, channel: Channel, sample: Sample, names: Names, histo
     # Of a free shape Combine reads only the parts, cabinetry only the sum.
     histograms[name] = sample.nominal, errors
     if sample.parent is None:
-        yield Process(name, sample, signal)
+        yield Process(channel.name, name, sample, signal)
         return
     for side, sign in SIDES:
         part = (sign * sample.nominal).clip(min=0)
         if part.any():  # Combine refuses an empty process
             histograms[f"{name}_{side}"] = part, np.zeros(channel.n_bins)
-            yield Process(f"{name}_{side}", sample, signal, sign)
+            yield Process(channel.name, f"{name}_{side}", sample, signal, sign)
 
 
 def _effects(spec: Spec, processes: Sequence[Process]) -> Effects:
@@ -241,12 +254,12 @@ def _effects(spec: Spec, processes: Sequence[Process]) -> Effects:
                 if modifier.name != parameter.name:
                     continue
                 effect = effects.setdefault(parameter.name, {})
-                if process.name in effect:
+                if process.key in effect:
                     raise WorkspaceError(
                         f"{parameter.name!r} acts twice on {process.sample.name!r}, which a Combine datacard cannot "
                         "say; set export=false"
                     )
-                effect[process.name] = modifier
+                effect[process.key] = modifier
     return effects
 
 
@@ -254,19 +267,19 @@ def _changes(sample: Sample) -> list[Change]:
     return [*sample.having(mod.NormSys), *sample.having(mod.NormPlusShape)]
 
 
-def _is_shape(effect: Mapping[str, Change]) -> bool:
+def _is_shape(effect: Mapping[tuple[str, str], Change]) -> bool:
     return any(isinstance(modifier, mod.NormPlusShape) for modifier in effect.values())
 
 
 def _variations(
     effects: Effects, processes: Sequence[Process], names: Names, nominal: Histograms
 ) -> Iterator[tuple[str, tuple[Array, Array]]]:
-    """Yield the templates of the shapes, by name."""
+    """Yield the templates of the shapes of one channel, by name."""
     for parameter, effect in effects.items():
         if not _is_shape(effect):
             continue
         for process in processes:
-            match effect.get(process.name):
+            match effect.get(process.key):
                 case mod.NormPlusShape(_, up, down, variance):
                     squares = variance or (np.zeros_like(up), np.zeros_like(down))
                     pair = [(up, np.sqrt(squares[0])), (down, np.sqrt(squares[1]))]
@@ -280,50 +293,59 @@ def _variations(
                 yield f"{process.name}_{names.parameters[parameter]}{side}", histogram
 
 
-def _negative(names: Names, processes: Sequence[Process], histograms: Histograms) -> list[str]:
+def _negative(names: Names, processes: Sequence[Process], by_channel: Mapping[str, Histograms]) -> list[str]:
     """Return the histograms with a bin below 0 that Combine reads."""
     unread = {names.processes[process.sample.name] for process in processes if process.sign}
     found: list[str] = []
-    for name, (values, _) in histograms.items():
-        if (values < 0).any() and name not in unread:
-            found.append(f"{names.channel}/{name}")
+    for channel, histograms in by_channel.items():
+        for name, (values, _) in histograms.items():
+            if (values < 0).any() and name not in unread:
+                found.append(f"{names.channels[channel]}/{name}")
     return found
 
 
 # ---------------------------------------------------------------------------------------------------- datacard
 def _datacard(spec: Spec, names: Names, processes: Sequence[Process], effects: Effects) -> str:
-    ordered = sorted(processes, key=lambda process: not process.signal)
-    first = 1 - sum(process.signal for process in ordered)  # the last signal has id 0
+    channels = list(names.channels)
+    ordered = sorted(processes, key=lambda process: (channels.index(process.channel), not process.signal))
+    # A process has one id in all channels; the last signal has 0.
+    named = dict.fromkeys(process.name for process in sorted(ordered, key=lambda process: not process.signal))
+    signals = {process.name for process in ordered if process.signal}
+    ids = {name: str(1 - len(signals) + i) for i, name in enumerate(named)}
+    texts = [names.channels[process.channel] for process in ordered]
+    mc_statistics: list[list[str]] = []
+    for channel in spec.channels:
+        threshold = "0" if _has_staterror(channel.samples) else "-1"
+        mc_statistics.append([names.channels[channel.name], "autoMCStats", threshold, "1", "1"])
     n = len(ordered)
-    has_staterror = _has_staterror([process.sample for process in ordered])
     blocks = [
         [
-            ["imax", "1", "number of channels"],
-            ["jmax", str(n - 1), "number of processes minus 1"],
+            ["imax", str(len(channels)), "number of channels"],
+            ["jmax", str(len(named) - 1), "number of processes minus 1"],
             ["kmax", str(len(effects)), "number of constrained nuisance parameters"],
         ],
         [["shapes", "*", "*", SHAPES, "$CHANNEL/$PROCESS", "$CHANNEL/$PROCESS_$SYSTEMATIC"]],
-        [["bin", names.channel], ["observation", "-1"]],
+        [["bin", *names.channels.values()], ["observation", *["-1"] * len(channels)]],
         [
-            ["bin", "", *[names.channel] * n],
+            ["bin", "", *texts],
             ["process", "", *(process.name for process in ordered)],
-            ["process", "", *(str(first + i) for i in range(n))],
+            ["process", "", *(ids[process.name] for process in ordered)],
             ["rate", "", *["-1"] * n],
             *(_line(names.parameters[parameter], effect, ordered) for parameter, effect in effects.items()),
         ],
         list(_rate_parameters(spec, names, ordered)),
         list(_groups(spec, names, effects)),
-        [[names.channel, "autoMCStats", "0" if has_staterror else "-1", "1", "1"]],
+        mc_statistics,
     ]
     rule = "-" * 100 + "\n"
     return rule.join(_table(block) for block in blocks if block)
 
 
-def _line(name: str, effect: Mapping[str, Change], processes: Sequence[Process]) -> list[str]:
+def _line(name: str, effect: Mapping[tuple[str, str], Change], processes: Sequence[Process]) -> list[str]:
     is_shape = _is_shape(effect)
     cells: list[str] = []
     for process in processes:
-        change = effect.get(process.name)
+        change = effect.get(process.key)
         if change is None:
             cells.append("-")
         else:
@@ -348,7 +370,7 @@ def _rate_parameters(spec: Spec, names: Names, processes: Sequence[Process]) -> 
             if parameter in linear:
                 formula = "(@0)" if process.sign > 0 else "(-@0)"
                 scale = [names.scales[parameter.name, process.sign], formula, name]
-            yield [scale[0], "rateParam", names.channel, process.name, *scale[1:]]
+            yield [scale[0], "rateParam", names.channels[process.channel], process.name, *scale[1:]]
 
 
 def _groups(spec: Spec, names: Names, effects: Effects) -> Iterator[list[str]]:
@@ -380,7 +402,8 @@ def _cabinetry_config(spec: Spec, names: Names) -> cabinetry.Config:
     known = cabinetry.names(spec)
     config = cabinetry.config(spec, known, Path(cabinetry.HISTOGRAMS))
     config["General"] |= {"InputPath": SHAPES + ":{RegionPath}/{SamplePath}{VariationPath}", "VariationPath": ""}
-    config["Regions"][0]["RegionPath"] = names.channel
+    for region in config["Regions"]:
+        region["RegionPath"] = names.channels[region["Name"]]
     paths = {known.samples[name]: text for name, text in names.processes.items()} | {cabinetry.DATA: DATA}
     for sample in config["Samples"]:
         sample["SamplePath"] = paths[sample["Name"]]
