@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from inferno_cli.training.objectives import Objective
-from inferno_cli.training.objectives.cross_entropy import balanced
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,10 +34,12 @@ class AugmentedCrossEntropy(Objective):
         likelihood: SoftLikelihood,
     ) -> Tensor:
         """Cross-entropy in which signal and background count half each, and all variations of a sample the same."""
+        from inferno_cli.training.costs import balanced_cross_entropy
+
         logits: list[Tensor] = []
         shares: list[Tensor] = []
         for stratum, (_, weights), output in zip(likelihood.strata, batch, outputs, strict=True):
             yields = weights.new_tensor(stratum.yields) / len(stratum.variations)
             shares.append((weights * (yields / weights.sum(dim=1))[:, None]).flatten())
             logits.append(output[list(stratum.view), :, 0].flatten())
-        return balanced(likelihood, logits, shares)
+        return balanced_cross_entropy(likelihood, logits, shares)

@@ -31,26 +31,7 @@ class CrossEntropy(Objective):
         likelihood: SoftLikelihood,
     ) -> Tensor:
         """Cross-entropy in which signal and background count half each."""
+        from inferno_cli.training.costs import balanced_cross_entropy
+
         logits = [output[0, :, 0] for output in outputs]
-        return balanced(likelihood, logits, likelihood.nominal_weights(batch))
-
-
-def balanced(likelihood: SoftLikelihood, logits: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
-    """Cross-entropy in which signal and background count half each.
-
-    Args:
-        likelihood: Says which samples are signal.
-        logits: Outputs for the events of each sample, shape (n_events,).
-        weights: Their weights, shape (n_events,).
-    """
-    import torch
-    from torch import nn
-
-    total = weights[0].new_zeros(())
-    for is_signal in (True, False):
-        chosen = [i for i, stratum in enumerate(likelihood.strata) if stratum.is_signal == is_signal]
-        weight = torch.cat([weights[i] for i in chosen])
-        output = torch.cat([logits[i] for i in chosen]).double()
-        cost = nn.functional.softplus(-output if is_signal else output)
-        total = total + 0.5 * (weight * cost).sum() / weight.sum()
-    return total
+        return balanced_cross_entropy(likelihood, logits, likelihood.nominal_weights(batch))
