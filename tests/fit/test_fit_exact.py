@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from scipy.stats import chi2, poisson
 
 from inferno_cli.errors import FitFailedError, WorkspaceError
 from inferno_cli.fit.analysis import fit_workspace
+from inferno_cli.fit.likelihood import Likelihood
 from inferno_cli.fit.minuit import Fitter
 from inferno_cli.fit.problem import numpy_backend, open_problem
 from inferno_cli.fit.result import FitResult
@@ -572,3 +574,80 @@ def test_a_straight_line_at_a_limit_has_the_expected_curvature():
     result = fit(spec)
     assert result.parameters["mu"].at_limit == 0.0
     assert result.parameters["mu"].hesse == pytest.approx(math.sqrt(0.01) / 3, rel=0.01)
+
+
+# ------------------------------------------------------------------------------------- what only breakers write
+def together(n: int) -> dict[str, Any]:
+    """Uncertainties of 2% that all move the background alike, and data that are one of them off."""
+    rng = np.random.default_rng(2)
+    signal, background = rng.uniform(20, 100, 20), rng.uniform(500, 1500, 20)
+    effects = [normsys(f"n{index}", 1.02, 0.98) for index in range(n)]
+    samples = sample("s", signal.tolist(), normfactor()), sample("b", background.tolist(), *effects)
+    return workspace(*samples, data=rng.poisson(signal + 1.02 * background).astype(float).tolist())
+
+
+def test_many_parameters_that_go_together_need_no_numerical_hessian(monkeypatch: pytest.MonkeyPatch) -> None:
+    """MINUIT's first step, with the parameters' own curvatures, is too long there, and its repetition has n^2 calls."""
+    calls = 0
+    rise = Likelihood.rise
+
+    def counted(self: Likelihood, theta: Any) -> float:
+        nonlocal calls
+        calls += 1
+        return rise(self, theta)
+
+    monkeypatch.setattr(Likelihood, "rise", counted)
+    spec = together(100)
+    found = fit(spec, minos=())
+    assert calls < 1000  # 20 000 and more
+    assert found.minuit is not None
+    assert found.minuit.is_valid
+    model, data = model_of(spec)
+    values = np.array([found.parameters[name].bestfit for name in model.config.par_names])
+    steps = np.array([0.02 * found.parameters[name].hesse for name in model.config.par_names])
+    covariance = covariance_by_differences(model, data, values, steps)
+    poi = model.config.poi_index
+    assert found.parameters["mu"].hesse == pytest.approx(covariance[poi, poi] ** 0.5, rel=1e-3)
+
+
+def test_a_factor_of_the_signal_alone_has_no_effect_without_signal() -> None:
+    """Held at mu = 0 the fit leaves it alone (significance, limits); with mu at its limit it has no error, as said."""
+    only = sample("signal", [15.0, 25.0], normfactor(), normfactor("k")), sample("background", [110.0, 50.0])
+    spec = workspace(*only, data=[112.0, 108.0], k={"inits": [1.0], "bounds": [[0.0, 1e6]]})
+    spec["channels"].append({"name": "CR", "samples": [sample("signal", [10.0, 20.0], normfactor()), only[1]]})
+    spec["observations"].append({"name": "CR", "data": [121.0, 62.0]})
+    for engine in ("exact", "pyhf"):
+        found = fit(spec, significance=True, engine=engine)
+        q0 = 2 * (nll_without_signal(spec) - found.twice_nll / 2)
+        assert found.quantities["significance"].value.observed == pytest.approx(q0**0.5, rel=1e-6)
+    spec["observations"] = [{"name": "SR", "data": [80.0, 30.0]}, {"name": "CR", "data": [80.0, 30.0]}]
+    with pytest.raises(FitFailedError, match="k has no effect on the expected events, and no constraint"):
+        fit(spec)
+
+
+def nll_without_signal(spec: dict[str, Any]) -> float:
+    """Of backgrounds without parameters."""
+    total = 0.0
+    for entry in spec["observations"]:
+        total -= poisson.logpmf(entry["data"], [110.0, 50.0]).sum()
+    return float(total)
+
+
+def test_a_profile_that_jumps_between_two_branches_ends_no_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A profile may give another number for the same value, from another start: its first one counts."""
+    spec = workspace(sample("signal", [10.0], normfactor()), sample("background", [50.0]), data=[60.0])
+    with numpy_backend():
+        problem = open_problem(spec, asimov=False, measurement=None, where="here")
+        fitter = Fitter(problem, PLAIN)
+        best = fitter.fit()
+        index, minimum, asked = problem.poi, fitter.minimum, set[float]()
+
+        def moody(what: str, held: Any = None, start: Any = None) -> Any:
+            found, value = minimum(what, held, start), held[index]
+            again = value in asked
+            asked.add(value)
+            return replace(found, rise=2.0) if again or value == best.values[index] else found
+
+        monkeypatch.setattr(fitter, "minimum", moody)
+        upper = fitter._crossing(best, index, 1, {})
+    assert upper == pytest.approx(0.8, abs=0.05)

@@ -28,7 +28,7 @@ from inferno_cli.fit.problem import numpy_backend, open_problem
 from inferno_cli.fit.quantities.toys import ToyFits
 from inferno_cli.fit.result import FitResult
 from inferno_cli.fit.share import Share
-from inferno_cli.fit.toys import Distribution, Estimates, Measurement, Throw, repeated, thrown
+from inferno_cli.fit.toys import Distribution, Estimates, Measurement, Throw, counted, repeated, thrown
 
 ALONE = ("fit.scan_points=null", "fit.significance=false", "fit.stat_only=false", "fit.progress=none", "fit.minos=[]")
 PLAIN = compose(*ALONE).fit.model_copy(update={"breakdown": False, "yields": False})
@@ -390,3 +390,16 @@ def test_a_killed_run_goes_on(tmp_path: Path) -> None:
     one, two = (read_json(tmp_path / name / "results.json") for name in ("killed", "whole"))
     assert one["toys"] == two["toys"]
     assert not partial.exists()
+
+
+def test_an_auxiliary_measurement_of_more_events_than_can_be_counted_is_drawn() -> None:
+    """A shapesys of 1e-10 of its bin is a measurement of 1e20 events, which NumPy's Poisson distribution refuses."""
+    error = {"name": "error", "type": "shapesys", "data": [5e-9, 5.0]}
+    spec = workspace([10.0, 5.0], [50.0, 50.0], [60.0, 55.0], error)
+    found = fit(spec, toys=50).quantities["toys"].value
+    assert found.failed == 0
+    assert found.pulls["error[0]"].width == pytest.approx(1, abs=0.35)
+    means, generator = np.array([3.0, 1e20]), np.random.default_rng(1)
+    drawn = np.stack([counted(means, generator) for _ in range(1000)])
+    assert drawn.mean(axis=0) == pytest.approx(means, rel=0.1)
+    assert drawn.std(axis=0) == pytest.approx(means**0.5, rel=0.1)

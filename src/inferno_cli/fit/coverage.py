@@ -18,7 +18,7 @@ from inferno_cli.fit.minuit import Fitter
 from inferno_cli.fit.problem import Problem, numpy_backend, open_problem
 from inferno_cli.fit.share import Share
 from inferno_cli.fit.starts import bent
-from inferno_cli.fit.toys import Estimates, Measurement
+from inferno_cli.fit.toys import Estimates, Measurement, counted
 from inferno_cli.progress import Advance
 from inferno_cli.workers import in_workers
 
@@ -71,7 +71,7 @@ class Auxiliary:
             if label not in truth:
                 continue
             if self.factor[index] > 0:
-                measured[index] = rng.poisson(self.factor[index] * truth[label])
+                measured[index] = counted(np.asarray(self.factor[index] * truth[label]), rng)
             else:
                 measured[index] = truth[label] + self.width[index] * rng.standard_normal()
         return measured

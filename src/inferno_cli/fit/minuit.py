@@ -224,9 +224,12 @@ class Fitter:
             if attempt == 2:
                 minuit.start_from(start.values)
                 inner.simplex(ncall=max_calls)
-            if minuit.migrad(max_calls, strategy):
+            is_done = minuit.migrad(max_calls, strategy)
+            values, blocked, distance = newton(self.likelihood, self.problem.bounds, minuit.values, varied)
+            # Of hundreds of parameters that go together MIGRAD, which begins with their own curvatures, steps too far
+            # and stops; a simplex takes a minute there.
+            if is_done or (distance <= CLOSE and not inner.fmin.has_reached_call_limit):
                 break
-        values, blocked, distance = newton(self.likelihood, self.problem.bounds, minuit.values, varied)
         # Hundreds of standard deviations away MINUIT's steps are rounding; Newton's are not.
         if not distance <= CLOSE or inner.fmin.has_reached_call_limit:
             if not inner.valid:
@@ -354,16 +357,19 @@ class Fitter:
         value, error = best.values[index], float(best.hesse[index])
         limit = self.problem.bounds[index][max(sign, 0)]
         what = f"the profile of {best.labels[index]}"
-        start = best
+        start, known = best, {0.0: -1.0}
 
         def above(length: float) -> float:
+            # A profile with two branches may be on the other one when it is asked again, from elsewhere.
             nonlocal start
-            start = self.minimum(what, {**held, index: float(value + sign * length)}, start)
-            if start.rise < best.rise - DEEPER:
-                raise self._deeper(what, start.values)
-            return start.rise - best.rise - 1
+            if length not in known:
+                start = self.minimum(what, {**held, index: float(value + sign * length)}, start)
+                if start.rise < best.rise - DEEPER:
+                    raise self._deeper(what, start.values)
+                known[length] = start.rise - best.rise - 1
+            return known[length]
 
-        inner, outer, room = 0.0, error, abs(limit - value)
+        inner, outer, room = 0.0, error, float(abs(limit - value))
         while above(min(outer, room)) < 0:
             if outer >= room:
                 return None

@@ -77,6 +77,8 @@ def _step(
     from scipy.optimize import lsq_linear
 
     step = np.zeros(len(gradient))
+    # What nothing depends on stays where it is: without signal that is a free factor of the signal alone.
+    free = free & ~((gradient == 0) & (hessian == 0).all(axis=1))
     if not free.any():
         return step
     block = hessian[np.ix_(free, free)]

@@ -50,6 +50,7 @@ class ScaledMinuit:
 
         self._origin, self._steps = start, steps
         self._curvature: FloatArray | None = None
+        self._is_exact = likelihood.is_exact
         self.fixed = fixed
 
         def rise(moves: FloatArray) -> float:
@@ -89,7 +90,8 @@ class ScaledMinuit:
     def migrad(self, max_calls: int, strategy: int) -> bool:
         """Minimise; return whether MINUIT calls the minimum valid."""
         self.minuit.strategy = strategy
-        return bool(self.minuit.migrad(ncall=max_calls).valid)
+        # With iterations iminuit repeats a MIGRAD that failed with a numerical Hessian, of n^2 calls.
+        return bool(self.minuit.migrad(ncall=max_calls, iterate=1 if self._is_exact else 5).valid)
 
     def verdict(self) -> Verdict:
         """Return what MINUIT says of its minimum."""

@@ -21,6 +21,18 @@ from inferno_cli.fit.problem import Problem
 from inferno_cli.fit.share import Share
 from inferno_cli.fit.starts import bent, deeper_beside
 
+MOST_COUNTED = 1e15
+"""Mean of a Poisson distribution that is drawn as such: NumPy has none above 9e18, and a normal one is the same."""
+
+
+def counted(means: FloatArray, generator: np.random.Generator) -> FloatArray:
+    """Draw from Poisson distributions of given means; an auxiliary measurement of 1e-10 is of 1e20 events."""
+    means = np.maximum(means, 0.0)  # less is the rounding of a sum: the fits that the means are of refuse it
+    if (means <= MOST_COUNTED).all():
+        return np.asarray(generator.poisson(means), dtype=float)
+    few = generator.poisson(np.minimum(means, MOST_COUNTED))
+    return np.where(means <= MOST_COUNTED, few, generator.normal(means, np.sqrt(means)))
+
 
 class Distribution:
     """Distribution of the data, the auxiliary ones among them, at one point of the parameters."""
@@ -40,7 +52,7 @@ class Distribution:
         """Return one set of data, shape (n_bins + n_auxiliary,)."""
         is_normal = self._is_normal
         data = np.empty(len(self._means))
-        data[~is_normal] = generator.poisson(self._means[~is_normal])
+        data[~is_normal] = counted(self._means[~is_normal], generator)
         data[is_normal] = generator.normal(self._means[is_normal], self._widths[is_normal])
         return data
 

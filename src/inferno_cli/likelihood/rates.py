@@ -27,6 +27,8 @@ TINY = 1e-100
 
 Its square and that of its inverse are numbers, and times any other factor it is 0 in every sum.
 """
+NOTHING = 1e-60
+"""A derivative below this is none where a factor is 0: it has a factor TINY left."""
 SPARSE_SIZE, SPARSE_SHARE = 100_000, 0.2
 """A constant matrix with more elements is sparse where fewer than this share of them are not 0."""
 
@@ -71,6 +73,7 @@ class _Point:
         scale: F m, shape (M,).
         cells: y, shape (M,).
         bins: nu, shape (N,).
+        has_zero: Whether a factor is 0, and TINY is in its place.
     """
 
     key: bytes
@@ -81,6 +84,11 @@ class _Point:
     scale: FloatArray
     cells: FloatArray
     bins: FloatArray
+    has_zero: bool
+
+    def settled(self, derivatives: FloatArray) -> FloatArray:
+        """Return derivatives with those that are 0 as that: what nothing depends on must not look like little."""
+        return np.where(np.abs(derivatives) < NOTHING, 0.0, derivatives) if self.has_zero else derivatives
 
 
 class ExactRates:
@@ -187,12 +195,13 @@ class ExactRates:
         scale = self._scale(factors[0], gamma)
         cells = scale * template
         bins = np.add.reduceat(cells, self._starts)
-        if (scale == 0).any():  # bins without events stay so; the derivatives divide by the factors
+        has_zero = bool((scale == 0).any())
+        if has_zero:  # bins without events stay so; the derivatives divide by the factors
             factors[0][factors[0] == 0] = TINY
             gamma[gamma == 0] = TINY
             scale = self._scale(factors[0], gamma)
             cells = scale * template
-        self._last = _Point(key, factors[:, :-1], even, template, gamma, scale, cells, bins)
+        self._last = _Point(key, factors[:, :-1], even, template, gamma, scale, cells, bins, has_zero)
         return self._last
 
     def _scale(self, factors: FloatArray, gamma: FloatArray) -> FloatArray:
@@ -227,7 +236,7 @@ class ExactRates:
         odd, even = np.split((by_cell * point.scale) @ self._odd_even, 2)
         gradient[self._shaped] += odd + point.even[1] * even
         of_gamma = _summed(self._touching, weighted[self._touched], len(self._gamma)) / point.gamma[:-1]
-        return self._arranged(np.concatenate([gradient, of_gamma]))
+        return point.settled(self._arranged(np.concatenate([gradient, of_gamma])))
 
     def jacobian(self, theta: FloatArray) -> FloatArray:
         """Return d nu_b / d theta_i, shape (N, n)."""
@@ -235,7 +244,7 @@ class ExactRates:
         of_theta = np.add.reduceat(self._by_cell(point)[1], self._starts, axis=0)
         of_gamma = np.zeros((len(self._starts), len(self._gamma)))
         of_gamma[self._pair_bin, self._pair_gamma] = self._by_pair(point)
-        both = np.concatenate([of_theta, of_gamma], axis=1)
+        both = point.settled(np.concatenate([of_theta, of_gamma], axis=1))
         return both if self._in_order else both[:, self._order]
 
     def hessian(self, theta: FloatArray, slope: FloatArray, curvature: FloatArray) -> FloatArray:
@@ -265,6 +274,7 @@ class ExactRates:
                 np.add.at(block, self._pair_gamma, mixed)
             matrix[:n_theta, n_theta:] = block.T
             self._add_gammas(matrix[n_theta:, n_theta:], point, of_pair, slope, curvature)
+        matrix = point.settled(matrix)
         return matrix if self._in_order else matrix[np.ix_(self._order, self._order)]
 
     # -------------------------------------------------------------------------------------------------- derivatives
