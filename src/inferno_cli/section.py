@@ -22,8 +22,12 @@ def _listed(value: Any) -> Any:
     return tuple(part.strip() for part in parts if part.strip())
 
 
-Paths = Annotated[tuple[str, ...], BeforeValidator(_listed)]
-"""Files or folders: one, several with commas between, or a list."""
+LISTED = BeforeValidator(_listed)
+"""Of a tuple of texts: one text, several with commas between, or a list."""
+Texts = Annotated[tuple[str, ...], LISTED]
+"""Texts that are given as one, with commas between, or as a list."""
+Paths = Texts
+"""Files or folders."""
 
 
 def parsable(text: str) -> str:

@@ -23,7 +23,6 @@ from inferno_cli.choices import choices
 from inferno_cli.cli.messages import careful, known, translated, unresolved
 from inferno_cli.errors import ConfigError, InfernoError, Stopped, closest, first_line
 from inferno_cli.memory import require_memory
-from inferno_cli.shell import quoted
 from inferno_cli.signals import listening
 
 log = logging.getLogger("inferno_cli")
@@ -32,6 +31,7 @@ MISTAKE, FAILURE, BROKEN_PIPE = 1, 2, 141
 STEPS = "inferno_cli.steps"
 """Package of the steps."""
 HELP = frozenset({"-h", "--help"})
+MULTIRUN = frozenset({"-m", "--multirun"})
 
 
 def step_help() -> dict[str, str]:
@@ -123,6 +123,7 @@ def _run(name: str, arguments: list[str]) -> None:
     from omegaconf.errors import OmegaConfBaseException
 
     from inferno_cli.cli.help import keys_of
+    from inferno_cli.cli.overrides import as_hydra_reads
     from inferno_cli.config.load import config_folder
 
     require_memory()
@@ -136,7 +137,7 @@ def _run(name: str, arguments: list[str]) -> None:
 
     # Hydra's parser takes flags only before the first override.
     flags, overrides = _flags_first(arguments)
-    overrides = _with_key(step, overrides)
+    overrides = as_hydra_reads(step, overrides, sweeps=bool(MULTIRUN & set(flags)))
     os.environ["HYDRA_FULL_ERROR"] = "1"
     sys.argv = [sys.argv[0], *flags, *overrides]
     try:
@@ -290,14 +291,6 @@ def _flags_first(arguments: list[str]) -> tuple[list[str], list[str]]:
         (flags if is_flag else overrides).append(argument)
         is_value = not is_value and argument in takes_value
     return flags, overrides
-
-
-def _with_key(step: Any, overrides: list[str]) -> list[str]:
-    """Give its key to the first value without one, where the step has an argument: ``inferno init FOLDER``."""
-    key = getattr(step, "ARGUMENT", None)
-    if key is None or not overrides or "=" in overrides[0] or overrides[0].startswith(("+", "~")):
-        return overrides
-    return [f"{key}={quoted(overrides[0])}", *overrides[1:]]
 
 
 def _config_dir(flags: list[str]) -> Path | None:

@@ -13,7 +13,7 @@ from inferno_cli.config.schema import Binning, Coverage, Likelihood, Model, Nuis
 from inferno_cli.errors import closest
 from inferno_cli.events.dataset import Dataset, Request
 from inferno_cli.events.effects import Effect, effects
-from inferno_cli.section import POI, REGION, Finite, Names, Paths, Section, Seed
+from inferno_cli.section import POI, REGION, Finite, Names, Paths, Section, Seed, Texts
 
 if TYPE_CHECKING:
     AnyDataset = Dataset
@@ -373,10 +373,13 @@ class CompareConfig(Step):
 
     runs: Paths
     """Folders of runs, sweeps or studies, results.json, globs, mlflow:EXPERIMENT[/RUN]; a list, or commas between."""
+    where: Texts = ()
+    """Conditions on the configuration of the runs, `key=value` or `key!=value`; a list, or commas between."""
     output: str | None
     """Folder of the tables and figures; null: ``compare`` in the folder that all runs have in common.
 
-    Runs of an MLflow experiment have none in common: then it is in ``output_dir``.
+    Runs of an MLflow experiment have none in common: then it is in ``output_dir``. An earlier comparison in ``compare``
+    is moved to ``compare-DATE-TIME`` beside it; one in a folder that is named here is replaced.
     """
     reference: Reference
     """Published numbers; the name ``auto`` stands for those of the study that the runs belong to."""

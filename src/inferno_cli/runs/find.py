@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import glob
+import logging
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from inferno_cli.errors import ComparisonError
 from inferno_cli.files import user_path
+from inferno_cli.runs.conditions import Condition, chosen
 from inferno_cli.runs.folder import CONFIG_FILE, HYDRA, OVERRIDES_FILE, RESULTS_FILE
 from inferno_cli.runs.found_run import FoundRun, settings_of
 from inferno_cli.runs.points import MODEL, SEED
@@ -21,9 +23,13 @@ from inferno_cli.runs.sweeps import MULTIRUN, planned
 if TYPE_CHECKING:
     from inferno_cli.config.schema import Tracking
 
+log = logging.getLogger(__name__)
+
 MLFLOW = "mlflow:"
 """In front of the name of an experiment."""
 NOT_STARTED = "not started"
+ARTIFACTS = "mlartifacts"
+"""Folder of the artifacts in a local store of MLflow."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +50,17 @@ class Collected:
         return studies.pop() if len(studies) == 1 else ""
 
 
-def collect(places: Sequence[str], tracking: Tracking | None = None) -> Collected:
+def collect(places: Sequence[str], tracking: Tracking | None = None, where: Sequence[str] = ()) -> Collected:
     """Find the runs of folders, ``results.json`` files, globs, or "mlflow:" and the name of an experiment in a store.
 
+    Args:
+        places: Folders, files, globs and experiments.
+        tracking: The store.
+        where: Conditions on the configuration of the runs (see ``conditions``); the records of others are not read.
+
     Raises:
-        ComparisonError: If a place has no run, or a record cannot be read.
+        ConfigError: If a condition is none, or on a key that no run has.
+        ComparisonError: If a place has no run, a record cannot be read, or the conditions hold for no run.
         TrackingError: If the store cannot be reached, or has no such experiment.
     """
     jobs: list[FoundRun] = []
@@ -60,9 +72,17 @@ def collect(places: Sequence[str], tracking: Tracking | None = None) -> Collecte
             raise ComparisonError(f"runs={place} is in a store, and there is none: leave out tracking=none")
         else:
             jobs += _in_store(tracking, place.removeprefix(MLFLOW))
+    stored = [run.settings for run in jobs]
+    folders, inside = _settings_in(others)
+    known = [settings for settings, _ in folders.values()]
+    kept = chosen(where, [*stored, *known])
+    if not all(kept):
+        log.info(f"where={','.join(where)}: {sum(kept)} of {len(kept)} runs")
+    jobs = [run for run, is_kept in zip(jobs, kept[: len(stored)], strict=True) if is_kept]
     if not others:
         return Collected(tuple(jobs), None, ())
-    found = _in_folders(others)
+    left = {folder for folder, is_kept in zip(folders, kept[len(stored) :], strict=True) if is_kept}
+    found = _in_folders(inside, folders, left, where)
     return replace(found, jobs=(*jobs, *found.jobs))
 
 
@@ -92,11 +112,16 @@ def _in_store(tracking: Tracking, experiment: str) -> list[FoundRun]:
     return jobs
 
 
-def _in_folders(places: Sequence[str]) -> Collected:
-    read: dict[Path, FoundRun] = {}
+Settings = tuple[dict[str, Any], tuple[str, ...]]
+"""Flat configuration of a run, and what was overridden."""
+
+
+def _settings_in(places: Sequence[str]) -> tuple[dict[Path, Settings], list[Path]]:
+    """Return the folders of the runs in folders, each with its configuration, and those places that are no run."""
+    read: dict[Path, Settings] = {}
     inside: list[Path] = []
     for given in places:
-        tops = _tops(given)
+        tops = tops_of(given)
         runs = [run for top in tops for run in _runs(top)]
         if not runs:
             problem = "is not there" if not tops else "holds no run (a folder with results.json or config.yaml)"
@@ -104,20 +129,46 @@ def _in_folders(places: Sequence[str]) -> Collected:
                 f"runs: {given!r} {problem}. Name the folder of a run, a sweep or a study: runs=FOLDER"
                 + ("; a name with a comma in a list and in quotes: \"runs=['a,b']\"" if len(places) > 1 else "")
             )
-        read |= _of_one_step({folder: FoundRun.read(folder) for folder in runs})
+        read |= _of_one_step({folder: settings_of(folder) for folder in runs})
         inside += [top for top in tops if top not in runs]
+    return read, inside
+
+
+def _in_folders(
+    inside: Sequence[Path], folders: Mapping[Path, Settings], kept: set[Path], where: Sequence[str]
+) -> Collected:
+    """Read the runs that are kept, and the jobs that have no folder of the multiruns inside some folders."""
+    read: dict[Path, FoundRun] = {}
+    for folder, (settings, overrides) in folders.items():
+        if folder in kept:
+            read[folder] = FoundRun.of(folder, settings, overrides)
     known = list(read.values())
     done = {frozenset(run.overrides) for run in known if run.results is not None}
     left = []
     for run in _not_started(inside):
+        if where and not _is_wanted(run, folders, where):
+            continue
         if frozenset(run.overrides) not in done:
             left.append(_like(run, known))
     sweeps = dict.fromkeys(folder.parent for folder in read if (folder.parent / MULTIRUN).is_file())
-    common = Path(os.path.commonpath([*read, *inside]))
+    common = Path(os.path.commonpath([*read, *inside] or list(folders)))
     return Collected((*known, *left), common, tuple(sweeps))
 
 
-def _tops(given: str) -> list[Path]:
+def _is_wanted(run: FoundRun, folders: Mapping[Path, Settings], where: Sequence[str]) -> bool:
+    """Whether conditions hold for a job without a folder: of its overrides, else of another job of its sweep."""
+    settings: dict[str, Any] = {}
+    for folder, (values, _) in folders.items():
+        if folder.parent == Path(run.where).parent:
+            settings = dict(values)
+            break
+    for text in run.overrides:
+        key, _, value = text.lstrip("+").partition("=")
+        settings[key.replace("/", ".")] = value
+    return all(Condition.parse(text).holds(settings) for text in where)
+
+
+def tops_of(given: str) -> list[Path]:
     """Return the folders that a path or a glob stands for; that of a record is its folder."""
     pattern = str(user_path(given).absolute())
     texts = [pattern] if os.path.exists(pattern) else glob.glob(pattern)  # noqa: PTH110, PTH207 (absolute, long)
@@ -126,11 +177,19 @@ def _tops(given: str) -> list[Path]:
     return [folder for folder in folders if folder.is_dir()]
 
 
-def _of_one_step(read: dict[Path, FoundRun]) -> dict[Path, FoundRun]:
-    """Leave out the folders of other steps that are in one place beside those of runs, or else of fits."""
+def _of_one_step(read: dict[Path, Settings]) -> dict[Path, Settings]:
+    """Leave out the folders of other steps that are in one place beside those of runs, or else of fits.
+
+    A record beside the configuration of no step at all stays: whoever reads it says what is wrong.
+    """
     for key in (MODEL, "workspace"):
-        if any(key in run.settings for run in read.values()):
-            return {folder: run for folder, run in read.items() if not run.settings or key in run.settings}
+        if any(key in settings for settings, _ in read.values()):
+            kept = {}
+            for folder, (settings, overrides) in read.items():
+                is_odd = (folder / RESULTS_FILE).is_file() and not {MODEL, "workspace"} & settings.keys()
+                if is_odd or not settings or key in settings:
+                    kept[folder] = settings, overrides
+            return kept
     return read
 
 
@@ -141,8 +200,11 @@ def _runs(top: Path) -> list[Path]:
         return [top]
     found: set[Path] = set()
     for name in names:
-        found |= {path.parent for path in top.rglob(name)}
-    return sorted((path for path in found if path.name != HYDRA), key=lambda path: _natural(str(path)))
+        for path in top.rglob(name):
+            # The store of MLflow beside the runs has copies of their records.
+            if ARTIFACTS not in path.relative_to(top).parts and path.parent.name != HYDRA:
+                found.add(path.parent)
+    return sorted(found, key=lambda path: _natural(str(path)))
 
 
 def _not_started(tops: Sequence[Path]) -> Iterator[FoundRun]:

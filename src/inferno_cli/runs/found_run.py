@@ -45,7 +45,11 @@ class FoundRun:
     @classmethod
     def read(cls, folder: Path) -> FoundRun:
         """Return what is in a folder; ComparisonError if a file of a finished run is missing, changed or damaged."""
-        settings, overrides = settings_of(folder)
+        return cls.of(folder, *settings_of(folder))
+
+    @classmethod
+    def of(cls, folder: Path, settings: Mapping[str, Any], overrides: tuple[str, ...]) -> FoundRun:
+        """Return the same, of a run whose configuration has been read."""
         status = Status.read(folder)
         if status is not None and status.state == "reused":
             before = origin(folder)

@@ -19,6 +19,7 @@ SCHEMA = CompareConfig
 def run(config: CompareConfig, composed: Any) -> None:  # noqa: ARG001
     """Compare runs, and write and log what comes of it."""
     from inferno_cli.report.comparison.comparison import Comparison
+    from inferno_cli.report.comparison.earlier import earlier_kept
     from inferno_cli.report.comparison.page import headline, write_comparison
     from inferno_cli.report.comparison.tables import show_comparison
     from inferno_cli.runs.find import collect
@@ -29,12 +30,17 @@ def run(config: CompareConfig, composed: Any) -> None:  # noqa: ARG001
         raise ConfigError(
             "runs is empty; name folders of runs, sweeps or studies, runs=FOLDER, or runs=mlflow:EXPERIMENT"
         )
-    found = collect(config.runs, config.tracking)
+    found = collect(config.runs, config.tracking, config.where)
     comparison = Comparison.of(found.jobs, _reference(config.reference, found.study))
     folder = (Path(config.output_dir) if found.folder is None else found.folder) / "compare"
     if config.output is not None:
         folder = user_path(config.output)
-    files = write_comparison(comparison, folder)
+        files = write_comparison(comparison, folder)
+    else:
+        with earlier_kept(folder, comparison) as earlier:
+            files = write_comparison(comparison, folder)
+        if earlier is not None:
+            log.info(f"compare: the comparison before is in {earlier} now")
     # Of runs of several sweeps none is the parent, unless a study was started again.
     tracked = config.track and config.tracking.backend != "none" and (len(found.sweeps) == 1 or found.study)
     try:

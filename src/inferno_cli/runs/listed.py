@@ -1,0 +1,270 @@
+"""Every run below a folder, with what its record and its status say: quickly, as nothing else of it is read."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from inferno_cli.errors import ComparisonError, FileError, OutputError, RunError
+from inferno_cli.files import locked, read_json, read_yaml
+from inferno_cli.fit.result import table_files
+from inferno_cli.runs.conditions import chosen
+from inferno_cli.runs.find import ARTIFACTS, tops_of
+from inferno_cli.runs.folder import (
+    CONFIG_FILE,
+    HYDRA,
+    KEPT,
+    LOCK,
+    MADE,
+    PARTIAL,
+    RESULTS_FILE,
+    STATUS_FILE,
+    Status,
+    origin,
+)
+from inferno_cli.runs.found_run import settings_of
+from inferno_cli.runs.points import MODEL, PRETRAINED, SEED
+from inferno_cli.section import POI
+
+EndedState = Literal["finished", "failed", "stopped", "reused", "pruned", "abandoned", "damaged"]
+"""How a run ended, as its status says. Besides, "abandoned": it says running, and no process is; "damaged": finished,
+without a record that can be read."""
+ListedState = Literal[EndedState, "running", "unknown"]
+""""unknown": without a status."""
+STEPS = ("train", "fit")
+"""Steps whose folders are runs."""
+DAY = 86400.0
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The POI of a run; errors are in its units."""
+
+    bestfit: float
+    hesse: float | None
+    """None where the best fit is at a limit."""
+    minos: tuple[float, float] | None
+    has_offset: bool
+    """Whether the best fit is hidden by an offset."""
+
+
+@dataclass(frozen=True)
+class ListedRun:
+    """One run."""
+
+    folder: Path
+    state: ListedState
+    ended: float
+    """When its status, or else its folder, was written last: seconds since the epoch."""
+    size: int
+    """Bytes of its files."""
+    dataset: str = ""
+    model: str = ""
+    """Empty in the fit of a workspace by itself."""
+    seed: int | None = None
+    data: str = ""
+    """asimov or observed."""
+    label: str = ""
+    """What must be shown with its numbers."""
+    headline: Headline | None = None
+    error: str = ""
+    """Why it did not finish."""
+    takes: Mapping[str, Path] = field(default_factory=dict)
+    """Runs that it refers to, by how: trained_in, reuse."""
+
+    def age(self, now: float) -> float:
+        """Return the seconds since it ended."""
+        return max(now - self.ended, 0.0)
+
+
+def listed(places: Sequence[str]) -> list[ListedRun]:
+    """Return the runs of `train` and `fit` in folders, the newest first; RunError if a folder is not there."""
+    found: dict[Path, ListedRun] = {}
+    for place in places:
+        tops = tops_of(place)
+        if not tops:
+            raise RunError(f"runs: {place!r} is not there. Name a folder with runs: runs=FOLDER")
+        for folder in (folder for top in tops for folder in _folders(top)):
+            if folder not in found and (run := _read(folder)) is not None:
+                found[folder] = run
+    return sorted(found.values(), key=lambda run: -run.ended)
+
+
+def known_names() -> frozenset[str]:
+    """Return what the steps write at the top of the folder of a run."""
+    files = (name.partition("/")[0] for name in (*KEPT, *MADE, *table_files()))
+    return frozenset((*files, STATUS_FILE, LOCK, PARTIAL, "predictions", "explain"))
+
+
+def strangers(folder: Path) -> list[str]:
+    """Return what is at the top of the folder of a run and none of the steps has written."""
+    known = known_names()
+    found = []
+    for entry in os.scandir(folder):
+        is_ours = entry.name in known or entry.name.endswith((".log", ".partial")) or entry.name.startswith(".partial-")
+        is_comparison = entry.name == "compare" or entry.name.startswith("compare-")
+        if not is_ours and not (is_comparison and Path(entry.path, "compare.json").is_file()):
+            found.append(entry.name)
+    return sorted(found)
+
+
+def _folders(top: Path) -> Iterator[Path]:
+    """Yield the folders of runs in a folder, itself included; links are not followed."""
+    waiting = [top.resolve()]
+    known = known_names()
+    while waiting:
+        folder = waiting.pop()
+        try:
+            entries = list(os.scandir(folder))
+        except OSError:  # not ours to read
+            continue
+        names = {entry.name for entry in entries}
+        is_run = bool(names & {STATUS_FILE, HYDRA})
+        if is_run:
+            yield folder
+        for entry in entries:
+            skipped = entry.name == ARTIFACTS or (is_run and entry.name in known)
+            if not skipped and entry.is_dir(follow_symlinks=False):
+                waiting.append(Path(entry.path))
+
+
+def _read(folder: Path) -> ListedRun | None:
+    """Return what is in the folder of a run; None in that of another step."""
+    status = Status.read(folder)
+    has_record = (folder / RESULTS_FILE).is_file()
+    if not has_record and _step(folder) not in STEPS:  # of `data` and `prepare`, or of another program with Hydra
+        return None
+    state, error = _state(folder, status, has_record)
+    own: dict[str, Any] = {}
+    if state in ("finished", "reused"):
+        try:
+            own = _of_record(read_json(origin(folder) / RESULTS_FILE))
+        except (FileError, KeyError, TypeError, ValueError) as problem:
+            said = problem if isinstance(problem, FileError) else f"{folder / RESULTS_FILE} is not a record of a run"
+            state, error = "damaged", str(said)
+    if not own:
+        own = _of_configuration(folder)
+    takes = own.pop("takes", {})
+    if status is not None and status.state == "reused":
+        takes = {"reuse": origin(folder).resolve()}  # the network of that one is its own affair
+    ended = folder / STATUS_FILE if status is not None else folder
+    return ListedRun(folder, state, ended.stat().st_mtime, _size(folder), error=error, takes=takes, **own)
+
+
+def _step(folder: Path) -> str:
+    """Return the step that worked in a folder; "" where it was none of ours."""
+    try:
+        hydra = read_yaml(folder / HYDRA / "hydra.yaml")["hydra"]
+        is_ours = hydra["callbacks"]["tracking"]["_target_"].startswith("inferno_cli.")
+        return str(hydra["job"]["config_name"]) if is_ours else ""
+    except (FileError, KeyError, TypeError, AttributeError):
+        return STEPS[0] if is_status(folder) else ""
+
+
+def is_status(folder: Path) -> bool:
+    """Whether the status in a folder is one that a run has written; other programs have files of the same name."""
+    try:
+        Status(**read_json(folder / STATUS_FILE))
+    except (FileError, TypeError, ValueError):
+        return False
+    return True
+
+
+def _state(folder: Path, status: Status | None, has_record: bool) -> tuple[ListedState, str]:
+    if status is None:
+        is_finished = has_record and (folder / CONFIG_FILE).exists()
+        return ("finished", "") if is_finished else ("unknown", f"it has no {STATUS_FILE}")
+    if status.state == "running":
+        return ("running", "") if is_owned(folder) else ("abandoned", "killed before it could say so")
+    if status.state == "finished" and not has_record:
+        return "damaged", f"finished, and its {RESULTS_FILE} is gone"
+    return status.state, " ".join(status.error.split())
+
+
+def is_owned(folder: Path) -> bool:
+    """Whether a process works in the folder of a run."""
+    if not (folder / LOCK).exists():
+        return False
+    try:
+        with locked(folder / LOCK, OutputError("owned")):
+            return False
+    except OSError:  # an OutputError, or a lock of somebody else's
+        return True
+
+
+def _of_record(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a record says; the rest of it is not validated."""
+    poi = record["parameters"][POI]
+    minos = poi.get("minos")
+    hesse = None if poi.get("at_limit") is not None else float(poi["hesse"])
+    pretrained = record.get("trained_in")
+    takes = {} if pretrained is None else {PRETRAINED: Path(pretrained["folder"]).resolve()}
+    return {
+        "dataset": str(record["dataset"]),
+        "model": record.get("model") or "",
+        "seed": record.get("seed"),
+        "data": str(record.get("data", "")),
+        "label": str(record.get("label", "")),
+        "headline": Headline(
+            bestfit=float(poi["bestfit"]),
+            hesse=hesse,
+            minos=None if minos is None else (float(minos[0]), float(minos[1])),
+            has_offset=POI in record.get("hidden", ()),
+        ),
+        "takes": takes,
+    }
+
+
+def _of_configuration(folder: Path) -> dict[str, Any]:
+    """Return what is known of a run without a record."""
+    settings = settings_in(folder)
+    pretrained = settings.get(PRETRAINED)
+    seed = settings.get(SEED)
+    return {
+        "dataset": str(settings.get("dataset.name") or settings.get("workspace") or ""),
+        "model": str(settings.get(MODEL) or ""),
+        "seed": seed if isinstance(seed, int) else None,
+        "takes": {} if pretrained is None else {PRETRAINED: Path(str(pretrained)).resolve()},
+    }
+
+
+def settings_in(folder: Path) -> dict[str, Any]:
+    """Return the flat configuration of a run; nothing where it cannot be read."""
+    try:
+        return settings_of(folder)[0]
+    except ComparisonError:
+        return {}
+
+
+def _size(folder: Path) -> int:
+    total = 0
+    for path, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += os.lstat(os.path.join(path, name)).st_size  # noqa: PTH118 (a thousand folders in a second)
+            except OSError:  # it is gone by now
+                continue
+    return total
+
+
+def of_states(runs: Iterable[ListedRun], states: Sequence[str], older_than: float | None = None) -> list[ListedRun]:
+    """Return the runs in one of some states, all where none is named, that ended ``older_than`` days ago or before."""
+    now = time.time()
+    kept = []
+    for run in runs:
+        is_old = older_than is None or run.age(now) >= older_than * DAY
+        if is_old and (not states or run.state in states):
+            kept.append(run)
+    return kept
+
+
+def fulfilling(runs: Sequence[ListedRun], conditions: Sequence[str]) -> list[ListedRun]:
+    """Return the runs for whose configuration all conditions hold; only with conditions is it read."""
+    if not conditions or not runs:
+        return list(runs)
+    kept = chosen(conditions, [settings_in(run.folder) for run in runs])
+    return [run for run, is_kept in zip(runs, kept, strict=True) if is_kept]

@@ -1,0 +1,61 @@
+"""What a user types, as Hydra reads it."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from inferno_cli.choices import choices
+from inferno_cli.cli.main import STEPS
+from inferno_cli.cli.overrides import as_hydra_reads
+from inferno_cli.errors import ConfigError
+
+
+def step(name: str) -> SimpleNamespace:
+    module = choices(STEPS)[name].load()
+    return SimpleNamespace(SCHEMA=module.SCHEMA, ARGUMENT=getattr(module, "ARGUMENT", None))
+
+
+def read(name: str, *typed: str, sweeps: bool = False) -> list[str]:
+    return as_hydra_reads(step(name), list(typed), sweeps=sweeps)
+
+
+@pytest.mark.parametrize("group", ["experiment", "study", "sweep"])
+def test_a_group_that_is_added_needs_no_sign(group: str) -> None:
+    assert read("train", f"{group}=x") == read("train", f"+{group}=x") == [f"+{group}=x"]
+    assert read("data", f"{group}=a,b", sweeps=True) == [f"+{group}=a,b"]
+    with pytest.raises(ConfigError, match=f"{group} is a group of `inferno train` and `inferno data`"):
+        read("fit", f"{group}=x")
+
+
+@pytest.mark.parametrize(
+    ("typed", "value"),
+    [
+        ("where=dataset=htt", "dataset=htt"),
+        ("where=dataset=htt,model!=bce", "dataset=htt,model!=bce"),
+        ("where='dataset=htt'", "dataset=htt"),
+        ("where=[]", []),
+        ("runs=outputs/a,outputs/b", "outputs/a,outputs/b"),
+        ("runs=[a,b]", ["a", "b"]),
+        ("output=/a=b", "/a=b"),
+    ],
+)
+def test_a_value_with_signs_of_hydras_is_one_text(typed: str, value: object) -> None:
+    (text,) = read("compare", typed)
+    override = OverridesParser.create().parse_override(text)
+    assert not override.is_sweep_override()
+    assert override.value() == value
+
+
+def test_points_of_a_sweep_stay_points() -> None:
+    assert read("train", "model=bce,inferno", "model.bins=5,8", sweeps=True) == ["model=bce,inferno", "model.bins=5,8"]
+    assert read("train", "model=bce,inferno") == ["model=bce,inferno"]
+    assert read("train", "model.bins=range(5,11,step=3)") == ["model.bins=range(5,11,step=3)"]
+    assert read("compare", "runs=a,b", sweeps=True) == ["runs=a,b"]
+
+
+def test_the_first_value_needs_no_key_where_the_step_has_an_argument() -> None:
+    assert read("list", "some place", "format=json") == ['runs="some place"', "format=json"]
+    assert read("list", "format=json") == ["format=json"]
