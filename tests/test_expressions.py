@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import builtins
 import math
 import time
 
+import awkward as ak
 import numpy as np
 import pytest
 from conftest import load, ntuples, small_trees, write
@@ -15,7 +17,7 @@ from omegaconf import OmegaConf
 from inferno_cli.config.load import resolve
 from inferno_cli.config.steps import TrainConfig
 from inferno_cli.errors import BranchNotFoundError, ConfigError, DatasetError
-from inferno_cli.expressions import FUNCTIONS, MAX_DEPTH, MAX_LENGTH, MAX_STEPS, parse
+from inferno_cli.expressions import FUNCTIONS, MAX_DEPTH, MAX_LENGTH, MAX_STEPS, REDUCTIONS, Lists, parse
 
 A, B = np.array([1.0, 2.0, 3.0]), np.array([5.0, 7.0, 11.0])
 COLUMNS = {
@@ -177,6 +179,114 @@ def test_a_long_ordinary_expression_is_none_too_long():
     assert parse(text).evaluate({"x": np.array([33.5, 99])}).tolist() == [34, 0]
 
 
+# ------------------------------------------------------------------------------------------- lists of each event
+PT, ETA = [[50.0, 35.0, 20.0], [], [31.0]], [[-1.0, 2.0, 0.5], [], [-3.0]]
+
+
+def lists(values, dtype=np.float32):
+    return Lists.of(ak.values_astype(ak.Array(values), dtype))
+
+
+JETS = {
+    **COLUMNS,
+    "pt": lists(PT),
+    "eta": lists(ETA),
+    "tag": lists([[1, 0, 1], [], [0]], np.bool_),
+    "charge": lists([[1, -1, 1], [], [-1]], np.int8),
+    "short": lists([[1.0], [], [2.0]]),
+    "holes": lists([[1.0, np.nan], [2.0], [3.0]]),
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("sum(pt)", [105, 0, 31]),
+        ("sum(pt[pt > 30])", [85, 0, 31]),
+        ("sum(pt > 30)", [2, 0, 1]),
+        ("sum(charge)", [1, 0, -1]),
+        ("count(pt)", [3, 0, 1]),
+        ("count(pt[(pt > 30) & (abs(eta) < 1.5)])", [1, 0, 0]),
+        ("count(pt[pt > 30 and not tag])", [1, 0, 1]),
+        ("count(pt[tag])", [2, 0, 0]),
+        ("count(pt[pt > 30][eta[pt > 30] < 0])", [1, 0, 1]),
+        ("count(pt[a > 1])", [0, 0, 1]),
+        ("sum(pt / a) + b", [110, 7, 11 + 31 / 3]),
+        ("sum(a * (pt > 0))", [3, 0, 3]),
+        ("first(pt, -1)", [50, -1, 31]),
+        ("first(pt, default=a)", [50, 2, 31]),
+        ("first(pt[eta > 0], 0)", [35, 0, 0]),
+        ("first(charge, 0) + 0.5", [1.5, 0.5, -0.5]),
+        ("max(abs(eta), default=-1)", [2, -1, 3]),
+        ("min(pt, default=0)", [20, 0, 31]),
+        ("max(sum(pt), b)", [105, 7, 31]),
+        ("sum(max(pt, 33, a))", [50 + 35 + 33, 0, 33]),
+        ("any(pt > 40)", [1, 0, 0]),
+        ("all(pt > 30)", [0, 1, 1]),
+        ("any(tag) and not all(tag)", [1, 0, 0]),
+        ("sum(pt * eta) ** 2", [(-50 + 70 + 10) ** 2, 0, 93**2]),
+        ("sum(where(eta > 0, pt, -pt))", [5, 0, -31]),
+        ("sum(pt if eta > 0 else 0)", [55, 0, 0]),
+        ("sum(holes)", [np.nan, 2, 3]),
+        ("max(holes)", [np.nan, 2, 3]),
+        ("sum(holes[not isnan(holes)])", [1, 2, 3]),
+        ("get('pt')[get('pt') > 1] if 0 else sum(pt)", None),
+    ],
+)
+def test_what_is_made_of_the_list_of_an_event(text, expected):
+    if expected is None:
+        with pytest.raises(DatasetError, match="it gives a list for each event"):
+            parse(text).evaluate(JETS)
+        return
+    found = parse(text).evaluate(JETS)
+    assert found.dtype == np.float64
+    np.testing.assert_allclose(found, expected, rtol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("pt", "it gives a list for each event, expected one number"),
+        ("pt[pt > 30] * 2", "it gives a list for each event, expected one number"),
+        ("max(pt, 0)", "it gives a list for each event, expected one number"),
+        ("first(pt)", r"first has no value .* is empty, as it is in 1 of 3 .* first\(\.\.\., default=0\)"),
+        ("max(pt[pt > 40])", "max has no value .* in 2 of 3"),
+        ("where(count(pt) > 0, min(pt), 0)", "min has no value"),
+        ("sum(pt * short)", "two lists of one event have different lengths, in 1 of 3 events"),
+        ("sum(pt[pt > 30] * eta)", "different lengths"),
+        ("count(pt[short > 0])", "different lengths"),
+        ("count(pt > 30)", r"write sum\(Jet_pt > 30\)"),
+        ("sum(a)", "sum of one argument takes a list"),
+        ("max(a)", "max of one argument takes a list"),
+        ("sum(pt) > sum(b)", "sum of one argument takes a list"),
+        ("a[a > 1]", "takes numbers from the list of an event"),
+        ("a[pt > 1]", "takes numbers from the list of an event"),
+        ("sum(pt[eta])", "takes a comparison, such as"),
+        ("first(pt, default=eta)", "the default of first is a list"),
+        ("sum(pt & 1.5)", "& takes comparisons"),
+    ],
+)
+def test_lists_that_do_not_go_together_are_one_error(text, why):
+    with pytest.raises(DatasetError, match=why):
+        parse(text).evaluate(JETS)
+
+
+@pytest.mark.parametrize("name", sorted(REDUCTIONS))
+def test_every_reduction_is_that_of_python_in_every_block(name):
+    random = np.random.default_rng(2)
+    counts = random.integers(1, 4, 70_001)
+    array = ak.unflatten(random.normal(size=counts.sum()), counts)
+    python = {"first": lambda x: x[0], "count": len}.get(name) or getattr(builtins, name, None)
+    expected = [python(item) for item in array.to_list()]
+    np.testing.assert_allclose(parse(f"{name}(x)").evaluate({"x": Lists.of(array)}), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_some_events_of_lists():
+    found = lists(PT)
+    assert found[np.array([2, 0])].array.to_list() == [PT[2], PT[0]]
+    assert (found[1:].array.to_list(), found[1:5].ends.tolist(), len(found[3:])) == (PT[1:], [0, 0, 1], 0)
+
+
 # --------------------------------------------------------------------------------------------- what is not clear
 @pytest.mark.parametrize("text", ["a > 1 & b < 11", "flags & 4 != 0", "where(a > 1 | b < 11, 1, 2)", "(a < 1 ^ 2)"])
 def test_bits_beside_a_comparison_need_brackets(text):
@@ -273,6 +383,22 @@ HOSTILE = [
     # subscripts and containers
     "w[0]",
     "w[:2]",
+    "w[w > 0, 1]",
+    "w[0 + 0]",
+    "w[True]",
+    "w[w > 0].tofile('CANARY')",
+    "w[w > 0]()",
+    "sum(w, 1)",
+    "sum()",
+    "sum(*w)",
+    "first(w, w, w)",
+    "first(w, other=1)",
+    "first(default=1)",
+    "max(w, **w)",
+    "max(w, key=abs)",
+    "any(x for x in w)",
+    "w[" * 150 + "w" + "]" * 150,
+    "sum(w[(lambda: w)()])",
     "w['x']",
     "[w]",
     "[w][0]",
@@ -359,6 +485,9 @@ def places(text):
     samples = {"ttbar": {"role": "signal"}, "QCD": {"role": "background"}}
     systematic = {"kind": "weight", "samples": ["ttbar"], "up": "2 * w", "down": "w"}
     yield "dataset.weight", {"weight": text}
+    yield "dataset.selection", {"selection": text}
+    yield "dataset.samples.QCD.selection", {"samples": samples | {"QCD": {"role": "background", "selection": text}}}
+    yield "dataset.features", {"features": {"x": "x", "derived": text}}
     yield "dataset.samples.QCD.weight", {"samples": samples | {"QCD": {"role": "background", "weight": text}}}
     for key in ("up", "down"):
         yield f"dataset.systematics.sf.{key}", {"systematics": {"sf": systematic | {key: text}}, "samples": samples}
@@ -383,7 +512,10 @@ def test_what_is_not_an_expression_runs_nothing_and_is_refused_at_once(text, loa
 
 def test_an_ordinary_expression_is_not_refused_in_these_places(load_with):
     """The test above would pass with a language that takes nothing."""
-    for _, dataset in places("abs(w) * (1 + (w > 1))"):
+    for key, dataset in places("abs(w) * (1 + (w > 1))"):
+        if "selection" not in key:
+            assert load_with(dataset).train
+    for _, dataset in places("abs(w) > 0 and x > 0"):
         assert load_with(dataset).train
 
 

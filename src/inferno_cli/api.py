@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from inferno_cli.events.features import Inputs
     from inferno_cli.events.sample import Events
+    from inferno_cli.expressions import Lists
     from inferno_cli.fit.result import FitResult
     from inferno_cli.histograms.templates import Templates
     from inferno_cli.training.batches import StratifiedBatches
@@ -54,7 +56,8 @@ class Run(RunFolder):
 
         Args:
             events: Features of shape (n_events, n_features) in the order of ``config.dataset.features``; or columns by
-                name: a mapping, a structured array of numpy or a record array of awkward; or a ROOT file.
+                name, the branches that the features are computed of: a mapping, a structured array of numpy or a record
+                array of awkward; or a ROOT file. All are selected, whatever ``config.dataset.selection`` says.
             tree: Name of the tree in the file.
 
         Returns:
@@ -64,7 +67,7 @@ class Run(RunFolder):
             BranchNotFoundError: If a feature is missing.
             DatasetError: If the array has another number of features, or a value is not finite.
         """
-        return self.observable.apply(_features(events, self.config.dataset.features, tree))
+        return self.observable.apply(_features(events, self.config.dataset.inputs, tree))
 
 
 def open_run(folder: str | Path) -> Run:
@@ -166,11 +169,12 @@ def _composed(step: str, schema: type[SectionT], overrides: tuple[str, ...], own
     return configuration.resolve(schema, composed)
 
 
-def _features(events: Any, names: tuple[str, ...], tree: str | None) -> NDArray[np.float32]:
+def _features(events: Any, inputs: Inputs, tree: str | None) -> NDArray[np.float32]:
     import numpy as np
 
+    names = inputs.names
     if isinstance(events, str | Path):
-        events = _read(user_path(str(events)), names, tree)
+        events = _read(user_path(str(events)), inputs, tree)
     columns = _columns(events)
     if columns is None:
         features = np.asarray(events, dtype=np.float32)
@@ -179,14 +183,28 @@ def _features(events: Any, names: tuple[str, ...], tree: str | None) -> NDArray[
                 f"the array has the shape {features.shape}, expected (n_events, {len(names)}): {', '.join(names)}"
             )
     else:
-        for name in names:
+        branches = {}
+        for name in inputs.branches:
             if name not in columns:
                 raise BranchNotFoundError(f"the events have no feature {name!r}{closest(name, columns)}")
-        features = np.stack([np.asarray(events[name], dtype=np.float32) for name in names], axis=1)
+            branches[name] = _column(events[name], is_list=name in inputs.of_lists)
+        features = inputs.table(branches, len(next(iter(branches.values()))), "the events", missing=True)
     if not np.isfinite(features).all():
         row, column = np.argwhere(~np.isfinite(features))[0]
         raise DatasetError(f"feature {names[column]!r} of event {row} is {features[row, column]}, expected a number")
     return features
+
+
+def _column(values: Any, *, is_list: bool) -> NDArray[Any] | Lists:
+    import awkward as ak
+    import numpy as np
+
+    from inferno_cli.expressions import Lists
+
+    if not is_list or isinstance(values, Lists):
+        return values if isinstance(values, Lists) else np.asarray(values)
+    array = ak.Array(values)
+    return Lists.of(ak.from_regular(array)) if array.ndim > 1 else np.asarray(array)
 
 
 def _columns(events: Any) -> list[str] | None:
@@ -198,7 +216,7 @@ def _columns(events: Any) -> list[str] | None:
     return list(events.columns) if hasattr(events, "columns") else None
 
 
-def _read(path: Path, names: tuple[str, ...], tree: str | None) -> Mapping[str, Any]:
+def _read(path: Path, inputs: Inputs, tree: str | None) -> Mapping[str, Any]:
     """Return branches of a ROOT file; ``tree`` may be left out where it has one."""
     from inferno_cli.events.root.trees import Tree, tree_names
 
@@ -207,5 +225,5 @@ def _read(path: Path, names: tuple[str, ...], tree: str | None) -> Mapping[str, 
         (tree,) = trees
     if tree is None or tree not in trees:
         raise TreeNotFoundError(f"tree {tree!r} is missing from {path}, which has {', '.join(trees)}")
-    rows = Tree(path, tree, dict.fromkeys(names, "a feature of the network"))
-    return next(rows.chunks(max(rows.rows, 1)), dict.fromkeys(names, ()))
+    rows = Tree(path, tree, dict.fromkeys(inputs.branches, "a feature of the network"), inputs.of_lists)
+    return next(rows.chunks(max(rows.rows, 1)), dict.fromkeys(inputs.branches, ()))

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from inferno_cli.errors import BranchNotFoundError, DatasetError, OutputError, RunError, TreeNotFoundError
 from inferno_cli.events.assignment import FILE, SplitAssignment
+from inferno_cli.events.features import Inputs
 from inferno_cli.events.ids import EventIds
-from inferno_cli.events.root.trees import Tree, feature_table, id_columns, tree_names
+from inferno_cli.events.root.trees import Tree, id_columns, tree_names
 from inferno_cli.files import file_checksum
 
 FAR = [-(2**62), -1, 0, 1, 2, 2**62]
@@ -89,9 +90,7 @@ def predicted(run, config, checksum, path, tree, where=None):
     found = []
     first = 0
     for columns in Tree(path, tree, dict.fromkeys(names, "needed")).chunks(100):  # also in chunks
-        features = feature_table(
-            {name: columns[name] for name in config.dataset.features}, len(columns["x"]), tree, first_row=first
-        )
+        features = config.dataset.inputs.table(columns, len(columns["x"]), tree, first_row=first)
         ids = id_columns({name: columns[name] for name in config.dataset.event_id}, len(features))
         found.append(assignment.of_rows(file_checksum(path), tree, ids, features, first))
         first += len(features)
@@ -435,4 +434,4 @@ def test_a_value_that_is_not_finite_is_named_with_its_row(value):
     with pytest.raises(
         DatasetError, match=r"branch 'y' of tree 't': 1 of 3 values are (not finite|too large .*) \(first in row 102"
     ):
-        feature_table(columns, 3, "tree 't'", first_row=100)
+        Inputs.of_branches(("x", "y")).table(columns, 3, "tree 't'", first_row=100)

@@ -7,8 +7,8 @@ import pytest
 from conftest import load, ntuples, small_trees, write
 
 from inferno_cli.errors import BranchNotFoundError, ConfigError, DatasetError
+from inferno_cli.events.root.rows import Formula, Rows
 from inferno_cli.events.root.trees import opened
-from inferno_cli.events.root.weights import Weight
 
 A, B, WEIGHT, GEN = np.array([1.0, 2.0, 3.0]), np.array([5.0, 7.0, 11.0]), np.array([0.5, 2.0, 4.0]), np.full(3, 9.0)
 BRANCHES = {"a": A, "b": B, "weight": WEIGHT, "weight_up": 3 * B, "my_weight": 5 * B, "gen-weight": GEN}
@@ -20,9 +20,9 @@ def values(request, tmp_path):
     path = write(tmp_path / "events.root", {"t": BRANCHES}, rntuple=request.param)
 
     def evaluate(expression: str, nominal: str | None = None) -> np.ndarray:
-        of = None if nominal is None else Weight(nominal, "dataset.weight")
+        of = None if nominal is None else Formula(nominal, "dataset.weight")
         with opened(path, "t") as tree:
-            return Weight(expression, "dataset.weight", of).values(tree, "tree 't'")
+            return Rows(tree, "tree 't'").values(Formula(expression, "dataset.weight", of))
 
     return evaluate
 
@@ -61,7 +61,7 @@ def test_the_arithmetic_is_in_double_precision_whatever_the_branches(tmp_path, r
             ("1 - 2 * t", [-1, 1, -1]),
             ("n + n", [200, -200, 254]),
         ):
-            assert Weight(expression, "dataset.weight").values(tree, "tree 't'").tolist() == expected
+            assert Rows(tree, "tree 't'").values(Formula(expression, "dataset.weight")).tolist() == expected
 
 
 @pytest.mark.parametrize(
@@ -87,9 +87,9 @@ def test_weight_is_the_nominal_expression_also_where_a_branch_has_that_name(valu
 
 def test_a_name_with_a_dot_is_that_of_a_branch(tmp_path):
     with opened(write(tmp_path / "events.root", {"t": {"jet.pt": A, "jet": B}}), "t") as tree:
-        assert Weight("2 * jet.pt", "dataset.weight").values(tree, "tree 't'").tolist() == [2, 4, 6]
+        assert Rows(tree, "tree 't'").values(Formula("2 * jet.pt", "dataset.weight")).tolist() == [2, 4, 6]
         with pytest.raises(BranchNotFoundError, match=r"branch 'jet.real' .* known: jet, jet.pt"):
-            Weight("2 * jet.real", "dataset.weight").values(tree, "tree 't'")
+            Rows(tree, "tree 't'").values(Formula("2 * jet.real", "dataset.weight"))
 
 
 def test_a_branch_below_another_is_found_by_its_own_name(tmp_path):
@@ -102,7 +102,7 @@ def test_a_branch_below_another_is_found_by_its_own_name(tmp_path):
         )
     with opened(tmp_path / "events.root", "t") as tree:
         (name,) = (key for key in tree.keys() if key.endswith("weight"))  # noqa: SIM118
-        assert Weight(f"2 * get({name!r})", "dataset.weight").values(tree, "tree 't'").tolist() == [6, 8]
+        assert Rows(tree, "tree 't'").values(Formula(f"2 * get({name!r})", "dataset.weight")).tolist() == [6, 8]
 
 
 @pytest.mark.parametrize("expression", ["c * a", "get('c')", "c", "c.real * a", "a.real", "sqrt * a"])

@@ -99,6 +99,12 @@ def translated(error: Exception, step: str) -> ConfigError:
         first = " ".join(line.strip() for line in str(error).strip().splitlines()[:2])
     if "is not in struct" in text and "Could not override" in first:
         return _unknown_key(first.split("'")[1], step)
+    if re.search(r"Cannot merge (DictConfig with ListConfig|ListConfig with DictConfig)", text):
+        return ConfigError(
+            f"{first}: Hydra puts no mapping in the place of a list, such as of dataset.features, and no list in that "
+            "of a mapping. On the command line remove it first, ~KEY '+KEY={a: b}'; a YAML file must not build on one "
+            "that has the other"
+        )
     if missing := re.search(r"Could not find 'hydra/launcher/(joblib|submitit_local|submitit_slurm)'", text):
         extra = "parallel" if missing[1] == "joblib" else "batch"
         return ConfigError(f"hydra/launcher={missing[1]} needs a plugin of Hydra's: pip install 'inferno-cli[{extra}]'")

@@ -159,12 +159,15 @@ def _walk(schema: type[BaseModel], location: tuple[str | int, ...]) -> tuple[lis
     path: list[str] = []
     siblings: list[str] = []
     for part in location:
-        while "$ref" in node:
-            node = definitions["$defs"][node["$ref"].rsplit("/", 1)[-1]]
+        node = _resolved(node, definitions)
         if "discriminator" in node:
             node = {"$ref": node["discriminator"]["mapping"].get(part, "#/$defs/_")}
             if node["$ref"].endswith("/_"):
                 return path, siblings, {}
+            continue
+        if "oneOf" in node:  # of values of several types; the branch is called after the type
+            options = [_resolved(item, definitions) for item in node["oneOf"]]
+            node = next((item for item in options if item.get("type") == part), {})
             continue
         siblings = list(node.get("properties", {}))
         if isinstance(part, str) and "anyOf" in node:
@@ -172,6 +175,11 @@ def _walk(schema: type[BaseModel], location: tuple[str | int, ...]) -> tuple[lis
         path.append(str(part))
         values = node.get("additionalProperties")
         node = node.get("properties", {}).get(part) or node.get("items") or (values if isinstance(values, dict) else {})
+    return path, siblings, _resolved(node, definitions)
+
+
+def _resolved(node: Any, definitions: Mapping[str, Any]) -> Any:
+    """Return what a part of a JSON schema refers to."""
     while "$ref" in node:
         node = definitions["$defs"][node["$ref"].rsplit("/", 1)[-1]]
-    return path, siblings, node
+    return node

@@ -67,11 +67,26 @@ class Division:
     prints: NDArray[np.uint32] | None
 
     @classmethod
-    def of(cls, events: EventIds, parts: Sequence[NDArray[np.intp]], features: NDArray[np.float32]) -> Division:
-        """Gather a sample, of which ``parts`` are the rows of each split, with its nominal features."""
+    def of(
+        cls,
+        events: EventIds,
+        parts: Sequence[NDArray[np.intp]],
+        features: NDArray[np.float32],
+        *,
+        by_row: bool = False,
+    ) -> Division:
+        """Gather a sample, of which ``parts`` are the rows of each split, with its nominal features.
+
+        With ``by_row`` the id of an event is its row, of which some may not be selected: ``split`` has all to the last.
+        """
         split = np.full(len(events), NOT_USED, dtype=np.int8)
         for number, rows in enumerate(parts):
             split[rows] = number
+        if by_row:
+            (row,) = events.rows().T
+            of_all = np.full(row[-1] + 1, NOT_USED, dtype=np.int8)
+            of_all[row] = split
+            return cls(EventIds(np.arange(len(of_all))[:, None]), of_all, None)
         prints = fingerprints(features)
         tell_apart = features.shape[1] and len(np.unique(prints)) >= MIN_DISTINCT * len(prints)
         return cls(events, split, prints if tell_apart else None)
@@ -131,7 +146,10 @@ class SplitAssignment:
             return np.full(len(ids), NOT_USED, dtype=np.int8)
         if self.by_row:
             first = parts[0].first_row + first_row
-            return division.split[first : first + len(ids)]
+            found = np.full(len(ids), NOT_USED, dtype=np.int8)
+            known = division.split[first : first + len(ids)]
+            found[: len(known)] = known
+            return found
         number = division.events.find(ids)
         return np.where(number == NOT_FOUND, np.int8(NOT_USED), division.split[number])
 

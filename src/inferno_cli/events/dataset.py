@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 from inferno_cli.errors import closest
 from inferno_cli.events.assignment import FileTree, Parts, SplitAssignment
 from inferno_cli.events.effects import AnySystematic, Effect, effects, require_consistent
+from inferno_cli.events.features import Inputs
 from inferno_cli.events.sample import Events, FloatArray
 from inferno_cli.events.systematic import Origin
 from inferno_cli.events.validation import Validated
@@ -93,6 +94,16 @@ class Dataset(Origin):
     @abstractmethod
     def signal_names(self) -> Names:
         """Those that the POI scales."""
+
+    @property
+    def inputs(self) -> Inputs:
+        """What goes into the network, and how it is computed of the branches of a file."""
+        return Inputs.of_branches(self.features)
+
+    @property
+    def common_selection(self) -> str | None:
+        """Which events of a file are taken, whatever sample they are of; None: all."""
+        return None
 
     @property
     def has_observed(self) -> bool:

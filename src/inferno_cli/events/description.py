@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inferno_cli.events.effects import Effect
+from inferno_cli.events.features import Inputs
 from inferno_cli.events.sample import DIRECTIONS, NOMINAL, FloatArray, Variation
 from inferno_cli.events.separation import separation
 from inferno_cli.events.validation import Validated, ValidatedSample, uncounted
@@ -24,7 +25,9 @@ class SampleEntry:
     """Yield of one sample.
 
     Attributes:
-        rows: Of its nominal trees.
+        rows: Of its nominal trees, those that are selected.
+        read: The same before the selection; None: of generated events.
+        selection: Of this sample alone, an expression; empty: none.
         sources: Events, or groups of rows of one source event: what is divided into splits.
         splits: Events in the train, validation and template split.
         expected: Yield, luminosity scale and downsample factor included.
@@ -42,6 +45,8 @@ class SampleEntry:
     error: float
     effective: float
     negative: float
+    read: int | None = None
+    selection: str = ""
 
 
 @dataclass(frozen=True)
@@ -101,6 +106,7 @@ class Histogram:
         error: Statistical error of their sum, shape (B,).
         observed: Observed events, shape (B,), NaN in a masked bin; None where there are none, or all are blinded.
         is_masked: Bins whose observed events are blinded, shape (B,); None where none is.
+        label: What the axis is called, with the unit; empty: as the feature.
     """
 
     feature: str
@@ -109,11 +115,20 @@ class Histogram:
     error: FloatArray
     observed: FloatArray | None
     is_masked: NDArray[np.bool_] | None = None
+    label: str = ""
 
 
 @dataclass(frozen=True)
 class Description:
-    """A dataset, described; see the parts. ``blinded`` says what of the observed events is left out, or is empty."""
+    """A dataset, described; see the parts.
+
+    Attributes:
+        blinded: What of the observed events is left out, or empty.
+        observed_rows: Observed events that are selected, of which ``observed_used`` are used; ``observed_read`` are in
+            the files. None where they are blinded.
+        selection: Of all samples, an expression; empty: none.
+        definitions: Expression of each feature that is not simply a branch.
+    """
 
     dataset: str
     label: str
@@ -129,6 +144,9 @@ class Description:
     separation: tuple[SeparationEntry, ...]
     histograms: tuple[Histogram, ...]
     findings: tuple[str, ...]
+    observed_read: int | None = None
+    selection: str = ""
+    definitions: Mapping[str, str] = field(default_factory=dict)
 
 
 def describe(
@@ -179,6 +197,9 @@ def describe(
         separation=tuple(_separations(dataset)),
         histograms=histograms,
         findings=(*dataset.findings, *findings),
+        observed_read=None if is_blind else dataset.observed_read,
+        selection=dataset.selection,
+        definitions={} if dataset.inputs is None else dataset.inputs.definitions,
     )
 
 
@@ -194,6 +215,8 @@ def _sample(item: ValidatedSample) -> SampleEntry:
         error=float(weights.sum() / np.sqrt(item.events.effective_events)),
         effective=item.events.effective_events,
         negative=float((weights < 0).mean()),
+        read=item.read,
+        selection=item.selection,
     )
 
 
@@ -257,7 +280,9 @@ def _finite(items: Sequence[ValidatedSample], column: int) -> tuple[NDArray[np.f
 
 def _histogram(dataset: Validated, column: int, bins: int) -> Histogram:
     values, _ = _finite(dataset.samples, column)
+    name, inputs = dataset.features[column], dataset.inputs or Inputs({})
     low, high = np.quantile(values, RANGE) if len(values) else (0.0, 1.0)
+    low, high = inputs.ranges.get(name, (low, high))
     if not low < high:
         low, high = low - 0.5, low + 0.5
     edges = np.linspace(low, high, bins + 1)
@@ -276,7 +301,8 @@ def _histogram(dataset: Validated, column: int, bins: int) -> Histogram:
         values = dataset.observed[:, column]
         values = values[np.isfinite(values)]
         observed = fill(values, np.ones(len(values)))
-    return Histogram(dataset.features[column], edges, samples, np.sqrt(variance), observed)
+    label = inputs.labels.get(name, "")
+    return Histogram(name, edges, samples, np.sqrt(variance), observed, label=label)
 
 
 def _masked(histogram: Histogram, signal: Sequence[str], max_signal_share: float) -> Histogram:
@@ -285,7 +311,7 @@ def _masked(histogram: Histogram, signal: Sequence[str], max_signal_share: float
         return histogram
     s = np.sum([histogram.samples[name] for name in signal], axis=0)
     total = np.sum(list(histogram.samples.values()), axis=0)
-    is_shown = (total > 0) & (s <= max_signal_share * total)
+    is_shown = np.divide(s, total, out=np.full(len(total), np.inf), where=total > 0) <= max_signal_share
     if not is_shown.any():
         return replace(histogram, observed=None)
     return replace(histogram, observed=np.where(is_shown, histogram.observed, np.nan), is_masked=~is_shown)

@@ -190,13 +190,24 @@ def generator(seed: int, stream: str) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence([seed, *stream.encode()]))
 
 
-def split_rows(group: NDArray[np.int64], shares: Sequence[float], rng: np.random.Generator) -> list[NDArray[np.intp]]:
+def split_rows(
+    group: NDArray[np.int64],
+    shares: Sequence[float],
+    rng: np.random.Generator,
+    members: NDArray[np.int64] | None = None,
+) -> list[NDArray[np.intp]]:
     """Divide events at random into shares that sum to 1, keeping the events of one group together.
+
+    Args:
+        group: Of each event, shape (n_events,).
+        shares: Of each part.
+        rng: Draws the division.
+        members: The groups that are divided, also such that none of the events is in; None: those of the events.
 
     Returns:
         Row numbers of each part, ascending.
     """
-    members = np.unique(group)
+    members = np.unique(group) if members is None else members
     edges = np.rint(np.cumsum(shares)[:-1] * len(members)).astype(int)
     parts = np.split(rng.permutation(members), edges)
     return [np.flatnonzero(np.isin(group, part)) for part in parts]

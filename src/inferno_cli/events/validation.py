@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from inferno_cli.events.features import Inputs
 from inferno_cli.events.sample import FloatArray, Sample, Variation
 
 
@@ -24,6 +25,8 @@ class ValidatedSample:
         missing: Features that are not finite, of the same selections, shape (n_features,) each.
         overlap: Share of events that a shifted selection has in common with the nominal, of the smaller of the two.
         splits: Events in the train, validation and template split.
+        read: Nominal rows before the selection; None: of generated events, of which all are taken.
+        selection: Of this sample alone, an expression; empty: none.
     """
 
     events: Sample
@@ -33,6 +36,8 @@ class ValidatedSample:
     missing: Mapping[Variation, NDArray[np.intp]]
     overlap: Mapping[Variation, float]
     splits: tuple[int, int, int]
+    read: int | None = None
+    selection: str = ""
 
 
 @dataclass(frozen=True)
@@ -45,9 +50,12 @@ class Validated:
         features: Names of the features.
         samples: The simulated samples, signal first.
         observed: Features of the observed events that are used, shape (n_events, n_features), or None.
-        observed_rows: Observed events in the file; fewer are used with ``downsample_factor``.
+        observed_rows: Observed events that are selected; fewer are used with ``downsample_factor``.
+        observed_read: Observed events in the files, before the selection.
         findings: What is odd, but no error: whole sentences.
         checksum: SHA-256 of what was read or generated.
+        selection: Of all samples, an expression; empty: none.
+        inputs: How the features are computed and shown; None: they are what is generated.
         observed_findings: The same of the observed events; every count is "N of M", see ``uncounted``.
     """
 
@@ -60,6 +68,9 @@ class Validated:
     findings: tuple[str, ...]
     checksum: str
     observed_findings: tuple[str, ...] = ()
+    observed_read: int = 0
+    selection: str = ""
+    inputs: Inputs | None = None
 
 
 def uncounted(text: str) -> str:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from inferno_cli.events.assignment import SplitAssignment
     from inferno_cli.events.dataset import Dataset
     from inferno_cli.events.root.trees import Tree
+    from inferno_cli.expressions import Expression
     from inferno_cli.progress import Advance
     from inferno_cli.runs.run_folder import RunFolder
     from inferno_cli.training.observable import Observable
@@ -50,7 +51,13 @@ def plan(config: PredictConfig, finished: RunFolder) -> list[PredictionFile]:
 
     needed = dict.fromkeys(config.keep, "keep")
     needed |= dict.fromkeys(finished.config.dataset.id_branches, "dataset.event_id of the run")
-    needed |= dict.fromkeys(finished.config.dataset.features, "a feature of the network")
+    inputs = finished.config.dataset.inputs
+    needed |= dict.fromkeys(inputs.branches, "a feature of the network")
+    lists = inputs.of_lists
+    if (selection := _selection(finished.config.dataset)) is not None:
+        needed |= dict.fromkeys(selection.branches, "dataset.selection of the run")
+        lists = (lists - set(selection.branches)) | (set(selection.branches) if selection.takes_lists else set())
+    lists -= {*config.keep, *finished.config.dataset.id_branches}
     folder = finished.folder / "predictions" if config.output is None else user_path(config.output)
     jobs: list[PredictionFile] = []
     for source, names in _inputs(config, finished).items():
@@ -61,8 +68,15 @@ def plan(config: PredictConfig, finished: RunFolder) -> list[PredictionFile]:
             raise ConfigError(f"{target} is the input itself. Choose another folder: output=...")
         if target.exists() and not config.overwrite:
             raise OutputError(f"{target} is there already. Choose another folder, output=..., or overwrite=true")
-        jobs.append(PredictionFile(source, target, tuple(Tree(source, name, needed) for name in names)))
+        jobs.append(PredictionFile(source, target, tuple(Tree(source, name, needed, lists) for name in names)))
     return jobs
+
+
+def _selection(dataset: Dataset) -> Expression | None:
+    """Return the selection of every event that the network was trained for."""
+    from inferno_cli.expressions import parse
+
+    return None if dataset.common_selection is None else parse(dataset.common_selection)
 
 
 def _inputs(config: PredictConfig, finished: RunFolder) -> dict[Path, list[str]]:
@@ -171,6 +185,8 @@ def about(finished: RunFolder, observable: Observable) -> str:
             "dataset": finished.results.dataset,
             "dataset_checksum": finished.results.dataset_checksum,
             "features": observable.features,
+            "inputs": finished.config.dataset.inputs.as_json(),
+            "selection": finished.config.dataset.common_selection,
             "groups": observable.groups,
             "split": {name: number for number, name in enumerate(SPLITS)}
             | {"not in the training run": NOT_USED, "unknown": UNKNOWN},
@@ -192,6 +208,7 @@ class Writer:
     ) -> None:
         self.observable, self.split, self.chunk = observable, split, chunk
         self.event_id, self.unknown = dataset.id_branches, 0
+        self.inputs, self.selection = dataset.inputs, _selection(dataset)
         self.otherwise = UNKNOWN if dataset.has_files else NOT_USED
         """Split of every row where no event of the run is known."""
         self.copied = tuple(dict.fromkeys((*self.event_id, *keep)))
@@ -215,31 +232,55 @@ class Writer:
                 first_row = 0
                 for columns in tree.chunks(self.chunk):
                     written.extend(self.rows(checksum, tree, columns, first_row))
-                    new = len(columns[self.observable.features[0]])
+                    new = len(next(iter(columns.values())))
                     first_row += new
                     is_last = True if first_row == tree.rows else None
                     advance(new, f"predict: {tree.name} {first_row}/{tree.rows}", is_line=is_last)
 
     def rows(self, checksum: str, tree: Tree, columns: Columns, first_row: int) -> Columns:
-        """Return the branches of one chunk, which begins with the row ``first_row`` of the tree."""
+        """Return the branches of one chunk, which begins with the row ``first_row`` of the tree.
+
+        A row that the selection leaves out is in no bin, -1, and has no response.
+        """
         import numpy as np
 
-        from inferno_cli.events.root.trees import feature_table, id_columns
+        from inferno_cli.events.root.trees import id_columns
 
-        chosen = {name: columns[name] for name in self.observable.features}
-        n = len(columns[self.observable.features[0]])
-        features = feature_table(chosen, n, tree.where, first_row=first_row)
+        n = len(next(iter(columns.values())))
+        taken = self._selected(columns, n, tree.where)
+        chosen = {name: columns[name][taken] for name in self.inputs.branches}
+        features = self.inputs.table(chosen, len(taken), tree.where, rows=taken + first_row)
         prediction = self.observable.apply(features)
-        split = np.full(len(features), self.otherwise)
+        split = np.full(n, self.otherwise)
         if self.split is not None:
-            ids = id_columns({name: columns[name] for name in self.event_id}, len(features), tree.where)
-            split = self.split.of_rows(checksum, tree.name, ids, features, first_row)
+            ids = id_columns({name: columns[name] for name in self.event_id}, n, tree.where)
+            of_any = np.full((n, features.shape[1]), np.nan, dtype=np.float32)
+            of_any[taken] = features
+            split = self.split.of_rows(checksum, tree.name, ids, of_any, first_row)
+            split[~np.isin(np.arange(n), taken)] = NOT_USED
             self.unknown += int((split == UNKNOWN).sum())
-        made = {"split": split, "bin": prediction.bin, "network_bin": prediction.network_bin}
-        made |= dict(zip(self.outputs, prediction.response.T, strict=True))
+        made: Columns = {"split": split}
+        for name, values in {"bin": prediction.bin, "network_bin": prediction.network_bin}.items():
+            made[name] = np.full(n, -1)
+            made[name][taken] = values
+        for name, response in zip(self.outputs, prediction.response.T, strict=True):
+            made[name] = np.full(n, np.nan)
+            made[name][taken] = response
         return {name: columns[name] for name in self.copied} | {
             name: values.astype(self.types[name]) for name, values in made.items()
         }
+
+    def _selected(self, columns: Columns, n: int, where: str) -> NDArray[Any]:
+        """Return the rows of one chunk that the selection of the run takes, shape (n_selected,)."""
+        import numpy as np
+
+        from inferno_cli.events.root.rows import passed
+
+        if self.selection is None:
+            return np.arange(n)
+        needed = {name: columns[name] for name in self.selection.branches}
+        is_taken = passed(self.selection, needed, self.inputs.missing, where, "dataset.selection of the run")
+        return np.flatnonzero(np.broadcast_to(is_taken, n))
 
 
 @contextmanager

@@ -5,6 +5,7 @@ The only place that knows the order of the pipeline. Each part takes and gives f
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 from dataclasses import replace
@@ -106,6 +107,7 @@ def pipeline(config: TrainConfig, folder: Path, version: str, pretrained: RunFol
         log.info(line)
     with clock.part("onnx", "onnx: the network and its bins as ONNX"):
         about = {"model": config.model.name, "dataset": events.name, "label": events.label, "code_version": version}
+        about |= {"inputs": json.dumps(config.dataset.inputs.as_json())}
         merged = replace(trained.observable, groups=final.templates.groups)
         export(merged, folder / "model.onnx", export_sample(events), **about)
     blinding = ", blinded" if config.fit.data == "observed" and config.is_blind else ""
@@ -148,7 +150,8 @@ def _network(
     observable = None
     if pretrained is not None:
         observable = replace(pretrained.observable, summary=model.summary, groups=())
-        require_same(config.dataset.features, model, observable.features, pretrained.config.model, pretrained.folder)
+        trained, inputs = pretrained.config, config.dataset.inputs
+        require_same(inputs, model, trained.dataset.inputs, trained.model, pretrained.folder)
     with clock.part("events", f"events: {config.dataset.name}"):
         events = config.dataset.load(config.request)
     if events.label:

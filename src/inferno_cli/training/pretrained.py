@@ -9,8 +9,8 @@ from pathlib import Path
 
 from inferno_cli.config.schema import Model
 from inferno_cli.errors import OutputError, RunError, SingularInformationError
+from inferno_cli.events.features import Inputs
 from inferno_cli.events.sample import Events
-from inferno_cli.section import Names
 from inferno_cli.training.epochs import Epoch, Training
 from inferno_cli.training.evaluation import Likelihoods, judge
 from inferno_cli.training.observable import CHECKPOINT, Observable
@@ -43,12 +43,24 @@ def take_pretrained(
     return Training(observable, (), Epoch(0, math.nan, evaluation), evaluation, path, time.perf_counter() - start)
 
 
-def require_same(features: Names, model: Model, trained_features: Names, trained: Model, run: Path) -> None:
+def require_same(inputs: Inputs, model: Model, trained_inputs: Inputs, trained: Model, run: Path) -> None:
     """Raise RunError if the network of a ``run`` is for other features, or if another one is configured here."""
-    if features != trained_features:
+    if inputs.names != trained_inputs.names:
         raise RunError(
-            f"the network of {run} is for the features {', '.join(trained_features)}; dataset.features is "
-            f"{', '.join(features)}. They must be the same, in the same order: fix trained_in or dataset"
+            f"the network of {run} is for the features {', '.join(trained_inputs.names)}; dataset.features is "
+            f"{', '.join(inputs.names)}. They must be the same, in the same order: fix trained_in or dataset"
+        )
+    for name, expression in inputs.expressions.items():
+        other = trained_inputs.expressions[name]
+        if expression.text != other.text:
+            raise RunError(
+                f"feature {name!r} is {expression.text}, and of the network of {run} it is {other.text}. They must be "
+                f"the same: fix trained_in or dataset.features.{name}"
+            )
+    if str(inputs.missing) != str(trained_inputs.missing):
+        raise RunError(
+            f"dataset.missing is not that of the network of {run}, to which a branch without a value is another "
+            "number. They must be the same: fix trained_in or dataset.missing"
         )
     here, there = model.of_the_network(), trained.of_the_network()
     for key in {**there, **here}:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from inferno_cli.events.dataset import Dataset
+from inferno_cli.events.features import AnyFeatures, AnyMissing, Inputs
 from inferno_cli.section import ExpressionText, Fraction, Names, Positive, Section, require_name
 
 EMBEDDED = "embedded"
@@ -38,6 +39,8 @@ class NtupleSample(Section):
     """mu scales the signal; data are the observed events."""
     weight: ExpressionText | None = None
     """Overrides the dataset's weight expression; data has none."""
+    selection: ExpressionText | None = None
+    """Events that are taken, an expression of branches, in addition to the dataset's."""
     split_by: Names | None = None
     """Branches whose values must not be shared between splits, when they differ from the event id."""
     tree: str | None = None
@@ -58,8 +61,12 @@ class NtupleLayout(Dataset):
     variation: str
     """What {variation} is for a shifted tree; may hold {systematic}, {direction} (up), {Direction} (Up) or {DIRECTION}
     (UP). Nominal: empty."""
-    features: Annotated[Names, Field(min_length=1)]
-    """Branches that go into the network."""
+    declared_features: AnyFeatures = Field(alias="features")
+    """What goes into the network: branches; or NAME: EXPRESSION, or NAME with expression, title, unit and range."""
+    missing: dict[str, AnyMissing] = Field(default={})
+    """Numbers that stand for none, BRANCH: NUMBER; or BRANCH with is, becomes and indicator."""
+    selection: ExpressionText | None = None
+    """Events that are taken of every sample, data too, an expression of branches; null: all."""
     event_id: Names
     """Branches that identify an event; they pair the nominal with the shifted trees."""
     weight: ExpressionText
@@ -74,15 +81,32 @@ class NtupleLayout(Dataset):
         for role in ("signal", "background"):
             if not self._with_role(role):
                 raise ValueError(f"samples: none has the role {role!r}")
-        if twice := [name for i, name in enumerate(self.features) if name in self.features[:i]]:
+        listed = () if isinstance(self.declared_features, dict) else self.declared_features
+        if twice := [name for i, name in enumerate(listed) if name in listed[:i]]:
             raise ValueError(f"features: {', '.join(twice)} is named twice; each branch goes into the network once")
         if len(self._with_role("data")) > 1:
             raise ValueError("samples: more than one has the role 'data'")
         for name in self.samples:
             require_name(name, "samples")
+        self.inputs.check()
 
     def _with_role(self, role: str) -> Names:
         return tuple(name for name, sample in self.samples.items() if sample.role == role)
+
+    @property
+    def inputs(self) -> Inputs:
+        """What goes into the network; not kept, as ``model_copy`` would keep it, too."""
+        return Inputs.of(self.declared_features, self.missing)
+
+    @property
+    def common_selection(self) -> str | None:
+        """The selection of every sample."""
+        return self.selection
+
+    @property
+    def features(self) -> Names:
+        """Names of the features."""
+        return self.inputs.names
 
     @property
     def signal_names(self) -> Names:

@@ -17,19 +17,18 @@ from numpy.typing import NDArray
 from inferno_cli.errors import ConfigError, DatasetError, DatasetFileError, TreeNotFoundError, closest
 from inferno_cli.events.assignment import FileTree, Part, Parts
 from inferno_cli.events.effects import Effect
+from inferno_cli.events.features import require_finite
 from inferno_cli.events.ids import UNKNOWN, EventIds
 from inferno_cli.events.root.layout import EMBEDDED, NtupleLayout
+from inferno_cli.events.root.rows import Formula, Rows
 from inferno_cli.events.root.trees import (
     contents,
-    feature_table,
     find_files,
     id_columns,
     is_tree,
     one_per_row,
     opened,
-    require_finite,
 )
-from inferno_cli.events.root.weights import Weight
 from inferno_cli.events.sample import (
     DIRECTIONS,
     NOMINAL,
@@ -52,17 +51,30 @@ MIN_OVERLAP = 0.5
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of one sample in one variation, from its trees in their order.
+    """Selected rows of one sample in one variation, from its trees in their order.
 
-    ``ids`` and ``group`` have the shape (n_events, n_branches): the values of the latter, ``split_by`` or else the ids,
-    must not be shared between splits. Each variation has weights of shape (n_events,).
+    Attributes:
+        ids: Shape (n_events, n_branches).
+        features: Shape (n_events, n_features).
+        weights: Of each variation, shape (n_events,).
+        rows: Number of each row in the trees, one behind the other, shape (n_events,).
+        groups: Values that must not be shared between splits, ``split_by`` or else the ids, of all rows, also those
+            that are not selected: which split an event is in does not depend on the selection. Shape (n_rows,
+            n_branches).
+        trees: Where they are from.
     """
 
     ids: NDArray[np.int64]
     features: NDArray[np.float32]
     weights: dict[Variation, FloatArray]
-    group: NDArray[np.int64]
+    rows: NDArray[np.intp]
+    groups: NDArray[np.int64]
     trees: tuple[FileTree, ...]
+
+    @property
+    def group(self) -> NDArray[np.int64]:
+        """The same of the selected rows, shape (n_events, n_branches)."""
+        return self.groups if len(self.groups) == len(self.rows) else self.groups[self.rows]
 
 
 class Reader:
@@ -75,6 +87,8 @@ class Reader:
         self.used: set[Path] = set()
         self.ids: dict[str, EventIds] = {}
         """Of the samples that were read: the event of each row of a ``Sample``."""
+        self.groups: dict[str, int] = {}
+        """Of the same: how many groups of events are divided into splits, also those of which none is selected."""
         self.overlap: dict[tuple[str, Variation], float] = {}
         """Share of events that a sample and its shifted trees have in common, of the smaller of the two."""
         self.claims: dict[FileTree, tuple[str, Variation, tuple[FileTree, ...]]] = {}
@@ -167,61 +181,73 @@ class Reader:
         return found
 
     # ---------------------------------------------------------------------------------------------------- reading
+    def selections(self, sample: str) -> list[Formula]:
+        """Return the selections of a sample."""
+        every, own = self.dataset.selection, self.dataset.samples[sample].selection
+        texts = {"dataset.selection": every, f"dataset.samples.{sample}.selection": own}
+        return [Formula(text, key) for key, text in texts.items() if text is not None]
+
     def read(
         self,
         sample: str,
         variation: Variation,
-        weights: dict[Variation, Weight],
+        weights: dict[Variation, Formula],
         shifted: ShiftedTrees | None = None,
     ) -> Table:
         """Read one sample from its nominal trees or those of a shape, with the weights of what shares these events."""
         trees = self.locate(sample, variation, shifted)
         parts = [self._read_tree(*tree, sample, weights) for tree in trees]
-        ids = np.concatenate([part.ids for part in parts])
-        if not len(ids):
+        groups = np.concatenate([part.groups for part in parts])
+        before = np.cumsum([0, *(len(part.groups) for part in parts)])
+        rows = np.concatenate([part.rows + first for part, first in zip(parts, before, strict=False)])
+        if not len(rows):
             searched = ", ".join(f"tree {tree!r} in {path}" for path, tree in trees)
+            chosen = " and ".join(formula.key for formula in self.selections(sample))
+            what = f"no event of {searched} passes {chosen}" if len(groups) else f"no events in {searched}"
             raise DatasetError(
-                f"sample {sample!r}, {variation}: no events in {searched}. Leave the sample out with "
-                "likelihood.samples, or fix dataset.path"
+                f"sample {sample!r}, {variation}: {what}. Leave the sample out with likelihood.samples, or fix "
+                f"{chosen if len(groups) else 'dataset.path'}"
             )
-        if not self.dataset.event_id:
-            ids = np.arange(len(ids))[:, None]
-        group = np.concatenate([part.group for part in parts])
+        is_by_row = not self.dataset.event_id
+        if is_by_row and not self.dataset.samples[sample].split_by:
+            groups = np.arange(len(groups))[:, None]
         return Table(
-            ids=ids,
+            ids=rows[:, None] if is_by_row else np.concatenate([part.ids for part in parts]),
             features=np.concatenate([part.features for part in parts]),
             weights={key: np.concatenate([part.weights[key] for part in parts]) for key in weights},
-            group=group if self.dataset.samples[sample].split_by else ids,
+            rows=rows,
+            groups=groups,
             trees=trees,
         )
 
-    def _read_tree(self, path: Path, tree: str, sample: str, weights: dict[Variation, Weight]) -> Table:
+    def _read_tree(self, path: Path, tree: str, sample: str, weights: dict[Variation, Formula]) -> Table:
         dataset, settings = self.dataset, self.dataset.samples[sample]
         self.used.add(path)
         where = f"tree {tree!r} in {path}"
         split_key = f"dataset.samples.{sample}.split_by (null where every row is an event of its own)"
         with opened(path, tree) as branches:
-
-            def columns(names: tuple[str, ...], key: str) -> dict[str, NDArray[Any]]:
-                return {name: one_per_row(branches, name, where, f"Fix {key}") for name in names}
-
-            features = columns(dataset.features, "dataset.features")
-            ids = columns(dataset.event_id, "dataset.event_id")
-            groups = columns(settings.split_by or (), split_key)
-            values = {variation: weight.values(branches, where) for variation, weight in weights.items()}
-            n = int(branches.num_entries)
+            rows = Rows(branches, where, dataset.inputs.missing)
+            # Of all rows: the split of an event does not depend on the selection.
+            ids = id_columns(rows.numbers(dataset.event_id, "Fix dataset.event_id"), len(rows), where)
+            groups = ids
+            if settings.split_by:
+                groups = id_columns(rows.numbers(settings.split_by, f"Fix {split_key}"), len(rows), where)
+            rows.select(self.selections(sample))
+            features = rows.features(dataset.inputs, missing=self.missing)
+            values = {variation: rows.values(weight) for variation, weight in weights.items()}
         for variation, array in values.items():
-            require_finite(array, array, f"weight {weights[variation].expression!r} of {where}")
+            require_finite(array, array, f"weight {weights[variation].expression!r} of {where}", rows=rows.kept)
         return Table(
-            ids=id_columns(ids, n, where),
-            features=feature_table(features, n, where, missing=self.missing),
+            ids=ids if rows.kept is None else ids[rows.kept],
+            features=features,
             weights=values,
-            group=id_columns(groups, n, where),
+            rows=np.arange(len(rows)) if rows.kept is None else rows.kept,
+            groups=groups,
             trees=((path, tree),),
         )
 
     def column(self, table: Table, branch: str) -> NDArray[np.int64] | None:
-        """Read one more branch of integers, shape (n_rows, 1); None where a tree has none of that name."""
+        """Read one more branch of integers, shape (n_events, 1); None where a tree has none of that name."""
         parts = []
         for path, tree in table.trees:
             with opened(path, tree) as branches:
@@ -230,13 +256,13 @@ class Reader:
                 where = f"tree {tree!r} in {path}"
                 values = one_per_row(branches, branch, where, "Fix source_branches")
                 parts.append(id_columns({branch: values}, len(values), where))
-        return np.concatenate(parts)
+        return np.concatenate(parts)[table.rows]
 
     def tables(self, name: str, effects: Sequence[Effect]) -> dict[Variation, Table]:
         """Read one simulated sample: the nominal with all its weights first, then every shifted selection."""
         own = self.dataset.samples[name].weight
         key = "dataset.weight" if own is None else f"dataset.samples.{name}.weight"
-        weight = Weight(self.dataset.weight if own is None else own, key)
+        weight = Formula(self.dataset.weight if own is None else own, key)
         weights = {NOMINAL: weight}
         shifts: dict[Variation, tuple[Variation, ShiftedTrees]] = {}
         for effect in effects:
@@ -250,7 +276,7 @@ class Reader:
                         shifts[variation] = Variation(effect.shifted_trees.source, direction), effect.shifted_trees
                     elif (text := effect.definition.varied_weight(direction, number)) is not None:
                         key = f"dataset.systematics.{effect.systematic}.{direction}"
-                        weights[variation] = Weight(text, key, weight)
+                        weights[variation] = Formula(text, key, weight)
         nominal = self.read(name, NOMINAL, weights)
         self._claim(name, NOMINAL, nominal.trees, nominal.trees)
         found = {}
@@ -315,7 +341,8 @@ class Reader:
     ) -> NDArray[np.int64]:
         """Return the number of each event's ``split_by``, shape (n_events,), which is the same in every tree."""
         group = np.full(n, UNKNOWN)
-        labels = EventIds(np.concatenate([table.group for table in tables.values()]))
+        labels = EventIds(np.concatenate([table.groups for table in tables.values()]))
+        self.groups[name] = len(labels)
         for variation, table in tables.items():
             found, before = labels.find(table.group), group[rows[variation]]
             if other := int(((before != UNKNOWN) & (before != found)).sum()):
@@ -352,7 +379,8 @@ class Reader:
         """Return the rows of the train, validation and template split of a sample."""
         splits = self.dataset.splits
         shares = (splits.train, splits.validation, splits.template)
-        return split_rows(sample.group, shares, generator(seed, f"split {sample.name}"))
+        groups = np.arange(self.groups[sample.name])
+        return split_rows(sample.group, shares, generator(seed, f"split {sample.name}"), groups)
 
     def observed(self) -> Table | None:
         """Read all observed events, or return None where no sample has the role "data".

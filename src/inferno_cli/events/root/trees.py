@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
@@ -21,7 +21,7 @@ from inferno_cli.errors import (
     closest,
     first_line,
 )
-from inferno_cli.expressions import EXACT_INTEGERS
+from inferno_cli.expressions import EXACT_INTEGERS, Lists
 from inferno_cli.files import user_path
 
 Columns = dict[str, NDArray[Any]]
@@ -106,8 +106,7 @@ def one_per_row(tree: Any, name: str, where: str, fix: str, why: str = "", *, st
         BranchNotFoundError: If it is not there.
         DatasetError: If it holds lists, arrays, text or anything else that is not one number per row.
     """
-    if name not in tree:
-        raise BranchNotFoundError(f"branch {name!r}{why} is missing from {where}{closest(name, tree.keys())}. {fix}")
+    require_branch(tree, name, where, fix, why)
     branch = tree[name]
     values = np.asarray(branch.array(library="np", entry_stop=stop))
     if values.ndim != 1 or values.dtype.kind not in "biuf":
@@ -115,6 +114,34 @@ def one_per_row(tree: Any, name: str, where: str, fix: str, why: str = "", *, st
             f"branch {name!r}{why} of {where} does not hold one number per row, but {branch.typename}. {fix}"
         )
     return values
+
+
+def column(
+    tree: Any, name: str, where: str, fix: str, why: str = "", *, start: int | None = None, stop: int | None = None
+) -> NDArray[Any] | Lists:
+    """Read a branch of numbers, or of a list of numbers for each row; errors as of ``one_per_row``."""
+    import awkward as ak
+
+    require_branch(tree, name, where, fix, why)
+    array = tree[name].array(library="ak", entry_start=start, entry_stop=stop)
+    found: NDArray[Any] | Lists | None = None
+    with suppress(ValueError, TypeError):  # records, texts, lists of lists
+        if array.ndim == 1:
+            found = ak.to_numpy(array, allow_missing=False)
+        elif array.ndim == 2:
+            found = Lists.of(ak.from_regular(array))
+    if found is None or (found.content if isinstance(found, Lists) else found).dtype.kind not in "biuf":
+        raise DatasetError(
+            f"branch {name!r}{why} of {where} holds neither one number per row nor a list of numbers, but "
+            f"{tree[name].typename}. {fix}"
+        )
+    return found
+
+
+def require_branch(tree: Any, name: str, where: str, fix: str, why: str = "") -> None:
+    """Raise BranchNotFoundError if a branch is not there."""
+    if name not in tree:
+        raise BranchNotFoundError(f"branch {name!r}{why} is missing from {where}{closest(name, tree.keys())}. {fix}")
 
 
 class _BranchesAlone:
@@ -127,8 +154,12 @@ class _BranchesAlone:
 class Tree:
     """A tree that is read chunk by chunk."""
 
-    def __init__(self, path: Path, name: str, needed: Mapping[str, str]) -> None:
+    def __init__(
+        self, path: Path, name: str, needed: Mapping[str, str], of_lists: Collection[str] = frozenset()
+    ) -> None:
         """Look at a tree, and at the branches that are needed: why each is, the message says when it is missing.
+
+        Those of ``of_lists`` may hold a list for each row.
 
         Raises:
             BranchNotFoundError: If one of them is not there.
@@ -140,16 +171,31 @@ class Tree:
             self.rows = int(tree.num_entries)
             fix = "Choose other trees with tree=NAME, or other files with input=PATH"
             self.types = {}
+            self.of_lists = frozenset(of_lists)
             for branch, why in needed.items():
+                if branch in self.of_lists:
+                    column(tree, branch, self.where, fix, f" ({why})", stop=1)
+                    continue
                 head = one_per_row(tree, branch, self.where, fix, f" ({why})", stop=1)
                 self.types[branch] = head.dtype.newbyteorder("=")
 
-    def chunks(self, size: int) -> Iterator[Columns]:
+    def chunks(self, size: int) -> Iterator[dict[str, Any]]:
         """Read the rows in order, ``size`` at a time."""
+        if self.of_lists:
+            yield from self._chunks_with_lists(size)
+            return
         with opened(self.path, self.name) as tree:
             parts = tree.iterate(list(self.branches), step_size=size, library="np", language=_BranchesAlone())
             for part in parts:
                 yield {name: np.asarray(part[name]) for name in self.branches}
+
+    def _chunks_with_lists(self, size: int) -> Iterator[dict[str, Any]]:
+        with opened(self.path, self.name) as tree:
+            for start in range(0, self.rows, size):
+                stop, found = min(start + size, self.rows), {}
+                for name in self.branches:
+                    found[name] = column(tree, name, self.where, "", start=start, stop=stop)
+                yield found
 
 
 def id_columns(arrays: dict[str, NDArray[Any]], n: int, where: str = "the input") -> NDArray[np.int64]:
@@ -170,32 +216,3 @@ def id_columns(arrays: dict[str, NDArray[Any]], n: int, where: str = "the input"
         # Each on its own: side by side, NumPy would make int64 and uint64 or float32 one float64, which is not exact.
         columns[:, index] = values
     return columns
-
-
-def feature_table(
-    columns: Mapping[str, NDArray[Any]], n: int, where: str, *, first_row: int = 0, missing: bool = False
-) -> NDArray[np.float32]:
-    """Return branches, in the order of the network's inputs, as a table, shape (n_rows, n_features).
-
-    Raises:
-        DatasetError: If a value is not finite, and those are not taken (``missing``).
-    """
-    table = np.empty((n, len(columns)), dtype=np.float32)
-    for i, (name, values) in enumerate(columns.items()):
-        with np.errstate(over="ignore"):
-            table[:, i] = values
-        if not missing:
-            require_finite(table[:, i], values, f"branch {name!r} of {where}", first_row)
-    return table
-
-
-def require_finite(values: NDArray[Any], stored: NDArray[Any], what: str, first_row: int = 0) -> None:
-    """Raise DatasetError if a value that is used is not finite; name the one that is stored in the file."""
-    bad = np.flatnonzero(~np.isfinite(values))
-    if len(bad):
-        first = stored[bad[0]]
-        why = "too large for a network (float32)" if np.isfinite(first) else "not finite"
-        raise DatasetError(
-            f"{what}: {len(bad)} of {len(values)} values are {why} (first in row {first_row + bad[0]}: {first}). "
-            "Remove these events or repair the branch"
-        )

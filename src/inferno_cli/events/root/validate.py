@@ -48,6 +48,9 @@ def validated(dataset: NtupleLayout, request: Request, source_branches: tuple[st
         samples=tuple(samples),
         observed=reader.used_data(data, request.seed),
         observed_rows=0 if data is None else len(data.features),
+        observed_read=0 if data is None else len(data.groups),
+        selection=dataset.selection or "",
+        inputs=dataset.inputs,
         findings=tuple(findings),
         checksum=reader.checksum(),
         observed_findings=tuple(of_data),
@@ -75,6 +78,8 @@ def _sample(reader: Reader, name: str, request: Request, source_branches: tuple[
         missing={variation: _not_finite(table.features) for variation, table in tables.items()},
         overlap={variation: reader.overlap[name, variation] for variation in tables if variation != NOMINAL},
         splits=(train, validation, template),
+        read=len(nominal.groups),
+        selection=dataset.samples[name].selection or "",
     )
 
 

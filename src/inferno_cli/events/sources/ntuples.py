@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 from inferno_cli.errors import DatasetError
 from inferno_cli.events.assignment import Division, FileTree, Parts, SplitAssignment, by_checksum
 from inferno_cli.events.dataset import Request
-from inferno_cli.events.root.layout import EMBEDDED, NtupleLayout
+from inferno_cli.events.root.layout import EMBEDDED, NtupleLayout, NtupleSample
 from inferno_cli.events.root.reader import Reader
 from inferno_cli.events.root.validate import validated
 from inferno_cli.events.sample import NOMINAL, Events, Variation
@@ -54,7 +54,7 @@ class NtupleDataset(NtupleLayout):
             sample = reader.aligned(name, reader.tables(name, effects), effects)
             rows = reader.split(sample, request.seed)
             parts.append([sample.subset(part) for part in rows])
-            divisions[name] = Division.of(reader.ids.pop(name), rows, sample.features[0])
+            divisions[name] = Division.of(reader.ids.pop(name), rows, sample.features[0], by_row=not self.event_id)
         train, validation, template = (tuple(part) for part in zip(*parts, strict=True))
         observed = reader.used_data(reader.observed(), request.seed)
         checksum = reader.checksum()
@@ -89,12 +89,16 @@ class NtupleDataset(NtupleLayout):
             "the seed of the data": request.seed,
             "dataset.splits": str(self.splits),
             "dataset.event_id": self.event_id,
-            "dataset.samples": {name: str(self.samples[name]) for name in request.samples},
+            "dataset.samples": {name: str(self._undivided(name)) for name in request.samples},
             "the shape systematics in nuisance.fit": sorted(
                 (effect.sample, effect.systematic, str(effect.definition)) for effect in shapes
             ),
             "dataset.file": (self.file, self.tree, self.variation),
         }
+
+    def _undivided(self, name: str) -> NtupleSample:
+        """Return a sample without its selection, on which the division does not depend."""
+        return self.samples[name].model_copy(update={"selection": None})
 
     def files(self, request: Request) -> dict[Path, str]:
         """Return the files of the samples, of the data and of the shape systematics that are needed."""
@@ -135,7 +139,7 @@ class NtupleDataset(NtupleLayout):
     def _divided_again(self, request: Request, checksum: str) -> SplitAssignment | None:
         """Divide the events as a run did; None if the files are not those that the run read."""
         # The splits depend on the ids of the trees alone: without features and weights this needs little memory.
-        events = self.model_copy(update={"features": ()}).load(_with_trees(request))
+        events = self.model_copy(update={"declared_features": (), "missing": {}}).load(_with_trees(request))
         if events.checksum != checksum or events.assignment is None:
             return None
         return events.assignment.with_parts(by_checksum(self.trees()))

@@ -65,7 +65,7 @@ def _control(description: Description, histogram: Histogram, colours: Mapping[st
     grey = "" if histogram.is_masked is None else "; grey: observed events masked"
     upper.set_title(f"uncertainty: simulated events{grey}")
     lower.set_xlim(edges[0], edges[-1])
-    lower.set_xlabel(f"{short(histogram.feature)} (first and last bin: all beyond)")
+    lower.set_xlabel(f"{short(histogram.label or histogram.feature)} (first and last bin: all beyond)")
     return figure
 
 

@@ -26,25 +26,51 @@ def tables(description: Description) -> tuple[Table, ...]:
 
 
 def _samples(description: Description) -> Table:
+    selections = _selections(description)
     lines = []
     for item in description.samples:
         role = "signal" if item.is_signal else "background"
         splits = " / ".join(map(str, item.splits))
         sums = (f"{item.expected:.2f}", f"{item.error:.2f}", f"{item.effective:.0f}", f"{item.negative:.1%}")
-        lines.append(Line([item.name, role, item.rows, item.sources, splits, *sums]))
+        read = [item.read] if selections else []
+        lines.append(Line([item.name, role, *read, item.rows, item.sources, splits, *sums]))
     total = sum(item.expected for item in description.samples)
     error = np.sqrt(sum(item.error**2 for item in description.samples))
-    lines.append(Line(["prediction", "", "", "", "", f"{total:.2f}", f"{error:.2f}", "", ""]))
+    blank = [""] if selections else []
+    lines.append(Line(["prediction", "", *blank, "", "", "", f"{total:.2f}", f"{error:.2f}", "", ""]))
     if (used := description.observed_used) is not None:
-        lines.append(Line(["data", "data", description.observed_rows, "", "", used, "", "", ""]))
+        read = [description.observed_read] if selections else []
+        lines.append(Line(["data", "data", *read, description.observed_rows, "", "", used, "", "", ""]))
     note = (
         "Yield: expected events, with luminosity scale and downsample factor; of data the events that are used. "
         "Events: what is divided into train, validation and template, nominal or shifted, rows of one source event "
         "together. Of a generated dataset the template split is described. "
         "Effective: unweighted events with the same relative error, (sum w)² / sum w²."
     )
-    headings = ("sample", "role", "rows", "events", "splits", "yield", "error", "effective", "w < 0")
+    if selections:
+        note += f" Read: rows before the selection; rows: those behind it. {'. '.join(selections)}."
+    headings = (
+        "sample",
+        "role",
+        *(["read"] if selections else []),
+        "rows",
+        "events",
+        "splits",
+        "yield",
+        "error",
+        "effective",
+        "w < 0",
+    )
     return Table(headings, lines, 2, "Samples", note)
+
+
+def _selections(description: Description) -> list[str]:
+    """Return what is selected, of all samples and of single ones; nothing where all events are taken."""
+    found = [f"Selection of all samples: {description.selection}"] if description.selection else []
+    for item in description.samples:
+        if item.selection:
+            found.append(f"Selection of {item.name}: {item.selection}")
+    return found
 
 
 def _systematics(description: Description) -> Table:
