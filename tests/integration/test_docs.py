@@ -61,12 +61,16 @@ def test_formulas_are_mathml(site: Path) -> None:
 def test_the_page_of_expressions_has_every_function_and_limit() -> None:
     text = (DOCS / "expressions.md").read_text(encoding="utf-8")
     assert [name for name in expressions.FUNCTIONS if f"`{name}`" not in text and f"`{name}(" not in text] == []
+    assert [name for name in expressions.REDUCTIONS if f"`{name}(x)`" not in text] == []
     for limit in (expressions.MAX_LENGTH, expressions.MAX_DEPTH, expressions.MAX_STEPS):
         assert f" {limit} " in text
     example = yaml.safe_load(re.findall(r"```yaml\n(.*?)```", text, flags=re.DOTALL)[0])
     systematic = example["systematics"]["btag"]
-    for written in (example["weight"], example["samples"]["QCD"]["weight"], systematic["up"], systematic["down"]):
-        assert expressions.parse(written).branches
+    features = example["features"]
+    written = [example["weight"], example["samples"]["QCD"]["weight"], systematic["up"], systematic["down"]]
+    written += [example["selection"], features["log_pt"], features["dm1"], features["ht"]["expression"]]
+    for text in written:
+        assert expressions.parse(text).branches
 
 
 # ------------------------------------------------------------------------------------------------------ the pages

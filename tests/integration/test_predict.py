@@ -18,6 +18,7 @@ import uproot
 import yaml
 from conftest import write
 
+from inferno_cli import open_run
 from inferno_cli.events.sample import NOMINAL, Variation
 from inferno_cli.histograms.templates import Templates
 from inferno_cli.runs.folder import Status
@@ -517,3 +518,39 @@ def test_the_output_cannot_be_written(own: Path, tmp_path: Path) -> None:
 def test_the_output_folder_is_read_only(own: Path, tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     refuse(own, f"output={tmp_path}", error="OutputError", says=("cannot be written",))
+
+
+def test_features_and_a_selection_are_those_of_the_stored_configuration(tmp_path: Path) -> None:
+    import onnx
+
+    config = own_analysis(tmp_path)
+    path = config / "dataset" / "mine.yaml"
+    text = path.read_text().replace(
+        "features: [x, y]", "features: {x2: {expression: x * 2, title: twice}, sum: x + y}\nselection: y > -1"
+    )
+    assert "selection" in text
+    path.write_text(text)
+    point = ("--config-dir", str(config), "+experiment=mine", *QUICK, *FIT_ONLY_MU, f"output_dir={tmp_path}")
+    run = succeed("train", *point, f"hydra.run.dir={tmp_path}/run").path.parent
+    found = arrays(predict(run, f"output={tmp_path / 'predictions'}"), "QCD")
+    events = arrays(tmp_path / "mine.root", "QCD")
+    selected = events["y"] > -1
+    np.testing.assert_array_equal(found["bin"] >= 0, selected)
+    np.testing.assert_array_equal(np.isnan(found["output_0"]), ~selected)
+    assert set(found["split"][~selected]) == {-1}
+    assert set(found["split"][selected]) == {0, 1, 2}
+    # The template split, with the yield of all selected events, is the template that was fitted.
+    templates, chosen = Templates.load(run / "templates.root"), found["split"] == 2
+    luminosity = RunFolder.load(str(run)).config.dataset.downsample_factor * events["w"]
+    binned = np.bincount(found["bin"][chosen], luminosity[chosen], templates.n_bins)
+    expected = binned * luminosity[selected].sum() / luminosity[chosen].sum()
+    np.testing.assert_allclose(expected, templates.values("QCD", NOMINAL), rtol=1e-12)
+    # The branches are all that the Python API needs.
+    applied = open_run(run).apply({name: events[name][selected] for name in ("x", "y")})
+    np.testing.assert_array_equal(applied.bin, found["bin"][selected])
+    stored = {item.key: item.value for item in onnx.load(run / "model.onnx").metadata_props}
+    assert json.loads(stored["inputs"])["expressions"] == {"x2": "x * 2", "sum": "x + y"}
+    # Another expression of the same name is another feature.
+    path.write_text(text.replace("x * 2", "x * 3"))
+    refused = inferno("train", *point, f"trained_in={run}", f"hydra.run.dir={tmp_path}/other")
+    assert refused.err.startswith("RunError: feature 'x2' is x * 3, and of the network of")

@@ -150,8 +150,8 @@ def _network(
     observable = None
     if pretrained is not None:
         observable = replace(pretrained.observable, summary=model.summary, groups=())
-        trained, inputs = pretrained.config, config.dataset.inputs
-        require_same(inputs, model, trained.dataset.inputs, trained.model, pretrained.folder)
+        there = pretrained.config
+        require_same(config.dataset.inputs, model, there.dataset.inputs, there.model, pretrained.folder)
     with clock.part("events", f"events: {config.dataset.name}"):
         events = config.dataset.load(config.request)
     if events.label:
