@@ -548,6 +548,19 @@ def test_the_deeper_of_two_minima_is_found(up, down, minos):
 
 
 @pytest.mark.parametrize("engine", ["exact", "pyhf"])
+def test_two_factors_of_one_sample_are_named_also_where_one_is_zero(engine):
+    """Along their valley one of them may reach 0, where the other has no effect."""
+    spec = workspace(
+        sample("s", [5.0, 10.0], normfactor(), normfactor("k")),
+        sample("b", [50.0, 40.0]),
+        data=[60.0, 45.0],
+        mu={"bounds": [[-10.0, 20.0]]},
+    )
+    with pytest.raises(FitFailedError, match=r"the data cannot tell (mu and k|k and mu) apart: they only act together"):
+        fit(spec, engine=engine)
+
+
+@pytest.mark.parametrize("engine", ["exact", "pyhf"])
 def test_parameters_that_only_act_together_are_refused_also_at_a_limit(engine):
     """A random workspace: along its valley one factor reaches 0, where the others have a minimum that means nothing."""
     spec = json.loads((DATA / "degenerate_at_limit.json").read_text(encoding="utf-8"))

@@ -169,7 +169,13 @@ class Fitter:
                     f"{name} is at its limit {limit:g} in the fit on {problem.where}: the limit was measured, not "
                     f"{name}. Widen the bounds of {name}: 'fit.bounds={{{name}: [LOW, HIGH]}}'"
                 )
-        covariance = inverse(hessian, varied & ~blocked, problem.labels, problem.where)
+        try:
+            covariance = inverse(hessian, varied & ~blocked, problem.labels, problem.where)
+        except FitFailedError:
+            # Where one of two factors is 0, the other has no effect: at the nominal parameters they only act together.
+            reference = self.likelihood.reference
+            inverse(self.likelihood.information(reference), varied, problem.labels, problem.where)
+            raise
         hesse = np.sqrt(np.diag(covariance))
         notes = [f"{name} is at its limit {limit:g}: its HESSE error means nothing" for name, limit in at_limit.items()]
         if at_limit:
