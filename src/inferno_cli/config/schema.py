@@ -149,6 +149,8 @@ class Likelihood(Section):
     """Statistical error of the templates, one parameter for each bin."""
     symmetrise: Annotated[float, Field(ge=0, le=1)] | None = None
     """Smallest p-value at which the even part of a shape counts as noise, and is left out; null: it never does."""
+    prune: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Leave effects out of the fit whose relative change of a sample is below this, and tell; null: none."""
     poi_bounds: tuple[Finite, Finite]
     """Range of mu in the fit."""
 

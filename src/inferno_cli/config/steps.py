@@ -128,6 +128,21 @@ class TrainConfig(FolderStep):
             own["groups"] = groups or None
         return self.fit.model_copy(update=own)
 
+    def fit_of(self, left: Names) -> Fit:
+        """Return the grouped fit of the parameters that are left, without the pruned ones in its groups."""
+        fit = self.grouped_fit
+        every = self.parameters(self.nuisance.fit)
+        groups = {}
+        for group, names in (fit.groups or {}).items():
+            groups[group] = tuple(name for name in names if name in left or name not in every)
+        return fit.model_copy(update={"groups": {group: names for group, names in groups.items() if names} or None})
+
+    @property
+    def named_in_fit(self) -> Names:
+        """Parameters that a list of the fit names, for what is calculated of them alone: these are not pruned."""
+        found = dict.fromkeys(name for key, name in self.fit.named_parameters() if not key.startswith("groups."))
+        return tuple(found)
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.trained_for is not None and self.trained_in is None:

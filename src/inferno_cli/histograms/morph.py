@@ -35,10 +35,20 @@ def sides(morph: Morph, nominal: Any, up: Any, down: Any) -> tuple[Any, Any]:
 
     Linear in the variations, so that it does not matter whether bins are merged before or after.
     """
-    up, down = morphed(morph, nominal, up), morphed(morph, nominal, down)
-    if morph.mirror:
-        return (2 * nominal - down, down) if morph.missing == "up" else (up, 2 * nominal - up)
-    return up, down
+    return _with_image(morph, nominal, (morphed(morph, nominal, up), morphed(morph, nominal, down)))
+
+
+def _with_image(morph: Morph, nominal: Any, pair: tuple[Any, Any]) -> tuple[Any, Any]:
+    """Return the templates up and down, one of them the mirror image of the other where the morph says so."""
+    if not morph.mirror:
+        return pair
+    up, down = pair
+    return (2 * nominal - down, down) if morph.missing == "up" else (up, 2 * nominal - up)
+
+
+def mirrored(morph: Morph, nominal: Any, pair: tuple[Any, Any]) -> tuple[Any, Any]:
+    """Return the templates up and down, with the final mirror image of the one that is known."""
+    return floored(morph, nominal, _with_image(morph, nominal, pair))
 
 
 def floored(morph: Morph, nominal: Any, pair: tuple[Any, Any]) -> tuple[Any, Any]:

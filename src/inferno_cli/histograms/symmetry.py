@@ -9,12 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from inferno_cli.config.measurement import Measurement
 from inferno_cli.events.sample import Variation
 from inferno_cli.histograms.templates import FloatArray, Templates, from_arrays
+
+EVEN = 0.3
+"""Even part in units of the bin errors above which it matters."""
+LARGER = 1 + 1e-9
+"""One part is larger than the other beyond rounding: they are equal where a missing direction is the nominal."""
 
 
 @dataclass(frozen=True)
@@ -25,11 +31,28 @@ class Parts:
         odd: Of (up - down) / 2.
         even: Of (up + down) / 2 - nominal.
         symmetrised: Samples whose even part was noise, and was left out.
+        odd_bins, even_bins: The same of each bin, with their signs.
     """
 
     odd: float
     even: float
     symmetrised: tuple[str, ...] = ()
+    odd_bins: tuple[float, ...] = ()
+    even_bins: tuple[float, ...] = ()
+
+
+def hidden_bins(parts: Any) -> tuple[int, ...]:
+    """Return the bins in which up and down of ``Parts`` (or their record) move to one side rather than apart.
+
+    There the even part is larger than the odd one, and than EVEN of the bin's error.
+    """
+    pairs = enumerate(zip(parts.odd_bins, parts.even_bins, strict=True))
+    return tuple(number for number, (odd, even) in pairs if abs(even) > max(LARGER * abs(odd), EVEN))
+
+
+def is_hidden(parts: Any) -> bool:
+    """Whether that is so of all bins together, added in quadrature, or of any of them."""
+    return parts.even > max(LARGER * parts.odd, EVEN) or bool(hidden_bins(parts))
 
 
 def symmetrised(templates: Templates, measurement: Measurement, smallest: float | None) -> Templates:
@@ -84,6 +107,7 @@ def parts(before: Templates, after: Templates, measurement: Measurement) -> Mapp
             even += (up + down) / 2 - after.values(sample)
             if not all(map(np.array_equal, (up, down), before.varied[parameter, sample])):
                 noise.append(sample)
-        sizes = [float(np.sqrt(((part / error) ** 2).sum())) for part in (odd, even)]
-        found[parameter] = Parts(sizes[0], sizes[1], tuple(noise))
+        odd, even = odd / error, even / error
+        sizes = [float(np.sqrt((part**2).sum())) for part in (odd, even)]
+        found[parameter] = Parts(sizes[0], sizes[1], tuple(noise), tuple(odd.tolist()), tuple(even.tolist()))
     return found

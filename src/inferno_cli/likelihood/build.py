@@ -54,7 +54,7 @@ def build(
         free: list[Sample] = []
         for systematic in measurement.shapes:
             key = systematic, name
-            if key not in varied:
+            if key not in varied or name not in measurement.shapes[systematic]:
                 continue
             up, down = varied[key]
             if systematic in measurement.unconstrained:

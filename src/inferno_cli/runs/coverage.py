@@ -143,6 +143,7 @@ def coverage(
     events: Events,
     observable: Observable,
     templates: Templates,
+    measurement: Measurement,
     workspace: dict[str, Any],
     where: str,
 ) -> CoverageStudy:
@@ -156,6 +157,7 @@ def coverage(
 
     Args:
         observable: With the bins that are fitted.
+        measurement: What is fitted of them.
         workspace: The run's.
         where: Names it in errors.
 
@@ -165,7 +167,6 @@ def coverage(
     from inferno_cli.fit.coverage import Ensemble, Fits
     from inferno_cli.training.pseudo_data import pseudo_data
 
-    measurement = Measurement.from_config(config, config.nuisance.fit)
     source = pseudo_data(config, measurement, observable, events, templates)
     every = list(truths(settings, measurement.movable))
     fits, data = Fits(workspace, config.fit, where), []

@@ -23,13 +23,14 @@ from inferno_cli.fit.result import Record
 from inferno_cli.histograms.feature_map import feature_map, weighted_quantiles
 from inferno_cli.histograms.templates import Templates
 from inferno_cli.histograms.yield_changes import YieldChange, yield_changes
-from inferno_cli.runs.record import bin_records, finite
+from inferno_cli.runs.record import PartsRecord, bin_records, finite
 
 if TYPE_CHECKING:
     from inferno_cli.config.steps import ExplainConfig
     from inferno_cli.events.dataset import LogRatio
     from inferno_cli.events.sample import Events
     from inferno_cli.histograms.feature_map import FeatureMap
+    from inferno_cli.histograms.finished import Finished
     from inferno_cli.histograms.templates import Bins, Templates
     from inferno_cli.runs.run_folder import RunFolder
     from inferno_cli.training.explanation import Explainer
@@ -125,6 +126,8 @@ class Explanation(Record):
     """The most important feature first."""
     bins: tuple[BinComposition, ...]
     responses: tuple[ResponseRecord, ...]
+    parts: dict[str, PartsRecord] = Field(default_factory=dict)
+    """Odd and even part of each shape, in units of the bin errors."""
 
     def save(self, path: Path) -> None:
         """Write the file in one step: it is whole, or not there."""
@@ -183,9 +186,11 @@ def read_events(finished: RunFolder) -> Events:
     return events
 
 
-def fitted_templates(finished: RunFolder, explainer: Explainer) -> Templates:
-    """Fill the templates of the run again."""
-    templates = explainer.fitted(finished.config.likelihood.symmetrise)
+def fitted_templates(finished: RunFolder, explainer: Explainer) -> Finished:
+    """Fill the templates of the run again, and finish them as it did."""
+    rules = finished.config.likelihood
+    found = explainer.fitted(rules.symmetrise, rules.prune, finished.config.named_in_fit)
+    templates = found.templates
     ours = [(item.signal, item.background) for item in bin_records(templates)]
     theirs = [(item.signal, item.background) for item in finished.results.bins or ()]
     if not np.allclose(ours, theirs, rtol=1e-9):
@@ -193,14 +198,14 @@ def fitted_templates(finished: RunFolder, explainer: Explainer) -> Templates:
             f"the bins of the run in {finished.folder} do not come out again. Its files may be of different runs: "
             "train again"
         )
-    return templates
+    return found
 
 
 def explain(
-    config: ExplainConfig, finished: RunFolder, explainer: Explainer, bins: Sequence[Bins], templates: Templates
+    config: ExplainConfig, finished: RunFolder, explainer: Explainer, bins: Sequence[Bins], fitted: Finished
 ) -> Explanation:
     """Shuffle the features, and take the bins apart."""
-    results, measurement = finished.results, explainer.measurement
+    results, measurement, templates = finished.results, explainer.measurement, fitted.templates
     deviations = explainer.deviations(templates)
     sigma = next(iter(deviations.values()))
     free = {name: deviations[name] for name in measurement.free}
@@ -226,6 +231,7 @@ def explain(
         responses=tuple(
             ResponseRecord.of(item) for item in yield_changes(explainer.samples, bins, templates, measurement, free)
         ),
+        parts={name: PartsRecord.model_validate(vars(item)) for name, item in fitted.parts.items()},
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
+from inferno_cli.events.modifiers import MorphPart
 from inferno_cli.files import read_json, write_whole
 from inferno_cli.fit.result import FitResult, Record, put
 from inferno_cli.histograms.binning import effective_events
@@ -44,6 +45,22 @@ class PartsRecord(Record):
     odd: float
     even: float
     symmetrised: tuple[str, ...] = ()
+    odd_bins: tuple[float, ...] = ()
+    """Of every bin, in units of its error; empty in the records of earlier versions."""
+    even_bins: tuple[float, ...] = ()
+
+
+class PrunedRecord(Record):
+    """An effect, or a part of it, that was left out of the fit: ``likelihood.prune``."""
+
+    parameter: str
+    sample: str
+    part: MorphPart
+    """What of it: the change of the yield (norm), that of the shape, or both."""
+    change: float
+    """The largest relative change that is lost."""
+    is_all: bool
+    """Whether nothing of the effect is left."""
 
 
 class BinRecord(Record):
@@ -108,6 +125,8 @@ class Results(FitResult):
     parts: dict[str, PartsRecord] | None = None
     """Of each shape."""
     stability: dict[str, tuple[float, float]] | None = None
+    pruned: tuple[PrunedRecord, ...] = ()
+    """Effects that are too small to be fitted."""
     sigma_s: float | None = None
     cramer_rao_bound_s: float | None = None
     bins: tuple[BinRecord, ...] | None = None

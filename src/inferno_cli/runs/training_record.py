@@ -7,8 +7,17 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from inferno_cli.histograms.symmetry import Parts, hidden_bins, is_hidden
 from inferno_cli.runs.pretrained import provenance
-from inferno_cli.runs.record import PartsRecord, PoiVarianceRecord, Results, TrainingRecord, bin_records, finite
+from inferno_cli.runs.record import (
+    PartsRecord,
+    PoiVarianceRecord,
+    PrunedRecord,
+    Results,
+    TrainingRecord,
+    bin_records,
+    finite,
+)
 
 if TYPE_CHECKING:
     from inferno_cli.config.steps import TrainConfig
@@ -18,9 +27,8 @@ if TYPE_CHECKING:
     from inferno_cli.training.epochs import Training
     from inferno_cli.training.final_templates import FinalTemplates
 
-HONEST, EVEN = 0.05, 0.3
-"""Relative difference of sigma(mu) with the noise of the variations, and even part of a shape that dominates its odd
-part (in bin errors), above which a note says so."""
+HONEST = 0.05
+"""Relative difference of sigma(mu) with the noise of the variations above which a note says so."""
 CLOSED_FORM = 0.01
 """Relative difference of HESSE from the closed form of the Asimov fit above which a note says so."""
 
@@ -65,6 +73,7 @@ def training_results(
         noise_shares=final.noise_shares,
         parts={name: PartsRecord.model_validate(vars(item)) for name, item in final.parts.items()},
         stability=final.stability,
+        pruned=tuple(PrunedRecord.model_validate(vars(item)) for item in final.pruned),
         bins=bin_records(final.templates),
         trained_in=None if pretrained is None else provenance(pretrained, config),
         training=training if pretrained is None else pretrained.results.training,
@@ -91,12 +100,23 @@ def _template_notes(config: TrainConfig, final: FinalTemplates) -> Iterator[str]
                 f"{share:.0%} of what the fit knows of {name} is noise of its variations, more than "
                 f"binning.max_noise_information={config.binning.max_noise_information:g}: its constraint is too small"
             )
-    for name, item in final.parts.items():
-        if item.even > max(item.odd, EVEN):
-            yield (
-                f"up and down of {name} move the templates to the same side by {item.even:.2g} bin errors, apart by "
-                f"{item.odd:.2g}: the training and HESSE see only the difference, take MINOS"
-            )
+    yield from even_notes(final.parts)
+    if final.unsmoothed:
+        names = ", ".join(f"{parameter} on {sample}" for parameter, sample in final.unsmoothed)
+        yield f"not smoothed, for want of three bins with a positive yield: {names}"
+
+
+def even_notes(parts: Mapping[str, Parts]) -> Iterator[str]:
+    """Say which shapes a summary hides: up and down move the templates to one side, where nothing but MINOS sees it."""
+    for name, item in parts.items():
+        if not is_hidden(item):
+            continue
+        bins = hidden_bins(item)
+        of_bins = f" (in bin {', '.join(map(str, bins))})" if bins else ""
+        yield (
+            f"up and down of {name} move the templates to the same side by {item.even:.2g} bin errors{of_bins}, apart "
+            f"by {item.odd:.2g}: the training and HESSE see only the difference, take MINOS"
+        )
 
 
 def _closed_form_notes(fit: FitResult, final: FinalTemplates) -> Iterator[str]:
@@ -124,4 +144,18 @@ def merging(config: TrainConfig, final: FinalTemplates) -> Iterator[str]:
         yield (
             f"templates: {final.templates.n_bins} of these {final.n_supported} bins give the smallest sigma(mu) "
             "once the noise of the variations is counted (binning.merge_noise=true)"
+        )
+
+
+def pruning(config: TrainConfig, final: FinalTemplates) -> Iterator[str]:
+    """Say which effects were left out, of which size, by which key; nothing where none was."""
+    by_parameter: dict[str, list[str]] = {}
+    for item in final.pruned:
+        what = "" if item.is_all else f" {'shape' if item.part == 'shape' else 'yield'} of"
+        by_parameter.setdefault(item.parameter, []).append(f"{what} {item.sample} ({item.change:.2%})".strip())
+    for parameter, effects in by_parameter.items():
+        gone = "" if parameter in final.measurement.parameters else "; nothing is left of it"
+        yield (
+            f"templates: {parameter} pruned on {', '.join(effects)}, below likelihood.prune="
+            f"{config.likelihood.prune:g}{gone}"
         )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +43,13 @@ def run(config: ExplainConfig, composed: Any) -> None:  # noqa: ARG001
     events = read_events(finished)
     measurement = Measurement.from_config(finished.config, finished.config.nuisance.fit)
     explainer = Explainer(observable, events.template, measurement, finished.config.binning)
-    bins, templates = explainer.bins(), fitted_templates(finished, explainer)
+    bins, fitted = explainer.bins(), fitted_templates(finished, explainer)
+    explainer = replace(explainer, measurement=fitted.measurement)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{folder} cannot be made: {error}. Choose another folder: output=...") from error
-    explanation = explain(config, finished, explainer, bins, templates)
+    explanation = explain(config, finished, explainer, bins, fitted)
     path = folder / EXPLANATION_FILE
     plots: tuple[Path, ...] = ()
     try:

@@ -86,7 +86,7 @@ def pipeline(config: TrainConfig, folder: Path, version: str, pretrained: RunFol
     from inferno_cli.report.run.figures import draw
     from inferno_cli.report.run.summary import write_tables
     from inferno_cli.runs.folder import RESULTS_FILE
-    from inferno_cli.runs.training_record import merging, training_results
+    from inferno_cli.runs.training_record import merging, pruning, training_results
     from inferno_cli.training.evaluation import Likelihoods
     from inferno_cli.training.final_templates import final_templates
     from inferno_cli.training.onnx import export, export_sample
@@ -99,11 +99,13 @@ def pipeline(config: TrainConfig, folder: Path, version: str, pretrained: RunFol
             Likelihoods.from_config(config),
             events,
             symmetrise=config.likelihood.symmetrise,
+            prune=config.likelihood.prune,
+            keep=config.named_in_fit,
             seed=config.data_seed,
         )
         templates = replace(final.templates, observed=None) if config.is_blind else final.templates
         templates.save(folder / "templates.root")
-    for line in merging(config, final):
+    for line in (*merging(config, final), *pruning(config, final)):
         log.info(line)
     with clock.part("onnx", "onnx: the network and its bins as ONNX"):
         about = {"model": config.model.name, "dataset": events.name, "label": events.label, "code_version": version}
@@ -189,24 +191,24 @@ def _fit(config: TrainConfig, folder: Path, final: FinalTemplates, key: str) -> 
     Blinded observed data are fitted, and hidden with offsets drawn from ``key``: no file has them, nor toys around them
     that a killed fit could go on with.
     """
-    from inferno_cli.config.measurement import Measurement
     from inferno_cli.fit.analysis import fit_workspace
     from inferno_cli.fit.blinding import blinded, errors_without_numbers
     from inferno_cli.histograms.fitted import fitted
     from inferno_cli.likelihood.writers import pyhf
     from inferno_cli.runs.folder import PARTIAL
 
-    measurement, bounds = Measurement.from_config(config, config.nuisance.fit), config.likelihood.poi_bounds
+    measurement, bounds = final.measurement, config.likelihood.poi_bounds
+    settings = config.fit_of(final.measurement.parameters)
     is_hidden = config.fit.data == "observed" and config.is_blind
     shown = config.fit.data == "observed" and not is_hidden
     likelihood = fitted(final.templates, measurement, poi_bounds=bounds, observed=shown)
     path = folder / pyhf.FILE
     content = pyhf.write(likelihood, path)
     if not is_hidden:
-        return likelihood, fit_workspace(content, config.grouped_fit, where=str(path), partial=folder / PARTIAL)
+        return likelihood, fit_workspace(content, settings, where=str(path), partial=folder / PARTIAL)
     hidden = fitted(final.templates, measurement, poi_bounds=bounds, observed=True)
     with errors_without_numbers():
-        fit = fit_workspace(pyhf.workspace(hidden), config.grouped_fit, where="the blinded data")
+        fit = fit_workspace(pyhf.workspace(hidden), settings, where="the blinded data")
     return likelihood, blinded(fit, key)
 
 
@@ -224,7 +226,7 @@ def _with_coverage(
 
     spec, where = read_json(workspace), str(workspace)
     try:
-        studied = coverage(config, settings, events, observable, final.templates, spec, where)
+        studied = coverage(config, settings, events, observable, final.templates, final.measurement, spec, where)
     except (TemplateError, FitFailedError) as error:
         return record.model_copy(update={"notes": (*record.notes, f"no coverage: {error}")})
     return record.model_copy(update={"coverage": studied})

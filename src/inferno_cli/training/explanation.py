@@ -10,7 +10,7 @@ change in the other features still is the difference of paired events, not noise
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,7 +21,8 @@ from inferno_cli.config.measurement import Measurement
 from inferno_cli.config.schema import Binning
 from inferno_cli.errors import SingularInformationError
 from inferno_cli.events.sample import FloatArray, Sample, generator
-from inferno_cli.histograms.symmetry import symmetrised
+from inferno_cli.histograms.finished import Finished, finished
+from inferno_cli.histograms.smoothing import smoothed
 from inferno_cli.histograms.templates import Templates
 from inferno_cli.likelihood.information import covariance
 from inferno_cli.training.observable import Bins, Observable
@@ -42,9 +43,10 @@ class Explainer:
         final = self.observable.final
         return [final[numbers] for numbers in self.observable.assign(self.samples)]
 
-    def fitted(self, symmetrise: float | None) -> Templates:
-        """Return the templates of the fit, symmetrised where a p-value is given."""
-        return symmetrised(self._filled(self.samples, None), self.measurement, symmetrise)
+    def fitted(self, symmetrise: float | None, prune: float | None = None, keep: Collection[str] = ()) -> Finished:
+        """Return the templates of the fit, finished as they were there (see ``histograms.finished``)."""
+        filled = self._filled(self.samples, None)
+        return finished(filled, self.measurement, symmetrise=symmetrise, prune=prune, keep=keep)
 
     def templates(self, samples: Sequence[Sample]) -> Templates:
         """Fill the fitted bins with other events.
@@ -52,7 +54,7 @@ class Explainer:
         The bins are those of the fit. Where these events leave one without the support that ``binning`` asks for, it
         is merged with a neighbour as in the training: an empty bin that a variation fills would be fake information.
         """
-        return self._filled(samples, self.rule)
+        return smoothed(self._filled(samples, self.rule), self.measurement)[0]
 
     def _filled(self, samples: Sequence[Sample], rule: Binning | None) -> Templates:
         bins, n_bins = self.observable.assign(samples), self.observable.summary.n_bins

@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.text import Text
 
 from inferno_cli.drawing.style import MODEL_NAMES
+from inferno_cli.histograms.symmetry import hidden_bins, is_hidden
 from inferno_cli.histograms.yield_changes import TOTAL
 from inferno_cli.report.tables import Line, Table, show_title, terminal
 from inferno_cli.runs.explanation import EXPLANATION_FILE, Explanation
@@ -43,5 +44,19 @@ def show_explanation(explanation: Explanation) -> None:
         lines.append(Line([number, events, *shares, *moved]))
     console.print()
     console.print(Table(headings, lines).on_terminal())
+    if hidden := _hidden(explanation):
+        console.print()
+        console.print(hidden.on_terminal())
     if len(shown) > MAX_SHOWN:
         console.print(Text(f"and {len(shown) - MAX_SHOWN} more parameters in {EXPLANATION_FILE}", style="dim"))
+
+
+def _hidden(explanation: Explanation) -> Table | None:
+    """Return the shapes whose up and down move the bins to one side, which nothing but MINOS sees; None: none does."""
+    lines = []
+    for name, item in explanation.parts.items():
+        if is_hidden(item):
+            bins = [f"{n}: {item.even_bins[n]:+.2f} {abs(item.odd_bins[n]):.2f}" for n in hidden_bins(item)]
+            lines.append(Line([name, f"{item.even:.2f}", f"{item.odd:.2f}", ", ".join(bins)]))
+    headings = ["up and down to one side", "by (bin errors)", "apart by", "bin: to one side, apart"]
+    return Table(headings, lines) if lines else None
