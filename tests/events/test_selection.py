@@ -17,6 +17,7 @@ from inferno_cli.events.features import Inputs
 from inferno_cli.events.root.trees import Tree
 from inferno_cli.expressions import Lists
 from inferno_cli.files import file_checksum
+from inferno_cli.report.dataset.page import as_html
 
 N = np.arange(1, 241)
 SPLITS = ("train", "validation", "template")
@@ -105,6 +106,13 @@ def test_the_selection_of_a_sample_is_in_addition_and_the_counts_are_said(small)
         (240, 120, ""),
         (240, 30, "x <= 1060"),
     ]
+    page = as_html(description, {})
+    for text in (
+        "read: rows before the selection",
+        "Selection of all samples: x % 2 == 0",
+        "Selection of QCD: x &lt;= 1060",
+    ):
+        assert text.lower() in page.lower()
     assert (description.selection, description.observed_read, description.observed_rows) == ("x % 2 == 0", 240, 120)
     blind = described(config, max_signal_share=-1.0)
     assert (blind.observed_read, blind.observed_rows) == (None, None)

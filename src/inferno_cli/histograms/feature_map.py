@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,6 +40,7 @@ def feature_map(
     names: Sequence[str],
     pair: tuple[str, str],
     cells: int,
+    ranges: Mapping[str, tuple[float, float]] | None = None,
 ) -> FeatureMap:
     """Return the bins over two features.
 
@@ -47,6 +48,7 @@ def feature_map(
         bins: For each sample the fitted bin of every event in every view, shape (n_views, n_events).
         names: Names of all features.
         cells: Cells along each axis; a feature with no more distinct values has a cell for each.
+        ranges: Of the axes of some features; those of the others leave out the tails.
     """
     columns = [list(names).index(name) for name in pair]
     x, y = (
@@ -57,7 +59,10 @@ def feature_map(
     bin_numbers = np.concatenate([numbers[sample.view[0]] for sample, numbers in zip(samples, bins, strict=True)])
     used = weights != 0
     x, y, weights, bin_numbers = x[used], y[used], weights[used], bin_numbers[used]
-    edges = [axis_edges(values, weights, cells) for values in (x, y)]
+    edges = []
+    for name, values in zip(pair, (x, y), strict=True):
+        given = (ranges or {}).get(name)
+        edges.append(axis_edges(values, weights, cells) if given is None else np.linspace(*given, cells + 1))
     counts, _ = np.histogramdd(
         np.stack([x, y, bin_numbers], axis=1), bins=[*edges, np.arange(n_bins + 1) - 0.5], weights=weights
     )

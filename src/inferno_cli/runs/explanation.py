@@ -245,8 +245,11 @@ def bins_over_features(
     # The first pairs of the order in which the sum of the two ranks rises.
     ranked = sorted(itertools.combinations(range(len(names)), 2), key=lambda pair: (sum(pair), pair))
     pairs = [(names[a], names[b]) for a, b in ranked[: config.pairs]]
-    observable, samples = explainer.observable, explainer.samples
-    return [feature_map(samples, bins, len(found.bins), observable.features, pair, config.cells) for pair in pairs], []
+    names, ranges = list(explainer.observable.features), finished.config.dataset.inputs.ranges
+    maps = []
+    for pair in pairs:
+        maps.append(feature_map(explainer.samples, bins, len(found.bins), names, pair, config.cells, ranges))
+    return maps, []
 
 
 def _planes(exact: LogRatio, explainer: Explainer) -> list[Slice]:

@@ -57,7 +57,7 @@ def run(config: ExplainConfig, composed: Any) -> None:  # noqa: ARG001
             if config.report.plots:
                 maps, slices = bins_over_features(config, finished, explainer, bins, explanation)
                 signal = [sample.name for sample in events.template if sample.is_signal]
-                drawn = figures(explanation, maps, slices, signal)
+                drawn = figures(explanation, maps, slices, signal, finished.config.dataset.inputs.labels)
                 plots = save_figures(drawn, scratch, config.report.formats).files
             explanation.save(scratch / path.name)
     except OSError as error:

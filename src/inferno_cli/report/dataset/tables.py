@@ -130,6 +130,8 @@ def _features(description: Description) -> Iterator[Table]:
         lines.append(Line([item.feature, item.sample, *map(_number, numbers), item.missing]))
     headings = ("feature", "sample", "smallest", "largest", "mean", "std. dev.", "missing")
     note = "Weighted mean and standard deviation; missing: values that are not finite, which the others leave out."
+    if description.definitions:
+        note += " " + ", ".join(f"{name} = {text}" for name, text in description.definitions.items()) + "."
     yield Table(headings, lines, 2, "Features", note)
 
 

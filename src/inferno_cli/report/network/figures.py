@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,11 @@ SHARES = (1, 3, 10, 20)
 
 
 def figures(
-    explanation: Explanation, maps: Sequence[FeatureMap], slices: Sequence[Slice], signal: Sequence[str]
+    explanation: Explanation,
+    maps: Sequence[FeatureMap],
+    slices: Sequence[Slice],
+    signal: Sequence[str],
+    labels: Mapping[str, str] | None = None,
 ) -> Iterator[tuple[str, Figure]]:
     """Yield name and figure of everything: importance, composition, responses, response_PARAMETER, bins_X_Y.
 
@@ -37,9 +41,11 @@ def figures(
         maps: Bins of the events over pairs of features.
         slices: Bins over parallel planes, drawn beside each other.
         signal: Names of the signal samples.
+        labels: What features are called, where that is not their name.
     """
+    labels = labels or {}
     canvas, n_bins = Canvas(explanation.label, title(explanation)), len(explanation.bins)
-    yield "importance", _importance(canvas, explanation)
+    yield "importance", _importance(canvas, explanation, labels)
     yield "composition", _composition(canvas, explanation, signal)
     if explanation.responses:
         yield "responses", _responses(canvas, explanation)
@@ -50,9 +56,9 @@ def figures(
         if any(_changes_shape(row) for row in rows):
             yield f"response_{parameter}", _response(canvas, rows)
     if slices:
-        yield f"bins_{'_'.join(slices[0].features)}", _slices(canvas, slices, n_bins)
+        yield f"bins_{'_'.join(slices[0].features)}", _slices(canvas, slices, n_bins, labels)
     for item in maps:
-        yield f"bins_{'_'.join(item.features)}", _map(canvas, item, n_bins)
+        yield f"bins_{'_'.join(item.features)}", _map(canvas, item, n_bins, labels)
 
 
 def _changes_shape(response: ResponseRecord) -> bool:
@@ -60,7 +66,7 @@ def _changes_shape(response: ResponseRecord) -> bool:
     return response.sample != TOTAL and len(set(up[~np.isnan(up)].round(6))) > 1
 
 
-def _importance(canvas: Canvas, explanation: Explanation) -> Figure:
+def _importance(canvas: Canvas, explanation: Explanation, labels: Mapping[str, str]) -> Figure:
     items = explanation.importance
     figure = canvas.figure(height=1.6 + 0.34 * len(items))
     axes = figure.subplots()
@@ -76,7 +82,7 @@ def _importance(canvas: Canvas, explanation: Explanation) -> Figure:
         axes.plot([scale * item.low, scale * high], [row, row], color="black", linewidth=1.2)
         if item.high is None:
             axes.text(scale * high, row, " some singular", va="center", size=9, color=SIGNAL)
-    axes.set_yticks(range(len(items)), [short(item.feature) for item in items])
+    axes.set_yticks(range(len(items)), [short(labels.get(item.feature, item.feature)) for item in items])
     axes.tick_params(axis="y", length=0)
     axes.invert_yaxis()
     axes.axvline(0, color="black", linewidth=0.8)
@@ -178,7 +184,7 @@ def _bar(figure: Figure, image: Any, axes: Sequence[Axes], n_bins: int) -> None:
     figure.colorbar(image, ax=list(axes), label="bin, as fitted", ticks=ticks)
 
 
-def _slices(canvas: Canvas, slices: Sequence[Slice], n_bins: int) -> Figure:
+def _slices(canvas: Canvas, slices: Sequence[Slice], n_bins: int, labels: Mapping[str, str]) -> Figure:
     if slices[0].signal_share is not None:
         canvas = replace(canvas, title=f"{canvas.title}; white lines: share of signal, from the exact densities")
     figure = canvas.figure(width=2.75 * len(slices) + 1.1, height=3.6)
@@ -190,13 +196,13 @@ def _slices(canvas: Canvas, slices: Sequence[Slice], n_bins: int) -> Figure:
             lines = axes.contour(item.x, item.y, share, SHARES, colors="white", linewidths=0.9)
             axes.clabel(lines, fmt="%g%%", fontsize=7)
         axes.set_title(plain(item.title), size=9)
-        axes.set_xlabel(short(item.features[0]))
-    panels[0].set_ylabel(short(item.features[1]))
+        axes.set_xlabel(short(labels.get(item.features[0], item.features[0])))
+    panels[0].set_ylabel(short(labels.get(item.features[1], item.features[1])))
     _bar(figure, image, panels, n_bins)
     return figure
 
 
-def _map(canvas: Canvas, item: FeatureMap, n_bins: int) -> Figure:
+def _map(canvas: Canvas, item: FeatureMap, n_bins: int, labels: Mapping[str, str]) -> Figure:
     figure = canvas.figure(width=8.4, height=3.9)
     left, right = figure.subplots(1, 2, sharey=True)
     image = _bins(left, item.x_edges, item.y_edges, item.common, n_bins)
@@ -209,6 +215,6 @@ def _map(canvas: Canvas, item: FeatureMap, n_bins: int) -> Figure:
     figure.colorbar(image, ax=right, label="mean bin")
     for axes in (left, right):
         axes.set_facecolor("#f2f2f2")
-        axes.set_xlabel(short(item.features[0]))
-    left.set_ylabel(short(item.features[1]))
+        axes.set_xlabel(short(labels.get(item.features[0], item.features[0])))
+    left.set_ylabel(short(labels.get(item.features[1], item.features[1])))
     return figure
