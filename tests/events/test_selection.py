@@ -165,7 +165,9 @@ def test_a_background_from_the_data_has_its_own_weight_and_selection(tmp_path):
     path = write(tmp_path / "small.root", small_trees(Data=data))
     fakes = {"role": "background", "tree": "Data", "weight": "where(y > 45.5, 0.5, 0.25)", "selection": "not isolated"}
     samples = {"ttbar": {"role": "signal"}, "Fakes": fakes, "Data": {"role": "data", "selection": "isolated"}}
-    events = load(ntuples(path, samples=samples))
+    config = ntuples(path, samples=samples)
+    assert described(config).observed_selection == "isolated"
+    events = load(config)
     failing = (N + 2000)[N % 4 != 0]
     for split in SPLITS:
         fakes = getattr(events, split)[1]

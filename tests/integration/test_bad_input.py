@@ -499,3 +499,12 @@ def test_tracking_server_is_dead(step: str, tmp_path: Path, runs: Runs, monkeypa
     refuse(*arguments, *tracked, output=tmp_path, error="TrackingError", says=says)
 
     assert time.perf_counter() - start < 10
+
+
+def test_a_mapping_in_the_place_of_a_list_is_said_to_be_hydras(tmp_path: Path) -> None:
+    message = inferno("data", "+experiment=top11004", "dataset.features={a: ht}").err
+    assert message.startswith("ConfigError: Error merging override dataset.features={a: ht}: Hydra puts no mapping")
+    (tmp_path / "dataset").mkdir()
+    (tmp_path / "dataset" / "mine.yaml").write_text("defaults: [top11004, _self_]\nfeatures: {a: ht}\n")
+    message = inferno("data", "--config-dir", str(tmp_path), "dataset=mine").err
+    assert "Cannot merge DictConfig with ListConfig: Hydra puts no mapping" in message

@@ -127,6 +127,7 @@ class Description:
         observed_rows: Observed events that are selected, of which ``observed_used`` are used; ``observed_read`` are in
             the files. None where they are blinded.
         selection: Of all samples, an expression; empty: none.
+        observed_selection: Of the observed events alone, the same.
         definitions: Expression of each feature that is not simply a branch.
     """
 
@@ -146,6 +147,7 @@ class Description:
     findings: tuple[str, ...]
     observed_read: int | None = None
     selection: str = ""
+    observed_selection: str = ""
     definitions: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -199,6 +201,7 @@ def describe(
         findings=(*dataset.findings, *findings),
         observed_read=None if is_blind else dataset.observed_read,
         selection=dataset.selection,
+        observed_selection=dataset.observed_selection,
         definitions={} if dataset.inputs is None else dataset.inputs.definitions,
     )
 

@@ -55,6 +55,7 @@ class Validated:
         findings: What is odd, but no error: whole sentences.
         checksum: SHA-256 of what was read or generated.
         selection: Of all samples, an expression; empty: none.
+        observed_selection: Of the observed events alone, the same.
         inputs: How the features are computed and shown; None: they are what is generated.
         observed_findings: The same of the observed events; every count is "N of M", see ``uncounted``.
     """
@@ -70,6 +71,7 @@ class Validated:
     observed_findings: tuple[str, ...] = ()
     observed_read: int = 0
     selection: str = ""
+    observed_selection: str = ""
     inputs: Inputs | None = None
 
 

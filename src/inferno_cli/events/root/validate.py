@@ -31,6 +31,7 @@ def validated(dataset: NtupleLayout, request: Request, source_branches: tuple[st
         findings += [*_odd_sample(sample, dataset.features), *_odd_variations(sample.events)]
         findings += _odd_rows(f"sample {name!r}", sample.features)
     data = reader.observed()
+    observed = dataset.samples.get(dataset.observed_name or "")
     of_data: list[str] = []
     if data is not None:
         what = f"sample {dataset.observed_name!r}"
@@ -50,6 +51,7 @@ def validated(dataset: NtupleLayout, request: Request, source_branches: tuple[st
         observed_rows=0 if data is None else len(data.features),
         observed_read=0 if data is None else len(data.groups),
         selection=dataset.selection or "",
+        observed_selection="" if observed is None else observed.selection or "",
         inputs=dataset.inputs,
         findings=tuple(findings),
         checksum=reader.checksum(),

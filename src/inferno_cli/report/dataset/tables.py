@@ -70,6 +70,8 @@ def _selections(description: Description) -> list[str]:
     for item in description.samples:
         if item.selection:
             found.append(f"Selection of {item.name}: {item.selection}")
+    if description.observed_selection:
+        found.append(f"Selection of the data: {description.observed_selection}")
     return found
 
 
