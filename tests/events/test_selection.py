@@ -14,7 +14,8 @@ from inferno_cli.config.load import resolve
 from inferno_cli.config.steps import TrainConfig
 from inferno_cli.errors import BranchNotFoundError, ConfigError, DatasetError
 from inferno_cli.events.features import Inputs
-from inferno_cli.events.root.trees import Tree
+from inferno_cli.events.root.rows import Formula, Rows
+from inferno_cli.events.root.trees import Tree, opened
 from inferno_cli.expressions import Lists
 from inferno_cli.files import file_checksum
 from inferno_cli.report.dataset.page import as_html
@@ -314,3 +315,16 @@ def test_what_is_no_number_can_be_declared(tmp_path):
     found = load(ntuples(path, features=["x", "mjj"], missing={"mjj": np.nan})).template[0].features[0]
     np.testing.assert_array_equal(found[:, 1], np.where(found[:, 0] % 2 == 0, 0, found[:, 0]))
     np.testing.assert_array_equal(found[:, 2], found[:, 0] % 2 == 0)
+
+
+def test_lists_of_an_rntuple_and_arrays_of_one_length(tmp_path):
+    with uproot.recreate(tmp_path / "new.root") as file:
+        file.mkrntuple("t", {"pt": ak.values_astype(JETS, np.float32), "x": np.arange(3.0)})
+    with uproot.recreate(tmp_path / "old.root") as file:
+        file["t"] = {"pt": np.arange(6.0).reshape(2, 3), "x": np.arange(2.0)}
+    for name, expected in (("new.root", [105, 0, 31]), ("old.root", [3, 12])):
+        with opened(tmp_path / name, "t") as tree:
+            rows_of_tree = Rows(tree, "tree 't'")
+            assert rows_of_tree.values(Formula("sum(pt) + 0 * x", "dataset.weight")).tolist() == expected
+            rows_of_tree.select([Formula("x > 0", "dataset.selection")])
+            assert rows_of_tree.values(Formula("sum(pt)", "dataset.weight")).tolist() == expected[1:]
