@@ -9,7 +9,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from inferno_cli.choices import choices
 from inferno_cli.cli.main import STEPS
-from inferno_cli.cli.overrides import as_hydra_reads
+from inferno_cli.cli.overrides import as_hydra_reads, with_optional
 from inferno_cli.errors import ConfigError
 
 
@@ -59,3 +59,42 @@ def test_points_of_a_sweep_stay_points() -> None:
 def test_the_first_value_needs_no_key_where_the_step_has_an_argument() -> None:
     assert read("list", "some place", "format=json") == ['runs="some place"', "format=json"]
     assert read("list", "format=json") == ["format=json"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "is_added"),
+    [
+        ("coverage.experiments=10", True),  # coverage is null
+        ("fit.bounds.QCD_norm=[0,1]", True),
+        ("dataset.systematics.toy_shift.group=closure", True),  # of the section of its kind
+        ("dataset.samples.WZJets.weight=w", True),
+        ("model.bins=5", False),  # it is there
+        ("dataset.samples.WZ.weight=w", False),  # no such sample: Hydra says so
+        ("dataset.systematics.jes.size=2", False),  # of another kind
+        ("trainer.epoch=3", False),
+        ("+trainer.epoch=3", False),
+        ("hydra.job.name=x", False),
+        ("seed=3", False),
+    ],
+)
+def test_a_key_that_no_file_sets_needs_no_sign(typed: str, is_added: bool) -> None:
+    typed_too = ["+experiment=top11004", "model.bins=7"]
+    expected = [*typed_too, f"++{typed}" if is_added else typed]
+    assert with_optional(step("train"), "train", [*typed_too, typed], None) == expected
+
+
+def test_keys_beside_a_sweep_over_choices() -> None:
+    typed = ["model=bce,inferno", "coverage.experiments=5,6"]
+    assert with_optional(step("train"), "train", typed, None) == [typed[0], f"++{typed[1]}"]
+
+
+def test_a_key_of_a_study_needs_one() -> None:
+    with pytest.raises(ConfigError, match=r"study\.scale=full: no study is chosen; add study=NAME"):
+        with_optional(step("train"), "train", ["study.scale=full"], None)
+    typed = ["+study=bins", "study.scale=full"]
+    assert with_optional(step("train"), "train", typed, None) == typed
+
+
+def test_what_cannot_be_composed_is_left_to_hydra() -> None:
+    typed = ["+experiment=nothing", "coverage.experiments=5"]
+    assert with_optional(step("train"), "train", typed, None) == typed

@@ -51,7 +51,7 @@ CONFIG = {
     "+model.bin=5": ("unknown key model.bin", "closest: 'bins'", "--cfg job"),
     "++model.bin=5": ("unknown key model.bin", "closest: 'bins'", "--cfg job"),
     "++dataset.systematics.r.widht=0.3": ("unknown key dataset.systematics.r.widht", "closest: 'width'"),
-    "input=a.root": ("unknown key input; known: binning, dataset, export, fit, ", "--cfg job"),
+    "input=a.root": ("unknown key input; known: binning, coverage, dataset, export, fit, ", "--cfg job"),
     "+modle.bins=5": ("unknown key modle", "closest: 'model'"),
     "model.bins=many": ("model.bins", '"many"', "integer"),
     "model.bins=1": ("model.bins", "1", "greater than or equal to 2"),
@@ -166,9 +166,10 @@ def test_a_place_with_signs_is_quoted(name: str, runs: Runs, tmp_path: Path, mon
     workspace = tmp_path / name / "w.json"
     workspace.write_text(Path(runs("synthetic", "bce").results.workspace).read_text())
     plain = inferno(*FIT, f"workspace={name}/w.json")
-    assert plain.code == 2
-    assert len(plain.err.splitlines()) == 1
-    assert "quote" in plain.err
+    assert plain.code == (0 if name == "e=3" else 2)  # which needs no quotes
+    if plain.code:
+        assert len(plain.err.splitlines()) == 1
+        assert "quote" in plain.err
 
     fast = ("fit.scan_points=null", "fit.minos=[]", "fit.significance=false", "fit.stat_only=false")
     place = tmp_path / name / "out"

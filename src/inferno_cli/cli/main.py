@@ -32,6 +32,8 @@ STEPS = "inferno_cli.steps"
 """Package of the steps."""
 HELP = frozenset({"-h", "--help"})
 MULTIRUN = frozenset({"-m", "--multirun"})
+NAMED = frozenset({"-cn", "--config-name", "-cp", "--config-path"})
+"""Flags that make another configuration than that of the step."""
 
 
 def step_help() -> dict[str, str]:
@@ -47,15 +49,13 @@ def usage() -> str:
     """Return the help of the whole program."""
     steps = "\n".join(f"  {name:<8} {text}" for name, text in step_help().items())
     return f"""inferno {__version__}: train the histogram for the fit, and compare.
-
 usage: inferno STEP [key=value ...]      (or: python -m inferno_cli STEP ...)
 
 steps:
 {steps}
 
 examples:
-  inferno train +experiment=top11004
-  inferno train -m +experiment=top11004 model=bce,inferno model.bins=5,10
+  inferno train -m experiment=top11004 model=bce,inferno model.bins=5,10
   inferno fit workspace=outputs/.../workspace.json fit=data
   inferno compare runs=outputs/sweeps/DATE/TIME
 
@@ -123,7 +123,7 @@ def _run(name: str, arguments: list[str]) -> None:
     from omegaconf.errors import OmegaConfBaseException
 
     from inferno_cli.cli.help import keys_of
-    from inferno_cli.cli.overrides import as_hydra_reads
+    from inferno_cli.cli.overrides import as_hydra_reads, with_optional
     from inferno_cli.config.load import config_folder
 
     require_memory()
@@ -142,6 +142,9 @@ def _run(name: str, arguments: list[str]) -> None:
     sys.argv = [sys.argv[0], *flags, *overrides]
     try:
         with careful():
+            if not NAMED & set(flags):
+                overrides = with_optional(step, name, overrides, _config_dir(flags))
+                sys.argv = [sys.argv[0], *flags, *overrides]
             if HELP & set(flags):
                 sys.stdout.write(keys_of(name, step.SCHEMA, step_help()[name], overrides, _config_dir(flags)))
                 return

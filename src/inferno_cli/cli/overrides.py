@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
-from inferno_cli.config.load import ADDED_GROUPS
+from inferno_cli.config.load import ADDED_GROUPS, compose
+from inferno_cli.config.reference import has_optional
 from inferno_cli.config.steps import TrainConfig
 from inferno_cli.errors import ConfigError
 from inferno_cli.section import LISTED
 from inferno_cli.shell import quoted
 
 
-def as_hydra_reads(step: Any, overrides: list[str], *, sweeps: bool) -> list[str]:
+def as_hydra_reads(step: Any, overrides: list[str], *, sweeps: bool = False) -> list[str]:
     """Return the overrides of a step as Hydra reads them.
 
     - the first value needs no key where the step has an argument: ``inferno init FOLDER``
@@ -22,6 +24,64 @@ def as_hydra_reads(step: Any, overrides: list[str], *, sweeps: bool) -> list[str
     """
     lists = set() if sweeps else _lists(step)
     return [_quoted(_added(step, text), lists) for text in _with_key(step, overrides)]
+
+
+def with_optional(step: Any, name: str, overrides: list[str], own: Path | None) -> list[str]:
+    """Return the overrides with the sign that Hydra wants for keys that the step has and no YAML file sets.
+
+    Hydra knows the keys of the files alone; the sections know the others, and their types: ``coverage.experiments``
+    where ``coverage`` is null, ``fit.bounds.mu``, ``dataset.systematics.jes.group``.
+
+    Args:
+        step: The step.
+        name: Its name.
+        overrides: As Hydra reads them.
+        own: The user's folder of YAML files.
+
+    Raises:
+        ConfigError: If a key is of a group that is added, and none of it was chosen: ``study.scale``.
+    """
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    keys = {text: _plain_key(text) for text in overrides}
+    if not any(keys.values()):
+        return overrides
+    try:
+        # A sweep over choices is left out: the sections of the defaults stand for theirs.
+        chosen = [text for text, key in keys.items() if not key and not _is_sweep(text)]
+        values = OmegaConf.to_container(compose(name, chosen, own))
+    except (HydraException, OmegaConfBaseException, ConfigError):
+        return overrides  # Hydra meets the same, and says it
+    added = []
+    for text, key in keys.items():
+        group = key.partition(".")[0]
+        if group in ADDED_GROUPS and not _is_set(values, [group]):
+            raise ConfigError(f"{text}: no {group} is chosen; add {group}=NAME")
+        is_new = key and not _is_set(values, key.split(".")) and has_optional(step.SCHEMA, values, key.split("."))
+        added.append(f"++{text}" if is_new else text)
+    return added
+
+
+def _plain_key(text: str) -> str:
+    """Return the dotted key of an override that only sets a value; "" of any other."""
+    found = re.match(r"((?!hydra\.)\w+(?:\.\w+)+)=", text)
+    return "" if found is None else found[1]
+
+
+def _is_sweep(text: str) -> bool:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    return bool(OverridesParser.create().parse_override(text).is_sweep_override())
+
+
+def _is_set(values: Any, parts: list[str]) -> bool:
+    for part in parts:
+        if not isinstance(values, dict) or part not in values:
+            return False
+        values = values[part]
+    return True
 
 
 def _with_key(step: Any, overrides: list[str]) -> list[str]:

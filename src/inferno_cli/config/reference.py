@@ -114,6 +114,37 @@ def chosen(candidates: Sequence[type[BaseModel]], values: Any) -> type[BaseModel
     return None
 
 
+def has_optional(schema: type[BaseModel], values: Any, parts: Sequence[str]) -> bool:
+    """Whether a section has a key, of whose dotted name these are the parts; ``values`` need not have it.
+
+    A new name in a mapping is one only where that holds plain values: a sample or a systematic has a section of its
+    own, which one key does not make.
+    """
+    part, *rest = parts
+    found = [field for name, field in schema.model_fields.items() if (field.alias or name) == part]
+    if not found or not rest:
+        return bool(found)
+    value = values.get(part) if isinstance(values, Mapping) else None
+    inside = tuple(sections(found[0].annotation))
+    if _is_by_name(found[0].annotation):
+        name, *rest = rest
+        if not rest:
+            return not inside
+        value = value.get(name) if isinstance(value, Mapping) else None
+        section = chosen(inside, value)
+    else:
+        section = inside[0] if value is None and len(inside) == 1 else chosen(inside, value)
+    return section is not None and has_optional(section, value, rest)
+
+
+def _is_by_name(annotation: Any) -> bool:
+    """Whether a type is a mapping, or one or nothing."""
+    origin = get_origin(annotation)
+    if origin in (Annotated, Union, UnionType):
+        return any(_is_by_name(inner) for inner in get_args(annotation))
+    return origin in (dict, Mapping)
+
+
 def kinds_of(section: type[BaseModel]) -> tuple[str, ...]:
     """Return the values of ``kind`` that stand for a section; none if it has no such key."""
     field = section.model_fields.get(DISCRIMINATOR)
