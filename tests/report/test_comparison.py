@@ -789,7 +789,10 @@ def test_a_comparison_that_is_stopped_leaves_the_one_before(sweep: Path, monkeyp
 
 @pytest.mark.parametrize(
     ("sweep_over", "expected"),
-    [("model=glob(*)", ["bce", "inferno", "optimal"]), ("model=glob([b*,o*])", ["bce", "optimal"])],
+    [
+        ("model=glob(*)", ["bce", "bce_augmented", "inferno", "optimal"]),
+        ("model=glob([b*,o*])", ["bce", "bce_augmented", "optimal"]),
+    ],
 )
 def test_the_jobs_of_a_glob_are_known(sweep_over: str, expected: list[str], tmp_path: Path) -> None:
     sweeper = {"_target_": "hydra._internal.core_plugins.basic_sweeper.BasicSweeper", "params": None}
