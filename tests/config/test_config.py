@@ -49,12 +49,18 @@ def names(group: str) -> list[str]:
         (["+dataset.splits.test=0.1", *TOP], "dataset.splits.test", None),
         (["+fit.mino=[mu]"], "fit.mino", "minos"),
         (["+binning.min_yeild=1"], "binning.min_yeild", "min_yield"),
+        (["coverage={experimets: 9}"], "coverage.experimets", "experiments"),
     ],
 )
 def test_an_unknown_key_is_named_and_the_closest_offered(overrides, key, near):
     text = message(*overrides)
     assert text.startswith(f"unknown key {key};")
     assert near is None or f"closest: '{near}'" in text
+
+
+def test_a_key_of_a_section_that_may_be_null_is_named():
+    assert message("coverage={experiments: 1}").startswith("coverage.experiments is 1; ")
+    assert message("fit.bounds={mu: [1, a]}").startswith("fit.bounds.mu.1 is ")
 
 
 def test_an_unknown_key_with_no_neighbour_lists_those_that_there_are():

@@ -48,3 +48,21 @@ def test_events_of_files_are_of_the_validation_split(tmp_path: Path) -> None:
     assert found.origin == "validation split"
     assert [item.nuisance for item in found.truths] == ["nominal", "jes +1", "jes -1", "priors"]
     assert found.overall() == found.truths[-1]
+
+    # Of the same network: what cannot be had is said, and the rest of the run stays.
+    again = ("+experiment=top11004", "model=bce", *FEW, f"output_dir={tmp_path}", f"trained_in={outcome.path.parent}")
+    for asked, said in (
+        (
+            "nuisance: [together]",
+            "coverage.nuisance=[together] asks for nothing: nuisance parameters that move events",
+        ),
+        ("mu: [50]", "coverage.mu has 50, and the fit looks for mu between -5 and 10. Widen likelihood.poi_bounds"),
+    ):
+        results = succeed("train", *again, f"coverage={{experiments: 4, {asked}}}").results
+        assert results.coverage is None
+        assert any(note.startswith(f"no coverage: {said}") for note in results.notes)
+    results = succeed("train", *again, "coverage={experiments: 20, mu: [9.9], nuisance: [nominal]}").results
+    assert results.coverage is not None
+    failed = results.coverage.truths[0].failed
+    assert failed > 2
+    assert any(f"mu = 9.9 and nuisance parameters 'nominal', {failed} of 20" in note for note in results.notes)

@@ -179,7 +179,12 @@ def _walk(schema: type[BaseModel], location: tuple[str | int, ...]) -> tuple[lis
 
 
 def _resolved(node: Any, definitions: Mapping[str, Any]) -> Any:
-    """Return what a part of a JSON schema refers to."""
-    while "$ref" in node:
-        node = definitions["$defs"][node["$ref"].rsplit("/", 1)[-1]]
-    return node
+    """Return the part of a schema that a reference stands for, and of what may be null the other part."""
+    while True:
+        kinds = [kind for kind in node.get("anyOf", ()) if kind.get("type") != "null"]
+        if "$ref" in node:
+            node = definitions["$defs"][node["$ref"].rsplit("/", 1)[-1]]
+        elif len(kinds) == 1:  # that is no branch of a union: pydantic does not put it into the location
+            node = kinds[0]
+        else:
+            return node

@@ -128,6 +128,12 @@ class Fits:
             self._asimov = self._fitter.fit()
             self.auxiliary = Auxiliary.of(problem)
 
+    @property
+    def poi_bounds(self) -> tuple[float, float]:
+        """Between which the POI is fitted."""
+        problem = self._fitter.problem
+        return problem.bounds[problem.poi]
+
     def outcomes(
         self, experiments: Sequence[tuple[FloatArray, float]], workers: int, advance: Advance
     ) -> list[list[Outcome]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from inferno_cli.config.measurement import Measurement
-from inferno_cli.errors import TemplateError
+from inferno_cli.errors import FitFailedError, TemplateError
 from inferno_cli.fit.result import Record
 from inferno_cli.progress import progress
 
@@ -97,6 +97,17 @@ class CoverageStudy(Record):
                 return own[-1]  # that of all true mu is behind the others
         return None
 
+    def notes(self) -> Iterator[str]:
+        """Say where fits failed: those that are left are no fair sample of all."""
+        failed = [item for item in self.truths if item.failed and item.mu is not None]
+        if failed:
+            worst = max(failed, key=lambda item: item.failed / (item.failed + item.experiments))
+            yield (
+                f"coverage: pseudo-experiments of {len(failed)} truths have no valid fit, and are in no number: most "
+                f"with mu = {worst.mu:g} and nuisance parameters {worst.nuisance!r}, {worst.failed} of "
+                f"{worst.failed + worst.experiments}. Wider likelihood.poi_bounds may help"
+            )
+
     def metrics(self) -> Iterator[tuple[str, float]]:
         """Yield the numbers that are logged for comparison across runs, by name."""
         for item in self.truths:
@@ -162,14 +173,27 @@ def coverage(
         where: Names it in errors.
 
     Raises:
-        TemplateError: If no data can have such a truth.
+        TemplateError: If no data can have such a truth, or there is none to ask for.
+        FitFailedError: If fewer than two experiments of a truth have a valid fit.
     """
     from inferno_cli.fit.coverage import Ensemble, Fits
     from inferno_cli.training.pseudo_data import pseudo_data
 
     source = pseudo_data(config, measurement, observable, events, templates)
     every = list(truths(settings, measurement.movable))
+    if not every:
+        raise TemplateError(
+            f"coverage.nuisance=[{', '.join(settings.nuisance)}] asks for nothing: nuisance parameters that move "
+            f"events of this run are [{', '.join(measurement.movable)}]. Add nominal to it"
+        )
     fits, data = Fits(workspace, config.fit, where), []
+    low, high = fits.poi_bounds
+    for truth in every:
+        if not low <= truth.mu <= high:
+            raise TemplateError(
+                f"coverage.mu has {truth.mu:g}, and the fit looks for mu between {low:g} and {high:g}. Widen "
+                "likelihood.poi_bounds"
+            )
     for number, truth in enumerate(every):
         drawn = _draw(source, truth, measurement, fits, settings.experiments, (config.seed, number))
         data.append((drawn, truth.mu))
@@ -177,6 +201,13 @@ def coverage(
     with progress(config.fit.progress, "coverage: pseudo-experiments", total) as advance:
         outcomes = fits.outcomes(data, settings.workers, advance)
     ensembles = [Ensemble.of(found, truth.mu) for found, truth in zip(outcomes, every, strict=True)]
+    for truth, ensemble in zip(every, ensembles, strict=True):
+        if len(ensemble) < 2:
+            raise FitFailedError(
+                f"{len(ensemble)} of {settings.experiments} pseudo-experiments with mu = {truth.mu:g} and nuisance "
+                f"parameters {truth.nuisance!r} have a valid fit. Widen likelihood.poi_bounds, or take that out of "
+                "coverage.mu or coverage.nuisance"
+            )
     return CoverageStudy(origin=source.origin, truths=tuple(_records(every, ensembles, source, measurement)))
 
 

@@ -229,4 +229,4 @@ def _with_coverage(
         studied = coverage(config, settings, events, observable, final.templates, final.measurement, spec, where)
     except (TemplateError, FitFailedError) as error:
         return record.model_copy(update={"notes": (*record.notes, f"no coverage: {error}")})
-    return record.model_copy(update={"coverage": studied})
+    return record.model_copy(update={"coverage": studied, "notes": (*record.notes, *studied.notes())})
