@@ -21,6 +21,7 @@ from inferno_cli.fit.analysis import fit_workspace
 from inferno_cli.fit.likelihood import Likelihood
 from inferno_cli.fit.minuit import Fitter
 from inferno_cli.fit.problem import numpy_backend, open_problem
+from inferno_cli.fit.quantities.global_impacts import GlobalImpactsQuantity
 from inferno_cli.fit.result import FitResult
 from inferno_cli.likelihood.readers.pyhf import read_workspace, require_valid
 
@@ -664,3 +665,15 @@ def test_a_profile_that_jumps_between_two_branches_ends_no_program(monkeypatch: 
         monkeypatch.setattr(fitter, "minimum", moody)
         upper = fitter._crossing(best, index, 1, {})
     assert upper == pytest.approx(0.8, abs=0.05)
+
+
+def test_global_impacts_that_do_not_add_up_to_the_error_say_to_what() -> None:
+    """A shape that moves all bins up on either side: its bend, times what the data are off, is in HESSE alone."""
+    data = {"hi_data": [60.0, 99.0], "lo_data": [58.0, 97.0]}
+    background = sample("background", [50.0, 90.0], {"name": "h", "type": "histosys", "data": data})
+    found = fit(workspace(sample("signal", [30.0, 10.0], normfactor()), background, data=[90.0, 110.0]))
+    split = found.quantities["global_impacts"].value
+    total = math.hypot(split.statistical, *(item.impact for item in split.impacts))
+    assert total / found.parameters["mu"].hesse == pytest.approx(1.388, abs=0.001)
+    ((_, text),) = GlobalImpactsQuantity.rows("global_impacts", split, found)
+    assert f"(add up in quadrature to {total:.3g}: these data make the likelihood bend another way)" in text

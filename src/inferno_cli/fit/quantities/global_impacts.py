@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 IN_FIGURE = 20
 """Auxiliary measurements in the figure, the largest impacts."""
 
+SAID = 0.01
+"""Difference of their sum from the error, relative, that the table says."""
+
 
 @dataclass(frozen=True, config=STRICT)
 class GlobalImpact:
@@ -137,7 +140,10 @@ class GlobalImpactsQuantity(Quantity):
     def rows(cls, name: str, value: GlobalImpacts, fit: FitResult) -> Iterator[tuple[str, str]]:
         parts = sorted(value.groups.items(), key=lambda item: -item[1])
         text = ", ".join(f"{group} {impact:.3g}" for group, impact in [("events", value.statistical), *parts])
-        yield cls.title, f"{text} (add up in quadrature)"
+        sum_of = "add up in quadrature"
+        if abs(value.closure) > SAID:
+            sum_of += f" to {value.total * (1 + value.closure):.3g}: these data make the likelihood bend another way"
+        yield cls.title, f"{text} ({sum_of})"
 
     @classmethod
     def figures(cls, name: str, value: GlobalImpacts, fit: FitResult, canvas: Canvas) -> Iterator[tuple[str, Figure]]:
