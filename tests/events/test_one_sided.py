@@ -155,6 +155,56 @@ def test_the_noise_of_a_mirror_image_is_that_of_the_whole_change(tmp_path):
     assert (noise["none"] > 0).all()
 
 
+# --------------------------------------------------------------------------------------------------- other events
+HERWIG = JES | {"tree": "{sample}_herwig", "symmetrise": "mirror"}
+
+
+def of_another_generator(tmp_path, **own):
+    """The same ids as those of nominal events, and others: x is 1000 more, and there are half as many, of 3 times w."""
+    n = np.arange(1, 121)
+    trees = {name: table for name, table in small_trees().items() if "jes" not in name}
+    path = write(tmp_path / "a.root", trees | {"ttbar_herwig": rows(n, 1000) | {"w": 3.0 * rows(n)["w"]}})
+    return ntuples(path, fit=["jes"], systematics={"jes": HERWIG | own})
+
+
+def test_events_of_another_generator_are_others_whatever_their_ids(tmp_path):
+    config = of_another_generator(tmp_path, paired=False)
+    events = load(config)
+    for sample in (getattr(events, split)[0] for split in ("train", "validation", "template")):
+        used = sample.weights != 0
+        assert not (used[0] & used[row(sample, UP)]).any()
+        np.testing.assert_allclose(sample.yields[[row(sample, item) for item in (NOMINAL, UP, DOWN)]], [480, 720, 480])
+    assert sum(len(getattr(events, split)[0].group) for split in ("train", "validation", "template")) == 240 + 120
+    # Nothing cancels in the noise of up - down: sum of w^2 of both, and the mirror image doubles the change.
+    sample = events.template[0]
+    bins = [np.zeros(item.features.shape[:2], dtype=int) for item in events.template]
+    measurement = Measurement.from_config(config, ("jes",))
+    noise = scaled(fill(events.template, bins, 1), measurement).noise["jes", "ttbar"]
+    np.testing.assert_allclose(noise[0], (sample.weights[[0, row(sample, UP)]] ** 2).sum())
+
+
+def test_the_split_of_an_event_of_another_generator_is_its_own(tmp_path):
+    config = of_another_generator(tmp_path, paired=False)
+    events = load(config)
+    assignment = events.assignment
+    ((checksum, _), *_) = assignment.parts
+    for tree, variation, shift in (("ttbar", NOMINAL, 0), ("ttbar_herwig", UP, 1000)):
+        for number, split in enumerate(("train", "validation", "template")):
+            sample = getattr(events, split)[0]
+            used = sample.weights[row(sample, variation)] != 0
+            event = np.rint(sample.features[sample.view[row(sample, variation)]][used][:, 0]).astype(int) - shift
+            ids = np.stack([np.full(len(event), 7), event], axis=1)
+            found = assignment.of_rows(checksum, tree, ids, np.zeros((len(event), 2), np.float32), 0)
+            assert set(found.tolist()) == {number}, (tree, split)
+
+
+def test_the_nominal_events_are_divided_as_without_those_of_another_generator(tmp_path):
+    config = of_another_generator(tmp_path, paired=False)
+    validated = config.dataset.validated(config.request, ("event",))
+    assert validated.samples[0].overlap == {UP: 0.0}
+    assert validated.samples[0].rows == {NOMINAL: 240, UP: 120}
+
+
 # ------------------------------------------------------------------------------------------------------ templates
 def test_a_mirror_image_is_not_negative():
     morph = Morph(("jes",), missing="down", mirror=True)

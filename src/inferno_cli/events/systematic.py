@@ -25,6 +25,7 @@ class ShiftedTrees:
         source: What {systematic} is in the patterns.
         directions: Those that have a tree.
         variation, tree, file: Patterns in the place of the dataset's; None: the dataset's.
+        paired: Whether their ids are those of the nominal events; else they are other events.
     """
 
     systematic: str
@@ -33,6 +34,11 @@ class ShiftedTrees:
     variation: str | None = None
     tree: str | None = None
     file: str | None = None
+    paired: bool = True
+
+    def apart(self, sample: str, direction: str) -> str | None:
+        """Return what the events of a sample are called where they are others than the nominal ones."""
+        return None if self.paired else f"{sample}@{self.systematic}_{direction}"
 
 
 class Origin(Section):

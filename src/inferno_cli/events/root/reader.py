@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from glob import escape
 from importlib.resources import files as package_files
 from pathlib import Path
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inferno_cli.errors import ConfigError, DatasetError, DatasetFileError, TreeNotFoundError, closest
-from inferno_cli.events.assignment import FileTree, Part, Parts
+from inferno_cli.events.assignment import Division, FileTree, Part, Parts
 from inferno_cli.events.effects import Effect
 from inferno_cli.events.features import require_finite
 from inferno_cli.events.ids import UNKNOWN, EventIds
@@ -62,6 +62,7 @@ class Table:
             that are not selected: which split an event is in does not depend on the selection. Shape (n_rows,
             n_branches).
         trees: Where they are from.
+        apart: What its events are called, where they are others than the nominal ones; None: the ids pair them.
     """
 
     ids: NDArray[np.int64]
@@ -70,6 +71,7 @@ class Table:
     rows: NDArray[np.intp]
     groups: NDArray[np.int64]
     trees: tuple[FileTree, ...]
+    apart: str | None = None
 
     @property
     def group(self) -> NDArray[np.int64]:
@@ -89,6 +91,10 @@ class Reader:
         """Of the samples that were read: the event of each row of a ``Sample``."""
         self.groups: dict[str, int] = {}
         """Of the same: how many groups of events are divided into splits, also those of which none is selected."""
+        self.ids_of: dict[str, tuple[str, ...]] = {}
+        """Of each sample the keys of ``ids``, in order: its own, and those of variations that have other events."""
+        self.blocks: dict[str, int] = {}
+        """Of variations that have other events: their block of the features."""
         self.overlap: dict[tuple[str, Variation], float] = {}
         """Share of events that a sample and its shifted trees have in common, of the smaller of the two."""
         self.claims: dict[FileTree, tuple[str, Variation, tuple[FileTree, ...]]] = {}
@@ -174,7 +180,8 @@ class Reader:
                 first_row = 0
                 for path in files:
                     if (only is None or path in only) and is_tree(contents(path).get(tree, "")):
-                        found[path, tree] = (*found.get((path, tree), ()), Part(sample, first_row))
+                        events = shifted.apart(sample, variation.direction) if shifted is not None else None
+                        found[path, tree] = (*found.get((path, tree), ()), Part(events or sample, first_row))
                         # Of the observed events nobody asks, and their number is not to be written down.
                         is_numbered = not self.dataset.event_id and sample != self.dataset.observed_name
                         first_row += _entries(path, tree) if is_numbered else 0
@@ -281,7 +288,8 @@ class Reader:
         self._claim(name, NOMINAL, nominal.trees, nominal.trees)
         found = {}
         for variation, (trees, shifted) in shifts.items():
-            found[variation] = self.read(name, trees, {variation: weight}, shifted)
+            table = self.read(name, trees, {variation: weight}, shifted)
+            found[variation] = replace(table, apart=shifted.apart(name, variation.direction))
         for variation, table in found.items():
             _require_everywhere(name, variation, nominal.trees, table.trees)
             self._claim(name, variation, nominal.trees, table.trees)
@@ -310,23 +318,23 @@ class Reader:
             TemplateError: If a yield is not positive.
         """
         dataset = self.dataset
-        ids = self.ids[name] = EventIds(np.concatenate([table.ids for table in tables.values()]))
-        rows = {variation: ids.find(table.ids) for variation, table in tables.items()}
-        for variation, table_rows in rows.items():
-            self._check_ids(name, variation, rows[NOMINAL], table_rows)
-        features = np.zeros((len(tables), len(ids), len(dataset.features)), dtype=np.float32)
+        rows = self._numbered(name, tables)
+        n = sum(len(self.ids[events]) for events in self.ids_of[name])
+        features = np.zeros((len(tables), n, len(dataset.features)), dtype=np.float32)
         weights: dict[Variation, FloatArray] = {}
         view = []
         for block, (variation, table) in enumerate(tables.items()):
             features[block, rows[variation]] = table.features
+            if table.apart is not None:
+                self.blocks[table.apart] = block
             for varied, values in table.weights.items():
-                weights[varied] = np.zeros(len(ids))
+                weights[varied] = np.zeros(n)
                 weights[varied][rows[variation]] = values
                 view.append(block)
         sample = Sample(
             name=name,
             is_signal=name in dataset.signal_names,
-            group=self._groups(name, tables, rows, len(ids)),
+            group=self._groups(name, tables, rows, n),
             variations=tuple(weights),
             features=features,
             view=tuple(view),
@@ -336,15 +344,53 @@ class Reader:
             sample = effect.definition.vary(sample, effect.parameter, dataset)
         return sample
 
+    def _numbered(self, name: str, tables: Mapping[Variation, Table]) -> dict[Variation, NDArray[np.int64]]:
+        """Return the number of the event of each row of each table; events that are others come behind the paired."""
+        paired = [table.ids for table in tables.values() if table.apart is None]
+        ids = self.ids[name] = EventIds(np.concatenate(paired))
+        self.ids_of[name] = (name,)
+        first, rows = len(ids), {}
+        for variation, table in tables.items():
+            if table.apart is None:
+                rows[variation] = ids.find(table.ids)
+                self._check_ids(name, variation, rows[NOMINAL], rows[variation])
+                continue
+            own = self.ids[table.apart] = EventIds(table.ids)
+            rows[variation] = first + own.find(table.ids)
+            self._require_distinct(name, variation, rows[variation])
+            self.overlap[name, variation] = 0.0
+            self.ids_of[name] += (table.apart,)
+            first += len(own)
+        return rows
+
+    def divisions(self, sample: Sample, parts: Sequence[NDArray[np.intp]]) -> dict[str, Division]:
+        """Return the division of the events of a sample, and of each of its variations that has other events.
+
+        Their ids are forgotten here: they are as large as all events.
+        """
+        first, found = 0, {}
+        for events in self.ids_of[sample.name]:
+            ids = self.ids.pop(events)
+            own = [rows[(rows >= first) & (rows < first + len(ids))] - first for rows in parts]
+            block = 0 if events == sample.name else self.blocks[events]
+            features = sample.features[block, first : first + len(ids)]
+            found[events] = Division.of(ids, own, features, by_row=not self.dataset.event_id)
+            first += len(ids)
+        return found
+
     def _groups(
         self, name: str, tables: Mapping[Variation, Table], rows: Mapping[Variation, NDArray[Any]], n: int
     ) -> NDArray[np.int64]:
         """Return the number of each event's ``split_by``, shape (n_events,), which is the same in every tree."""
         group = np.full(n, UNKNOWN)
-        labels = EventIds(np.concatenate([table.groups for table in tables.values()]))
-        self.groups[name] = len(labels)
+        paired = EventIds(np.concatenate([table.groups for table in tables.values() if table.apart is None]))
+        self.groups[name] = len(paired)
         for variation, table in tables.items():
-            found, before = labels.find(table.group), group[rows[variation]]
+            labels, first = paired, 0
+            if table.apart is not None:
+                labels, first = EventIds(table.groups), self.groups[name]
+                self.groups[name] += len(labels)
+            found, before = first + labels.find(table.group), group[rows[variation]]
             if other := int(((before != UNKNOWN) & (before != found)).sum()):
                 raise DatasetError(
                     f"sample {name!r}, {variation}: {other} events have another value of "
@@ -371,7 +417,7 @@ class Reader:
             raise DatasetError(
                 f"sample {name!r}, {variation}: {share:.0%} of the event ids ({' + '.join(self.dataset.event_id)}) "
                 f"are also in the nominal tree, expected at least {MIN_OVERLAP:.0%}. The shifted tree must hold the "
-                "same events; fix dataset.event_id"
+                "same events; fix dataset.event_id, or say paired: false where they are of another generator"
             )
 
     # -------------------------------------------------------------------------------------------- splits and the data

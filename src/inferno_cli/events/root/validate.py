@@ -90,7 +90,8 @@ def _refuse_leaks(
 ) -> None:
     sources, numbers = [], []
     for table in tables.values():
-        column = reader.column(table, branch)
+        # The source events of another generator have numbers of their own.
+        column = reader.column(table, branch) if table.apart is None else None
         if column is not None:
             sources.append(column)
             numbers.append(reader.ids[name].find(table.ids))

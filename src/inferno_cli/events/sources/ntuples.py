@@ -48,13 +48,13 @@ class NtupleDataset(NtupleLayout):
         """Read the files and divide their events."""
         reader = Reader(self)
         parts = []
-        divisions = {}
+        divisions: dict[str, Division] = {}
         for name in request.samples:
             effects = request.effects_on(name)
             sample = reader.aligned(name, reader.tables(name, effects), effects)
             rows = reader.split(sample, request.seed)
             parts.append([sample.subset(part) for part in rows])
-            divisions[name] = Division.of(reader.ids.pop(name), rows, sample.features[0], by_row=not self.event_id)
+            divisions |= reader.divisions(sample, rows)
         train, validation, template = (tuple(part) for part in zip(*parts, strict=True))
         observed = reader.used_data(reader.observed(), request.seed)
         checksum = reader.checksum()

@@ -29,6 +29,8 @@ class ShapeSystematic(OneSided):
     """Name of the tree, in place of that of the dataset or sample; may hold {sample}, {variation} and what that may."""
     file: str | None = None
     """Glob of the files, in place of that of the dataset or sample; may hold what ``tree`` may."""
+    paired: bool = True
+    """Whether its trees hold the nominal events, shifted; false: other events, as those of another generator are."""
 
     @model_validator(mode="after")
     def _each_direction_once(self) -> Self:
@@ -61,4 +63,4 @@ class ShapeSystematic(OneSided):
 
     def shifted_trees(self, name: str) -> ShiftedTrees:
         """Return the source, or its own name, and its patterns."""
-        return ShiftedTrees(name, self.source or name, self.sides, self.variation, self.tree, self.file)
+        return ShiftedTrees(name, self.source or name, self.sides, self.variation, self.tree, self.file, self.paired)
