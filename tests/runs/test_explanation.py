@@ -30,6 +30,7 @@ from inferno_cli.runs.explanation import (
     by_importance,
     compositions,
 )
+from inferno_cli.runs.record import PartsRecord
 from inferno_cli.training.explanation import Explainer, shuffled
 from inferno_cli.training.observable import Observable
 
@@ -172,6 +173,27 @@ def test_what_is_singular_is_said_on_the_terminal_and_in_the_plot(
     assert all("not data" in [text.get_text() for text in figure.texts] for figure in drawn.values())
     written = save_figures(drawn.items(), tmp_path, ["svg"]).files
     assert {path.name for path in written} == {"importance.svg", "composition.svg"}
+
+
+def test_a_shape_that_the_bins_hide_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    parts = {
+        "jes": PartsRecord(odd=0.1, even=2.5, odd_bins=(0.1, 0.0), even_bins=(0.0, -2.5)),
+        "btag": PartsRecord(odd=2.0, even=0.2, odd_bins=(2.0, 0.0), even_bins=(0.2, 0.0)),
+    }
+    templates = make_templates({"signal": [1.0, 5.0], "QCD": [30.0, 5.0]})
+    found = Explanation(
+        **dict.fromkeys(("run", "dataset_checksum", "code_version"), "x"),
+        **{"model": "bce", "dataset": "mine", "label": "", "seed": 1, "repeats": 3, "sigma_mu": 1.0},
+        importance=(),
+        bins=compositions(templates),
+        responses=(),
+        parts=parts,
+    )
+    show_explanation(found)
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["jes", "2.50", "0.10", "1:", "-2.50", "0.00"] in lines
+    assert not [line for line in lines if line[:1] == ["btag"]]
+    assert Explanation.model_validate_json(found.model_dump_json(by_alias=True)).parts == parts
 
 
 # ------------------------------------------------------------------------------------------------- responses
