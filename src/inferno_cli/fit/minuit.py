@@ -221,6 +221,13 @@ class Fitter:
             if distance <= CLOSE:
                 self._require_rates(values, what)
                 return values, blocked
+        values, blocked = self._migrad(start, what)
+        self._require_rates(values, what)
+        return values, blocked
+
+    def _migrad(self, start: _Start, what: str) -> tuple[FloatArray, NDArray[np.bool_]]:
+        """Run MIGRAD, and Newton's method from where it ends; see ``_minimise``."""
+        varied = ~start.fixed
         minuit = self._minuit(start, self._first_steps() if start.steps is None else start.steps)
         inner, max_calls = minuit.minuit, self.settings.max_calls
         inner.tol = self.settings.tolerance
@@ -243,7 +250,6 @@ class Fitter:
                 minuit.migrad(max_calls, self._strategies[0])
             if not (inner.valid and distance <= inner.fmin.edm_goal):
                 raise FitFailedError(self._failure(inner.fmin, what, values, varied & ~blocked, distance))
-        self._require_rates(values, what)
         return values, blocked
 
     def _require_rates(self, values: FloatArray, what: str) -> None:

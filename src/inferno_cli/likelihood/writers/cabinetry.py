@@ -48,16 +48,7 @@ def samples_of(spec: Spec) -> dict[str, dict[str, Sample]]:
 
 def names(spec: Spec) -> Names:
     """Return names with which every histogram of cabinetry is a file of its own: REGION_SAMPLE_SYSTEMATIC_DIRECTION."""
-    samples = samples_of(spec)
-    used = {modifier.name for _, sample in _everywhere(spec) for modifier in sample.having(mod.NormPlusShape)}
-    ordered = [parameter.name for parameter in spec.parameters if parameter.name in used]
-    short = distinct_with_parts(ordered, _file_name, lambda _, text: [text.replace(" ", "-")])
-    shapes: dict[tuple[str, str], str] = {}
-    for parameter in ordered:
-        for number, channels in enumerate(_alike(_touched(spec, parameter))):
-            text = short[parameter] if number == 0 else f"{short[parameter]}_{_file_name(channels[0])}"
-            text = text if number == 0 or text not in shapes.values() else another(text, text, [*shapes.values()])
-            shapes |= {(channel, parameter): text for channel in channels}
+    samples, shapes = samples_of(spec), _entries(spec)
 
     def files(name: str, text: str) -> Iterator[str]:
         for channel, sample in samples[name].items():
@@ -69,6 +60,20 @@ def names(spec: Spec) -> Names:
 
     taken = [f"{channel.name}_{DATA}{ending}" for channel in spec.channels for ending in ("", "_modified")]
     return Names(distinct_with_parts(samples, _file_name, files, taken=(DATA, *taken)), shapes)
+
+
+def _entries(spec: Spec) -> dict[tuple[str, str], str]:
+    """Name the entries of shapes, by channel and parameter: ``Names.shapes``."""
+    used = {modifier.name for _, sample in _everywhere(spec) for modifier in sample.having(mod.NormPlusShape)}
+    ordered = [parameter.name for parameter in spec.parameters if parameter.name in used]
+    short = distinct_with_parts(ordered, _file_name, lambda _, text: [text.replace(" ", "-")])
+    shapes: dict[tuple[str, str], str] = {}
+    for parameter in ordered:
+        for number, channels in enumerate(_alike(_touched(spec, parameter))):
+            text = short[parameter] if number == 0 else f"{short[parameter]}_{_file_name(channels[0])}"
+            text = text if number == 0 or text not in shapes.values() else another(text, text, [*shapes.values()])
+            shapes |= {(channel, parameter): text for channel in channels}
+    return shapes
 
 
 def _everywhere(spec: Spec) -> Iterator[tuple[Channel, Sample]]:

@@ -190,12 +190,7 @@ def _names(spec: Spec) -> Names:
         lambda _, text: (text, f"{text}_In", f"{text}_Pdf"),
         taken=(*regions, *processes),
     )
-    scales: dict[tuple[str, int], str] = {}
-    for parameter in _linear(spec):
-        for side, sign in SIDES:
-            text = f"{parameters[parameter.name]}_{side}"
-            used = (*parameters.values(), *scales.values())
-            scales[parameter.name, sign] = text if text not in used else another(text, text, used)
+    scales = _scales(spec, parameters)
 
     def files(name: str, text: str) -> Iterator[str]:
         """Yield the histograms of a process, PROCESS_SYSTEMATICUp among them."""
@@ -210,6 +205,17 @@ def _names(spec: Spec) -> Names:
     taken = (DATA, *regions, *parameters.values(), *scales.values())
     known = distinct_with_parts(by_name, lambda name: datacard_name(name, "proc"), files, taken=taken)
     return Names(channels, parameters, scales, known)
+
+
+def _scales(spec: Spec, parameters: Mapping[str, str]) -> dict[tuple[str, int], str]:
+    """Name what scales the two parts of each free shape."""
+    scales: dict[tuple[str, int], str] = {}
+    for parameter in _linear(spec):
+        for side, sign in SIDES:
+            text = f"{parameters[parameter.name]}_{side}"
+            used = (*parameters.values(), *scales.values())
+            scales[parameter.name, sign] = text if text not in used else another(text, text, used)
+    return scales
 
 
 def _constrained_last(spec: Spec) -> list[str]:
