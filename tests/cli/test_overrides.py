@@ -98,3 +98,8 @@ def test_a_key_of_a_study_needs_one() -> None:
 def test_what_cannot_be_composed_is_left_to_hydra() -> None:
     typed = ["+experiment=nothing", "coverage.experiments=5"]
     assert with_optional(step("train"), "train", typed, None) == typed
+
+
+def test_of_an_override_that_is_there_twice_the_last_counts() -> None:
+    typed = ["tracking=none", "tracking=mlflow", "model.bins=7", "tracking=none"]
+    assert with_optional(step("train"), "train", typed, None) == typed

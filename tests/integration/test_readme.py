@@ -138,7 +138,7 @@ def place(tmp_path: Path, runs: Runs) -> Callable[[str], str]:
 
 @pytest.mark.parametrize("command", [command for command in ALL if arguments_of(command) is not None])
 def test_command_of_the_program(
-    command: str, place: Callable[[str], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    command: str, place: Callable[[str], str], runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arguments = [place(word) for word in arguments_of(command) or []]
     monkeypatch.chdir(tmp_path)
@@ -146,6 +146,8 @@ def test_command_of_the_program(
         if flag in arguments:
             arguments[arguments.index(flag) + 1] = str(_own_files(tmp_path, arguments))
     step = arguments[0] if arguments else ""
+    if step in ("list", "clean"):
+        shutil.copytree(runs("top11004", "bce").path.parent, tmp_path / "outputs" / "sweeps" / "run")
     if step == "ui":
         _ui(arguments[1:])
         return

@@ -45,17 +45,18 @@ def with_optional(step: Any, name: str, overrides: list[str], own: Path | None) 
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    keys = {text: _plain_key(text) for text in overrides}
-    if not any(keys.values()):
+    # A list: of a text that is there twice the last one counts.
+    keys = [(text, _plain_key(text)) for text in overrides]
+    if not any(key for _, key in keys):
         return overrides
     try:
         # A sweep over choices is left out: the sections of the defaults stand for theirs.
-        chosen = [text for text, key in keys.items() if not key and not _is_sweep(text)]
+        chosen = [text for text, key in keys if not key and not _is_sweep(text)]
         values = OmegaConf.to_container(compose(name, chosen, own))
     except (HydraException, OmegaConfBaseException, ConfigError):
         return overrides  # Hydra meets the same, and says it
     added = []
-    for text, key in keys.items():
+    for text, key in keys:
         group = key.partition(".")[0]
         if group in ADDED_GROUPS and not _is_set(values, [group]):
             raise ConfigError(f"{text}: no {group} is chosen; add {group}=NAME")
