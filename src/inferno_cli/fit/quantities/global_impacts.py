@@ -131,9 +131,10 @@ class GlobalImpactsQuantity(Quantity):
 
     @classmethod
     def metrics(cls, name: str, value: GlobalImpacts) -> dict[str, float | None]:
-        values: dict[str, float | None] = {f"{name}/statistical": value.statistical}
+        # MLflow shows the first metrics of the alphabet: those of mu itself go before its parts.
+        values: dict[str, float | None] = {"sigma_mu/events": value.statistical}
         for group, impact in value.groups.items():
-            put(values, f"{name}/{group}", impact)
+            put(values, f"sigma_mu/{group}", impact)
         return values
 
     @classmethod
