@@ -600,6 +600,7 @@ def together(n: int) -> dict[str, Any]:
     return workspace(*samples, data=rng.poisson(signal + 1.02 * background).astype(float).tolist())
 
 
+@pytest.mark.slow
 def test_many_parameters_that_go_together_need_no_numerical_hessian(monkeypatch: pytest.MonkeyPatch) -> None:
     """MINUIT's first step, with the parameters' own curvatures, is too long there, and its repetition has n^2 calls."""
     calls = 0

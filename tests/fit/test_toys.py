@@ -240,6 +240,7 @@ def test_a_toy_is_measured_as_data_are() -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------- p-values
+@pytest.mark.slow
 def test_the_significance_by_toys_is_the_tail() -> None:
     found = fit(workspace([10.0], [10.0], [15.0], mu=[0, 20]), 1000, data="observed", significance=True)["significance"]
 
@@ -256,6 +257,7 @@ def test_toys_without_events_count_where_their_statistic_is_known() -> None:
     assert result["significance"].toys == Share(int((events >= 4).sum()), 200)
 
 
+@pytest.mark.slow
 def test_the_limit_by_toys_is_that_of_the_sums() -> None:
     observed, signal_events, background = 8, 5.0, 6.0
     spec = workspace([signal_events], [background], [float(observed)], mu=[0, 20])
@@ -319,6 +321,7 @@ def test_toys_do_not_depend_on_their_chunk() -> None:
     assert not np.array_equal(together.rows[1], alone.rows[0])
 
 
+@pytest.mark.slow
 def test_any_number_of_workers_throws_the_same() -> None:
     one, two = (fit(counting(), 120, significance=True, toys_workers=workers) for workers in (1, 2))
 

@@ -199,6 +199,7 @@ def test_a_likelihood_that_is_not_pyhfs_is_refused(monkeypatch):
         open_problem(deepcopy(published()), asimov=False, measurement=None, where="here")
 
 
+@pytest.mark.slow
 def test_a_modifier_without_a_word_in_the_specification_is_fitted_with_pyhf_and_said(monkeypatch):
     def unknown(*_: Any) -> Spec:
         raise UnknownModifierError("modifier 'bend' is of type 'spline', which is not of HistFactory")

@@ -348,6 +348,7 @@ def test_yields_file(fit: FitResult, tmp_path: Path) -> None:
 ODD_CHANNELS = ("../../x", "a b", "a-b", "a/b", "A_b", "x" * 400, "[b]", "$a", "<i>|", "new\nline")
 
 
+@pytest.mark.slow
 def test_channels_of_any_name_have_plots_and_tables_of_their_own(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
