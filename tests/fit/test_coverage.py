@@ -10,7 +10,8 @@ import pytest
 from conftest import compose
 from scipy.stats import poisson
 
-from inferno_cli.fit.coverage import Auxiliary, Ensemble, Fits, Outcome, challenge_score
+from inferno_cli.fit.auxiliary import Auxiliary
+from inferno_cli.fit.coverage import Ensemble, Fits, Outcome, challenge_score
 
 SIGNAL, BACKGROUND = 20.0, 30.0
 SETTINGS = compose("fit.progress=none").fit

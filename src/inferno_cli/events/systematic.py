@@ -66,7 +66,7 @@ class Origin(Section):
 
     def transformed(self, features: NDArray[np.float32], parameter: str, shift: float) -> NDArray[np.float32]:
         """Return events as they would be with one of ``nominal_parameters`` moved."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has nominal_parameters and does not say how events move")
 
 
 class Systematic(Section):

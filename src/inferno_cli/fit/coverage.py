@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inferno_cli.errors import FitFailedError
+from inferno_cli.fit.auxiliary import Auxiliary
 from inferno_cli.fit.likelihood import FloatArray
 from inferno_cli.fit.minimum import Minimum
 from inferno_cli.fit.minuit import Fitter
 from inferno_cli.fit.problem import Problem, numpy_backend, open_problem
 from inferno_cli.fit.share import Share
 from inferno_cli.fit.starts import bent
-from inferno_cli.fit.toys import Estimates, Measurement, counted
+from inferno_cli.fit.toys import Estimates, Measurement
 from inferno_cli.progress import Advance
 from inferno_cli.workers import in_workers
 
@@ -32,51 +33,6 @@ CHUNK = 50
 
 
 # ------------------------------------------------------------------------------------------------ what is fitted
-@dataclass(frozen=True)
-class Auxiliary:
-    """The auxiliary measurements of a model, in the order of its data, n of them.
-
-    Attributes:
-        labels: Parameter of each.
-        nominal: What was measured, shape (n,).
-        width: Standard deviation of a Gaussian one, 0 of a Poisson one, shape (n,).
-        factor: Events of a Poisson one per unit of the parameter, 0 of a Gaussian one, shape (n,).
-    """
-
-    labels: tuple[str, ...]
-    nominal: FloatArray
-    width: FloatArray
-    factor: FloatArray
-
-    @classmethod
-    def of(cls, problem: Problem) -> Auxiliary:
-        """Return those of a problem."""
-        config = problem.model.config
-        labels: list[str] = []
-        widths: list[float] = []
-        factors: list[float] = []
-        for name in config.auxdata_order:
-            parameter = config.param_set(name)
-            labels += problem.labels[config.par_slice(name)]
-            is_poisson = parameter.pdf_type == "poisson"
-            nothing = [0.0] * parameter.n_parameters
-            widths += nothing if is_poisson else list(parameter.width())
-            factors += list(parameter.factors) if is_poisson else nothing
-        return cls(tuple(labels), np.array(config.auxdata, dtype=float), np.array(widths), np.array(factors))
-
-    def measured(self, truth: Mapping[str, float], rng: np.random.Generator) -> FloatArray:
-        """Measure once more: those of ``truth`` fluctuate around it, the others stay as they are; shape (n,)."""
-        measured = self.nominal.copy()
-        for index, label in enumerate(self.labels):
-            if label not in truth:
-                continue
-            if self.factor[index] > 0:
-                measured[index] = counted(np.asarray(self.factor[index] * truth[label]), rng)
-            else:
-                measured[index] = truth[label] + self.width[index] * rng.standard_normal()
-        return measured
-
-
 class Outcome(NamedTuple):
     """One pseudo-experiment: best fit and HESSE error of the POI, and the rise of -2 ln L at the true POI.
 
@@ -126,7 +82,7 @@ class Fits:
             problem = open_problem(spec, asimov=True, measurement=None, where=where, bounds=settings.bounds)
             self._fitter = Fitter(problem, settings)
             self._asimov = self._fitter.fit()
-            self.auxiliary = Auxiliary.of(problem)
+            self.auxiliary = Auxiliary.of(problem.model.config)
 
     @property
     def poi_bounds(self) -> tuple[float, float]:

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from inferno_cli.fit.auxiliary import Auxiliary
 from inferno_cli.likelihood.expectation import poisson_nll
 from inferno_cli.likelihood.rates import Rates
 
@@ -231,17 +232,9 @@ class _Terms:
 
 def _constraints(config: Any) -> tuple[_Terms, _Terms]:
     """Return the Gaussian and the Poisson terms of a model of pyhf's, the auxiliary data in its order."""
-    found: dict[str, list[tuple[int, int, float]]] = {"normal": [], "poisson": []}
-    entry = 0
-    for name in config.auxdata_order:
-        parameter, place = config.param_set(name), config.par_slice(name)
-        scales = parameter.width() if parameter.pdf_type == "normal" else parameter.factors
-        for index, scale in zip(range(place.start, place.stop), scales, strict=True):
-            found[parameter.pdf_type].append((index, entry, scale))
-            entry += 1
+    auxiliary = Auxiliary.of(config)
     terms = []
-    for rows in found.values():
-        columns = np.array(rows, dtype=float).reshape(-1, 3).T.copy()
-        places = columns[:2].astype(np.intp)
-        terms.append(_Terms(places[0], places[1], columns[2], np.zeros(len(rows))))
+    for chosen, scale in ((auxiliary.is_normal, auxiliary.width), (~auxiliary.is_normal, auxiliary.factor)):
+        measured = auxiliary.nominal[chosen]
+        terms.append(_Terms(auxiliary.parameter[chosen], np.flatnonzero(chosen), scale[chosen], measured))
     return terms[0], terms[1]

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inferno_cli.errors import FitFailedError
+from inferno_cli.fit.auxiliary import Auxiliary, counted
 from inferno_cli.fit.likelihood import FloatArray
 from inferno_cli.fit.minimum import Minimum
 from inferno_cli.fit.minuit import DEEPER, Fitter
@@ -21,32 +22,17 @@ from inferno_cli.fit.problem import Problem
 from inferno_cli.fit.share import Share
 from inferno_cli.fit.starts import bent, deeper_beside
 
-MOST_COUNTED = 1e15
-"""Mean of a Poisson distribution that is drawn as such: NumPy has none above 9e18, and a normal one is the same."""
-
-
-def counted(means: FloatArray, generator: np.random.Generator) -> FloatArray:
-    """Draw from Poisson distributions of given means; an auxiliary measurement of 1e-10 is of 1e20 events."""
-    means = np.maximum(means, 0.0)  # less is the rounding of a sum: the fits that the means are of refuse it
-    if (means <= MOST_COUNTED).all():
-        return np.asarray(generator.poisson(means), dtype=float)
-    few = generator.poisson(np.minimum(means, MOST_COUNTED))
-    return np.where(means <= MOST_COUNTED, few, generator.normal(means, np.sqrt(means)))
-
 
 class Distribution:
     """Distribution of the data, the auxiliary ones among them, at one point of the parameters."""
 
     def __init__(self, problem: Problem, values: FloatArray) -> None:
         """Take the parameters, shape (n_parameters,)."""
-        config = problem.model.config
         self._means = np.asarray(problem.model.expected_data(values), dtype=float)
-        widths = np.zeros(config.nmaindata)
-        for name in config.auxdata_order:  # pyhf's order of the auxiliary data
-            parameter = config.param_set(name)
-            is_normal = parameter.pdf_type == "normal"
-            widths = np.append(widths, parameter.width() if is_normal else np.zeros(parameter.n_parameters))
-        self._widths, self._is_normal = widths, widths > 0
+        auxiliary = Auxiliary.of(problem.model.config)
+        of_bins = np.zeros(problem.model.config.nmaindata)
+        self._widths = np.concatenate([of_bins, auxiliary.width])
+        self._is_normal = np.concatenate([of_bins > 0, auxiliary.is_normal])
 
     def draw(self, generator: np.random.Generator) -> FloatArray:
         """Return one set of data, shape (n_bins + n_auxiliary,)."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic.dataclasses import dataclass
 
-from inferno_cli.errors import ConfigError, FitFailedError
+from inferno_cli.errors import FitFailedError
 from inferno_cli.fit.result import STRICT, FitResult, Quantity, put
 from inferno_cli.section import Names, require_group
 
@@ -16,10 +16,6 @@ if TYPE_CHECKING:
     from inferno_cli.fit.fitted import Fitted
     from inferno_cli.fit.minimum import Minimum
     from inferno_cli.fit.problem import Problem
-
-SYSTEMATICS, MC_STATISTICS, FREE = "systematics", "MC statistics", "normalisation factors"
-GROUPS = {"staterror": MC_STATISTICS, "normfactor": FREE, "shapefactor": FREE}
-"""Group of a parameter that the user puts into none, by the type of its modifier; else "systematics"."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -92,6 +88,8 @@ class BreakdownQuantity(Quantity):
             yield from ((f"groups.{group}", name) for name in names)
 
     def resolved(self, problem: Problem) -> Self:
+        from inferno_cli.fit.groups import groups_of
+
         return self.model_copy(update={"groups": groups_of(problem, self.groups or {})})
 
     def compute(self, fitted: Fitted) -> Breakdown:
@@ -100,6 +98,8 @@ class BreakdownQuantity(Quantity):
         Parameters fixed at their best fit leave the minimum where it is, so HESSE errors come from rows and columns of
         the one Hessian. MINOS needs the refits.
         """
+        from inferno_cli.fit.groups import closure
+
         problem, best = fitted.problem, fitted.best
         poi = problem.poi_name
         if poi in best.at_limit:
@@ -128,8 +128,8 @@ class BreakdownQuantity(Quantity):
             statistical=before,
             statistical_minos=interval,
             groups=tuple(impacts),
-            closure=_closure(total, [before, *(group.impact for group in impacts)]),
-            cumulative_closure=_closure(total, [before, *(group.cumulative for group in impacts)]),
+            closure=closure(total, [before, *(group.impact for group in impacts)]),
+            cumulative_closure=closure(total, [before, *(group.cumulative for group in impacts)]),
         )
 
     @classmethod
@@ -153,37 +153,6 @@ class BreakdownQuantity(Quantity):
         yield "HESSE in quadrature", f"{text} (fixed in this order)"
 
 
-def groups_of(problem: Problem, groups: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
-    """Put every varied parameter but the POI into one group.
-
-    What the groups of the user leave goes by the type of its modifier into "systematics" (constrained), "MC statistics"
-    (staterror) and "normalisation factors" (free), of which none is empty.
-
-    Raises:
-        ConfigError: If a parameter is in two groups, or the POI in one.
-        WorkspaceError: If the workspace has no such parameter.
-    """
-    found: dict[str, tuple[str, ...]] = {}
-    owner: dict[str, str] = {}
-    for group, names in groups.items():
-        found[group] = problem.parameters(names, f"fit.groups.{group}")
-        for name in found[group]:
-            if name == problem.poi_name:
-                raise ConfigError(f"fit.groups.{group}: {name} is the parameter of interest of {problem.where}")
-            if name in owner:
-                raise ConfigError(f"fit.groups: {name} is in {owner[name]!r} and in {group!r}; put it into one")
-            owner[name] = group
-    kinds = problem.kinds()
-    rest: dict[str, list[str]] = {SYSTEMATICS: [], MC_STATISTICS: [], FREE: []}
-    for name in problem.floating():
-        if name != problem.poi_name and name not in owner:
-            rest[GROUPS.get(kinds[name], SYSTEMATICS)].append(name)
-    for group, members in rest.items():
-        if members:
-            found[group] = (*found.get(group, ()), *members)
-    return found
-
-
 def _error_without(best: Minimum, poi: int, frozen: Collection[str]) -> float:
     """Return the HESSE error of the POI with some parameters held at their best fit."""
     import numpy as np
@@ -199,9 +168,3 @@ def _error_without(best: Minimum, poi: int, frozen: Collection[str]) -> float:
 def _lost(before: float, after: float) -> float:
     """Return the part of an error that is gone, in quadrature; what rounding makes negative is 0."""
     return math.sqrt(max(before**2 - after**2, 0.0))
-
-
-def _closure(total: float, parts: Sequence[float]) -> float:
-    import numpy as np
-
-    return float(np.sqrt(np.sum(np.square(parts))) / total - 1)

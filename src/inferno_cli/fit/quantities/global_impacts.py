@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from pydantic.dataclasses import dataclass
 
 from inferno_cli.errors import FitFailedError
-from inferno_cli.fit.quantities.breakdown import groups_of
 from inferno_cli.fit.result import STRICT, FitResult, Quantity, put
 from inferno_cli.section import POI, Names
 
@@ -88,11 +87,15 @@ class GlobalImpactsQuantity(Quantity):
         yield from (("global_refits", name) for name in self.global_refits)
 
     def resolved(self, problem: Problem) -> Self:
+        from inferno_cli.fit.groups import groups_of
+
         labels = problem.parameters(self.global_refits, "fit.global_refits")
         return self.model_copy(update={"global_refits": labels, "groups": groups_of(problem, self.groups or {})})
 
     def compute(self, fitted: Fitted) -> GlobalImpacts:
         import numpy as np
+
+        from inferno_cli.fit.groups import closure
 
         problem, best, likelihood = fitted.problem, fitted.best, fitted.fitter.likelihood
         poi = problem.poi
@@ -121,7 +124,7 @@ class GlobalImpactsQuantity(Quantity):
             statistical=statistical,
             impacts=tuple(sorted(impacts, key=lambda item: -abs(item.impact))),
             groups={group: math.sqrt(square) for group, square in squares.items()},
-            closure=math.sqrt(statistical**2 + sum(squares.values())) / total - 1,
+            closure=closure(total, [statistical, *(item.impact for item in impacts)]),
         )
 
     @classmethod

@@ -50,4 +50,4 @@ class Objective(Section, ABC):
 
     def warm_up_loss(self, outputs: Sequence[Tensor], batch: Batch, likelihood: SoftLikelihood) -> Tensor:
         """Loss of a batch meanwhile, of the outputs of the head for the nominal events."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has a warm-up and no warm_up_loss")
