@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from inferno_cli.choices import any_of
 from inferno_cli.config.fit import Fit
@@ -52,12 +52,19 @@ class Study(Section):
     """Numbers of the large size, which the study's file uses: the published ones where they are stated."""
 
 
+def _unblind(value: Any) -> Any:
+    """Answer for both types at once: pydantic has an error for each."""
+    if isinstance(value, bool) or value == "sidebands":
+        return value
+    raise ValueError(f"expected true, false or sidebands, found {value!r}")
+
+
 class TrainConfig(FolderStep):
     """``inferno train``: from events to results."""
 
     overwrite: bool = False
     """Replace the finished run that is in the folder."""
-    unblind: bool | Literal["sidebands"] = False
+    unblind: Annotated[bool | Literal["sidebands"], BeforeValidator(_unblind)] = False
     """Show what was observed: nothing of it, in `data` the bins with little signal, or everything (see the fit)."""
     study: Study | None = None
     reuse: str | None = None

@@ -36,4 +36,5 @@ def run(config: ListConfig, composed: Any) -> None:  # noqa: ARG001
     if config.format == "json":
         sys.stdout.write(as_json(runs))
         return
-    show_runs(runs, f"{len(runs)} runs below {', '.join(config.runs)}, {size_text(sum(run.size for run in runs))}")
+    number = "1 run" if len(runs) == 1 else f"{len(runs)} runs"
+    show_runs(runs, f"{number} below {', '.join(config.runs)}, {size_text(sum(run.size for run in runs))}")
