@@ -90,7 +90,7 @@ def test_several_unknown_keys_are_all_named():
         ("model.hidden=100", "model.hidden is 100", "a list: 'model.hidden=[...]'"),
         ("model.activation=rleu", 'model.activation is "rleu"', "'relu'"),
         ("model.summary.kind=softmin", "model.summary.kind is 'softmin'", "'softmax'"),
-        ("unblind=maybe", "unblind: expected true, false or sidebands", "found 'maybe'"),
+        ("unblind=maybe", 'unblind is "maybe"', "input should be true, false or sidebands"),
         ("likelihood.staterror=1", "likelihood.staterror is 1", "valid boolean"),
         ("seed=null", "seed is null", "valid integer"),
         ("fit.data=observd", 'fit.data is "observd"', "'observed'"),

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from inferno_cli.choices import any_of
 from inferno_cli.config.fit import Fit
@@ -56,7 +57,7 @@ def _unblind(value: Any) -> Any:
     """Answer for both types at once: pydantic has an error for each."""
     if isinstance(value, bool) or value == "sidebands":
         return value
-    raise ValueError(f"expected true, false or sidebands, found {value!r}")
+    raise PydanticCustomError("unblind", "Input should be true, false or sidebands")
 
 
 class TrainConfig(FolderStep):
