@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from inferno_cli.errors import DatasetError
 from inferno_cli.events.dataset import Request
 from inferno_cli.events.ids import UNKNOWN, EventIds
+from inferno_cli.events.root.alignment import Alignment
 from inferno_cli.events.root.layout import NtupleLayout
 from inferno_cli.events.root.reader import Reader, Table
 from inferno_cli.events.sample import DIRECTIONS, NOMINAL, Sample, Variation
@@ -22,11 +23,11 @@ LARGE_CHANGE, SAME_SIDE = 0.5, 0.01
 
 def validated(dataset: NtupleLayout, request: Request, source_branches: tuple[str, ...]) -> Validated:
     """Read and validate a dataset, see ``Dataset.validated``."""
-    reader = Reader(dataset, missing=True)
+    reader, alignment = Reader(dataset, missing=True), Alignment(dataset)
     findings: list[str] = []
     samples = []
     for name in request.samples:
-        sample = _sample(reader, name, request, source_branches)
+        sample = _sample(reader, alignment, name, request, source_branches)
         samples.append(sample)
         findings += [*_odd_sample(sample, dataset.features), *_odd_variations(sample.events)]
         findings += _odd_rows(f"sample {name!r}", sample.features)
@@ -59,17 +60,19 @@ def validated(dataset: NtupleLayout, request: Request, source_branches: tuple[st
     )
 
 
-def _sample(reader: Reader, name: str, request: Request, source_branches: tuple[str, ...]) -> ValidatedSample:
+def _sample(
+    reader: Reader, alignment: Alignment, name: str, request: Request, source_branches: tuple[str, ...]
+) -> ValidatedSample:
     effects = request.effects_on(name)
     tables = reader.tables(name, effects)
-    events = reader.aligned(name, tables, effects)
-    parts = reader.split(events, request.seed)
+    events = alignment.aligned(name, tables, effects)
+    parts = alignment.split(events, request.seed)
     split = np.full(len(events.group), UNKNOWN)
     for number, rows in enumerate(parts):
         split[rows] = number
         events.subset(rows)  # refuses a split without a positive yield, as training would
     for branch in source_branches:
-        _refuse_leaks(reader, name, branch, tables, split)
+        _refuse_leaks(reader, alignment.ids[name], name, branch, tables, split)
     nominal, dataset = tables[NOMINAL], reader.dataset
     train, validation, template = (len(rows) for rows in parts)
     return ValidatedSample(
@@ -78,7 +81,7 @@ def _sample(reader: Reader, name: str, request: Request, source_branches: tuple[
         weights=nominal.weights[NOMINAL] * dataset.luminosity_scale * dataset.downsample_factor,
         rows={variation: len(table.features) for variation, table in tables.items()},
         missing={variation: _not_finite(table.features) for variation, table in tables.items()},
-        overlap={variation: reader.overlap[name, variation] for variation in tables if variation != NOMINAL},
+        overlap={variation: alignment.overlap[name, variation] for variation in tables if variation != NOMINAL},
         splits=(train, validation, template),
         read=len(nominal.groups),
         selection=dataset.samples[name].selection or "",
@@ -86,7 +89,12 @@ def _sample(reader: Reader, name: str, request: Request, source_branches: tuple[
 
 
 def _refuse_leaks(
-    reader: Reader, name: str, branch: str, tables: Mapping[Variation, Table], split: NDArray[np.intp]
+    reader: Reader,
+    ids: EventIds,
+    name: str,
+    branch: str,
+    tables: Mapping[Variation, Table],
+    split: NDArray[np.intp],
 ) -> None:
     sources, numbers = [], []
     for table in tables.values():
@@ -94,7 +102,7 @@ def _refuse_leaks(
         column = reader.column(table, branch) if table.apart is None else None
         if column is not None:
             sources.append(column)
-            numbers.append(reader.ids[name].find(table.ids))
+            numbers.append(ids.find(table.ids))
     if not sources:
         return
     source = np.concatenate(sources)

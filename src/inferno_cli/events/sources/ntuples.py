@@ -10,6 +10,8 @@ from typing import Any, ClassVar, Literal
 from inferno_cli.errors import DatasetError
 from inferno_cli.events.assignment import Division, FileTree, Parts, SplitAssignment, by_checksum
 from inferno_cli.events.dataset import Request
+from inferno_cli.events.root.alignment import Alignment
+from inferno_cli.events.root.catalogue import Catalogue
 from inferno_cli.events.root.layout import EMBEDDED, NtupleLayout, NtupleSample
 from inferno_cli.events.root.reader import Reader
 from inferno_cli.events.root.validate import validated
@@ -46,15 +48,15 @@ class NtupleDataset(NtupleLayout):
 
     def load(self, request: Request) -> Events:
         """Read the files and divide their events."""
-        reader = Reader(self)
+        reader, alignment = Reader(self), Alignment(self)
         parts = []
         divisions: dict[str, Division] = {}
         for name in request.samples:
             effects = request.effects_on(name)
-            sample = reader.aligned(name, reader.tables(name, effects), effects)
-            rows = reader.split(sample, request.seed)
+            sample = alignment.aligned(name, reader.tables(name, effects), effects)
+            rows = alignment.split(sample, request.seed)
             parts.append([sample.subset(part) for part in rows])
-            divisions |= reader.divisions(sample, rows)
+            divisions |= alignment.divisions(sample, rows)
         train, validation, template = (tuple(part) for part in zip(*parts, strict=True))
         observed = reader.used_data(reader.observed(), request.seed)
         checksum = reader.checksum()
@@ -71,7 +73,7 @@ class NtupleDataset(NtupleLayout):
             assignment=SplitAssignment(
                 checksum=checksum,
                 files={file_checksum(path): path.name for path in sorted(reader.used)},
-                parts=by_checksum(reader.trees(reader.used)),
+                parts=by_checksum(reader.catalogue.trees(reader.used)),
                 divisions=divisions,
                 by_row=not self.event_id,
             ),
@@ -103,18 +105,18 @@ class NtupleDataset(NtupleLayout):
     def files(self, request: Request) -> dict[Path, str]:
         """Return the files of the samples, of the data and of the shape systematics that are needed."""
         names = {*request.samples} if self.observed_name is None else {*request.samples, self.observed_name}
-        reader = Reader(self)
-        paths = {path for name in names for path, _ in reader.locate(name, NOMINAL)}
+        catalogue = Catalogue(self)
+        paths = {path for name in names for path, _ in catalogue.locate(name, NOMINAL)}
         for effect in request.effects:
             if (shifted := effect.shifted_trees) is not None:
                 for direction in shifted.directions:
                     variation = Variation(shifted.source, direction)
-                    paths |= {path for path, _ in reader.locate(effect.sample, variation, shifted)}
+                    paths |= {path for path, _ in catalogue.locate(effect.sample, variation, shifted)}
         return {path: file_checksum(path) for path in sorted(paths)}
 
     def trees(self) -> Mapping[FileTree, Parts]:
         """Return every tree of the configuration that is there."""
-        return Reader(self).trees()
+        return Catalogue(self).trees()
 
     def assignment(
         self, request: Request, folder: Path, checksum: str, trees: Sequence[FileTree], elsewhere: str | None

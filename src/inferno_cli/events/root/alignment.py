@@ -1,0 +1,147 @@
+"""The rows of the trees of a sample made events: those with one id are one event, in every variation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inferno_cli.errors import DatasetError
+from inferno_cli.events.assignment import Division
+from inferno_cli.events.effects import Effect
+from inferno_cli.events.ids import UNKNOWN, EventIds
+from inferno_cli.events.root.layout import NtupleLayout
+from inferno_cli.events.root.reader import Table, require_distinct
+from inferno_cli.events.sample import NOMINAL, FloatArray, Sample, Variation, generator, split_rows
+
+MIN_OVERLAP = 0.5
+"""A shifted tree shares most events with the nominal; with less than this share the ids cannot be the same."""
+
+
+class Alignment:
+    """Aligns the samples of one dataset configuration, one after another."""
+
+    def __init__(self, dataset: NtupleLayout) -> None:
+        self.dataset = dataset
+        self.ids: dict[str, EventIds] = {}
+        """Of the samples that were aligned: the event of each row of a ``Sample``."""
+        self.groups: dict[str, int] = {}
+        """Of the same: how many groups of events are divided into splits, also those of which none is selected."""
+        self.ids_of: dict[str, tuple[str, ...]] = {}
+        """Of each sample the keys of ``ids``, in order: its own, and those of variations that have other events."""
+        self.blocks: dict[str, int] = {}
+        """Of variations that have other events: their block of the features."""
+        self.overlap: dict[tuple[str, Variation], float] = {}
+        """Share of events that a sample and its shifted trees have in common, of the smaller of the two."""
+
+    def aligned(self, name: str, tables: Mapping[Variation, Table], effects: Sequence[Effect]) -> Sample:
+        """Return the rows of one simulated sample as events: those with one id are one event.
+
+        Raises:
+            DatasetError: If ids repeat, a shifted tree has other events, or one event has several ``split_by``.
+            TemplateError: If a yield is not positive.
+        """
+        dataset = self.dataset
+        rows = self._numbered(name, tables)
+        n = sum(len(self.ids[events]) for events in self.ids_of[name])
+        features = np.zeros((len(tables), n, len(dataset.features)), dtype=np.float32)
+        weights: dict[Variation, FloatArray] = {}
+        view = []
+        for block, (variation, table) in enumerate(tables.items()):
+            features[block, rows[variation]] = table.features
+            if table.apart is not None:
+                self.blocks[table.apart] = block
+            for varied, values in table.weights.items():
+                weights[varied] = np.zeros(n)
+                weights[varied][rows[variation]] = values
+                view.append(block)
+        sample = Sample(
+            name=name,
+            is_signal=name in dataset.signal_names,
+            group=self._groups(name, tables, rows, n),
+            variations=tuple(weights),
+            features=features,
+            view=tuple(view),
+            weights=np.stack(list(weights.values())) * dataset.luminosity_scale * dataset.downsample_factor,
+        )
+        for effect in effects:
+            sample = effect.definition.vary(sample, effect.parameter, dataset)
+        return sample
+
+    def _numbered(self, name: str, tables: Mapping[Variation, Table]) -> dict[Variation, NDArray[np.int64]]:
+        """Return the number of the event of each row of each table; events that are others come behind the paired."""
+        paired = [table.ids for table in tables.values() if table.apart is None]
+        ids = self.ids[name] = EventIds(np.concatenate(paired))
+        self.ids_of[name] = (name,)
+        first, rows = len(ids), {}
+        for variation, table in tables.items():
+            if table.apart is None:
+                rows[variation] = ids.find(table.ids)
+                self._check_ids(name, variation, rows[NOMINAL], rows[variation])
+                continue
+            own = self.ids[table.apart] = EventIds(table.ids)
+            rows[variation] = first + own.find(table.ids)
+            require_distinct(self.dataset, name, variation, rows[variation])
+            self.overlap[name, variation] = 0.0
+            self.ids_of[name] += (table.apart,)
+            first += len(own)
+        return rows
+
+    def _groups(
+        self, name: str, tables: Mapping[Variation, Table], rows: Mapping[Variation, NDArray[Any]], n: int
+    ) -> NDArray[np.int64]:
+        """Return the number of each event's ``split_by``, shape (n_events,), which is the same in every tree."""
+        group = np.full(n, UNKNOWN)
+        paired = EventIds(np.concatenate([table.groups for table in tables.values() if table.apart is None]))
+        self.groups[name] = len(paired)
+        for variation, table in tables.items():
+            labels, first = paired, 0
+            if table.apart is not None:
+                labels, first = EventIds(table.groups), self.groups[name]
+                self.groups[name] += len(labels)
+            found, before = first + labels.find(table.group), group[rows[variation]]
+            if other := int(((before != UNKNOWN) & (before != found)).sum()):
+                raise DatasetError(
+                    f"sample {name!r}, {variation}: {other} events have another value of "
+                    f"{' + '.join(self.dataset.samples[name].split_by or ())} than in the trees before, expected the "
+                    "same; their source events would leak between the splits. Repair the branch, or fix "
+                    f"dataset.samples.{name}.split_by"
+                )
+            group[rows[variation]] = found
+        return group
+
+    def _check_ids(self, name: str, variation: Variation, nominal: NDArray[Any], rows: NDArray[Any]) -> None:
+        require_distinct(self.dataset, name, variation, rows)
+        share = len(np.intersect1d(nominal, rows)) / min(len(nominal), len(rows))
+        if variation != NOMINAL:
+            self.overlap[name, variation] = share
+        if share < MIN_OVERLAP:
+            raise DatasetError(
+                f"sample {name!r}, {variation}: {share:.0%} of the event ids ({' + '.join(self.dataset.event_id)}) "
+                f"are also in the nominal tree, expected at least {MIN_OVERLAP:.0%}. The shifted tree must hold the "
+                "same events; fix dataset.event_id, or say paired: false where they are of another generator"
+            )
+
+    def split(self, sample: Sample, seed: int) -> list[NDArray[np.intp]]:
+        """Return the rows of the train, validation and template split of a sample."""
+        splits = self.dataset.splits
+        shares = (splits.train, splits.validation, splits.template)
+        groups = np.arange(self.groups[sample.name])
+        return split_rows(sample.group, shares, generator(seed, f"split {sample.name}"), groups)
+
+    def divisions(self, sample: Sample, parts: Sequence[NDArray[np.intp]]) -> dict[str, Division]:
+        """Return the division of the events of a sample, and of each of its variations that has other events.
+
+        Their ids are forgotten here: they are as large as all events.
+        """
+        first, found = 0, {}
+        for events in self.ids_of[sample.name]:
+            ids = self.ids.pop(events)
+            own = [rows[(rows >= first) & (rows < first + len(ids))] - first for rows in parts]
+            block = 0 if events == sample.name else self.blocks[events]
+            features = sample.features[block, first : first + len(ids)]
+            found[events] = Division.of(ids, own, features, by_row=not self.dataset.event_id)
+            first += len(ids)
+        return found
