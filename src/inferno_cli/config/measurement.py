@@ -16,13 +16,14 @@ class Measurement:
 
     Attributes:
         samples: Names, in the order of the templates.
-        signal: Those that the POI scales.
-        free: NormFactors: the samples that they scale.
+        signal: Those that ``mu``, the POI of the measurement, scales.
+        free: NormFactors: the samples that they scale; first those of the other POIs.
         bounds: Range of each NormFactor of ``free``.
         normalisation: Yield uncertainties: for each sample the factors at +1 and -1.
         shapes: Parameters with varied templates: for each sample how these are used.
         unconstrained: Shapes without a constraint term.
         staterror: Whether the statistical errors of the templates are in the likelihood.
+        pois: The POIs, ``mu`` first. HistFactory has one; the others are NormFactors, which scale signals of their own.
     """
 
     samples: Names
@@ -33,12 +34,13 @@ class Measurement:
     shapes: Mapping[str, Mapping[str, Morph]]
     unconstrained: Names
     staterror: bool
+    pois: Names = (POI,)
 
     @classmethod
     def from_config(cls, config: TrainConfig, names: Names) -> Measurement:
         """Return the measurement with the nuisance parameters of the systematics ``names``."""
-        free: dict[str, Names] = {}
-        bounds: dict[str, tuple[float, float]] = {}
+        free = {poi: samples for poi, samples in config.pois.items() if poi != POI}
+        bounds = dict.fromkeys(free, config.likelihood.poi_bounds)
         normalisation: dict[str, dict[str, tuple[float, float]]] = {}
         shapes: dict[str, dict[str, Morph]] = {}
         for effect in config.effects(names):
@@ -54,13 +56,14 @@ class Measurement:
         freed = config.parameters(tuple(name for name in config.nuisance.unconstrained if name in names))
         return cls(
             samples=config.sample_names,
-            signal=config.signal_names,
+            signal=config.pois[POI],
             free=free,
             bounds=bounds,
             normalisation=normalisation,
             shapes=shapes,
             unconstrained=freed,
             staterror=config.likelihood.staterror,
+            pois=tuple(config.pois),
         )
 
     @property
@@ -70,7 +73,7 @@ class Measurement:
 
     @property
     def movable(self) -> Names:
-        """Names of the parameters of which one standard deviation has a size: all but mu and the free yields."""
+        """Names of the parameters of which one standard deviation has a size: all but the POIs and the free yields."""
         return (*self.normalisation, *self.shapes)
 
     @property

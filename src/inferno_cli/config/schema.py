@@ -152,7 +152,7 @@ class Likelihood(Section):
     prune: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Leave effects out of the fit whose relative change of a sample is below this, and tell; null: none."""
     poi_bounds: tuple[Finite, Finite]
-    """Range of mu in the fit."""
+    """Range of mu in the fit, and of every other POI."""
 
 
 class Binning(Section):

@@ -108,8 +108,17 @@ class TrainConfig(FolderStep):
 
     @property
     def signal_names(self) -> Names:
-        """Samples scaled by the POI."""
+        """Samples scaled by a POI."""
         return tuple(name for name in self.sample_names if name in self.dataset.signal_names)
+
+    @property
+    def pois(self) -> dict[str, Names]:
+        """POIs of the likelihood, mu first, and the signals that each of them scales."""
+        found: dict[str, Names] = {}
+        for poi, samples in self.dataset.pois.items():
+            if left := tuple(name for name in samples if name in self.sample_names):
+                found[poi] = left
+        return found
 
     def effects(self, names: Names) -> tuple[Effect, ...]:
         """Return what the systematics ``names`` do to the samples of the likelihood."""
@@ -172,6 +181,11 @@ class TrainConfig(FolderStep):
             raise ValueError("fit.data is 'observed', but no sample of the dataset has the role 'data'")
         if not self.signal_names:
             raise ValueError("likelihood.samples leaves no signal sample")
+        if POI not in self.pois:
+            raise ValueError(
+                f"likelihood.samples leaves signals of {', '.join(self.pois)} and none of {POI}, the POI of the "
+                f"measurement; add one of {', '.join(self.dataset.pois[POI])}"
+            )
         if self.signal_names == self.sample_names:
             raise ValueError("likelihood.samples leaves no background sample")
         return self
@@ -193,7 +207,7 @@ class TrainConfig(FolderStep):
             )
 
     def _require_parameters(self) -> None:
-        parameters = (POI, *self.parameters(self.nuisance.fit))
+        parameters = tuple(dict.fromkeys((POI, *self.pois, *self.parameters(self.nuisance.fit))))
         for key, name in self.fit.named_parameters():
             # Whether a vector has such an entry, and a pattern a match, is known when the workspace is.
             is_staterror = self.likelihood.staterror and name.partition("[")[0] == f"staterror_{REGION}"

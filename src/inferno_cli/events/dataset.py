@@ -93,7 +93,12 @@ class Dataset(Origin):
     @property
     @abstractmethod
     def signal_names(self) -> Names:
-        """Those that the POI scales."""
+        """Those that a POI scales."""
+
+    @property
+    def pois(self) -> dict[str, Names]:
+        """Parameters of interest, mu, that of the measurement, first, and the signals that each of them scales."""
+        return {POI: self.signal_names}
 
     @property
     def inputs(self) -> Inputs:
@@ -237,18 +242,23 @@ class Dataset(Origin):
             systematic.check(key, self)
         every = effects(self.systematics, tuple(self.systematics), samples)
         require_consistent(every)
-        _require_free(every, samples)
+        _require_free(every, samples, tuple(self.pois))
         return self
 
 
-def _require_free(every: Sequence[Effect], samples: Names) -> None:
+def _require_free(every: Sequence[Effect], samples: Names, pois: Names) -> None:
     """Check that no parameter or sample has a name that means something else in the fit."""
     staterror = f"staterror_{REGION}"
     taken = {
-        POI: "is the parameter of interest",
         "all": "stands for every parameter in the lists of fit",
         staterror: "is the statistical error of the templates",
     }
+    for poi in pois:
+        if poi in taken or poi.startswith(f"{staterror}["):
+            raise ValueError(f"samples: the poi {poi!r} {taken.get(poi, taken[staterror])}; rename it")
+        if poi in samples:
+            raise ValueError(f"samples: the poi {poi!r} has the name of a sample; rename one of the two")
+    taken |= dict.fromkeys(pois, "is a parameter of interest") | {POI: "is the parameter of interest"}
     free_shapes: dict[str, str] = {}
     for effect in every:
         key = f"systematics.{effect.systematic}"

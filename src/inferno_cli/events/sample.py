@@ -51,7 +51,7 @@ class Sample:
 
     Attributes:
         name: Name of the sample.
-        is_signal: Whether the POI scales it.
+        is_signal: Whether a POI scales it.
         group: Events that must stay in one split share a number, shape (n_events,).
         variations: Nominal first.
         features: One block per distinct set of features, float32, shape (n_views, n_events, n_features).

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from inferno_cli.events.dataset import Dataset
 from inferno_cli.events.features import AnyFeatures, AnyMissing, Inputs
-from inferno_cli.section import ExpressionText, Fraction, Names, Positive, Section, require_name
+from inferno_cli.section import POI, ExpressionText, Fraction, Names, Positive, Section, require_name
 
 EMBEDDED = "embedded"
 """Stands for the path of the sample that is shipped with the package."""
@@ -36,7 +36,7 @@ class NtupleSample(Section):
     """One sample of the ntuples and its role in the fit."""
 
     role: Literal["signal", "background", "data"]
-    """mu scales the signal; data are the observed events."""
+    """A POI, mu, scales the signal; data are the observed events."""
     weight: ExpressionText | None = None
     """Overrides the dataset's weight expression; data has none."""
     selection: ExpressionText | None = None
@@ -47,6 +47,8 @@ class NtupleSample(Section):
     """Overrides the dataset's tree."""
     file: str | None = None
     """Overrides the dataset's file."""
+    poi: str | None = None
+    """Parameter of interest that scales this signal; null: mu, that of the measurement. Others are fitted beside it."""
 
 
 class NtupleLayout(Dataset):
@@ -86,8 +88,17 @@ class NtupleLayout(Dataset):
             raise ValueError(f"features: {', '.join(twice)} is named twice; each branch goes into the network once")
         if len(self._with_role("data")) > 1:
             raise ValueError("samples: more than one has the role 'data'")
-        for name in self.samples:
+        for name, sample in self.samples.items():
             require_name(name, "samples")
+            if sample.poi is not None:
+                require_name(sample.poi, f"samples.{name}.poi")
+                if sample.role != "signal":
+                    raise ValueError(f"samples.{name}.poi: only a signal has one, and the role is {sample.role!r}")
+        if POI not in self.pois:
+            raise ValueError(
+                f"samples: the signals have the POIs {', '.join(self.pois)}, and none has {POI}, that of the "
+                "measurement (limit, significance and impacts are of it); leave out the poi of one of them"
+            )
         self.inputs.check()
 
     def _with_role(self, role: str) -> Names:
@@ -110,8 +121,17 @@ class NtupleLayout(Dataset):
 
     @property
     def signal_names(self) -> Names:
-        """Those that the POI scales."""
+        """Those that a POI scales."""
         return self._with_role("signal")
+
+    @property
+    def pois(self) -> dict[str, Names]:
+        """Parameters of interest, mu first, and the signals that each of them scales."""
+        found: dict[str, Names] = {}
+        for name in self.signal_names:
+            poi = self.samples[name].poi or POI
+            found[poi] = (*found.get(poi, ()), name)
+        return dict(sorted(found.items(), key=lambda item: item[0] != POI))
 
     @property
     def sample_names(self) -> Names:
