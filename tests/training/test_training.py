@@ -487,7 +487,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch, values: list[float]) -> list[dict[
     def said(observable: Observable, *_: Any) -> Evaluation:
         states.append({name: value.clone() for name, value in observable.network.state_dict().items()})
         value = values[len(states) - 1]
-        return Evaluation(soft=0.01, hard=value, honest=value, n_bins=3, deviations={}, correlations={})
+        return Evaluation(soft=0.01, hard=value, honest=value, merit=value, n_bins=3, deviations={}, correlations={})
 
     monkeypatch.setattr(trainer_module, "evaluate", said)
     return states

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from inferno_cli.config.steps import TrainConfig
 from inferno_cli.events.modifiers import Morph, NormFactor, NormSys
 from inferno_cli.section import POI, Names
+from inferno_cli.training.objectives import FigureOfMerit
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Measurement:
         unconstrained: Shapes without a constraint term.
         staterror: Whether the statistical errors of the templates are in the likelihood.
         pois: The POIs, ``mu`` first. HistFactory has one; the others are NormFactors, which scale signals of their own.
+        merit: The number that the epoch and the bins are chosen by.
     """
 
     samples: Names
@@ -35,6 +37,7 @@ class Measurement:
     unconstrained: Names
     staterror: bool
     pois: Names = (POI,)
+    merit: FigureOfMerit = field(default_factory=FigureOfMerit)
 
     @classmethod
     def from_config(cls, config: TrainConfig, names: Names) -> Measurement:
@@ -64,6 +67,7 @@ class Measurement:
             unconstrained=freed,
             staterror=config.likelihood.staterror,
             pois=tuple(config.pois),
+            merit=config.model.objective.merit(tuple(config.pois)),
         )
 
     @property

@@ -181,14 +181,22 @@ class TrainConfig(FolderStep):
             raise ValueError("fit.data is 'observed', but no sample of the dataset has the role 'data'")
         if not self.signal_names:
             raise ValueError("likelihood.samples leaves no signal sample")
+        self._require_pois()
+        if self.signal_names == self.sample_names:
+            raise ValueError("likelihood.samples leaves no background sample")
+        return self
+
+    def _require_pois(self) -> None:
         if POI not in self.pois:
             raise ValueError(
                 f"likelihood.samples leaves signals of {', '.join(self.pois)} and none of {POI}, the POI of the "
                 f"measurement; add one of {', '.join(self.dataset.pois[POI])}"
             )
-        if self.signal_names == self.sample_names:
-            raise ValueError("likelihood.samples leaves no background sample")
-        return self
+        for poi in self.model.objective.merit(tuple(self.pois)).pois:
+            if poi not in self.pois:
+                raise ValueError(
+                    f"model.objective: {poi!r} is no POI of the samples of the likelihood{closest(poi, self.pois)}"
+                )
 
     def _require_systematic(self, name: str) -> None:
         systematics = self.dataset.systematics

@@ -5,7 +5,8 @@
    ``min_effective_events`` effective simulated events, merge the poorest one with the neighbour that is nearer in
    signal-to-background.
 3. While that makes the honest variance of mu smaller (``merge_noise``), merge the pair of neighbours that lowers it
-   most; never to one bin, in which a shape is a rate.
+   most; never to one bin, in which a shape is a rate. Of several POIs it is what the objective makes of their honest
+   covariance (``FigureOfMerit``).
 
 The honest variance counts the noise of the variations. A bin that the nominal hardly fills and a variation does makes
 fake information: the squared noise of (up - down) / 2, divided by a tiny expectation, looks like a constraint of the
@@ -15,13 +16,14 @@ parameter j in bin b,
 
     V_honest = C_mumu + sum_jb n_jb (2 C_muj^2 / V_b + w_b^2):
 
-what the noise fakes as knowledge of j, and what it moves mu by when j is one standard deviation off. So noise counts by
+what the noise fakes as knowledge of j, and what it moves mu by when j is one standard deviation off. The covariance of
+two POIs has the products of both in the place of the squares. So noise counts by
 what the fit makes of it: where the data know a parameter much better than its prior does, a little noise is no harm.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,12 +45,14 @@ class LinearFit:
         prior: Information of the constraint of each parameter, 1 or 0, shape (P,).
         variance: Of each bin: Poisson, and the statistical error of the templates, shape (B,).
         noise: Variance that the simulation's noise gives to ``jacobian``, shape (B, P).
+        merit: Takes a covariance of the parameters, shape (P, P), to the number that bins are chosen by.
     """
 
     jacobian: FloatArray
     prior: FloatArray
     variance: FloatArray
     noise: FloatArray
+    merit: Callable[[FloatArray], float]
 
     def grouped(self, groups: Sequence[Sequence[int]]) -> LinearFit:
         """Return the fit of merged bins; of an envelope, whose changes are not additive, an upper bound."""
@@ -57,7 +61,7 @@ class LinearFit:
             np.stack([array[part].sum(axis=0) for part in parts])
             for array in (self.jacobian, self.variance, self.noise)
         )
-        return LinearFit(jacobian, self.prior, variance, noise)
+        return LinearFit(jacobian, self.prior, variance, noise, self.merit)
 
     def covariance(self) -> FloatArray | None:
         """Return the covariance of the parameters, shape (P, P); None where the bins cannot constrain them."""
@@ -72,15 +76,25 @@ class LinearFit:
             return None
         return np.asarray((vectors / values) @ vectors.T / np.outer(scale, scale))
 
-    def honest_variance(self) -> float:
-        """Return the variance of mu with the noise of the variations; infinite where the bins cannot constrain it."""
+    def honest_covariance(self) -> FloatArray | None:
+        """Return the covariance of the parameters with the noise of the variations, shape (P, P); None as above."""
         covariance = self.covariance()
         if covariance is None:
-            return np.inf
-        row = covariance[0]
-        weights = self.jacobian @ row / self.variance
-        lost = 2 * row**2 / self.variance[:, None] + weights[:, None] ** 2
-        return float(row[0] + (self.noise * lost).sum())
+            return None
+        weights = self.jacobian @ covariance / self.variance[:, None]
+        faked = 2 * (self.noise / self.variance[:, None]).sum(axis=0)
+        moved = weights.T @ (weights * self.noise.sum(axis=1)[:, None])
+        return np.asarray(covariance + covariance @ (faked[:, None] * covariance) + moved)
+
+    def honest_variance(self) -> float:
+        """Return the variance of mu with the noise of the variations; infinite where the bins cannot constrain it."""
+        covariance = self.honest_covariance()
+        return np.inf if covariance is None else float(covariance[0, 0])
+
+    def honest_merit(self) -> float:
+        """Return the figure of merit with the noise of the variations; infinite where the bins cannot constrain it."""
+        covariance = self.honest_covariance()
+        return np.inf if covariance is None else float(self.merit(covariance))
 
     def noise_shares(self) -> FloatArray:
         """Return the information that noise makes on each parameter, in units of all that the fit knows, shape (P,).
@@ -169,8 +183,8 @@ def _unsupported(templates: Templates, rule: Binning) -> int | None:
 
 
 def _noisy(fit: LinearFit) -> int | None:
-    """Return the first bin of the pair whose merging lowers the honest variance of mu most, or None where none does."""
-    n_bins, now = len(fit.variance), fit.honest_variance()
-    merged = [fit.grouped(_joined(n_bins, first)).honest_variance() for first in range(n_bins - 1)]
+    """Return the first bin of the pair whose merging lowers the honest merit most, or None where none does."""
+    n_bins, now = len(fit.variance), fit.honest_merit()
+    merged = [fit.grouped(_joined(n_bins, first)).honest_merit() for first in range(n_bins - 1)]
     best = int(np.argmin(merged))
     return best if merged[best] < now else None

@@ -107,11 +107,18 @@ def poi_variance(model: Expectation, theta: Array = None) -> Array:
     Raises:
         SingularInformationError: If the parameters cannot be told apart (names the flat direction).
     """
+    return poi_covariance(model, (model.parameters[model.poi],), theta)[0, 0]
+
+
+def poi_covariance(model: Expectation, pois: Sequence[str], theta: Array = None) -> Array:
+    """Covariance of K parameters in the Asimov fit, everything else profiled, shape (K, K); as ``poi_variance``."""
     matrix = information_matrix(model, theta)
     factor, xp = _factor(matrix, model.parameters), array_namespace(matrix)
-    unit = xp.zeros_like(matrix[:, :1])
-    unit[model.poi] = 1.0
-    return xp.sum(_solved(factor, unit) ** 2)
+    units = xp.zeros_like(matrix[:, : len(pois)])
+    for column, poi in enumerate(pois):
+        units[model.parameters.index(poi), column] = 1.0
+    half = _solved(factor, units)
+    return xp.sum(half[:, :, None] * half[:, None, :], axis=0)
 
 
 def covariance(model: Expectation, theta: Array = None) -> Array:

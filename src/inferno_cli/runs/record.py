@@ -118,6 +118,8 @@ class Results(FitResult):
     """Must be shown with every number ("simulated stand-in, not CMS data"); empty when there is nothing to say."""
     seed: int | None = None
     poi_variance: PoiVarianceRecord | None = None
+    figure_of_merit: float | None = None
+    """Root of what the epoch and the bins are chosen by, on the validation split; with one POI sigma(mu), honest."""
     noise_information: dict[str, float] | None = None
     """What noise of the variations alone tells of each shape, in units of its constraint."""
     noise_shares: dict[str, float] | None = None
@@ -167,6 +169,8 @@ class Results(FitResult):
         if self.poi_variance is not None:
             for key, variance in self.poi_variance.model_dump().items():
                 values[f"sigma_mu/{key}"] = None if variance is None else math.sqrt(variance)
+        if self.figure_of_merit is not None:
+            values["figure_of_merit"] = self.figure_of_merit
         if self.coverage is not None:
             values |= dict(self.coverage.metrics())
         for name, seconds in self.timing.items():

@@ -56,10 +56,12 @@ class Trial:
 
 
 def objective(results: Results) -> float | None:
-    """Return what a search minimises: the honest sigma(mu) on the validation split; None where there is none.
+    """Return what a search minimises: the figure of merit on the validation split; None where there is none.
 
     The runs of earlier versions have the hard one alone.
     """
+    if results.figure_of_merit is not None:
+        return results.figure_of_merit
     found = results.poi_variance
     if found is None:
         return None

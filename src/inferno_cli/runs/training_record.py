@@ -69,6 +69,7 @@ def training_results(
             templates=final.poi_variance,
             honest=finite(final.honest_variance),
         ),
+        figure_of_merit=finite(math.sqrt(trained.validation.merit)),
         noise_information=final.noise_information,
         noise_shares=final.noise_shares,
         parts={name: PartsRecord.model_validate(vars(item)) for name, item in final.parts.items()},

@@ -32,6 +32,7 @@ class Epoch:
             "validation/sigma_mu_soft": math.sqrt(self.evaluation.soft),
             "validation/sigma_mu_hard": math.sqrt(self.evaluation.hard),
             "validation/sigma_mu_honest": math.sqrt(self.evaluation.honest),
+            "validation/figure_of_merit": math.sqrt(self.evaluation.merit),
             "validation/bins": float(self.evaluation.n_bins),
             **{f"validation/sigma/{name}": value for name, value in self.evaluation.deviations.items()},
             **{f"validation/correlation/{pair}": value for pair, value in self.evaluation.correlations.items()},

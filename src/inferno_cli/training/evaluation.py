@@ -50,7 +50,8 @@ class Evaluation:
     Attributes:
         soft: poi_variance with soft bins; infinite when the information is singular.
         hard: The same with hard bins, sparse ones merged.
-        honest: That with the noise of the variations in it (see ``histograms.binning``): what selects the epoch.
+        honest: That with the noise of the variations in it (see ``histograms.binning``): of mu.
+        merit: The figure of merit with this noise: what selects the epoch.
         n_bins: Hard bins that are left.
         deviations: Standard deviation of every parameter with hard bins, by name; empty when singular.
         correlations: Correlation of each pair of parameters, by "a-b".
@@ -59,12 +60,13 @@ class Evaluation:
     soft: float
     hard: float
     honest: float
+    merit: float
     n_bins: int
     deviations: dict[str, float]
     correlations: dict[str, float]
 
 
-NOTHING = Evaluation(math.inf, math.inf, math.inf, 0, {}, {})
+NOTHING = Evaluation(math.inf, math.inf, math.inf, math.inf, 0, {}, {})
 """What a network is worth whose outputs mean nothing: it is warming up, or has diverged."""
 
 
@@ -100,15 +102,17 @@ def evaluate(
     try:
         matrix = covariance(channel)
     except SingularInformationError:
-        return Evaluation(soft, math.inf, math.inf, templates.n_bins, {}, {})
+        return Evaluation(soft, math.inf, math.inf, math.inf, templates.n_bins, {}, {})
     names, deviation, rho = channel.parameters, matrix.diagonal().sqrt(), correlation(matrix)
     correlations = {}
     for (i, first), (j, second) in combinations(enumerate(names), 2):
         correlations[f"{first}-{second}"] = float(rho[i, j])
+    fit = linear_fit(measurement, templates)
     return Evaluation(
         soft=soft,
         hard=float(matrix[0, 0]),
-        honest=linear_fit(measurement, templates).honest_variance(),
+        honest=fit.honest_variance(),
+        merit=fit.honest_merit(),
         n_bins=templates.n_bins,
         deviations={name: float(value) for name, value in zip(names, deviation, strict=True)},
         correlations=correlations,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -76,4 +77,5 @@ def linear_fit(measurement: Measurement, templates: Templates) -> LinearFit:
         prior=(channel.prior.width > 0).numpy().astype(np.float64),
         variance=bin_variance(channel, yields).numpy(),
         noise=noise,
+        merit=partial(measurement.merit.of, parameters=channel.parameters),
     )

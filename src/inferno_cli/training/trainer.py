@@ -35,7 +35,8 @@ from inferno_cli.training.summaries import Summary
 log = logging.getLogger(__name__)
 
 MONITOR = "selection"
-"""What selects the epoch: sigma(mu) of the hard bins of the validation split, with the noise of the variations in it.
+"""What selects the epoch: the figure of merit of the hard bins of the validation split, its root; with the noise of the
+variations in it. Of one POI it is sigma(mu).
 
 The mean over the last epochs, 5% of all. Without the noise, an epoch whose bins make information of it would win.
 """
@@ -75,12 +76,12 @@ class Validation(Callback):
             self.watch(epoch.number, self._smoothed(trainer.max_epochs))
 
     def _smoothed(self, max_epochs: int | None) -> float:
-        """Mean of the honest value over the last epochs; infinite before there are as many.
+        """Mean of the figure of merit over the last epochs; infinite before there are as many.
 
         Hard bins jump from epoch to epoch, and the smallest of many noisy values is a lucky early one.
         """
         window = max(1, (max_epochs or 1) // 20)
-        last = [math.sqrt(epoch.evaluation.honest) for epoch in self.epochs[-window:]]
+        last = [math.sqrt(epoch.evaluation.merit) for epoch in self.epochs[-window:]]
         return sum(last) / window if len(last) == window else math.inf
 
 

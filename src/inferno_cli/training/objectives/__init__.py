@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from inferno_cli.section import Section
+from pydantic import Field
+
+from inferno_cli.section import POI, Names, Section
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -15,6 +18,29 @@ if TYPE_CHECKING:
     from inferno_cli.training.batches import Batch
     from inferno_cli.training.soft_likelihood import SoftLikelihood
     from inferno_cli.training.summaries import Summary
+
+
+def variance(covariance: Any) -> Any:
+    """Return the variance of the first POI, given the covariance of K POIs, shape (K, K)."""
+    return covariance[0, 0]
+
+
+@dataclass(frozen=True)
+class FigureOfMerit:
+    """The number that an epoch and bins are chosen by, in units of a POI squared; the smaller the better.
+
+    Attributes:
+        pois: POIs that it is of.
+        combined: Takes their covariance, shape (K, K), of numpy or torch, to the number.
+    """
+
+    pois: Names = (POI,)
+    combined: Callable[[Any], Any] = variance
+
+    def of(self, covariance: Any, parameters: Sequence[str]) -> Any:
+        """Return the number of a fit, given the covariance of its ``parameters``, shape (P, P)."""
+        chosen = [parameters.index(poi) for poi in self.pois]
+        return self.combined(covariance[chosen][:, chosen])
 
 
 class Objective(Section, ABC):
@@ -33,12 +59,17 @@ class Objective(Section, ABC):
     def loss(self, outputs: Sequence[Tensor], batch: Batch, summary: Summary, likelihood: SoftLikelihood) -> Tensor:
         """Loss of a batch, a float64 scalar."""
 
-    def value(self, templates: Expectation) -> Tensor:
-        """What templates are worth, soft or hard: the variance of the POI, the smaller the better."""
-        from inferno_cli.likelihood.information import poi_variance
+    def merit(self, pois: Names) -> FigureOfMerit:  # noqa: ARG002
+        """Return what chooses the epoch and the bins in a measurement of ``pois``: the variance of mu."""
+        return FigureOfMerit()
 
-        variance: Tensor = poi_variance(templates)
-        return variance
+    def value(self, templates: Expectation, pois: Names = (POI,)) -> Tensor:
+        """What templates are worth, soft or hard: the figure of merit without the noise, the smaller the better."""
+        from inferno_cli.likelihood.information import poi_covariance
+
+        merit = self.merit(pois)
+        value: Tensor = merit.combined(poi_covariance(templates, merit.pois))
+        return value
 
     def warm_up_epochs(self, max_epochs: int) -> int:  # noqa: ARG002
         """Epochs that prepare the network, before its bins mean anything."""
@@ -51,3 +82,42 @@ class Objective(Section, ABC):
     def warm_up_loss(self, outputs: Sequence[Tensor], batch: Batch, likelihood: SoftLikelihood) -> Tensor:
         """Loss of a batch meanwhile, of the outputs of the head for the nominal events."""
         raise NotImplementedError(f"{type(self).__name__} has a warm-up and no warm_up_loss")
+
+
+class FitObjective(Objective):
+    """An objective that is the figure of merit itself, in the fit of the soft templates.
+
+    The hidden layers first learn to tell the samples apart, for the first epochs with cross-entropy: with few simulated
+    events the gradient of the variance alone finds poorer features. The bins themselves are trained on the variance.
+    """
+
+    warm_up: Annotated[float, Field(ge=0, lt=1)]
+    """Share of trainer.max_epochs in which the hidden layers first learn to tell the samples apart."""
+
+    def loss(self, outputs: Sequence[Tensor], batch: Batch, summary: Summary, likelihood: SoftLikelihood) -> Tensor:
+        """Logarithm of the value: the same minimum, and steps that do not depend on the size of the error."""
+        templates = likelihood.expectation(batch, [summary.soft(output) for output in outputs])
+        return self.value(templates, likelihood.measurement.pois).log()
+
+    def warm_up_epochs(self, max_epochs: int) -> int:
+        """Return a share of all epochs."""
+        return int(self.warm_up * max_epochs)
+
+    def warm_up_head(self, network: nn.Sequential, n_samples: int) -> nn.Module | None:
+        """Return a classifier of the samples."""
+        from torch import nn
+
+        from inferno_cli.training.layers import last_linear
+
+        return nn.Linear(last_linear(network).in_features, n_samples)
+
+    def warm_up_loss(self, outputs: Sequence[Tensor], batch: Batch, likelihood: SoftLikelihood) -> Tensor:
+        """Cross-entropy of the samples, at their expected yields."""
+        import torch
+        from torch import nn
+
+        logits = torch.cat([output[0] for output in outputs])
+        labels = torch.cat([weights.new_full(weights.shape[1:], i).long() for i, (_, weights) in enumerate(batch)])
+        weight = torch.cat(likelihood.nominal_weights(batch))
+        cost = nn.functional.cross_entropy(logits.double(), labels, reduction="none")
+        return (weight * cost).sum() / weight.sum()
