@@ -508,10 +508,16 @@ def test_the_output_cannot_be_written(own: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     refuse(own, f"output={tmp_path}/file", error="OutputError", says=("file cannot be written", "output=..."))
     refuse(own, f"output={own.parent}", error="ConfigError", says=("is the input itself", "output=..."))
-    twins = [_made(tmp_path / name) / "same.root" for name in ("a", "b")]
-    for path in twins:
-        write(path, {"QCD": table(10, 1.0)})
-    refuse(own, f"input={tmp_path}/?/*.root", error="ConfigError", says=("two input files are called same.root",))
+
+
+def test_files_of_one_name_keep_their_folders(own: Path, tmp_path: Path) -> None:
+    for name, mean in (("a", 1.0), ("b", 2.0)):
+        write(_made(tmp_path / name) / "same.root", {"QCD": table(10, mean)})
+    predict(own, f"input={tmp_path}/?/*.root", f"output={tmp_path / 'out'}")
+    assert sorted(path.relative_to(tmp_path / "out") for path in (tmp_path / "out").rglob("*.root")) == [
+        Path("a/same.root"),
+        Path("b/same.root"),
+    ]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")

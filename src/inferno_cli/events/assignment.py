@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +33,11 @@ FileTree = tuple[Path, str]
 
 @dataclass(frozen=True)
 class Part:
-    """What a tree is in the dataset: a part of a sample, and how many rows of the sample come before it."""
+    """What a tree is in the dataset: a part of a sample, how many rows of the sample come before it, and its era."""
 
     sample: str
     first_row: int
+    era: int = 0
 
 
 Parts = tuple[Part, ...]
@@ -102,6 +104,7 @@ class SplitAssignment:
         parts: What stands in them, by SHA-256 of the file and name of the tree.
         divisions: The events of each sample.
         by_row: The events have no ids: row i of the sample is event i.
+        n_eras: With eras the number of one is the first column of the ids; 0: there are none.
     """
 
     checksum: str
@@ -109,6 +112,7 @@ class SplitAssignment:
     parts: Mapping[tuple[str, str], Parts]
     divisions: Mapping[str, Division]
     by_row: bool
+    n_eras: int = 0
 
     def with_parts(self, parts: Mapping[tuple[str, str], Parts]) -> SplitAssignment:
         """Return the same with more trees whose sample is known."""
@@ -150,8 +154,12 @@ class SplitAssignment:
             known = division.split[first : first + len(ids)]
             found[: len(known)] = known
             return found
-        number = division.events.find(ids)
+        number = division.events.find(self._in_era(ids, parts[0].era))
         return np.where(number == NOT_FOUND, np.int8(NOT_USED), division.split[number])
+
+    def _in_era(self, ids: NDArray[np.int64], era: int) -> NDArray[np.int64]:
+        """Return the ids of events of an era, with its number in front where there are eras."""
+        return np.insert(ids, 0, era, axis=1) if self.n_eras else ids
 
     def _of_any_sample(self, ids: NDArray[np.int64], features: NDArray[np.float32]) -> NDArray[np.int8]:
         if self.by_row:
@@ -159,8 +167,8 @@ class SplitAssignment:
         prints = fingerprints(features)
         split = np.full(len(ids), NOT_USED, dtype=np.int8)
         same_id, unclear = np.zeros(len(ids), dtype=bool), np.zeros(len(ids), dtype=bool)
-        for division in self.divisions.values():
-            number = division.events.find(ids)
+        for division, era in product(self.divisions.values(), range(max(self.n_eras, 1))):
+            number = division.events.find(self._in_era(ids, era))
             found = number != NOT_FOUND
             same_id |= found
             if division.prints is None:
@@ -173,14 +181,15 @@ class SplitAssignment:
     def save(self, folder: Path) -> None:
         """Write the file into the folder of a run, in one step."""
         path = folder / FILE
-        trees: list[tuple[str, str, str, int]] = []
+        trees: list[tuple[str, str, str, int, int]] = []
         for key, parts in self.parts.items():
-            trees += [(*key, part.sample, part.first_row) for part in parts]
+            trees += [(*key, part.sample, part.first_row, part.era) for part in parts]
         about = {
             "schema": SCHEMA,
             "dataset_checksum": self.checksum,
             "split": {name: number for number, name in enumerate(SPLITS)},
             "by_row": self.by_row,
+            "n_eras": self.n_eras,
             "files": dict(self.files),
             "trees": trees,
             "samples": list(self.divisions),
@@ -242,9 +251,10 @@ class SplitAssignment:
                 raise ValueError(f"sample {name!r} has {len(split)} splits of {len(events)} events")
             divisions[name] = Division(events, split, prints)
         parts: dict[tuple[str, str], Parts] = {}
-        for checksum, tree, sample, first_row in about["trees"]:
-            parts[checksum, tree] = (*parts.get((checksum, tree), ()), Part(sample, first_row))
-        return cls(about["dataset_checksum"], about["files"], parts, divisions, about["by_row"])
+        for checksum, tree, *part in about["trees"]:  # before there were eras, of a part: the sample and its first row
+            parts[checksum, tree] = (*parts.get((checksum, tree), ()), Part(*part))
+        n_eras = about.get("n_eras", 0)
+        return cls(about["dataset_checksum"], about["files"], parts, divisions, about["by_row"], n_eras)
 
 
 def fingerprints(features: NDArray[np.float32]) -> NDArray[np.uint32]:

@@ -24,6 +24,7 @@ class Effect:
     Attributes:
         systematic: Key of the definition in the dataset.
         members: Of eigenvectors: the label of each pair of variations, and its number. Else one: the parameter.
+        era: The era whose events it varies; empty: those of all.
     """
 
     parameter: str
@@ -31,6 +32,7 @@ class Effect:
     systematic: str
     definition: Systematic
     members: Mapping[str, int]
+    era: str = ""
 
     @property
     def modifier(self) -> Modifier:
@@ -43,16 +45,29 @@ class Effect:
         return self.definition.shifted_trees(self.systematic)
 
 
-def effects(systematics: Mapping[str, Systematic], names: Sequence[str], samples: Names) -> tuple[Effect, ...]:
-    """Return what the systematics ``names`` do to ``samples``, in their order."""
-    found = []
+def effects(
+    systematics: Mapping[str, Systematic], names: Sequence[str], samples: Names, eras: Names = ()
+) -> tuple[Effect, ...]:
+    """Return what the systematics ``names`` do to ``samples``, in their order.
+
+    Raises:
+        ValueError: If one has a parameter for each era, and there are no ``eras``.
+    """
+    made = []
     for name in names:
         item = systematics[name]
+        is_by_era = item.parameter_by == "era"
+        if is_by_era and not eras:
+            raise ValueError(
+                f"systematics.{name}.correlated: by is 'era', and the dataset has no eras; see dataset.eras"
+            )
         for sample in samples:
-            if sample in item.samples:
-                for parameter, members in item.parameters(name, sample).items():
-                    found.append(Effect(parameter, sample, name, item, members))
-    return tuple(found)
+            if sample not in item.samples:
+                continue
+            for era in eras if is_by_era else ("",):
+                for parameter, members in item.parameters(name, sample, era).items():
+                    made.append(Effect(parameter, sample, name, item, members, era))
+    return tuple(made)
 
 
 def require_consistent(every: Sequence[Effect]) -> None:
@@ -67,6 +82,11 @@ def require_consistent(every: Sequence[Effect]) -> None:
                 f"{effect.parameter!r} but are of kind {other.definition.kind!r} and {effect.definition.kind!r}; a "
                 "correlated pair must be of one kind: change kind, modifier_name or a name"
             )
+        if other.era != effect.era:
+            raise ValueError(
+                f"systematics.{other.systematic} and systematics.{effect.systematic} share the parameter "
+                f"{effect.parameter!r}, which varies {_events_of(other)} and {_events_of(effect)}; rename one"
+            )
         if effect.definition.modifier_name is None and other.systematic != effect.systematic:
             raise ValueError(
                 f"systematics.{other.systematic} and systematics.{effect.systematic} both make a parameter "
@@ -80,3 +100,7 @@ def require_consistent(every: Sequence[Effect]) -> None:
                     f"systematics.{double} and systematics.{effect.systematic} vary sample {effect.sample!r} with the "
                     f"same parameter {effect.parameter!r}; a sample can be in one of them"
                 )
+
+
+def _events_of(effect: Effect) -> str:
+    return f"the events of {effect.era}" if effect.era else "all events"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from inferno_cli.events.modifiers import Modifier, Morph, MorphPart, Smoothing
 from inferno_cli.events.sample import DIRECTIONS, Direction, Sample
@@ -26,6 +26,7 @@ class ShiftedTrees:
         directions: Those that have a tree.
         variation, tree, file: Patterns in the place of the dataset's; None: the dataset's.
         paired: Whether their ids are those of the nominal events; else they are other events.
+        by_era: Whether each era has a nuisance parameter.
     """
 
     systematic: str
@@ -35,10 +36,31 @@ class ShiftedTrees:
     tree: str | None = None
     file: str | None = None
     paired: bool = True
+    by_era: bool = False
 
-    def apart(self, sample: str, direction: str) -> str | None:
+    def apart(self, sample: str, direction: str, era: str = "") -> str | None:
         """Return what the events of a sample are called where they are others than the nominal ones."""
-        return None if self.paired else f"{sample}@{self.systematic}_{direction}"
+        if self.paired:
+            return None
+        return f"{sample}@{self.systematic}_{direction}" + (f"_{era}" if self.by_era else "")
+
+
+class Correlation(Section):
+    """How the effects of one systematic are correlated."""
+
+    by: Literal["sample", "era", "channel"]
+    """Each of these has a nuisance parameter of its own: NAME_SAMPLE, or NAME_ERA, which varies the events of that
+    era."""
+
+
+def _bool_or_object(value: Any) -> str:
+    return "object" if isinstance(value, Mapping | Correlation) else "boolean"
+
+
+AnyCorrelation = Annotated[
+    Annotated[bool, Tag("boolean")] | Annotated[Correlation, Tag("object")], Discriminator(_bool_or_object)
+]
+"""One parameter for all, or one for each of something."""
 
 
 class Origin(Section):
@@ -53,6 +75,11 @@ class Origin(Section):
 
     has_files: ClassVar[bool] = False
     """Whether the events are in files: the same for every configuration, and perhaps changed since a run."""
+
+    @property
+    def era_names(self) -> Names:
+        """Eras that its files are of; empty: they are all of one."""
+        return ()
 
     @property
     def id_branches(self) -> Names:
@@ -80,8 +107,8 @@ class Systematic(Section):
     """The samples that it touches."""
     modifier_name: str | None = None
     """Name of the nuisance parameter, if not that of the systematic: those that share one are fully correlated."""
-    correlated: bool = True
-    """One nuisance parameter for all samples; without it each sample has its own, NAME_SAMPLE."""
+    correlated: AnyCorrelation = True
+    """true: one nuisance parameter; false: each sample has its own, NAME_SAMPLE; {by: era}: each era, NAME_ERA."""
     group: str | None = None
     """Part of the error of mu that it is counted in; without it the fit groups by the type of the modifier."""
 
@@ -90,25 +117,39 @@ class Systematic(Section):
 
     can_be_unconstrained: ClassVar[bool] = False
     """Whether its constraint term can be dropped."""
+    can_be_by_era: ClassVar[bool] = False
+    """Whether it can vary the events of one era alone: its variations are trees, or weights of events."""
 
     @model_validator(mode="after")
     def _one_or_many(self) -> Self:
-        if self.modifier_name is not None and not self.correlated:
+        if self.modifier_name is not None and self.parameter_by == "sample":
             raise ValueError(
                 f"modifier_name {self.modifier_name!r} shares one parameter, and correlated=false asks for one per "
                 "sample; drop one of the two"
             )
+        if self.parameter_by == "channel":
+            raise ValueError("correlated: by is 'channel', which is not possible yet; choose sample or era")
+        if self.parameter_by == "era" and not self.can_be_by_era:
+            raise ValueError(f"correlated: by is 'era', and kind {self.kind!r} cannot vary the events of one era alone")
         return self
+
+    @property
+    def parameter_by(self) -> Literal["sample", "era", "channel"] | None:
+        """What each has a nuisance parameter of its own; None: all share one."""
+        if isinstance(self.correlated, Correlation):
+            return self.correlated.by
+        return None if self.correlated else "sample"
 
     def check(self, key: str, dataset: Origin) -> None:
         """Raise ValueError, with the key in front, if the dataset cannot have this systematic."""
 
-    def parameters(self, name: str, sample: str) -> dict[str, dict[str, int]]:
+    def parameters(self, name: str, sample: str, era: str = "") -> dict[str, dict[str, int]]:
         """Return the nuisance parameters of one sample, each with the labels of its variations and their numbers.
 
-        The systematic is called ``name`` in the dataset.
+        The systematic is called ``name`` in the dataset. Those of an era vary the events of that era.
         """
-        parameter = self.modifier_name or (name if self.correlated else f"{name}_{sample}")
+        own = {"sample": sample, "era": era}.get(self.parameter_by or "")
+        parameter = (self.modifier_name or name) + ("" if own is None else f"_{own}")
         return {parameter: {parameter: 0}}
 
     @abstractmethod

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -38,11 +39,17 @@ SCHEMA = "inferno_cli/predictions/1"
 
 @dataclass(frozen=True)
 class PredictionFile:
-    """One file: what is read, and where the predictions go."""
+    """One file: what is read, and where the predictions go: a folder, and the name of the file below it."""
 
     source: Path
-    target: Path
+    folder: Path
+    name: Path
     trees: tuple[Tree, ...]
+
+    @property
+    def target(self) -> Path:
+        """The file that is written."""
+        return self.folder / self.name
 
 
 def plan(config: PredictConfig, finished: RunFolder) -> list[PredictionFile]:
@@ -60,16 +67,28 @@ def plan(config: PredictConfig, finished: RunFolder) -> list[PredictionFile]:
     lists -= {*config.keep, *finished.config.dataset.id_branches}
     folder = finished.folder / "predictions" if config.output is None else user_path(config.output)
     jobs: list[PredictionFile] = []
-    for source, names in _inputs(config, finished).items():
-        target = folder / source.name
-        if target in {job.target for job in jobs}:
-            raise ConfigError(f"two input files are called {source.name}. Predict one folder after another: input=...")
+    inputs_of = _inputs(config, finished)
+    for source, name in _targets(inputs_of).items():
+        target = folder / name
         if target.exists() and target.samefile(source):
             raise ConfigError(f"{target} is the input itself. Choose another folder: output=...")
         if target.exists() and not config.overwrite:
             raise OutputError(f"{target} is there already. Choose another folder, output=..., or overwrite=true")
-        jobs.append(PredictionFile(source, target, tuple(Tree(source, name, needed, lists) for name in names)))
+        trees = tuple(Tree(source, tree, needed, lists) for tree in inputs_of[source])
+        jobs.append(PredictionFile(source, folder, name, trees))
     return jobs
+
+
+def _targets(sources: Collection[Path]) -> dict[Path, Path]:
+    """Return the names of the files that are written, by what is read.
+
+    Where two would have one name, as those of two eras, all keep the folders that they do not share.
+    """
+    if len({source.name for source in sources}) == len(sources):
+        return {source: Path(source.name) for source in sources}
+    absolute = {source: source.absolute() for source in sources}
+    common = os.path.commonpath([path.parent for path in absolute.values()])
+    return {source: path.relative_to(common) for source, path in absolute.items()}
 
 
 def _selection(dataset: Dataset) -> Expression | None:

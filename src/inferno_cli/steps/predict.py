@@ -30,9 +30,10 @@ def run(config: PredictConfig, composed: Any) -> None:  # noqa: ARG001
     writer = Writer(finished.observable, split, finished.config.dataset, config.keep, config.chunk)
     text = about(finished, writer.observable)
     rows = sum(tree.rows for file in files for tree in file.trees)
-    with output_folder(files[0].target.parent) as scratch, progress("auto", "predict", rows) as advance:
+    with output_folder(files[0].folder) as scratch, progress("auto", "predict", rows) as advance:
         for file in files:
-            writer.write(file, scratch / file.target.name, text, advance)
+            (scratch / file.name).parent.mkdir(parents=True, exist_ok=True)
+            writer.write(file, scratch / file.name, text, advance)
     if split is not None and writer.unknown:
         log.info(
             f"split: -2 for {writer.unknown} of {rows} rows, in files that the run has not read: they have the ids of "

@@ -43,7 +43,7 @@ def dataset_of(name: str) -> Dataset:
 
 def request_of(dataset: Dataset) -> Request:
     """Ask for everything that a dataset has."""
-    every = effects(dataset.systematics, tuple(dataset.systematics), dataset.sample_names)
+    every = effects(dataset.systematics, tuple(dataset.systematics), dataset.sample_names, dataset.era_names)
     return Request(dataset.sample_names, every, seed=1)
 
 

@@ -57,6 +57,8 @@ class Alignment:
                 weights[varied] = np.zeros(n)
                 weights[varied][rows[variation]] = values
                 view.append(block)
+            if table.only is not None:
+                self._keep_nominal(tables[NOMINAL], rows[NOMINAL], table, features[block], weights)
         sample = Sample(
             name=name,
             is_signal=name in dataset.signal_names,
@@ -69,6 +71,20 @@ class Alignment:
         for effect in effects:
             sample = effect.definition.vary(sample, effect.parameter, dataset)
         return sample
+
+    def _keep_nominal(
+        self,
+        nominal: Table,
+        rows: NDArray[np.int64],
+        varied: Table,
+        features: NDArray[np.float32],
+        weights: Mapping[Variation, FloatArray],
+    ) -> None:
+        """Put the nominal events of the other eras into a variation that is of one era alone."""
+        others = nominal.era != varied.only
+        features[rows[others]] = nominal.features[others]
+        for variation in varied.weights:
+            weights[variation][rows[others]] = nominal.weights[NOMINAL][others]
 
     def _numbered(self, name: str, tables: Mapping[Variation, Table]) -> dict[Variation, NDArray[np.int64]]:
         """Return the number of the event of each row of each table; events that are others come behind the paired."""
@@ -119,7 +135,7 @@ class Alignment:
             self.overlap[name, variation] = share
         if share < MIN_OVERLAP:
             raise DatasetError(
-                f"sample {name!r}, {variation}: {share:.0%} of the event ids ({' + '.join(self.dataset.event_id)}) "
+                f"sample {name!r}, {variation}: {share:.0%} of the event ids ({self.dataset.id_words}) "
                 f"are also in the nominal tree, expected at least {MIN_OVERLAP:.0%}. The shifted tree must hold the "
                 "same events; fix dataset.event_id, or say paired: false where they are of another generator"
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from glob import escape
 from importlib.resources import files as package_files
 from pathlib import Path
@@ -10,7 +10,7 @@ from string import Formatter
 
 from inferno_cli.errors import ConfigError, DatasetError, DatasetFileError, TreeNotFoundError, closest
 from inferno_cli.events.assignment import FileTree, Part, Parts
-from inferno_cli.events.root.layout import EMBEDDED, NtupleLayout
+from inferno_cli.events.root.layout import EMBEDDED, NO_ERA, NtupleLayout
 from inferno_cli.events.root.trees import contents, find_files, is_tree, opened
 from inferno_cli.events.sample import NOMINAL, Variation
 from inferno_cli.events.systematic import ShiftedTrees
@@ -27,16 +27,16 @@ class Catalogue:
         """Who reads a tree: the sample, its variation, and its nominal trees."""
 
     def configured(
-        self, sample: str, variation: Variation, shifted: ShiftedTrees | None = None
+        self, sample: str, variation: Variation, shifted: ShiftedTrees | None = None, era: str = NO_ERA
     ) -> tuple[list[Path], str]:
-        """Return the files that may hold one sample in one variation, and the name of its tree.
+        """Return the files that may hold one sample in one variation and era, and the name of its tree.
 
         ``shifted`` is what a systematic says of its trees: its patterns go before those of the sample and the dataset.
         """
         dataset, settings = self.dataset, self.dataset.samples[sample]
         patterns = {"tree": settings.tree or dataset.tree, "file": settings.file or dataset.file}
         keys = {"tree": "tree", "file": "file"}
-        names = {"sample": sample, "variation": ""}
+        names = {"sample": sample, "variation": ""} | ({"era": era} if era else {})
         words: dict[str, str] = {}
         if shifted is not None:
             words = _words(shifted.source, variation.direction)
@@ -58,12 +58,34 @@ class Catalogue:
         pattern = filled("file", **{key: escape(name) for key, name in (names | words).items()})
         if dataset.path == EMBEDDED:
             return [Path(str(package_files("inferno_cli") / "data" / EMBEDDED_FILE))], tree
-        return find_files(dataset.path, pattern, "dataset.path", "dataset.file"), tree
+        path = dataset.path.replace("{era}", escape(era)) if era else dataset.path
+        return find_files(path, pattern, "dataset.path", "dataset.file"), tree
 
-    def locate(self, sample: str, variation: Variation, shifted: ShiftedTrees | None = None) -> tuple[FileTree, ...]:
-        """Return the trees that hold one sample in one variation."""
-        files, tree = self.configured(sample, variation, shifted)
-        fix = "Fix dataset.tree, dataset.variation or dataset.path"
+    def by_era(
+        self, sample: str, variation: Variation, shifted: ShiftedTrees | None = None, only: str = NO_ERA
+    ) -> dict[FileTree, str]:
+        """Return the trees that hold one sample in one variation, with the era of each; of all eras, or ``only`` one.
+
+        Raises:
+            DatasetError: If a tree is of two eras: its events would count twice.
+        """
+        eras: dict[FileTree, str] = {}
+        for era in (only,) if only else self.dataset.era_keys:
+            for path, tree in self.locate(sample, variation, shifted, era):
+                other = eras.setdefault((path, tree), era)
+                if other != era:
+                    raise DatasetError(
+                        f"tree {tree!r} in {path} (sample {sample!r}, {variation}) is that of two eras, {other} and "
+                        f"{era}, expected one of each. Put {{era}} into dataset.path, dataset.file or dataset.tree"
+                    )
+        return eras
+
+    def locate(
+        self, sample: str, variation: Variation, shifted: ShiftedTrees | None = None, era: str = NO_ERA
+    ) -> tuple[FileTree, ...]:
+        """Return the trees that hold one sample in one variation and era."""
+        files, tree = self.configured(sample, variation, shifted, era)
+        fix, what = "Fix dataset.tree, dataset.variation or dataset.path", f"sample {sample!r}, {variation}{_of(era)}"
         found: list[FileTree] = []
         trees: set[str] = set()
         for path in files:
@@ -73,15 +95,11 @@ class Catalogue:
                 found.append((path, tree))
             elif tree in inside:
                 raise TreeNotFoundError(
-                    f"{tree!r} (sample {sample!r}, {variation}) in {path} is a {inside[tree]}, expected a TTree or "
-                    f"RNTuple. {fix}"
+                    f"{tree!r} ({what}) in {path} is a {inside[tree]}, expected a TTree or RNTuple. {fix}"
                 )
         if not found:
             searched = files[0] if len(files) == 1 else f"any of {len(files)} files in {files[0].parent}"
-            raise TreeNotFoundError(
-                f"tree {tree!r} (sample {sample!r}, {variation}) is missing from {searched}{closest(tree, trees)}. "
-                f"{fix}"
-            )
+            raise TreeNotFoundError(f"tree {tree!r} ({what}) is missing from {searched}{closest(tree, trees)}. {fix}")
         return tuple(found)
 
     def trees(self, only: Collection[Path] | None = None) -> dict[FileTree, Parts]:
@@ -98,19 +116,27 @@ class Catalogue:
                     for direction in shifted.directions:
                         needed.append((Variation(shifted.source, direction), shifted))
             for variation, shifted in needed:
-                try:
-                    files, tree = self.configured(sample, variation, shifted)
-                except DatasetFileError:
-                    continue
-                first_row = 0
-                for path in files:
-                    if (only is None or path in only) and is_tree(contents(path).get(tree, "")):
-                        events = shifted.apart(sample, variation.direction) if shifted is not None else None
-                        found[path, tree] = (*found.get((path, tree), ()), Part(events or sample, first_row))
-                        # Of the observed events nobody asks, and their number is not to be written down.
-                        is_numbered = not self.dataset.event_id and sample != self.dataset.observed_name
-                        first_row += _entries(path, tree) if is_numbered else 0
+                for file_tree, part in self._parts(sample, variation, shifted, only):
+                    found[file_tree] = (*found.get(file_tree, ()), part)
         return found
+
+    def _parts(
+        self, sample: str, variation: Variation, shifted: ShiftedTrees | None, only: Collection[Path] | None
+    ) -> Iterator[tuple[FileTree, Part]]:
+        """Yield the trees that are there of a sample in one variation, and what each is in the dataset."""
+        first_row = 0
+        for number, era in enumerate(self.dataset.era_keys):
+            try:
+                files, tree = self.configured(sample, variation, shifted, era)
+            except DatasetFileError:
+                continue
+            events = None if shifted is None else shifted.apart(sample, variation.direction, era)
+            for path in files:
+                if (only is None or path in only) and is_tree(contents(path).get(tree, "")):
+                    yield (path, tree), Part(events or sample, first_row, number)
+                    # Of the observed events nobody asks, and their number is not to be written down.
+                    is_numbered = not self.dataset.event_id and sample != self.dataset.observed_name
+                    first_row += _entries(path, tree) if is_numbered else 0
 
     def claim(
         self, sample: str, variation: Variation, nominal: tuple[FileTree, ...], trees: tuple[FileTree, ...]
@@ -124,6 +150,10 @@ class Catalogue:
                     f"{variation}; expected a tree for each. Rename a sample or a systematic, or fix dataset.tree or "
                     "dataset.variation"
                 )
+
+
+def _of(era: str) -> str:
+    return f", {era}" if era else ""
 
 
 def _entries(path: Path, tree: str) -> int:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from inferno_cli.events.dataset import Dataset
 from inferno_cli.events.features import AnyFeatures, AnyMissing, Inputs
@@ -12,6 +13,8 @@ from inferno_cli.section import POI, ExpressionText, Fraction, Names, Positive, 
 
 EMBEDDED = "embedded"
 """Stands for the path of the sample that is shipped with the package."""
+NO_ERA = ""
+"""Stands for the era of all files where the dataset names none."""
 
 
 class Splits(Section):
@@ -30,6 +33,21 @@ class Splits(Section):
         if abs(total - 1) > 1e-9:
             raise ValueError(f"train + validation + template is {total:g}, expected 1")
         return self
+
+
+class Era(Section):
+    """One period of data taking: files that are one sample with those of the other eras."""
+
+    luminosity_scale: Positive = 1.0
+    """Multiplies the weights of this era, beside that of the dataset."""
+
+
+def _by_name(value: Any) -> Any:
+    """Return one era or a list of them as eras of which nothing else is said."""
+    value = [value] if isinstance(value, str | int) else value
+    if isinstance(value, list | tuple):
+        return {str(name): {} for name in value}
+    return {name: item or {} for name, item in value.items()} if isinstance(value, Mapping) else value
 
 
 class NtupleSample(Section):
@@ -54,12 +72,16 @@ class NtupleSample(Section):
 class NtupleLayout(Dataset):
     """Flat ntuples: their files, trees and branches."""
 
+    eras: Annotated[dict[str, Era], BeforeValidator(_by_name)] = Field(default={})
+    """Names that {era} stands for in ``path``, ``file`` and ``tree``, one after the other; or by name, with settings.
+    A sample is read from all, and the era is part of what identifies an event."""
+
     path: str
-    """A ROOT file, a folder, a glob, or ``embedded`` for the sample shipped with the package."""
+    """A ROOT file, a folder, a glob, or ``embedded`` for the sample shipped with the package; may hold {era}."""
     file: str
-    """Glob below ``path`` when that is a folder; may hold {sample} and {variation}."""
+    """Glob below ``path`` when that is a folder; may hold {sample}, {variation} and {era}."""
     tree: str
-    """Name of the tree; may hold {sample} and {variation}."""
+    """Name of the tree; may hold {sample}, {variation} and {era}."""
     variation: str
     """What {variation} is for a shifted tree; may hold {systematic}, {direction} (up), {Direction} (Up) or {DIRECTION}
     (UP). Nominal: empty."""
@@ -99,6 +121,8 @@ class NtupleLayout(Dataset):
                 f"samples: the signals have the POIs {', '.join(self.pois)}, and none has {POI}, that of the "
                 "measurement (limit, significance and impacts are of it); leave out the poi of one of them"
             )
+        for name in self.eras:
+            require_name(name, "eras")
         self.inputs.check()
 
     def _with_role(self, role: str) -> Names:
@@ -142,6 +166,21 @@ class NtupleLayout(Dataset):
     def observed_name(self) -> str | None:
         """The sample of the observed events."""
         return next(iter(self._with_role("data")), None)
+
+    @property
+    def era_names(self) -> Names:
+        """Eras that its files are of; empty: they are all of one."""
+        return tuple(self.eras)
+
+    @property
+    def era_keys(self) -> Names:
+        """The eras, or ``NO_ERA`` alone."""
+        return self.era_names or (NO_ERA,)
+
+    @property
+    def id_words(self) -> str:
+        """What identifies an event, for messages."""
+        return " + ".join((*(["era"] if self.eras else []), *self.event_id))
 
     @property
     def id_branches(self) -> Names:

@@ -17,7 +17,7 @@ from inferno_cli.events.effects import Effect
 from inferno_cli.events.features import require_finite
 from inferno_cli.events.ids import EventIds
 from inferno_cli.events.root.catalogue import Catalogue
-from inferno_cli.events.root.layout import NtupleLayout
+from inferno_cli.events.root.layout import NO_ERA, NtupleLayout
 from inferno_cli.events.root.rows import Formula, Rows
 from inferno_cli.events.root.trees import id_columns, one_per_row, opened
 from inferno_cli.events.sample import DIRECTIONS, NOMINAL, FloatArray, Variation, generator
@@ -34,14 +34,16 @@ class Table:
     """Selected rows of one sample in one variation, from its trees in their order.
 
     Attributes:
-        ids: Shape (n_events, n_branches).
+        ids: Shape (n_events, n_branches), and with eras one column more, the first, as in ``groups``.
         features: Shape (n_events, n_features).
         weights: Of each variation, shape (n_events,).
         rows: Number of each row in the trees, one behind the other, shape (n_events,).
+        era: Number of the era of each row, shape (n_events,); 0 where there are none.
         groups: Values that must not be shared between splits, ``split_by`` or else the ids, of all rows, also those
             that are not selected: which split an event is in does not depend on the selection. Shape (n_rows,
             n_branches).
         trees: Where they are from.
+        only: The era that it is of, where the events of the others are the nominal ones; None: it has all.
         apart: What its events are called, where they are others than the nominal ones; None: the ids pair them.
     """
 
@@ -49,8 +51,10 @@ class Table:
     features: NDArray[np.float32]
     weights: dict[Variation, FloatArray]
     rows: NDArray[np.intp]
+    era: NDArray[np.int16]
     groups: NDArray[np.int64]
     trees: tuple[FileTree, ...]
+    only: int | None = None
     apart: str | None = None
 
     @property
@@ -81,10 +85,14 @@ class Reader:
         variation: Variation,
         weights: dict[Variation, Formula],
         shifted: ShiftedTrees | None = None,
+        only: str = NO_ERA,
     ) -> Table:
-        """Read one sample from its nominal trees or those of a shape, with the weights of what shares these events."""
-        trees = self.catalogue.locate(sample, variation, shifted)
-        parts = [self._read_tree(*tree, sample, weights) for tree in trees]
+        """Read one sample from its nominal trees or those of a shape, with the weights of what shares these events.
+
+        All eras are read one after the other, or ``only`` one.
+        """
+        trees = self.catalogue.by_era(sample, variation, shifted, only)
+        parts = [self._read_tree(*tree, era, sample, weights) for tree, era in trees.items()]
         groups = np.concatenate([part.groups for part in parts])
         before = np.cumsum([0, *(len(part.groups) for part in parts)])
         rows = np.concatenate([part.rows + first for part, first in zip(parts, before, strict=False)])
@@ -104,11 +112,13 @@ class Reader:
             features=np.concatenate([part.features for part in parts]),
             weights={key: np.concatenate([part.weights[key] for part in parts]) for key in weights},
             rows=rows,
+            era=np.concatenate([part.era for part in parts]),
             groups=groups,
-            trees=trees,
+            trees=tuple(trees),
+            only=self.dataset.era_keys.index(only) if only else None,
         )
 
-    def _read_tree(self, path: Path, tree: str, sample: str, weights: dict[Variation, Formula]) -> Table:
+    def _read_tree(self, path: Path, tree: str, era: str, sample: str, weights: dict[Variation, Formula]) -> Table:
         dataset, settings = self.dataset, self.dataset.samples[sample]
         self.used.add(path)
         where = f"tree {tree!r} in {path}"
@@ -116,26 +126,39 @@ class Reader:
         with opened(path, tree) as branches:
             rows = Rows(branches, where, dataset.inputs.missing)
             # Of all rows: the split of an event does not depend on the selection.
-            ids = id_columns(rows.numbers(dataset.event_id, "Fix dataset.event_id"), len(rows), where)
-            groups = ids
-            if settings.split_by:
-                groups = id_columns(rows.numbers(settings.split_by, f"Fix {split_key}"), len(rows), where)
+            ids = self._ids(rows, dataset.event_id, "Fix dataset.event_id", era)
+            groups = self._ids(rows, settings.split_by, f"Fix {split_key}", era) if settings.split_by else ids
             rows.select(self.selections(sample))
             features = rows.features(dataset.inputs, missing=self.missing)
-            values = {variation: rows.values(weight) for variation, weight in weights.items()}
-        for variation, array in values.items():
-            require_finite(array, array, f"weight {weights[variation].expression!r} of {where}", rows=rows.kept)
+            values = {}
+            for variation, weight in weights.items():
+                formula = weight.in_era(era)
+                found = rows.values(formula)
+                require_finite(found, found, f"weight {formula.expression!r} of {where}", rows=rows.kept)
+                values[variation] = found * dataset.eras[era].luminosity_scale if era else found
         return Table(
             ids=ids if rows.kept is None else ids[rows.kept],
             features=features,
             weights=values,
             rows=np.arange(len(rows)) if rows.kept is None else rows.kept,
+            era=np.full(len(rows), dataset.era_keys.index(era), dtype=np.int16),
             groups=groups,
             trees=((path, tree),),
         )
 
+    def _ids(self, rows: Rows, names: Sequence[str], fix: str, era: str) -> NDArray[np.int64]:
+        """Return branches that identify something, behind the number of the era: in each these begin again."""
+        columns: dict[str, NDArray[Any]] = {}
+        if era:
+            columns["era"] = np.full(len(rows), self.dataset.era_keys.index(era))
+        # A branch may be called era itself.
+        columns |= {
+            f"branch {name}" if name == "era" else name: found for name, found in rows.numbers(names, fix).items()
+        }
+        return id_columns(columns, len(rows), rows.where)
+
     def column(self, table: Table, branch: str) -> NDArray[np.int64] | None:
-        """Read one more branch of integers, shape (n_events, 1); None where a tree has none of that name."""
+        """Read one more branch of integers, behind the era, shape (n_events, 2); None where a tree has none such."""
         parts = []
         for path, tree in table.trees:
             with opened(path, tree) as branches:
@@ -144,7 +167,7 @@ class Reader:
                 where = f"tree {tree!r} in {path}"
                 values = one_per_row(branches, branch, where, "Fix source_branches")
                 parts.append(id_columns({branch: values}, len(values), where))
-        return np.concatenate(parts)[table.rows]
+        return np.concatenate([table.era[:, None], np.concatenate(parts)[table.rows]], axis=1)
 
     def tables(self, name: str, effects: Sequence[Effect]) -> dict[Variation, Table]:
         """Read one simulated sample: the nominal with all its weights first, then every shifted selection."""
@@ -152,7 +175,7 @@ class Reader:
         key = "dataset.weight" if own is None else f"dataset.samples.{name}.weight"
         weight = Formula(self.dataset.weight if own is None else own, key)
         weights = {NOMINAL: weight}
-        shifts: dict[Variation, tuple[Variation, ShiftedTrees]] = {}
+        shifts: dict[Variation, tuple[Variation, ShiftedTrees, str]] = {}
         for effect in effects:
             for label, number in effect.members.items():
                 for direction in DIRECTIONS:
@@ -161,18 +184,20 @@ class Reader:
                         # The nominal events stand in for it; what it is in the likelihood is said by the modifier.
                         weights[variation] = weight
                     elif effect.shifted_trees is not None:
-                        shifts[variation] = Variation(effect.shifted_trees.source, direction), effect.shifted_trees
+                        source = Variation(effect.shifted_trees.source, direction)
+                        shifts[variation] = source, effect.shifted_trees, effect.era
                     elif (text := effect.definition.varied_weight(direction, number)) is not None:
                         key = f"dataset.systematics.{effect.systematic}.{direction}"
-                        weights[variation] = Formula(text, key, weight)
+                        weights[variation] = Formula(text, key, weight, effect.era)
         nominal = self.read(name, NOMINAL, weights)
         self.catalogue.claim(name, NOMINAL, nominal.trees, nominal.trees)
         found = {}
-        for variation, (trees, shifted) in shifts.items():
-            table = self.read(name, trees, {variation: weight}, shifted)
-            found[variation] = replace(table, apart=shifted.apart(name, variation.direction))
+        for variation, (trees, shifted, era) in shifts.items():
+            table = self.read(name, trees, {variation: weight}, shifted, era)
+            found[variation] = replace(table, apart=shifted.apart(name, variation.direction, era))
         for variation, table in found.items():
-            _require_everywhere(name, variation, nominal.trees, table.trees)
+            of_its_eras = self.catalogue.by_era(name, NOMINAL, only=shifts[variation][2])
+            _require_everywhere(name, variation, tuple(of_its_eras), table.trees)
             self.catalogue.claim(name, variation, nominal.trees, table.trees)
         _require_two(name, found)
         return {NOMINAL: nominal, **found}
@@ -196,7 +221,7 @@ class Reader:
         """SHA-256 over the checksums of the files with the observed events; empty where there are none."""
         if (name := self.dataset.observed_name) is None:
             return ""
-        checksums = sorted({file_checksum(path) for path, _ in self.catalogue.locate(name, NOMINAL)})
+        checksums = sorted({file_checksum(path) for path, _ in self.catalogue.by_era(name, NOMINAL)})
         return hashlib.sha256("".join(checksums).encode()).hexdigest()
 
     def used_data(self, table: Table | None, seed: int) -> NDArray[np.float32] | None:
@@ -232,7 +257,7 @@ def require_distinct(dataset: NtupleLayout, name: str, variation: Variation, row
     if repeated := len(rows) - len(np.unique(rows)):
         raise DatasetError(
             f"sample {name!r}, {variation}: {repeated} of {len(rows)} events repeat an id "
-            f"({' + '.join(dataset.event_id)}). Fix dataset.event_id, or remove the copies"
+            f"({dataset.id_words}). Fix dataset.event_id, or remove the copies"
         )
 
 

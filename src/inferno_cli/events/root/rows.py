@@ -29,11 +29,17 @@ class Formula:
         key: Of the configuration, where it is from.
         nominal: What ``weight`` stands for in it, whatever branches there are; None in the nominal itself, where
             ``weight`` is a branch as any other.
+        era: The era in which it holds, in the others it is the nominal; empty: in all.
     """
 
     expression: str
     key: str
     nominal: Formula | None = None
+    era: str = ""
+
+    def in_era(self, era: str) -> Formula:
+        """Return what holds in an era."""
+        return self.nominal if self.nominal is not None and self.era not in ("", era) else self
 
     def parsed(self, tree: Any) -> expressions.Expression:
         """Read the expression for uproot's TTree or RNTuple.

@@ -76,6 +76,7 @@ class NtupleDataset(NtupleLayout):
                 parts=by_checksum(reader.catalogue.trees(reader.used)),
                 divisions=divisions,
                 by_row=not self.event_id,
+                n_eras=len(self.eras),
             ),
         )
 
@@ -96,6 +97,7 @@ class NtupleDataset(NtupleLayout):
                 (effect.sample, effect.systematic, str(effect.definition)) for effect in shapes
             ),
             "dataset.file": (self.file, self.tree, self.variation),
+            "dataset.eras": self.era_names,
         }
 
     def _undivided(self, name: str) -> NtupleSample:
@@ -106,12 +108,14 @@ class NtupleDataset(NtupleLayout):
         """Return the files of the samples, of the data and of the shape systematics that are needed."""
         names = {*request.samples} if self.observed_name is None else {*request.samples, self.observed_name}
         catalogue = Catalogue(self)
-        paths = {path for name in names for path, _ in catalogue.locate(name, NOMINAL)}
+        paths: set[Path] = set()
+        for name in names:
+            paths |= {path for path, _ in catalogue.by_era(name, NOMINAL)}
         for effect in request.effects:
             if (shifted := effect.shifted_trees) is not None:
                 for direction in shifted.directions:
                     variation = Variation(shifted.source, direction)
-                    paths |= {path for path, _ in catalogue.locate(effect.sample, variation, shifted)}
+                    paths |= {path for path, _ in catalogue.by_era(effect.sample, variation, shifted, effect.era)}
         return {path: file_checksum(path) for path in sorted(paths)}
 
     def trees(self) -> Mapping[FileTree, Parts]:

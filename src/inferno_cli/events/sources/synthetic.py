@@ -47,7 +47,7 @@ class SyntheticDataset(GeneratedDataset):
     def check(self) -> None:
         """Refuse systematics of several parameters."""
         for name, systematic in self.systematics.items():
-            if systematic.modifier_name is not None or not systematic.correlated:
+            if systematic.modifier_name is not None or systematic.correlated is not True:
                 raise ValueError(f"systematics.{name}: on the synthetic mixture every systematic is one parameter")
 
     @property

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from inferno_cli.events.modifiers import NormSys
+from inferno_cli.events.modifiers import Morph, NormSys
+from inferno_cli.events.sample import DIRECTIONS, Direction
 from inferno_cli.events.systematic import Systematic
 from inferno_cli.section import Names, Positive
 
@@ -14,7 +15,13 @@ Change = Annotated[float, Field(gt=-1, lt=1)]
 
 
 class NormalisationSystematic(Systematic):
-    """A log-normal-like change of the yield, relative: one number, or one for up and one for down."""
+    """A log-normal-like change of the yield, relative: one number, or one for up and one for down.
+
+    Of one era it changes the weights of the events of that era: in the templates of all eras that is a change of the
+    yield and, where the eras differ, of the shape.
+    """
+
+    can_be_by_era: ClassVar[bool] = True
 
     kind: Literal["normalisation"]
     """Yield with a constraint."""
@@ -35,11 +42,19 @@ class NormalisationSystematic(Systematic):
             raise ValueError(f"size times scale takes the yield to {min(self.factors):g} of the nominal; lower scale")
         return self
 
-    def modifier(self, members: Names) -> NormSys:
-        """Return a normsys."""
-        return NormSys(self.factors)
+    def modifier(self, members: Names) -> NormSys | Morph:
+        """Return a normsys; of one era a shape, whose templates are those of the varied weights."""
+        return Morph(members) if self.parameter_by == "era" else NormSys(self.factors)
 
-    def true_yield(self, value: float) -> float:
-        """Return a power of the factor at +1, or at -1: log-normal on either side."""
+    def varied_weight(self, direction: Direction, number: int) -> str | None:
+        """Return the weight of the events of an era; None: the yield of the templates is changed, not the events."""
+        if self.parameter_by != "era":
+            return None
+        return f"weight * {self.factors[DIRECTIONS.index(direction)]!r}"
+
+    def true_yield(self, value: float) -> float | None:
+        """Return a power of the factor at +1, or at -1: log-normal on either side; None for one era."""
+        if self.parameter_by == "era":
+            return None
         up, down = self.factors
         return float(up**value if value > 0 else down**-value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -15,6 +15,8 @@ SIDES = ("{direction}", "{Direction}", "{DIRECTION}")
 
 class ShapeSystematic(OneSided):
     """Events shifted and selected again, in trees of their own (jet energy scale, ...)."""
+
+    can_be_by_era: ClassVar[bool] = True
 
     kind: Literal["shape"]
     """Shifted trees."""
@@ -63,4 +65,13 @@ class ShapeSystematic(OneSided):
 
     def shifted_trees(self, name: str) -> ShiftedTrees:
         """Return the source, or its own name, and its patterns."""
-        return ShiftedTrees(name, self.source or name, self.sides, self.variation, self.tree, self.file, self.paired)
+        return ShiftedTrees(
+            systematic=name,
+            source=self.source or name,
+            directions=self.sides,
+            variation=self.variation,
+            tree=self.tree,
+            file=self.file,
+            paired=self.paired,
+            by_era=self.parameter_by == "era",
+        )

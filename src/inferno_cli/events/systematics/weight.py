@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -25,6 +25,8 @@ VariedWeight = Annotated[str, AfterValidator(_parsable_for_member)]
 
 class WeightSystematic(OneSided):
     """The nominal events with other weights; expressions may use ``weight`` for the nominal one."""
+
+    can_be_by_era: ClassVar[bool] = True
 
     kind: Literal["weight"]
     """Other weights."""
@@ -58,9 +60,9 @@ class WeightSystematic(OneSided):
         if not dataset.has_files:
             raise ValueError(f"{key}: the dataset has no weight branches; kind 'weight' is for ntuples")
 
-    def parameters(self, name: str, sample: str) -> dict[str, dict[str, int]]:
+    def parameters(self, name: str, sample: str, era: str = "") -> dict[str, dict[str, int]]:
         """Return one parameter, or one for each eigenvector."""
-        (parameter,) = found = super().parameters(name, sample)
+        (parameter,) = found = super().parameters(name, sample, era)
         if self.members is None:
             return found
         labels = {f"{parameter}_{number}": number for number in range(self.members)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 
@@ -79,8 +80,7 @@ def _systematics(description: Description) -> Table:
     def change(item: SystematicEntry) -> str:
         return "free" if item.up is None or item.down is None else f"{100 * item.up:+z.1f} {100 * item.down:+z.1f}"
 
-    kinds = {item.name: item.kind for item in description.systematics}
-    lines = [Line([name, kinds[name], *cells]) for name, cells in _by_systematic(description, change)]
+    lines = [Line([name, kind, *cells]) for name, kind, cells in _by_systematic(description, change)]
     heading = "Systematics: change of the yield at +1 and -1 standard deviation, in percent"
     note = "Of eigenvectors, the sum of their changes in quadrature; free: a yield without a constraint."
     headings = ("systematic", "kind", *(item.name for item in description.samples))
@@ -94,19 +94,26 @@ def _overlap(description: Description) -> Table:
         shares = " ".join(f"{share:.1%}" for share in item.overlap)
         return f"{' '.join(map(str, item.rows))} ({shares})"
 
-    lines = [Line([name, *cells]) for name, cells in _by_systematic(description, common) if any(cells)]
+    lines = [Line([name, *cells]) for name, _, cells in _by_systematic(description, common) if any(cells)]
     note = "Rows up and down, and the share of events (by id) in common with the nominal, of the smaller of the two."
     headings = ("systematic", *(item.name for item in description.samples))
     return Table(headings, lines, 1, "Shifted selections", note)
 
 
-def _by_systematic(description: Description, text: Callable[[SystematicEntry], str]) -> Iterator[tuple[str, list[str]]]:
-    """Yield every systematic with one cell for each sample, empty where it does not change that."""
-    found: dict[str, dict[str, str]] = {}
+def _by_systematic(
+    description: Description, text: Callable[[SystematicEntry], str]
+) -> Iterator[tuple[str, str, list[str]]]:
+    """Yield every systematic and its kind with one cell for each sample, empty where it does not change that.
+
+    One that changes a sample by several parameters (of eras, of eigenvectors) has a line for each.
+    """
+    parameters = Counter((item.name, item.sample) for item in description.systematics)
+    lines: dict[tuple[str, str], dict[str, str]] = {}
     for item in description.systematics:
-        found.setdefault(item.name, {})[item.sample] = text(item)
-    for name, texts in found.items():
-        yield name, [texts.get(sample.name, "") for sample in description.samples]
+        label = item.parameter if parameters[item.name, item.sample] > 1 else item.name
+        lines.setdefault((label, item.kind), {})[item.sample] = text(item)
+    for (label, kind), texts in lines.items():
+        yield label, kind, [texts.get(sample.name, "") for sample in description.samples]
 
 
 def _number(value: float | None) -> str:
