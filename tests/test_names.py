@@ -511,7 +511,7 @@ def sample(name: str, *factors: str) -> dict[str, Any]:
 def test_a_sample_with_an_at_sign_is_no_free_shape():
     samples = [sample("S", "mu"), sample("TT"), sample("TT@NLO", "k"), sample("TT@jes", "jes")]
     assert free_shapes(samples) == {"TT@jes": "TT"}
-    assert signal_of(samples, "mu") == ("S",)
+    assert signal_of(samples, ("mu",)) == ("S",)
 
 
 def test_a_sample_called_other_is_not_the_rest():

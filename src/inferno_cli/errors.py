@@ -67,6 +67,10 @@ class FitFailedError(InfernoError, RuntimeError):
     """MINUIT did not give a valid result."""
 
 
+class NegativeRateError(FitFailedError):
+    """A fit with parameters held ends where a bin expects a negative number of events: there is no likelihood."""
+
+
 class DeeperMinimumError(FitFailedError):
     """The minimum of the fit is not the global one; ``values`` are parameters near the other, if known."""
 

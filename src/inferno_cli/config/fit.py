@@ -29,8 +29,10 @@ class Fit(Section):
 
     data: Literal["asimov", "observed"]
     """The expectation (Asimov), or the observed events."""
+    pois: Names | None = None
+    """Parameters of interest beside mu; null: those of the run, in the fit of a workspace by itself none."""
     minos: Names
-    """Parameters whose MINOS errors are wanted."""
+    """Parameters whose MINOS errors are wanted; with mu also those of the other POIs."""
     groups: dict[str, Names] | None
     """Parameters by group, in the order in which they are fixed; the rest is grouped by kind of modifier.
 
@@ -80,6 +82,7 @@ class Fit(Section):
 
     def named_parameters(self) -> Iterator[tuple[str, str]]:
         """Yield every name in a list of parameters, with the key of the list."""
+        yield from (("pois", name) for name in self.pois or ())
         yield from (("minos", name) for name in self.minos)
         yield from (("bounds", name) for name in self.bounds or ())
         for quantity in self.every().values():

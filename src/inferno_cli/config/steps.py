@@ -135,12 +135,14 @@ class TrainConfig(FolderStep):
 
     @property
     def grouped_fit(self) -> Fit:
-        """The fit with what the run knows, where the fit says nothing: groups of systematics, and its seed for toys."""
+        """The fit with what the run knows, where the fit says nothing: POIs, groups of systematics, a seed for toys."""
         groups: dict[str, Names] = {}
         for effect in self.effects(self.nuisance.fit):
             if (group := effect.definition.group) is not None:
                 groups[group] = tuple(dict.fromkeys((*groups.get(group, ()), effect.parameter)))
         own: dict[str, Any] = {"toys_seed": self.seed} if self.fit.toys_seed is None else {}
+        if self.fit.pois is None:
+            own["pois"] = tuple(poi for poi in self.pois if poi != POI)
         if self.fit.groups is None:
             own["groups"] = groups or None
         return self.fit.model_copy(update=own)

@@ -52,7 +52,9 @@ def fit_workspace(
         spec, asimov=asimov, measurement=measurement, where=where, bounds=settings.bounds, engine=settings.engine
     )
     # Every name is looked up before the first fit.
-    minos = problem.parameters(settings.minos, "fit.minos")
+    minos, pois = problem.parameters(settings.minos, "fit.minos"), problem.pois(settings.pois or ())
+    if problem.poi_name in minos:
+        minos = tuple(dict.fromkeys((*minos, *pois)))
     asked = {name: quantity.resolved(problem) for name, quantity in settings.every().items()}
 
     fitter = Fitter(problem, settings)
@@ -74,6 +76,7 @@ def fit_workspace(
     return FitResult(
         data="asimov" if problem.is_asimov else "observed",
         poi=problem.poi_name,
+        pois=tuple(names[label] for label in pois[1:]),
         parameters={names[label]: parameter for label, parameter in parameters(problem, best).items()},
         correlation=_correlation(best, names),
         twice_nll=twice_nll,

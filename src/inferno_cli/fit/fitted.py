@@ -10,7 +10,7 @@ from typing import ParamSpec, TypeVar
 
 import numpy as np
 
-from inferno_cli.errors import DeeperMinimumError, FitFailedError
+from inferno_cli.errors import DeeperMinimumError, FitFailedError, NegativeRateError
 from inferno_cli.fit.likelihood import FloatArray
 from inferno_cli.fit.minimum import Minimum
 from inferno_cli.fit.minuit import DEEPER, Fitter
@@ -49,13 +49,21 @@ class Fitted:
         """What is fitted."""
         return self.fitter.problem
 
-    def scan(self, labels: Sequence[str], points: int, half_width: float) -> tuple[list[FloatArray], FloatArray]:
+    @property
+    def pois(self) -> tuple[str, ...]:
+        """Parameters of interest by their names in the workspace, that of the measurement first."""
+        return self.problem.pois(self.fitter.settings.pois or ())
+
+    def scan(
+        self, labels: Sequence[str], points: int, half_width: float, *, holes: bool = False
+    ) -> tuple[list[FloatArray], FloatArray]:
         """Profile the likelihood in some parameters around their best fit, within their bounds.
 
         Args:
             labels: Names of the parameters.
             points: Of each.
             half_width: In units of their HESSE errors.
+            holes: Points where a bin expects a negative number of events are infinite, and not an error.
 
         Returns:
             Values of each parameter, and -2 ln L above the fit, of shape (points,) * len(labels).
@@ -75,7 +83,12 @@ class Fitted:
             for place in np.ndindex(rise.shape):
                 held = {index: float(axis[i]) for i, (index, axis) in zip(place, values.items(), strict=True)}
                 point = " and ".join(f"{best.labels[index]} = {value:.4g}" for index, value in held.items())
-                rise[place] = self.fitter.minimum(f"the scan with {point}", held, best).rise - best.rise
+                try:
+                    rise[place] = self.fitter.minimum(f"the scan with {point}", held, best).rise - best.rise
+                except NegativeRateError:
+                    if not holes:
+                        raise
+                    rise[place] = np.inf
         if rise.min() < -DEEPER:
             raise DeeperMinimumError(
                 f"the scan of {what} on {self.problem.where} found twice the NLL {-rise.min():.3g} below the minimum "

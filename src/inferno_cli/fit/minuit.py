@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from inferno_cli.errors import DeeperMinimumError, FitFailedError
+from inferno_cli.errors import DeeperMinimumError, FitFailedError, NegativeRateError
 from inferno_cli.fit.covariance import flat_direction, inverse
 from inferno_cli.fit.likelihood import FloatArray, Likelihood
 from inferno_cli.fit.minimum import Minimum
@@ -258,7 +258,7 @@ class Fitter:
         negative = np.flatnonzero(expected < 0)
         if len(negative):
             problem = self.problem
-            raise FitFailedError(
+            raise NegativeRateError(
                 f"{what} on {problem.where} ends where {problem.bin_name(int(negative[0]))} expects "
                 f"{expected[negative[0]]:.3g} events, and a rate cannot be negative. Raise the lower bound of "
                 f"{problem.poi_name} (fit.bounds, or likelihood.poi_bounds), or repair the templates"

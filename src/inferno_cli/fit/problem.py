@@ -105,6 +105,10 @@ class Problem:
         """Names of the parameters that the fit varies."""
         return [name for name, fixed in zip(self.labels, self.fixed, strict=True) if not fixed]
 
+    def pois(self, others: Iterable[str]) -> tuple[str, ...]:
+        """Return the parameters of interest, that of the measurement first, given what ``fit.pois`` says."""
+        return tuple(dict.fromkeys((self.poi_name, *self.parameters(others, "fit.pois"))))
+
     def parameters(self, names: Iterable[str], key: str) -> tuple[str, ...]:
         """Find the parameters that a list in the configuration means, in its order, each once.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -260,6 +261,8 @@ class FitResult(Record):
     """Parameters whose best fit has a hidden offset, as the fit is blinded (see ``fit.blinding``)."""
     poi: str
     """Name of the parameter of interest in the workspace."""
+    pois: tuple[str, ...] = ()
+    """Parameters of interest beside it (``fit.pois``): significance, limit and impacts are of "mu" alone."""
     parameters: dict[str, Parameter]
     """By name (entries of vectors have names such as "staterror_SR[0]")."""
     correlation: dict[str, dict[str, float]]
@@ -355,4 +358,6 @@ class FitResult(Record):
                 numbers |= {"minos_down": down, "minos_up": up, "minos_width": up - down}
             for key, number in numbers.items():
                 put(values, f"{name}/{key}", number)
+        for one, other in itertools.combinations((POI, *self.pois), 2):
+            put(values, f"correlation/{one}/{other}", self.correlation[one][other])
         return {name: value for name, value in values.items() if value is not None}

@@ -18,6 +18,7 @@ from inferno_cli.runs.record import (
     bin_records,
     finite,
 )
+from inferno_cli.section import POI
 
 if TYPE_CHECKING:
     from inferno_cli.config.steps import TrainConfig
@@ -142,8 +143,9 @@ def merging(config: TrainConfig, final: FinalTemplates) -> Iterator[str]:
             f"{config.binning.min_yield:g}, binning.min_effective_events={config.binning.min_effective_events:g})"
         )
     if final.n_supported > final.templates.n_bins:
+        what = "sigma(mu)" if final.measurement.merit.pois == (POI,) else "figure of merit of the POIs"
         yield (
-            f"templates: {final.templates.n_bins} of these {final.n_supported} bins give the smallest sigma(mu) "
+            f"templates: {final.templates.n_bins} of these {final.n_supported} bins give the smallest {what} "
             "once the noise of the variations is counted (binning.merge_noise=true)"
         )
 

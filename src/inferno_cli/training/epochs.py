@@ -23,7 +23,10 @@ class Epoch:
         if self.evaluation is NOTHING:
             return "no bins yet"
         soft, hard = math.sqrt(self.evaluation.soft), math.sqrt(self.evaluation.hard)
-        return f"sigma(mu) soft {soft:.4f} hard {hard:.4f}  bins {self.evaluation.n_bins}"
+        text = f"sigma(mu) soft {soft:.4f} hard {hard:.4f}  bins {self.evaluation.n_bins}"
+        if self.evaluation.merit != self.evaluation.honest:
+            text += f"  figure of merit {math.sqrt(self.evaluation.merit):.4f}"
+        return text
 
     def metrics(self) -> dict[str, float | None]:
         """Return the numbers to log, by name; None where the information was singular."""

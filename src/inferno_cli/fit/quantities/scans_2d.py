@@ -10,7 +10,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from inferno_cli.errors import WorkspaceError
-from inferno_cli.fit.result import STRICT, FitResult, Quantity, moved
+from inferno_cli.fit.result import STRICT, Finite, FitResult, Quantity, moved
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,21 +27,24 @@ CONTOURS = {2.30: "68%", 5.99: "95%"}
 
 @dataclass(frozen=True, config=STRICT)
 class Scan2D:
-    """Profile of the likelihood in two parameters; ``delta_twice_nll[i][j]`` is at ``y_values[i]``, ``x_values[j]``."""
+    """Profile of the likelihood in two parameters; ``delta_twice_nll[i][j]`` is at ``y_values[i]``, ``x_values[j]``.
+
+    It is None where there is no likelihood, as a bin expects a negative number of events.
+    """
 
     x: str
     y: str
     x_values: tuple[float, ...]
     y_values: tuple[float, ...]
-    delta_twice_nll: tuple[tuple[float, ...], ...]
+    delta_twice_nll: tuple[tuple[Finite, ...], ...]
 
 
 class Scans2DQuantity(Quantity):
     """Profile likelihoods in pairs of parameters."""
 
     kind: Literal["scans_2d"]
-    scan_2d: tuple[tuple[str, str], ...]
-    """Pairs of parameters."""
+    scan_2d: tuple[tuple[str, str], ...] | None = None
+    """Pairs of parameters; null: the POIs, where there are two (``fit.pois``)."""
     scan_2d_points: Annotated[int, Field(ge=3)]
     """Points along each axis."""
 
@@ -51,17 +54,19 @@ class Scans2DQuantity(Quantity):
 
     @property
     def is_wanted(self) -> bool:
-        return bool(self.scan_2d)
+        return self.scan_2d is None or bool(self.scan_2d)
 
     def check(self) -> None:
-        for x, y in self.scan_2d:
+        for x, y in self.scan_2d or ():
             if x == y:
                 raise ValueError(f"scan_2d has a pair of {x!r} with itself")
 
     def named_parameters(self) -> Iterator[tuple[str, str]]:
-        yield from (("scan_2d", name) for pair in self.scan_2d for name in pair)
+        yield from (("scan_2d", name) for pair in self.scan_2d or () for name in pair)
 
     def resolved(self, problem: Problem) -> Self:
+        if self.scan_2d is None:
+            return self
         pairs = []
         for names in self.scan_2d:
             pair = problem.parameters(names, "fit.scan_2d")
@@ -72,16 +77,24 @@ class Scans2DQuantity(Quantity):
             pairs.append(pair)
         return self.model_copy(update={"scan_2d": tuple(pairs)})
 
-    def compute(self, fitted: Fitted) -> tuple[Scan2D, ...]:
+    def compute(self, fitted: Fitted) -> tuple[Scan2D, ...] | None:
+        import numpy as np
+
+        pairs, pois = self.scan_2d, fitted.pois
+        if pairs is None:
+            pairs = ((pois[0], pois[1]),) if len(pois) == 2 else ()
         found = []
-        for x, y in self.scan_2d:
-            profile = fitted.attempt(f"scan of {x} and {y}", fitted.scan, (x, y), self.scan_2d_points, HALF_WIDTH)
+        for x, y in pairs:
+            what = f"scan of {x} and {y}"
+            profile = fitted.attempt(what, fitted.scan, (x, y), self.scan_2d_points, HALF_WIDTH, holes=True)
             if profile is not None:
                 (x_values, y_values), rise = profile
+                if lacking := int(np.isinf(rise).sum()):
+                    fitted.notes.append(f"{what}: at {lacking} of {rise.size} points a bin expects negative events")
                 rows = tuple(map(tuple, rise.T.tolist()))
                 ends = tuple(x_values.tolist()), tuple(y_values.tolist())
                 found.append(Scan2D(fitted.names[x], fitted.names[y], *ends, rows))
-        return tuple(found)
+        return tuple(found) or None
 
     @classmethod
     def blinded(
@@ -114,13 +127,15 @@ def _draw(scan: Scan2D, fit: FitResult, canvas: Canvas) -> Figure:
 
     figure = canvas.figure()
     axes = figure.subplots()
-    rise = np.clip(scan.delta_twice_nll, 0, None)
-    x, y = (np.linspace(values[0], values[-1], 201) for values in (scan.x_values, scan.y_values))
-    degree = min(3, len(scan.x_values) - 1)
-    smooth = RectBivariateSpline(scan.y_values, scan.x_values, rise, kx=degree, ky=degree)(y, x)
+    rise = np.clip(np.array(scan.delta_twice_nll, dtype=float), 0, None)
+    x, y, smooth = np.array(scan.x_values), np.array(scan.y_values), np.ma.masked_invalid(rise)
+    if np.isfinite(rise).all():  # no spline goes through points without a likelihood
+        degree, fine = min(3, len(x) - 1), [np.linspace(values[0], values[-1], 201) for values in (x, y)]
+        smooth = RectBivariateSpline(y, x, rise, kx=degree, ky=degree)(fine[1], fine[0])
+        x, y = fine
     image = axes.pcolormesh(x, y, smooth, cmap="Blues_r", vmin=0, vmax=12, shading="nearest", rasterized=True)
     lines = dict(zip(CONTOURS, ("-", "--"), strict=True))
-    drawn = [level for level in lines if level < rise.max()]
+    drawn = [level for level in lines if level < smooth.max()]
     if drawn:
         axes.contour(x, y, smooth, drawn, colors=SIGNAL, linestyles=[lines[level] for level in drawn])
     handles = [Line2D([], [], color=SIGNAL, ls=lines[level], label=f"{CONTOURS[level]} CL") for level in drawn]
@@ -129,5 +144,5 @@ def _draw(scan: Scan2D, fit: FitResult, canvas: Canvas) -> Figure:
     axes.legend(handles=handles, loc="upper right", frameon=True, framealpha=0.9, edgecolor="none")
     axes.set_xlabel(fit.shown(scan.x, axis_name(scan.x, fit.poi)))
     axes.set_ylabel(fit.shown(scan.y, axis_name(scan.y, fit.poi)))
-    figure.colorbar(image, ax=axes, label=r"$2\,\Delta$ NLL", extend="max" if rise.max() > 12 else "neither")
+    figure.colorbar(image, ax=axes, label=r"$2\,\Delta$ NLL", extend="max" if smooth.max() > 12 else "neither")
     return figure

@@ -40,7 +40,7 @@ class Yields:
         sums: Events by sample in the whole channel, and their standard deviation.
         total: Events of all samples in the whole channel, and their standard deviation.
         data: Events by bin that were fitted, Asimov or observed.
-        signal: Samples that the POI acts on.
+        signal: Samples that a POI acts on.
         parts: Samples that are a free shape of another one, and which that is.
     """
 
@@ -70,7 +70,7 @@ class YieldsQuantity(Quantity):
     order: ClassVar[int] = 60
 
     def compute(self, fitted: Fitted) -> tuple[Yields, ...]:
-        return yields(fitted.problem, fitted.best)
+        return yields(fitted.problem, fitted.best, fitted.pois[1:])
 
     @classmethod
     def rows(cls, name: str, value: tuple[Yields, ...], fit: FitResult) -> Iterator[tuple[str, str]]:
@@ -115,12 +115,13 @@ class YieldsQuantity(Quantity):
         return lines
 
 
-def yields(problem: Problem, best: Minimum) -> tuple[Yields, ...]:
+def yields(problem: Problem, best: Minimum, others: Sequence[str] = ()) -> tuple[Yields, ...]:
     """Return the expected events of every channel with their errors, before and then after the fit.
 
     Args:
         problem: What is fitted.
         best: The fit. A parameter at its limit is held there: its error has no meaning.
+        others: Parameters of interest beside that of the measurement.
 
     Raises:
         FitFailedError: If an error is not finite.
@@ -130,8 +131,8 @@ def yields(problem: Problem, best: Minimum) -> tuple[Yields, ...]:
     from inferno_cli.fit.problem import constraint_widths, nominal
 
     before = _Point(nominal(problem), constraint_widths(problem), np.eye(len(best.values)))
-    after = _Point(best.values, best.errors, best.correlation)
-    return (*_of_channels(problem, before, "pre-fit"), *_of_channels(problem, after, "post-fit"))
+    after, pois = _Point(best.values, best.errors, best.correlation), problem.pois(others)
+    return (*_of_channels(problem, before, "pre-fit", pois), *_of_channels(problem, after, "post-fit", pois))
 
 
 def channels(value: Sequence[Yields]) -> dict[str, tuple[Yields, Yields]]:
@@ -155,7 +156,7 @@ class _Point(NamedTuple):
     correlation: NDArray[np.float64]
 
 
-def _of_channels(problem: Problem, point: _Point, when: When) -> Iterator[Yields]:
+def _of_channels(problem: Problem, point: _Point, when: When, pois: Sequence[str]) -> Iterator[Yields]:
     """Yield the expected events of every channel at a point.
 
     An error is that of cabinetry: v M v with the correlations M and the changes v, half of the difference between the
@@ -192,16 +193,16 @@ def _of_channels(problem: Problem, point: _Point, when: When) -> Iterator[Yields
             sums=dict(zip(names, totals, strict=True)),
             total=(float(rows.sum()), float(sums[-1])),
             data=tuple(problem.data[model.config.channel_slices[channel]]),
-            signal=signal_of(by_name[channel], problem.poi_name),
+            signal=signal_of(by_name[channel], pois),
             parts=free_shapes(by_name[channel]),
         )
 
 
-def signal_of(samples: Sequence[Mapping[str, Any]], poi: str) -> tuple[str, ...]:
-    """Return the samples of a channel of a workspace that the POI acts on."""
+def signal_of(samples: Sequence[Mapping[str, Any]], pois: Sequence[str]) -> tuple[str, ...]:
+    """Return the samples of a channel of a workspace that a POI acts on."""
     found = []
     for sample in samples:
-        if poi in (modifier["name"] for modifier in sample["modifiers"]):
+        if any(modifier["name"] in pois for modifier in sample["modifiers"]):
             found.append(sample["name"])
     return tuple(found)
 

@@ -190,16 +190,27 @@ class Comparison:
         return tuple(names)
 
     @cached_property
+    def pois(self) -> tuple[str, ...]:
+        """Parameters of interest of any run but mu; they are in ``nuisances``, too."""
+        return tuple(dict.fromkeys(poi for result in self.results for poi in result.pois))
+
+    @cached_property
     def _main(self) -> tuple[Quantity, ...]:
-        return (*OF_THE_POI, *_of_the_fits(self.results), *OF_THE_RUN)
+        of_the_pois = [*OF_THE_POI]
+        for poi in self.pois:
+            of_the_pois.append(Quantity(poi, poi, _bestfit(poi)))
+            of_the_pois.append(Quantity(f"sigma_{poi}", f"sigma({poi})", _sigma(poi)))
+            of_the_pois.append(Quantity(f"correlation_{POI}_{poi}", f"cor({POI}, {poi})", _correlation(POI, poi)))
+        return (*of_the_pois, *_of_the_fits(self.results), *OF_THE_RUN)
 
     @cached_property
     def quantities(self) -> tuple[Quantity, ...]:
         """Every column, first those of the main table; without those that no run has."""
-        pairs = itertools.combinations((POI, *self.nuisances), 2)
+        pairs = [pair for pair in itertools.combinations((POI, *self.nuisances), 2) if not self._is_main(*pair)]
+        nuisances = [name for name in self.nuisances if name not in self.pois]
         found = [
             *self._main,
-            *(Quantity(f"sigma_{name}", f"sigma({name})", _sigma(name)) for name in self.nuisances),
+            *(Quantity(f"sigma_{name}", f"sigma({name})", _sigma(name)) for name in nuisances),
             *(Quantity(f"correlation_{a}_{b}", f"cor({a}, {b})", _correlation(a, b)) for a, b in pairs),
         ]
         columns: dict[str, Quantity] = {}
@@ -211,6 +222,10 @@ class Comparison:
             if any(item.read(result) is not None for result in self.results):
                 known.append(columns[name])
         return tuple(known)
+
+    def _is_main(self, one: str, other: str) -> bool:
+        """Whether the correlation of two parameters is in the main table."""
+        return one == POI and other in self.pois
 
     @cached_property
     def main(self) -> tuple[Quantity, ...]:
@@ -281,6 +296,10 @@ class Comparison:
 
 def _p_value(z: float) -> float:
     return math.erfc(z / math.sqrt(2)) / 2
+
+
+def _bestfit(name: str) -> Callable[[Results], float | None]:
+    return lambda results: results.parameters[name].bestfit if name in results.parameters else None
 
 
 def _sigma(name: str) -> Callable[[Results], float | None]:

@@ -83,9 +83,15 @@ def table(comparison: Comparison, columns: Sequence[Quantity], spread: str | Non
 
 
 def foremost(comparison: Comparison, names: Sequence[str] = FOREMOST) -> list[Quantity]:
-    """Return columns of the main table that are to be read first, or all; without mu, which is 1, of Asimov data."""
+    """Return columns of the main table that are to be read first, or all; without POIs, which are 1, of Asimov data."""
     fitted = any(result.data == "observed" for result in comparison.results)
-    return [item for item in comparison.main if item.name in (names or (item.name,)) and (fitted or item.name != POI)]
+    of_pois = [f"sigma_{poi}" for poi in comparison.pois]
+    chosen = []
+    for item in comparison.main:
+        is_wanted = not names or item.name in (*names, *of_pois)
+        if is_wanted and (fitted or item.name not in (POI, *comparison.pois)):
+            chosen.append(item)
+    return chosen
 
 
 def show_comparison(comparison: Comparison) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -48,20 +49,17 @@ def by_correlation(results: Results, names: Sequence[str], limit: int) -> list[s
 
 def headline(results: Results) -> str:
     """Return mu with its errors, and what it was measured with, in Markdown: the description of a run in MLflow."""
-    mu = results.mu
-    digits = decimals(mu.hesse)
-    errors = []
-    if mu.minos is not None:
-        errors.append(f"{mu.minos[0]:+.{digits}f} / {mu.minos[1]:+.{digits}f} (MINOS)")
-    if mu.error is not None:
-        errors.append(f"±{mu.error:.{digits}f} (HESSE)")
+    digits = decimals(results.mu.hesse)
+    errors = _errors(results.mu)
     for _, quantity, value in results.outcomes():
         for text, estimate in quantity.estimates(value).items():
             if estimate.error is not None:
                 errors.append(f"±{estimate.error:.{digits}f} ({text})")
     # MLflow folds a description after some three lines; what must be said with every number comes before.
     what = markdown(title(results)) + (f". **{markdown(results.label)}**" if results.label else "")
-    lines = [f"**{results.shown(POI, POI)} = {mu.bestfit:z.{digits}f}**, {', '.join(errors)}", what]
+    measured = [_measured(results, POI, errors)]
+    measured += [_measured(results, poi, _errors(results.parameters[poi])) for poi in results.pois]
+    lines = ["; ".join(measured), what]
     for name, quantity, value in results.outcomes():
         if quantity.is_foremost:
             lines += [f"{heading}: {text}" for heading, text in quantity.rows(name, value, results)]
@@ -69,6 +67,23 @@ def headline(results: Results) -> str:
         bound = "" if results.cramer_rao_bound_s is None else f", Cramér-Rao bound {results.cramer_rao_bound_s:.4g}"
         lines.append(f"sigma(s) = {results.sigma_s:.4g}{bound}")
     return "\n\n".join(lines)
+
+
+def _errors(estimate: Estimate) -> list[str]:
+    """Return the errors of a parameter, by how they were calculated."""
+    digits, errors = decimals(estimate.hesse), []
+    if estimate.minos is not None:
+        errors.append(f"{estimate.minos[0]:+.{digits}f} / {estimate.minos[1]:+.{digits}f} (MINOS)")
+    if estimate.error is not None:
+        errors.append(f"±{estimate.error:.{digits}f} (HESSE)")
+    return errors
+
+
+def _measured(results: Results, poi: str, errors: Sequence[str]) -> str:
+    """Return a POI with its errors, in Markdown."""
+    estimate = results.parameters[poi]
+    value = f"{estimate.bestfit:z.{decimals(estimate.hesse)}f}"
+    return f"**{markdown(results.shown(poi, poi))} = {value}**, {', '.join(errors)}"
 
 
 def write_tables(results: Results, folder: Path) -> tuple[Path, ...]:
@@ -133,7 +148,9 @@ def _parameters(results: Results, plus_minus: str) -> RenderableType:
     for _, quantity, value in results.outcomes():
         for what, estimate in quantity.estimates(value).items():
             add(results.shown(POI, f"mu, {what}"), estimate)
-    scalars = [name for name in results.scalars if name != "mu"]
+    for name in results.pois:
+        add(results.shown(name, name), results.parameters[name], "poi")
+    scalars = [name for name in results.scalars if name not in (POI, *results.pois)]
     shown = by_correlation(results, scalars, MAX_NUISANCES)
     for name in shown:
         add(results.shown(name, name), results.parameters[name])
@@ -162,6 +179,8 @@ def _range(values: Sequence[float]) -> str:
 
 
 def _facts(results: Results) -> Iterator[tuple[str, str]]:
+    for one, other in itertools.combinations((POI, *results.pois), 2):
+        yield "correlation", f"{results.correlation[one][other]:+.2f} of {one} and {other}"
     for name, quantity, value in results.outcomes():
         yield from quantity.rows(name, value, results)
     yield from _closed_form(results)
@@ -173,7 +192,7 @@ def _facts(results: Results) -> Iterator[tuple[str, str]]:
         origin = results.trained_in
         yield "network", f"of {origin.folder}" + (f" ({origin.experiment})" if origin.experiment else "")
     if results.training is not None:
-        known = ("mu", *results.training.nuisance)
+        known = (POI, *results.pois, *results.training.nuisance)
         if absent := [name for name in results.scalars if name not in known]:
             yield "not in the training", f"{', '.join(absent)} (in the fit alone)"
     if results.bins is not None:
