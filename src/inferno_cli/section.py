@@ -40,6 +40,42 @@ def parsable(text: str) -> str:
 ExpressionText = Annotated[str, AfterValidator(parsable)]
 """An expression of branches, see ``inferno_cli.expressions``."""
 
+
+def drawable(text: str) -> str:
+    """Return a text for plots; raise ValueError if it has signs that cannot be shown, or a formula that is none.
+
+    matplotlib reads what is between two "$" as a formula. One that it cannot read would end a run at its plots.
+    """
+    if not text.isprintable():
+        raise ValueError(f"the text {text!r} has signs that cannot be shown; remove them")
+    if "$" in text:
+        from matplotlib.mathtext import MathTextParser
+
+        try:
+            MathTextParser("path").parse(text)
+        except ValueError as error:
+            reason = str(error).strip().splitlines()[-1]
+            raise ValueError(
+                f"matplotlib cannot read the formula in '{text}' ({reason}); write it as mathtext, such as "
+                r"$\tau_h$, and a dollar sign as \$"
+            ) from error
+    return text
+
+
+def colour(text: str) -> str:
+    """Return a colour; raise ValueError if it is none that matplotlib knows."""
+    from matplotlib.colors import is_color_like
+
+    if not is_color_like(text):
+        raise ValueError(f"{text!r} is no colour; expected one such as '#3f90da' or 'darkorange'")
+    return text
+
+
+Shown = Annotated[str, AfterValidator(drawable)]
+"""A text on plots, with formulas between "$" as matplotlib reads them."""
+Colour = Annotated[str, AfterValidator(colour)]
+"""A colour of plots."""
+
 POI = "mu"
 REGION = "SR"
 """The channel of a run."""

@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from inferno_cli.drawing.stack import merged
 from inferno_cli.events.sample import NOMINAL, Variation
 from inferno_cli.fit.estimates import parameters, recorded_names
 from inferno_cli.fit.minimum import Minimum
@@ -129,6 +128,7 @@ def full_record(fit: FitResult) -> Results:
     return record(
         fit,
         model="inferno",
+        model_title="INFERNO",
         dataset="top11004",
         label=LABEL,
         poi_variance=PoiVarianceRecord(validation_soft=0.0225, validation_hard=None, templates=0.04),
@@ -396,7 +396,7 @@ def test_plots_of_a_training(fit: FitResult, tmp_path: Path) -> None:
         full_record(fit),
         folder=tmp_path / "plots",
         formats=["png", "svg"],
-        templates=templates(),
+        templates={"SR": templates()},
     )
     stems = {"training", "templates", "prefit", "postfit", "pulls", "correlation", "scan"}
     assert {path.name for path in paths} == {f"{stem}.{suffix}" for stem in stems for suffix in ("png", "svg")}
@@ -416,6 +416,8 @@ def test_plots_of_a_fit_alone(tmp_path: Path) -> None:
     fit = fitted(spec, "observed")
     paths = draw(record(fit), folder=tmp_path, formats=["png"])
     assert {path.stem for path in paths} == {
+        "prefit",
+        "postfit",
         "prefit_A",
         "prefit_B",
         "postfit_A",
@@ -458,14 +460,6 @@ def test_a_folder_that_cannot_be_written(fit: FitResult, tmp_path: Path) -> None
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match=r"file/pulls\.png"):
         draw(record(fit), folder=tmp_path / "file", formats=["png"])
-
-
-def test_merged_rows() -> None:
-    rows = {"QCD": QCD, "QCD@shape": BEND, "small": np.ones(5), "ttbar": SIGNAL, "odd@name": np.ones(5)}
-    stack = merged(rows, {"ttbar": "red", "QCD": "blue"}, {"QCD@shape": "QCD"})
-    assert list(stack) == ["other", "QCD", "ttbar"]
-    np.testing.assert_array_equal(stack["QCD"], QCD + BEND)
-    np.testing.assert_array_equal(stack["other"], np.full(5, 2.0))
 
 
 def test_import_is_light() -> None:

@@ -289,10 +289,14 @@ def test_cells_have_the_most_common_and_the_mean_bin_of_the_expected_events() ->
     assert found.common.tolist() == [[2], [1]]
     np.testing.assert_allclose(found.mean, [[6 / 5], [1]])
 
-    given = feature_map([sample], [np.array([[0, 0, 2, 1, 1, 2]])], 3, ("x", "y", "z"), ("x", "y"), 5, {"x": (0.5, 3)})
+    bins, pair = [np.array([[0, 0, 2, 1, 1, 2]])], ("x", "y")
+    given = feature_map([sample], bins, 3, ("x", "y", "z"), pair, 5, {"x": (0.5, 3)})
+    assert given.x_edges.tolist() == [0.5, 1.5, 2.5, 3.5]  # integers stay in the middle of their cells
+    halves = replace(sample, features=features / 2)
+    given = feature_map([halves], bins, 3, ("x", "y", "z"), pair, 5, {"x": (0.5, 3)})
     assert given.x_edges.tolist() == [0.5, 1.0, 1.5, 2.0, 2.5, 3.0]
-    assert given.common[1].tolist() == [1]
-    assert np.isnan(given.common[0]).all()
+    assert given.common[0].tolist() == [1]
+    assert np.isnan(given.common[1]).all()
 
 
 def test_cells_without_events_are_empty_and_tails_are_left_out() -> None:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias
 from pydantic import Field, model_validator
 
 from inferno_cli.choices import any_of
+from inferno_cli.errors import ConfigError, closest
 from inferno_cli.progress import Mode
-from inferno_cli.section import Finite, Names, NonNegative, Positive, Section
+from inferno_cli.section import Colour, Finite, Names, NonNegative, Positive, Section, Shown, require_name
 from inferno_cli.training.networks import Network
 from inferno_cli.training.objectives import Objective
 from inferno_cli.training.summaries import Summary
@@ -36,6 +37,8 @@ class Model(Section):
 
     name: str
     """Name of the choice in every output: a file in conf/model."""
+    title: str = ""
+    """What tables and plots call it; empty: its name."""
     network: AnyNetwork
     """Features to outputs."""
     summary: AnySummary
@@ -209,10 +212,69 @@ class Tracking(Section):
         return self
 
 
+class ShownSample(Section):
+    """How a sample, or a group of samples, looks in plots; tables and files keep its name."""
+
+    title: Shown | None = None
+    """What plots call it, with formulas as matplotlib writes them; null: its name."""
+    colour: Colour | None = None
+    """Its colour, such as "#3f90da" or darkorange; null: one is chosen."""
+
+
 class Report(Section):
-    """What is drawn."""
+    """What is drawn, and how. The label of a dataset stands on every plot, whatever is said here."""
 
     plots: bool
     """Draw at all."""
     formats: Annotated[tuple[Literal["png", "pdf", "svg"], ...], Field(min_length=1)]
     """File formats of the plots."""
+    experiment: Shown = ""
+    """Name at the upper left of every plot, such as CMS."""
+    status: Shown = ""
+    """What stands behind it, such as Preliminary, Simulation or Private work."""
+    luminosity: Positive | Shown | None = None
+    """Integrated luminosity at the upper right: a number in 1/fb, or a text; times ``dataset.downsample_factor``."""
+    energy: Positive | Shown | None = None
+    """Centre-of-mass energy beside it: a number in TeV, or a text."""
+    samples: dict[str, ShownSample] = Field(default_factory=dict)
+    """How samples and groups look, by name."""
+    groups: dict[str, Annotated[Names, Field(min_length=1)]] = Field(default_factory=dict)
+    """Samples that are drawn as one, by the name of the group: {Other: [WW, WZ, ZZ]}."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        seen: dict[str, str] = {}
+        for group, samples in self.groups.items():
+            require_name(group, "groups")
+            for name in samples:
+                if name in seen:
+                    raise ValueError(f"groups: {name!r} is in {seen[name]!r} and in {group!r}; take it out of one")
+                seen[name] = group
+        return self
+
+    def over(self, other: Report) -> Report:
+        """Return this with what ``other`` says about the look of plots where this says nothing."""
+        missing = {}
+        for name in ("experiment", "status", "luminosity", "energy", "samples", "groups"):
+            if not getattr(self, name):
+                missing[name] = getattr(other, name)
+        return self.model_copy(update=missing)
+
+    def check(self, samples: Names, signal: Names) -> None:
+        """Raise ConfigError for a sample that is not there, or a group that cannot be drawn."""
+        known = (*samples, *self.groups)
+        for name in self.samples:
+            if name not in known:
+                raise ConfigError(f"report.samples: there is no sample {name!r}{closest(name, known)}")
+        for group, members in self.groups.items():
+            if group in samples and group not in members:
+                raise ConfigError(
+                    f"report.groups: {group!r} is also a sample; rename the group, or put the sample into it"
+                )
+            for name in members:
+                if name not in samples:
+                    raise ConfigError(f"report.groups.{group}: there is no sample {name!r}{closest(name, samples)}")
+            if 0 < len(set(members) & set(signal)) < len(set(members)):
+                raise ConfigError(
+                    f"report.groups.{group} holds signal and background, which are drawn apart; divide it"
+                )

@@ -171,6 +171,7 @@ class TrainConfig(FolderStep):
                 f"model.network is {self.model.network.kind!r}, which needs exact densities; dataset "
                 f"{self.dataset.name!r} is made of events. Use dataset=synthetic, or model=bce"
             )
+        self.report.check(self.dataset.sample_names, self.dataset.signal_names)
         for name in self.likelihood.samples or ():
             if name not in self.dataset.sample_names:
                 near = closest(name, self.dataset.sample_names)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from inferno_cli.drawing.presentation import PLAIN, Presentation
 from inferno_cli.errors import OutputError
 from inferno_cli.names import LONGEST, another, folded, printable
 from inferno_cli.section import POI
@@ -34,7 +35,10 @@ STYLE = {
     "ytick.direction": "in",
     "ytick.right": True,
 }
-MODEL_NAMES = {"bce": "BCE", "bce_augmented": "BCE, augmented", "inferno": "INFERNO", "optimal": "optimal classifier"}
+MARGIN = 0.08
+"""Inches between the edge of a figure and the texts at its top."""
+SMALLEST = 0.6
+"""To which share of its size a text shrinks where the figure is narrow."""
 
 
 def plain(text: str) -> str:
@@ -43,9 +47,22 @@ def plain(text: str) -> str:
     return f" {text}" if text.startswith("_") else text
 
 
+def as_written(text: str) -> str:
+    """Return a text of the configuration's, in which "$" begins a formula (see ``section.drawable``)."""
+    return f" {text}" if text.startswith("_") else text
+
+
 def short(name: str) -> str:
     """Return a name that fits beside a plot, as ``plain``: a foreign workspace can have very long ones."""
     return plain(name if len(name) <= 26 else f"{name[:14]}…{name[-11:]}")
+
+
+class Line(NamedTuple):
+    """A line at the top of a figure: texts with their style, on the left and on the right; heights are in inches."""
+
+    left: Sequence[tuple[str, Mapping[str, Any]]]
+    right: Sequence[tuple[str, Mapping[str, Any]]]
+    height: float
 
 
 @dataclass(frozen=True)
@@ -54,21 +71,68 @@ class Canvas:
 
     label: str
     title: str
+    presentation: Presentation = PLAIN
 
     def figure(self, *, width: float = 6.4, height: float = 4.8) -> Figure:
-        """Return a figure that says both in its upper left corner; its size is in inches."""
+        """Return a figure that says both in its upper left corner; its size is in inches.
+
+        Above is the experiment with its luminosity, where they are given: they never stand for the label.
+        """
         from matplotlib.figure import Figure
         from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-        lines = [(plain(self.title), MUTED, "normal")]
-        if self.label:
-            lines.insert(0, (plain(self.label), SIGNAL, "bold"))
-        space = ConstrainedLayoutEngine(rect=(0, 0, 1, 1 - (0.09 + 0.18 * len(lines)) / height))
+        lines = list(self._lines())
+        above = 0.07 + sum(line.height for line in lines)
+        space = ConstrainedLayoutEngine(rect=(0, 0, 1, 1 - (above + 0.02) / height))
         figure = Figure(figsize=(width, height), layout=space)
-        for number, (text, colour, weight) in enumerate(lines):
-            y = 1 - (0.07 + 0.18 * number) / height
-            figure.text(0.08 / width, y, text, va="top", size=9, color=colour, weight=weight)
+        above = 0.07
+        for line in lines:
+            _write(figure, line, above)
+            above += line.height
         return figure
+
+    def _lines(self) -> Iterator[Line]:
+        shown = self.presentation
+        left: list[tuple[str, Mapping[str, Any]]] = []
+        if shown.experiment:
+            left.append((as_written(shown.experiment), {"size": 13, "weight": "bold"}))
+        if shown.status:
+            left.append((as_written(shown.status), {"size": 11, "style": "italic"}))
+        right = [(as_written(shown.luminosity), {"size": 11})] if shown.luminosity else []
+        if left or right:
+            yield Line(left, right, 0.25)
+        if self.label:
+            yield Line([(plain(self.label), {"size": 9, "weight": "bold", "color": SIGNAL})], (), 0.18)
+        yield Line([(plain(self.title), {"size": 9, "color": MUTED})], (), 0.18)
+
+
+def _write(figure: Figure, line: Line, above: float) -> None:
+    """Write a line ``above`` inches below the upper edge: smaller where it is too long for the figure."""
+    width, height = figure.get_size_inches()
+    lengths = [text_length(text, style) for text, style in (*line.left, *line.right)]
+    gap = 0.08
+    needed = sum(lengths) + gap * (len(lengths) - 1) + (0.2 if line.left and line.right else 0.0)
+    scale = min(1.0, max(SMALLEST, (width - 2 * MARGIN) / max(needed, gap)))
+    # All texts of a line stand on its baseline, as those of different sizes do in print.
+    y = 1 - (above + 0.75 * line.height) / height
+    x = MARGIN
+    for (text, style), length in zip(line.left, lengths, strict=False):
+        figure.text(x / width, y, text, va="baseline", **{**style, "size": scale * style["size"]})
+        x += scale * (length + gap)
+    for text, style in line.right:
+        size = scale * style["size"]
+        figure.text(1 - MARGIN / width, y, text, ha="right", va="baseline", **{**style, "size": size})
+
+
+def text_length(text: str, style: Mapping[str, Any]) -> float:
+    """Return how long a text is, in inches; its style has at least the size."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import TextPath
+
+    if not text.strip():
+        return 0.0
+    font = FontProperties(weight=style.get("weight"), style=style.get("style"))
+    return float(TextPath((0, 0), text, size=style["size"], prop=font).get_extents().x1) / 72
 
 
 def axis_name(name: str, poi: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from inferno_cli.events.axes import integer_edges
 from inferno_cli.events.effects import Effect
 from inferno_cli.events.features import Inputs
 from inferno_cli.events.sample import DIRECTIONS, NOMINAL, FloatArray, Variation
@@ -101,12 +102,15 @@ class Histogram:
     """One feature of every sample.
 
     Attributes:
-        edges: Shape (B + 1,); values outside are in the first and the last bin.
+        edges: Shape (B + 1,); values outside are in the first and the last bin. Those of integers are halfway
+            between them.
         samples: Expected events by sample, shape (B,) each.
         error: Statistical error of their sum, shape (B,).
         observed: Observed events, shape (B,), NaN in a masked bin; None where there are none, or all are blinded.
         is_masked: Bins whose observed events are blinded, shape (B,); None where none is.
         label: What the axis is called, with the unit; empty: as the feature.
+        is_beyond: Whether events below the first edge are in the first bin, and above the last one in the last bin.
+        absent: Expected events without a value, which are in no bin.
     """
 
     feature: str
@@ -116,6 +120,8 @@ class Histogram:
     observed: FloatArray | None
     is_masked: NDArray[np.bool_] | None = None
     label: str = ""
+    is_beyond: tuple[bool, bool] = (False, False)
+    absent: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -173,7 +179,8 @@ def describe(
     """
     is_blind = max_signal_share is not None and dataset.observed is not None
     shown = replace(dataset, observed=None) if is_blind else dataset
-    histograms = tuple(_histogram(dataset, column, bins) for column in range(len(dataset.features)))
+    columns = range(len(dataset.features))
+    histograms = tuple(_histogram(dataset, column, bins, is_blind=is_blind) for column in columns)
     findings, blinded = dataset.observed_findings, ""
     if is_blind and max_signal_share is not None:
         signal = [item.events.name for item in dataset.samples if item.events.is_signal]
@@ -281,31 +288,59 @@ def _finite(items: Sequence[ValidatedSample], column: int) -> tuple[NDArray[np.f
     return values[good], weights[good]
 
 
-def _histogram(dataset: Validated, column: int, bins: int) -> Histogram:
-    values, _ = _finite(dataset.samples, column)
+def _histogram(dataset: Validated, column: int, bins: int, *, is_blind: bool) -> Histogram:
+    """Fill one feature; ``is_blind`` where nothing beside the bins may depend on the observed events."""
     name, inputs = dataset.features[column], dataset.inputs or Inputs({})
-    low, high = np.quantile(values, RANGE) if len(values) else (0.0, 1.0)
-    low, high = inputs.ranges.get(name, (low, high))
-    if not low < high:
-        low, high = low - 0.5, low + 0.5
-    edges = np.linspace(low, high, bins + 1)
+    drawn = [_drawn(item.features, column, name, inputs) for item in dataset.samples]
+    values = np.concatenate(
+        [item.features[is_drawn, column] for item, is_drawn in zip(dataset.samples, drawn, strict=True)]
+    )
+    edges = _edges(values, inputs.ranges.get(name), bins)
+    n_bins = len(edges) - 1
 
     def fill(values: NDArray[Any], weights: FloatArray) -> FloatArray:
-        number = np.searchsorted(edges, values, side="right").clip(1, bins) - 1
-        return np.asarray(np.bincount(number, weights, bins), dtype=np.float64)
+        number = np.searchsorted(edges, values, side="right").clip(1, n_bins) - 1
+        return np.asarray(np.bincount(number, weights, n_bins), dtype=np.float64)
 
-    samples, variance = {}, np.zeros(bins)
-    for item in dataset.samples:
-        values, weights = _finite([item], column)
-        samples[item.events.name] = fill(values, weights)
-        variance += fill(values, weights**2)
+    samples, variance, absent = {}, np.zeros(n_bins), 0.0
+    for item, is_drawn in zip(dataset.samples, drawn, strict=True):
+        column_values, weights = item.features[is_drawn, column], item.weights[is_drawn]
+        samples[item.events.name] = fill(column_values, weights)
+        variance += fill(column_values, weights**2)
+        absent += float(item.weights[~is_drawn].sum())
     observed = None
     if dataset.observed is not None:
-        values = dataset.observed[:, column]
-        values = values[np.isfinite(values)]
-        observed = fill(values, np.ones(len(values)))
-    label = inputs.labels.get(name, "")
-    return Histogram(name, edges, samples, np.sqrt(variance), observed, label=label)
+        column_values = dataset.observed[_drawn(dataset.observed, column, name, inputs), column]
+        observed = fill(column_values, np.ones(len(column_values)))
+        if not is_blind:
+            values = np.concatenate([values, column_values])
+    return Histogram(
+        feature=name,
+        edges=edges,
+        samples=samples,
+        error=np.sqrt(variance),
+        observed=observed,
+        label=inputs.labels.get(name, ""),
+        is_beyond=(bool((values < edges[0]).any()), bool((values > edges[-1]).any())),
+        absent=absent,
+    )
+
+
+def _drawn(features: NDArray[np.float32], column: int, name: str, inputs: Inputs) -> NDArray[np.bool_]:
+    """Return which rows are drawn: what stands for a missing value is none, and would be a peak."""
+    return np.isfinite(features[:, column]) & inputs.has_value(name, features)
+
+
+def _edges(values: NDArray[Any], given: tuple[float, float] | None, bins: int) -> FloatArray:
+    """Return the edges of a feature: equal bins between nearly all values, or in the range that is given."""
+    low, high = np.quantile(values, RANGE) if len(values) else (0.0, 1.0)
+    low, high = given or (float(low), float(high))
+    edges = integer_edges(values, (low, high), bins)
+    if edges is not None:
+        return edges
+    if not low < high:
+        low, high = low - 0.5, low + 0.5
+    return np.linspace(low, high, bins + 1)
 
 
 def _masked(histogram: Histogram, signal: Sequence[str], max_signal_share: float) -> Histogram:

@@ -183,6 +183,20 @@ class Inputs:
                 found[name] = expression.text
         return found
 
+    def has_value(self, name: str, table: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Return for which rows of a table of features one has a value of its own, shape (n_rows,).
+
+        The others have what ``missing`` says where a branch has none. Only the indicator of the branch tells them.
+        """
+        found = np.ones(len(table), dtype=bool)
+        needed = self.expressions[name].branches if name in self.expressions else ()
+        for indicator, branch_name in self._indicators.items():
+            if branch_name in needed:
+                stands_for_none = np.float32(self.missing[branch_name].becomes)
+                is_gone = table[:, self.names.index(indicator)] == 1
+                found &= ~(is_gone & (table[:, self.names.index(name)] == stands_for_none))
+        return found
+
     def as_json(self) -> dict[str, Any]:
         """Return how they are computed, for a file that goes elsewhere."""
         missing = {name: item.model_dump(by_alias=True) for name, item in self.missing.items()}

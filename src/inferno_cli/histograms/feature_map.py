@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from inferno_cli.events.axes import integer_edges
 from inferno_cli.events.sample import Sample
 from inferno_cli.histograms.templates import Bins, FloatArray
 
@@ -62,7 +63,11 @@ def feature_map(
     edges = []
     for name, values in zip(pair, (x, y), strict=True):
         given = (ranges or {}).get(name)
-        edges.append(axis_edges(values, weights, cells) if given is None else np.linspace(*given, cells + 1))
+        integers = integer_edges(values, given or (values.min(), values.max()), cells)
+        if integers is not None:
+            edges.append(integers)
+        else:
+            edges.append(axis_edges(values, weights, cells) if given is None else np.linspace(*given, cells + 1))
     counts, _ = np.histogramdd(
         np.stack([x, y, bin_numbers], axis=1), bins=[*edges, np.arange(n_bins + 1) - 0.5], weights=weights
     )

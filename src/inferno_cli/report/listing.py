@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from inferno_cli.drawing.style import MODEL_NAMES
+from inferno_cli.config.titles import model_title
 from inferno_cli.names import printable
 from inferno_cli.report.run.summary import decimals
 from inferno_cli.report.tables import Line, Table, show_title, terminal
@@ -97,7 +97,7 @@ def _line(run: ListedRun, now: float) -> Line:
         hesse = "at its limit" if found.hesse is None else f"{found.hesse:.{digits}f}"
         minos = "" if found.minos is None else " ".join(f"{side:+z.{digits}f}" for side in found.minos)
     dataset = run.dataset + (" (observed)" if run.data == "observed" else "")
-    model = MODEL_NAMES.get(run.model, run.model)
+    model = model_title(run.model)
     seed = "" if run.seed is None else run.seed
     cells = (age_text(run.age(now)), run.state, dataset, model, seed, place(run.folder))
     return Line((*cells, mu, hesse, minos, size_text(run.size)))

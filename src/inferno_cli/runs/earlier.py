@@ -6,18 +6,21 @@ from collections.abc import Mapping
 from typing import Any
 
 from inferno_cli.config.load import flatten
+from inferno_cli.config.titles import model_title
 from inferno_cli.section import POI
 
 SCHEMA_1 = "inferno_cli/results/1"
 
 
 def completed_record(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a record as schema 2 has it; what no schema 1 says is returned as it is.
+    """Return a record as schema 2 of today has it; what no schema 1 says is returned as it is.
 
     Schema 1 did not say what a parameter is. A pull is that of a constrained one, ``vectors`` (in the oldest records
     every "[...]") tells entries of vectors, and their bins are those of the channel in the vector's name.
     """
     values = dict(record)
+    if values.get("model") and "model_title" not in values:  # of before models had titles
+        values["model_title"] = model_title(str(values["model"]))
     if values.get("schema") != SCHEMA_1:
         return values
     values["schema"] = "inferno_cli/results/2"

@@ -112,6 +112,8 @@ class Explanation(Record):
     schema_version: Literal["inferno_cli/explanation/1"] = Field(default=SCHEMA, alias="schema")
     run: str
     model: str
+    model_title: str = ""
+    """What tables and plots call it; empty: its name."""
     dataset: str
     label: str
     """Must be shown with every number; empty when there is nothing to say."""
@@ -219,6 +221,7 @@ def explain(
     return Explanation(
         run=str(finished.folder.absolute()),
         model=finished.config.model.name,
+        model_title=results.model_title,
         dataset=results.dataset,
         label=results.label,
         dataset_checksum=results.dataset_checksum,

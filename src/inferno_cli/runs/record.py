@@ -113,6 +113,8 @@ class Results(FitResult):
     # pydantic's BaseModel has an attribute of the name that the file uses.
     schema_version: Literal["inferno_cli/results/2"] = Field(default=SCHEMA, alias="schema")
     model: str | None = None
+    model_title: str = ""
+    """What tables and plots call it; empty: its name."""
     dataset: str
     label: str
     """Must be shown with every number ("simulated stand-in, not CMS data"); empty when there is nothing to say."""

@@ -60,6 +60,7 @@ def training_results(
     return Results.of(
         fit.model_copy(update={"notes": notes}),
         model=config.model.name,
+        model_title=config.model.title,
         dataset=events.name,
         label=events.label,
         seed=config.seed,

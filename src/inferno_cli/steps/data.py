@@ -18,6 +18,7 @@ def run(config: DataConfig, composed: Any) -> None:
     from inferno_cli.events.description import describe
     from inferno_cli.report.dataset.page import write_data
     from inferno_cli.report.dataset.tables import show_data
+    from inferno_cli.report.presentation import presentation
     from inferno_cli.runs.folder import OTHER, begin, finish
     from inferno_cli.runs.sweeps import HydraJob
 
@@ -34,7 +35,8 @@ def run(config: DataConfig, composed: Any) -> None:
         max_signal_share=config.shown_signal_share,
     )
     log.info("report: tables" + (" and plots" if config.report.plots else ""))
-    page, *_ = write_data(description, folder, plots=config.report.plots, formats=config.report.formats)
+    shown = presentation(config.report, config.dataset.downsample_factor)
+    page, *_ = write_data(description, folder, plots=config.report.plots, formats=config.report.formats, shown=shown)
     finish(folder, "")
     show_data(description)
     sys.stdout.write(f"results: {page}\n")

@@ -25,6 +25,7 @@ def run(config: ExplainConfig, composed: Any) -> None:  # noqa: ARG001
     from inferno_cli.drawing.style import save_figures
     from inferno_cli.report.network.figures import figures
     from inferno_cli.report.network.tables import show_explanation
+    from inferno_cli.report.presentation import presentation
     from inferno_cli.runs.explanation import (
         EXPLANATION_FILE,
         bins_over_features,
@@ -36,6 +37,9 @@ def run(config: ExplainConfig, composed: Any) -> None:  # noqa: ARG001
     from inferno_cli.runs.run_folder import RunFolder
 
     finished = RunFolder.load(config.run)
+    # What the run was shown with, unless this configuration says something else.
+    report = config.report.over(finished.config.report)
+    report.check(finished.config.dataset.sample_names, finished.config.dataset.signal_names)
     folder = finished.folder / "explain" if config.output is None else user_path(config.output)
     observable = finished.observable
     from inferno_cli.training.explanation import Explainer  # after it is known that there is memory for torch
@@ -57,7 +61,9 @@ def run(config: ExplainConfig, composed: Any) -> None:  # noqa: ARG001
             if config.report.plots:
                 maps, slices = bins_over_features(config, finished, explainer, bins, explanation)
                 signal = [sample.name for sample in events.template if sample.is_signal]
-                drawn = figures(explanation, maps, slices, signal, finished.config.dataset.inputs.labels)
+                dataset = finished.config.dataset
+                shown = presentation(report, dataset.downsample_factor)
+                drawn = figures(explanation, maps, slices, signal, dataset.inputs.labels, shown)
                 plots = save_figures(drawn, scratch, config.report.formats).files
             explanation.save(scratch / path.name)
     except OSError as error:

@@ -36,6 +36,7 @@ def run(config: FitConfig, composed: Any) -> None:
     job, version = HydraJob.current(), code_version()
     path = user_path(config.workspace)
     spec = read_workspace(path, patch=config.patch, patchset=config.patchset)
+    _require_known(config, spec)
     checksum = sha256(path)
     point = points.point_of_fit(resolved(composed), spec)
     if path.absolute().parent.samefile(job.folder):
@@ -62,6 +63,7 @@ def run(config: FitConfig, composed: Any) -> None:
 
 def _fit(config: FitConfig, folder: Path, path: Path, spec: dict[str, Any], checksum: str, version: str) -> Results:
     from inferno_cli.fit.analysis import fit_workspace
+    from inferno_cli.report.presentation import presentation
     from inferno_cli.report.run.figures import draw
     from inferno_cli.report.run.summary import write_tables
     from inferno_cli.runs.folder import PARTIAL, RESULTS_FILE
@@ -83,10 +85,24 @@ def _fit(config: FitConfig, folder: Path, path: Path, spec: dict[str, Any], chec
     )
     if config.report.plots:
         log.info("report: plots")
-        draw(results, folder=folder / "plots", formats=config.report.formats)
+        draw(results, folder=folder / "plots", formats=config.report.formats, shown=presentation(config.report))
     write_tables(results, folder)
     results.save(folder / RESULTS_FILE)
     return results
+
+
+def _require_known(config: FitConfig, spec: dict[str, Any]) -> None:
+    """Raise ConfigError for samples in ``report`` that the workspace has not."""
+    from inferno_cli.fit.quantities.yields import signal_of
+
+    pois = {item["name"]: item["config"]["poi"] for item in spec["measurements"]}
+    poi = pois.get(config.measurement, next(iter(pois.values()), ""))
+    samples: dict[str, None] = {}
+    signal: dict[str, None] = {}
+    for channel in spec["channels"]:
+        samples |= dict.fromkeys(sample["name"] for sample in channel["samples"])
+        signal |= dict.fromkeys(signal_of(channel["samples"], poi))
+    config.report.check(tuple(samples), tuple(signal))
 
 
 def _fitted(results: Path) -> str | None:

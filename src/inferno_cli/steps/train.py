@@ -17,6 +17,7 @@ from inferno_cli.config.steps import TrainConfig
 from inferno_cli.errors import FitFailedError, OutputError, TemplateError
 from inferno_cli.files import read_json
 from inferno_cli.progress import Stopwatch
+from inferno_cli.section import REGION
 
 if TYPE_CHECKING:
     from inferno_cli.config.schema import Coverage
@@ -83,6 +84,7 @@ def pipeline(config: TrainConfig, folder: Path, version: str, pretrained: RunFol
     With the network of a finished run, ``pretrained``, nothing is trained.
     """
     from inferno_cli.likelihood.writers import cabinetry, datacard, pyhf
+    from inferno_cli.report.presentation import presentation
     from inferno_cli.report.run.figures import draw
     from inferno_cli.report.run.summary import write_tables
     from inferno_cli.runs.folder import RESULTS_FILE
@@ -129,7 +131,9 @@ def pipeline(config: TrainConfig, folder: Path, version: str, pretrained: RunFol
             record = _with_coverage(record, config, config.coverage, events, merged, final, path)
     if config.report.plots:
         with clock.part("report", "report: plots"):
-            draw(record, folder=folder / "plots", formats=config.report.formats, templates=templates)
+            shown = presentation(config.report, config.dataset.downsample_factor)
+            by_channel = {REGION: templates}
+            draw(record, folder=folder / "plots", formats=config.report.formats, templates=by_channel, shown=shown)
     record = record.model_copy(update={"timing": dict(clock.seconds)})
     write_tables(record, folder)
     record.save(folder / RESULTS_FILE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from pydantic.dataclasses import dataclass
@@ -14,9 +15,11 @@ from inferno_cli.names import markdown, morph_name
 
 if TYPE_CHECKING:
     import numpy as np
-    from matplotlib.figure import Figure
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
     from numpy.typing import NDArray
 
+    from inferno_cli.drawing.stack import Layers
     from inferno_cli.drawing.style import Canvas
     from inferno_cli.fit.fitted import Fitted
     from inferno_cli.fit.minimum import Minimum
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
 When = Literal["pre-fit", "post-fit"]
 ROUNDING = 1e-9
 """A variance that is no further than this below 0, relative to that without correlations, is 0."""
+MAX_PANELS = 12
+"""Channels in one figure; each has a figure of its own as well."""
 IN_SUMMARY = 3
 """Channels with their expected events in the summary; the file has all, by sample."""
 
@@ -86,19 +91,16 @@ class YieldsQuantity(Quantity):
     def figures(
         cls, name: str, value: tuple[Yields, ...], fit: FitResult, canvas: Canvas
     ) -> Iterator[tuple[str, Figure]]:
-        from inferno_cli.drawing.stack import colours_of
-
-        sizes: dict[str, float] = {}
-        signal: set[str] = set()
+        layers = _layers(value, canvas)
+        by_when: dict[str, list[Yields]] = {}
         for entry in value:
-            signal.update(entry.signal)
-            for sample, (events, _) in entry.sums.items():
-                if entry.when == "pre-fit" and sample not in (entry.parts or {}):
-                    sizes[sample] = sizes.get(sample, 0.0) + events
-        colours = colours_of(sizes, signal)
-        for entry in value:
-            stem = entry.when.replace("-", "")
-            yield stem if len(value) == 2 else f"{stem}_{entry.channel}", _draw(entry, fit, canvas, colours)
+            by_when.setdefault(entry.when, []).append(entry)
+        for when, entries in by_when.items():
+            stem = when.replace("-", "")
+            if len(entries) > 1:
+                yield stem, _draw_grid(entries[:MAX_PANELS], len(entries), fit, canvas, layers)
+            for entry in entries:
+                yield stem if len(entries) == 1 else f"{stem}_{entry.channel}", _draw(entry, fit, canvas, layers)
 
     @classmethod
     def tables(cls, value: tuple[Yields, ...], fit: FitResult) -> list[str]:
@@ -250,19 +252,71 @@ def _errors(
     return np.asarray(errors)
 
 
-def _draw(channel: Yields, fit: FitResult, canvas: Canvas, colours: Mapping[str, str]) -> Figure:
-    """Draw data against the stacked prediction of one channel, and their ratio."""
+def _layers(value: Sequence[Yields], canvas: Canvas) -> Layers:
+    """Choose what is drawn in all channels, by the events before the fit."""
+    from inferno_cli.drawing.stack import Layers
+
+    sizes: dict[str, float] = {}
+    signal: set[str] = set()
+    for entry in value:
+        signal.update(entry.signal)
+        for sample, (events, _) in entry.sums.items():
+            if entry.when == "pre-fit" and sample not in (entry.parts or {}):
+                sizes[sample] = sizes.get(sample, 0.0) + events
+    return Layers.choose(sizes, signal, canvas.presentation)
+
+
+def _stack(channel: Yields, layers: Layers) -> dict[str, NDArray[np.float64]]:
     import numpy as np
 
-    from inferno_cli.drawing.stack import bin_edges, draw_with_ratio, finish_bins, merged
+    return layers.stack({name: np.asarray(values) for name, values in channel.samples.items()}, channel.parts)
+
+
+def _draw(channel: Yields, fit: FitResult, canvas: Canvas, layers: Layers) -> Figure:
+    """Draw data against the stacked prediction of one channel, and their ratio."""
+    figure = canvas.figure(height=5.8)
+    _draw_panel(figure, channel, fit, layers)
+    return figure
+
+
+def _draw_panel(
+    figure: Figure | SubFigure, channel: Yields, fit: FitResult, layers: Layers, shared_factor: int | None = None
+) -> tuple[Axes, Axes]:
+    import numpy as np
+
+    from inferno_cli.drawing.stack import bin_edges, draw_with_ratio, finish_bins
     from inferno_cli.drawing.style import short
 
-    figure = canvas.figure(height=5.8)
-    stack = merged({name: np.asarray(values) for name, values in channel.samples.items()}, colours, channel.parts)
-    band, data = np.asarray(channel.total_error), np.asarray(channel.data)
+    stack, band, data = _stack(channel, layers), np.asarray(channel.total_error), np.asarray(channel.data)
     face, label = ("white", "Asimov data") if fit.data == "asimov" else ("black", "observed data")
     marker = {"markersize": 4.5, "markerfacecolor": face, "label": label}
-    upper, lower = draw_with_ratio(figure, stack, band, colours, bin_edges(len(data)), data, **marker)
+    edges = bin_edges(len(data))
+    upper, lower = draw_with_ratio(figure, layers, stack, band, edges, data, shared_factor=shared_factor, **marker)
     upper.set_title(f"{channel.when}, {short(channel.channel)}")
     finish_bins(lower, len(data), "bin")
+    return upper, lower
+
+
+def _draw_grid(channels: Sequence[Yields], total: int, fit: FitResult, canvas: Canvas, layers: Layers) -> Figure:
+    """Draw several channels beside each other, with one legend below them; say where they are not all."""
+    from inferno_cli.drawing.stack import legend_below, signal_factor
+
+    columns = min(len(channels), 2 if len(channels) <= 4 else 3 if len(channels) <= 9 else 4)
+    rows = -(-len(channels) // columns)
+    if len(channels) < total:
+        canvas = replace(canvas, title=f"{canvas.title}; the first {len(channels)} of {total} channels")
+    figure = canvas.figure(width=3.6 * columns + 0.4, height=3.5 * rows + 1.2)
+    stacks = [_stack(channel, layers) for channel in channels]
+    # One legend states one factor: that of the channel with the largest share of signal.
+    with_signal = [stack for stack in stacks if layers.signal & stack.keys()]
+    factor = min((signal_factor(stack, layers.signal) for stack in with_signal), default=1)
+    panels = figure.subfigures(rows, columns, squeeze=False).ravel()
+    uppers = []
+    for number, (panel, channel) in enumerate(zip(panels, channels, strict=False)):
+        upper, lower = _draw_panel(panel, channel, fit, layers, factor)
+        if number % columns:
+            upper.set_ylabel("")
+            lower.set_ylabel("")
+        uppers.append(upper)
+    legend_below(figure, uppers, list(layers.titles.values()))
     return figure

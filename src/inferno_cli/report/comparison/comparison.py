@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from inferno_cli.config.steps import Reference, ReferenceRow
+from inferno_cli.config.titles import model_title
 from inferno_cli.fit.result import Column, is_ours
 from inferno_cli.names import another
 from inferno_cli.report.comparison.points import Place, Point, beside_the_model, group, place, short_names
@@ -160,6 +161,16 @@ class Comparison:
         """What is compared."""
         datasets = ", ".join(dict.fromkeys(result.dataset for result in self.results))
         return f"{datasets}: {len(self.points)} points, {len(self.results)} runs; {SPREAD}"
+
+    @cached_property
+    def model_titles(self) -> dict[str, str]:
+        """What each model is called: by its name where two have one title, as a model made of another one has."""
+        found = {row.model: model_title(row.model) for row in self.reference.rows}
+        for result in self.results:
+            if result.model is not None:
+                found[result.model] = result.model_title or result.model
+        titles = list(found.values())
+        return {name: title if titles.count(title) == 1 else name for name, title in found.items()}
 
     @property
     def keys(self) -> tuple[str, ...]:

@@ -9,7 +9,6 @@ from typing import Any
 
 from rich.text import Text
 
-from inferno_cli.drawing.style import MODEL_NAMES
 from inferno_cli.names import markdown
 from inferno_cli.report.comparison.comparison import SPREAD, Comparison, Quantity, Row, Spread
 from inferno_cli.report.tables import WIDTH_OF_A_WIDE_ONE, Line, Table, show_title, terminal
@@ -17,7 +16,6 @@ from inferno_cli.runs.points import MODEL
 from inferno_cli.section import POI
 
 SCHEMA = "inferno_cli/comparison/1"
-NAMES = {**MODEL_NAMES, "optimal": "optimal"}
 FOREMOST = (
     "mu",
     "minos_down",
@@ -50,7 +48,7 @@ def place_cells(comparison: Comparison, row: Row) -> list[str]:
     cells = []
     for key in comparison.keys:
         value = row.at.get(key)
-        cells.append(NAMES.get(str(value), str(value)) if key == MODEL else value_text(value))
+        cells.append(comparison.model_titles.get(str(value), str(value)) if key == MODEL else value_text(value))
     if row.source:
         return [*cells, row.label]
     return [*cells, f"{row.repeats}" if not row.missing else f"{row.repeats} of {row.repeats + row.missing}"]
@@ -130,7 +128,9 @@ def _notes(comparison: Comparison) -> list[str]:
     """Return what has to be said of the runs."""
     texts = []
     for key, values in comparison.beside_the_model.items():
-        by_model = ", ".join(f"{NAMES.get(model, model)} {value_text(value)}" for model, value in values.items())
+        by_model = ", ".join(
+            f"{comparison.model_titles.get(model, model)} {value_text(value)}" for model, value in values.items()
+        )
         texts.append(f"{key} ({by_model})")
     said = [f"the models differ in more than the model: {'; '.join(texts)}"] if texts else []
     return [*comparison.notes, *said]

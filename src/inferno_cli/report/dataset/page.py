@@ -5,12 +5,13 @@ from __future__ import annotations
 import html
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from inferno_cli.drawing.stack import colours_of, draw_with_ratio, merged
-from inferno_cli.drawing.style import Canvas, save_figures, short
+from inferno_cli.drawing.presentation import PLAIN, Presentation
+from inferno_cli.drawing.stack import Layers, draw_with_ratio, finish_integers
+from inferno_cli.drawing.style import Canvas, as_written, save_figures, short
 from inferno_cli.errors import OutputError
 from inferno_cli.events.description import Description, Histogram
 from inferno_cli.files import write_whole
@@ -21,9 +22,18 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DATA_PAGE, DATA_FILE = "data.html", "data.json"
+BEYOND = {
+    (False, False): "",
+    (True, False): " (first bin: all below)",
+    (False, True): " (last bin: all above)",
+    (True, True): " (first and last bin: all beyond)",
+}
+"""What is said of events outside of the axis, by whether they are below and above."""
 
 
-def write_data(description: Description, folder: Path, *, plots: bool, formats: Sequence[str]) -> tuple[Path, ...]:
+def write_data(
+    description: Description, folder: Path, *, plots: bool, formats: Sequence[str], shown: Presentation = PLAIN
+) -> tuple[Path, ...]:
     """Write the plots, the page, and ``data.json`` last; return the files, the page first.
 
     Raises:
@@ -31,7 +41,7 @@ def write_data(description: Description, folder: Path, *, plots: bool, formats: 
     """
     page, record = folder / DATA_PAGE, folder / DATA_FILE
     try:
-        figures = _control_plots(description) if plots else ()
+        figures = _control_plots(description, shown) if plots else ()
         pictures = save_figures(figures, folder / "plots", formats)
         texts = {page: as_html(description, pictures.png), record: as_json(description)}
         folder.mkdir(parents=True, exist_ok=True)
@@ -44,28 +54,33 @@ def write_data(description: Description, folder: Path, *, plots: bool, formats: 
     return (page, record, *pictures.files)
 
 
-def _control_plots(description: Description) -> Iterator[tuple[str, Figure]]:
+def _control_plots(description: Description, shown: Presentation) -> Iterator[tuple[str, Figure]]:
     """Yield the name and the figure of each feature."""
     yields = {item.name: item.expected for item in description.samples}
     signal = {item.name for item in description.samples if item.is_signal}
-    colours = colours_of(yields, signal)
+    layers = Layers.choose(yields, signal, shown)
+    canvas = Canvas(description.label, title(description), shown)
     for histogram in description.histograms:
-        yield f"control_{histogram.feature}", _control(description, histogram, colours)
+        yield f"control_{histogram.feature}", _control(canvas, histogram, layers)
 
 
-def _control(description: Description, histogram: Histogram, colours: Mapping[str, str]) -> Figure:
+def _control(canvas: Canvas, histogram: Histogram, layers: Layers) -> Figure:
     """Draw one feature, data against the stacked prediction with the statistical error of the simulation."""
-    figure = Canvas(description.label, title(description)).figure(height=5.8)
-    edges, stack = histogram.edges, merged(histogram.samples, colours)
-    marker = {"markersize": 4.0, "linewidth": 1.0, "xerr": np.diff(edges) / 2, "label": "data"}
-    upper, lower = draw_with_ratio(figure, stack, histogram.error, colours, edges, histogram.observed, **marker)
+    figure = canvas.figure(height=5.8)
+    edges, stack = histogram.edges, layers.stack(histogram.samples)
+    marker: dict[str, Any] = {"markersize": 4.0, "linewidth": 1.0, "xerr": np.diff(edges) / 2, "label": "data"}
+    upper, lower = draw_with_ratio(figure, layers, stack, histogram.error, edges, histogram.observed, **marker)
     for number in np.flatnonzero(() if histogram.is_masked is None else histogram.is_masked):
         for axes in (upper, lower):
             axes.axvspan(edges[number], edges[number + 1], color="0.92", linewidth=0, zorder=0)
     grey = "" if histogram.is_masked is None else "; grey: observed events masked"
-    upper.set_title(f"uncertainty: simulated events{grey}")
+    absent = histogram.absent / (histogram.absent + sum(float(values.sum()) for values in histogram.samples.values()))
+    without = f"; without a value, not drawn: {absent:.1%}" if absent > 0 else ""
+    upper.set_title(f"uncertainty: simulated events{grey}{without}")
     lower.set_xlim(edges[0], edges[-1])
-    lower.set_xlabel(f"{short(histogram.label or histogram.feature)} (first and last bin: all beyond)")
+    finish_integers(lower.xaxis, edges)
+    name = as_written(histogram.label) if histogram.label else short(histogram.feature)
+    lower.set_xlabel(name + BEYOND[histogram.is_beyond])
     return figure
 
 

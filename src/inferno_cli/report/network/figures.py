@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from inferno_cli.drawing.stack import bin_edges, colours_of, draw_layers, finish_bins, merged
-from inferno_cli.drawing.style import ACCENT, SIGNAL, Canvas, plain, short
+from inferno_cli.drawing.presentation import PLAIN, Presentation
+from inferno_cli.drawing.stack import Layers, bin_edges, draw_layers, finish_bins, finish_integers, legend_below
+from inferno_cli.drawing.style import ACCENT, SIGNAL, Canvas, as_written, plain, short
 from inferno_cli.histograms.feature_map import FeatureMap
 from inferno_cli.histograms.yield_changes import TOTAL
 from inferno_cli.report.network.tables import title
@@ -33,6 +34,7 @@ def figures(
     slices: Sequence[Slice],
     signal: Sequence[str],
     labels: Mapping[str, str] | None = None,
+    shown: Presentation = PLAIN,
 ) -> Iterator[tuple[str, Figure]]:
     """Yield name and figure of everything: importance, composition, responses, response_PARAMETER, bins_X_Y.
 
@@ -42,9 +44,10 @@ def figures(
         slices: Bins over parallel planes, drawn beside each other.
         signal: Names of the signal samples.
         labels: What features are called, where that is not their name.
+        shown: What the configuration says about plots.
     """
     labels = labels or {}
-    canvas, n_bins = Canvas(explanation.label, title(explanation)), len(explanation.bins)
+    canvas, n_bins = Canvas(explanation.label, title(explanation), shown), len(explanation.bins)
     yield "importance", _importance(canvas, explanation, labels)
     yield "composition", _composition(canvas, explanation, signal)
     if explanation.responses:
@@ -82,7 +85,7 @@ def _importance(canvas: Canvas, explanation: Explanation, labels: Mapping[str, s
         axes.plot([scale * item.low, scale * high], [row, row], color="black", linewidth=1.2)
         if item.high is None:
             axes.text(scale * high, row, " some singular", va="center", size=9, color=SIGNAL)
-    axes.set_yticks(range(len(items)), [short(labels.get(item.feature, item.feature)) for item in items])
+    axes.set_yticks(range(len(items)), [_axis(item.feature, labels) for item in items])
     axes.tick_params(axis="y", length=0)
     axes.invert_yaxis()
     axes.axvline(0, color="black", linewidth=0.8)
@@ -98,21 +101,26 @@ def _composition(canvas: Canvas, explanation: Explanation, signal: Sequence[str]
     values = {}
     for name in explanation.bins[0].samples:
         values[name] = np.array([entry.samples[name][0] for entry in explanation.bins])
-    colours = colours_of({name: float(events.sum()) for name, events in values.items()}, set(signal))
-    shares = {name: 100 * events / total for name, events in merged(values, colours).items()}
+    sizes = {name: float(events.sum()) for name, events in values.items()}
+    layers = Layers.choose(sizes, set(signal), canvas.presentation)
+    shares = {name: 100 * events / total for name, events in layers.stack(values).items()}
     figure = canvas.figure(height=5.6)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(1, 2.2))
     upper.errorbar(np.arange(len(total)), total, error, fmt="o", color="black", markersize=4)
     upper.set_yscale("log")
     upper.set_ylabel("events")
     upper.set_title("events of each fitted bin, and what they are")
-    draw_layers(lower, shares, colours, bin_edges(len(total)))
+    draw_layers(lower, layers, shares, bin_edges(len(total)))
     lower.set_ylim(0, 100)
     lower.set_ylabel("share (%)")
-    handles, labels = lower.get_legend_handles_labels()
-    figure.legend(handles[::-1], labels[::-1], loc="outside lower center", ncols=4)
+    legend_below(figure, [lower], list(layers.titles.values()))
     finish_bins(lower, len(total))
     return figure
+
+
+def _axis(feature: str, labels: Mapping[str, str]) -> str:
+    """Return what an axis calls a feature: its title, as it is written, or its name."""
+    return as_written(labels[feature]) if feature in labels else short(feature)
 
 
 def _column(values: Sequence[float | None]) -> Array:
@@ -196,8 +204,8 @@ def _slices(canvas: Canvas, slices: Sequence[Slice], n_bins: int, labels: Mappin
             lines = axes.contour(item.x, item.y, share, SHARES, colors="white", linewidths=0.9)
             axes.clabel(lines, fmt="%g%%", fontsize=7)
         axes.set_title(plain(item.title), size=9)
-        axes.set_xlabel(short(labels.get(item.features[0], item.features[0])))
-    panels[0].set_ylabel(short(labels.get(item.features[1], item.features[1])))
+        axes.set_xlabel(_axis(item.features[0], labels))
+    panels[0].set_ylabel(_axis(item.features[1], labels))
     _bar(figure, image, panels, n_bins)
     return figure
 
@@ -215,6 +223,8 @@ def _map(canvas: Canvas, item: FeatureMap, n_bins: int, labels: Mapping[str, str
     figure.colorbar(image, ax=right, label="mean bin")
     for axes in (left, right):
         axes.set_facecolor("#f2f2f2")
-        axes.set_xlabel(short(labels.get(item.features[0], item.features[0])))
-    left.set_ylabel(short(labels.get(item.features[1], item.features[1])))
+        finish_integers(axes.xaxis, item.x_edges)
+        finish_integers(axes.yaxis, item.y_edges)
+        axes.set_xlabel(_axis(item.features[0], labels))
+    left.set_ylabel(_axis(item.features[1], labels))
     return figure

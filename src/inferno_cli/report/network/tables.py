@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from rich.text import Text
 
-from inferno_cli.drawing.style import MODEL_NAMES
 from inferno_cli.histograms.symmetry import hidden_bins, is_hidden
 from inferno_cli.histograms.yield_changes import TOTAL
 from inferno_cli.report.tables import Line, Table, show_title, terminal
@@ -16,7 +15,7 @@ MAX_SHOWN = 3
 
 def title(explanation: Explanation) -> str:
     """Return what is explained."""
-    return f"{MODEL_NAMES.get(explanation.model, explanation.model)} on {explanation.dataset}, template split"
+    return f"{explanation.model_title or explanation.model} on {explanation.dataset}, template split"
 
 
 def show_explanation(explanation: Explanation) -> None:

@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from inferno_cli.drawing.presentation import PLAIN, Presentation
 from inferno_cli.drawing.pulls import draw_pulls
 from inferno_cli.drawing.stack import (
+    Layers,
     bin_edges,
-    colours_of,
     draw_band,
     draw_stack,
     finish_bins,
     finish_ratio,
     finish_stack,
-    merged,
+    mark_clipped,
     relative_to,
 )
-from inferno_cli.drawing.style import ACCENT, MUTED, SIGNAL, Canvas, save_figures, short
+from inferno_cli.drawing.style import ACCENT, MUTED, SIGNAL, Canvas, axis_name, save_figures, short
 from inferno_cli.report.run.summary import by_correlation, title
 from inferno_cli.runs.record import Results, TrainingRecord
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from inferno_cli.histograms.templates import Templates
@@ -41,7 +43,12 @@ ANNOTATED = 12
 
 
 def draw(
-    results: Results, *, folder: Path, formats: Sequence[str], templates: Templates | None = None
+    results: Results,
+    *,
+    folder: Path,
+    formats: Sequence[str],
+    templates: Mapping[str, Templates] | None = None,
+    shown: Presentation = PLAIN,
 ) -> tuple[Path, ...]:
     """Draw training, templates, pulls, correlation, and the quantities of the fit, what of them the run has.
 
@@ -49,20 +56,22 @@ def draw(
         results: The record of the run.
         folder: Where the files go; made if it is missing.
         formats: Of "png", "pdf" and "svg".
-        templates: As fitted, or None for the fit of a workspace by itself.
+        templates: As fitted, by channel; or None for the fit of a workspace by itself.
+        shown: What the configuration says about plots.
 
     Raises:
         OutputError: If a file cannot be written.
     """
-    return save_figures(_figures(results, templates), folder, formats).files
+    return save_figures(_figures(results, templates or {}, shown), folder, formats).files
 
 
-def _figures(results: Results, templates: Templates | None) -> Iterator[tuple[str, Figure]]:
-    canvas = Canvas(results.label, title(results))
+def _figures(results: Results, templates: Mapping[str, Templates], shown: Presentation) -> Iterator[tuple[str, Figure]]:
+    canvas = Canvas(results.label, title(results), shown)
     if results.trained_in is None and results.training is not None and results.training.loss:
         yield "training", _training(canvas, results.training)
-    if templates is not None:
-        yield "templates", _templates(canvas, templates)
+    layers = _layers(templates.values(), shown)
+    for channel, item in templates.items():
+        yield "templates" if len(templates) == 1 else f"templates_{channel}", _templates(canvas, channel, item, layers)
     pulled = [name for name in results.scalars if results.parameters[name].pull is not None]
     if pulled:
         names = by_correlation(results, pulled, MAX_PARAMETERS)
@@ -102,16 +111,24 @@ def _training(canvas: Canvas, training: TrainingRecord) -> Figure:
     lower.legend(loc="best", frameon=True, framealpha=0.9, edgecolor="none")
     lower.set_xlabel("epoch")
     lower.xaxis.set_major_locator(MaxNLocator(integer=True))
+    figure.align_ylabels([upper, lower])
     return figure
 
 
-def _templates(canvas: Canvas, templates: Templates) -> Figure:
-    """Draw the stacked templates, and the variations of the signal and the largest backgrounds as ratios."""
-    from matplotlib.lines import Line2D
+def _layers(channels: Iterable[Templates], shown: Presentation) -> Layers:
+    """Choose what is drawn, by the events in all channels."""
+    yields: dict[str, float] = {}
+    signal: set[str] = set()
+    for templates in channels:
+        signal.update(templates.signal)
+        for name, values in zip(templates.samples, templates.nominal, strict=True):
+            yields[name] = yields.get(name, 0.0) + float(values.sum())
+    return Layers.choose(yields, signal, shown)
 
+
+def _templates(canvas: Canvas, channel: str, templates: Templates, layers: Layers) -> Figure:
+    """Draw the stacked templates of one channel, and the variations of signal and largest backgrounds as ratios."""
     nominal = dict(zip(templates.samples, templates.nominal, strict=True))
-    deviation = dict(zip(templates.samples, np.sqrt(templates.variance), strict=True))
-    colours = colours_of({name: float(values.sum()) for name, values in nominal.items()}, set(templates.signal))
     varied: dict[str, dict[str, list[FloatArray]]] = {}
     for (systematic, sample), pair in templates.varied.items():
         varied.setdefault(sample, {})[systematic] = [relative_to(side, nominal[sample]) for side in pair]
@@ -123,28 +140,50 @@ def _templates(canvas: Canvas, templates: Templates) -> Figure:
     ratios = (3, *[1.15] * len(shown))
     upper, *panels = figure.subplots(len(ratios), 1, sharex=True, squeeze=False, height_ratios=ratios)[:, 0]
     edges, error = bin_edges(templates.n_bins), np.sqrt(templates.variance.sum(axis=0))
-    stack = merged(nominal, colours)
-    total = draw_stack(upper, stack, error, colours, edges)
-    upper.set_title("templates as fitted; uncertainty: simulated events")
-    finish_stack(upper, stack, float((total + error).max()))
+    stack = layers.stack(nominal)
+    total = draw_stack(upper, layers, stack, error, edges)
+    upper.set_title(f"{short(channel)}: templates as fitted; uncertainty: simulated events")
+    finish_stack(upper, layers, stack, total, edges, float((total + error).max()), height=2.0)
+    deviation = dict(zip(templates.samples, np.sqrt(templates.variance), strict=True))
     for panel, sample in zip(panels, shown, strict=True):
         relative = relative_to(deviation[sample], nominal[sample])
-        deviations = [relative]
-        draw_band(panel, np.ones(templates.n_bins), np.nan_to_num(relative), edges)
-        for systematic, colour in lines.items():
-            for side, dashes in zip(varied[sample].get(systematic, ()), ("-", "--"), strict=False):
-                panel.stairs(side, edges, baseline=None, color=colour, ls=dashes, lw=1.4)
-                deviations.append(side - 1)
-        finish_ratio(panel, deviations)
-        panel.set_title(short(sample), size=9, color=colours.get(sample, "black"), weight="bold", pad=3)
-        panel.set_ylabel("varied / nom.", size=9)
+        _variations(panel, varied[sample], relative, edges, lines)
+        heading = layers.titles.get(sample, short(sample))
+        panel.set_title(heading, size=9, color=layers.colour_of(sample), weight="bold", pad=3)
     if lines:
-        handles = [Line2D([], [], color=colour, label=short(name)) for name, colour in lines.items()]
-        handles += [Line2D([], [], color=MUTED, ls="-", label="up"), Line2D([], [], color=MUTED, ls="--", label="down")]
-        heading = f"the largest {len(lines)} of {len(sizes)} systematics" if len(lines) < len(sizes) else None
-        figure.legend(handles=handles, loc="outside lower center", ncols=4, title=heading)
+        _legend_of_variations(figure, lines, len(sizes))
     finish_bins(figure.axes[-1], templates.n_bins)
     return figure
+
+
+def _variations(
+    axes: Axes,
+    varied: Mapping[str, Sequence[FloatArray]],
+    relative: FloatArray,
+    edges: FloatArray,
+    lines: Mapping[str, str],
+) -> None:
+    """Draw one sample's templates up and down over its nominal one, beside its relative statistical error."""
+    deviations = [relative]
+    draw_band(axes, np.ones(len(relative)), np.nan_to_num(relative), edges)
+    for systematic, colour in lines.items():
+        for side, dashes in zip(varied.get(systematic, ()), ("-", "--"), strict=False):
+            axes.stairs(side, edges, baseline=None, color=colour, ls=dashes, lw=1.4)
+            deviations.append(side - 1)
+    finish_ratio(axes, deviations)
+    for systematic, colour in lines.items():
+        for side in varied.get(systematic, ()):
+            mark_clipped(axes, (edges[1:] + edges[:-1]) / 2, side, colour)
+    axes.set_ylabel("varied / nom.", size=9)
+
+
+def _legend_of_variations(figure: Figure, lines: Mapping[str, str], n_systematics: int) -> None:
+    from matplotlib.lines import Line2D
+
+    handles = [Line2D([], [], color=colour, label=short(name)) for name, colour in lines.items()]
+    handles += [Line2D([], [], color=MUTED, ls="-", label="up"), Line2D([], [], color=MUTED, ls="--", label="down")]
+    heading = f"the largest {len(lines)} of {n_systematics} systematics" if len(lines) < n_systematics else None
+    figure.legend(handles=handles, loc="outside lower center", ncols=4, title=heading)
 
 
 def _sizes(ratios: Sequence[Mapping[str, Sequence[FloatArray]]]) -> dict[str, float]:
@@ -167,7 +206,7 @@ def _correlated(results: Results) -> list[str]:
 
 def _correlation(canvas: Canvas, results: Results, names: Sequence[str]) -> Figure:
     matrix = np.array([[results.correlation[a][b] for b in names] for a in names])
-    labels = [short(name) for name in names]
+    labels = [axis_name(name, results.poi) for name in names]
     side = min(3.2 + 0.4 * len(names), 10.0)
     figure = canvas.figure(width=side + 1.2, height=side)
     axes = figure.subplots()

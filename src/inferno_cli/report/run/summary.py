@@ -11,7 +11,6 @@ from rich import table
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
-from inferno_cli.drawing.style import MODEL_NAMES
 from inferno_cli.errors import OutputError
 from inferno_cli.fit.result import Estimate
 from inferno_cli.names import markdown, printable
@@ -29,7 +28,7 @@ def title(results: Results) -> str:
     data = "Asimov data" if results.data == "asimov" else "observed data"
     if results.blinded:
         data += ", blinded"
-    model = "" if results.model is None else f"{MODEL_NAMES.get(results.model, results.model)} on "
+    model = "" if results.model is None else f"{results.model_title or results.model} on "
     return f"{model}{results.dataset}, {data}"
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from inferno_cli.drawing.style import Canvas, plain
 from inferno_cli.report.comparison.comparison import Comparison
 from inferno_cli.report.comparison.points import Point
-from inferno_cli.report.comparison.tables import NAMES, value_text
+from inferno_cli.report.comparison.tables import value_text
 from inferno_cli.runs.points import MODEL
 
 if TYPE_CHECKING:
@@ -23,7 +23,9 @@ MAX_CURVES, MAX_PANELS = 12, 12
 
 def point_name(comparison: Comparison, point: Point) -> str:
     """Return what a point is called in a legend: its model and its place."""
-    return ", ".join(filter(None, (NAMES.get(point.model, point.model), place_name(comparison, point))))
+    return ", ".join(
+        filter(None, (comparison.model_titles.get(point.model, point.model), place_name(comparison, point)))
+    )
 
 
 def place_name(comparison: Comparison, point: Point) -> str:
@@ -54,7 +56,12 @@ def overlaid(comparison: Comparison, points: Sequence[Point], draw: Callable[...
     for axes, found in zip(grid, shown, strict=False):
         for i, point in enumerate(found):
             if has_models:
-                draw(axes, point, color=colour_of(point.model), label=NAMES.get(point.model, point.model))
+                draw(
+                    axes,
+                    point,
+                    color=colour_of(point.model),
+                    label=comparison.model_titles.get(point.model, point.model),
+                )
                 axes.set_title(place_name(comparison, point), fontsize=8)
             else:
                 style = "-" if i < len(COLOURS) else "--"

@@ -14,7 +14,7 @@ from inferno_cli.fit.coverage import ONE_SIGMA
 from inferno_cli.report.comparison.comparison import Comparison
 from inferno_cli.report.comparison.figures._common import COLOURS, colour_of, legend_below, point_name
 from inferno_cli.report.comparison.points import Point
-from inferno_cli.report.comparison.tables import NAMES, value_text
+from inferno_cli.report.comparison.tables import value_text
 from inferno_cli.report.tables import Line, Table
 from inferno_cli.runs.coverage import NOMINAL, PRIORS, CoverageRecord
 from inferno_cli.runs.points import MODEL
@@ -120,7 +120,7 @@ def tables(comparison: Comparison) -> Iterator[tuple[str, Table, Table]]:
     lines, digits = [], []
     for row in rows:
         at = [
-            NAMES.get(str(row.point.at.get(MODEL)), "") if key == MODEL else value_text(row.point.at.get(key))
+            comparison.model_titles.get(row.point.model, "") if key == MODEL else value_text(row.point.at.get(key))
             for key in comparison.keys
         ]
         mu = "all" if row.mu is None else f"{row.mu:g}"

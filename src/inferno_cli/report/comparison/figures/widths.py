@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from inferno_cli.drawing.style import Canvas, plain
-from inferno_cli.report.comparison.comparison import Comparison, Row, Spread
+from inferno_cli.report.comparison.comparison import Comparison, Row
 from inferno_cli.report.comparison.figures._common import colour_of, legend_below
 from inferno_cli.report.comparison.points import place
-from inferno_cli.report.comparison.tables import NAMES, number, value_text
+from inferno_cli.report.comparison.tables import number, value_text
 from inferno_cli.runs.points import MODEL
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def _against(comparison: Comparison, quantity: str, key: str, lines: Sequence[Se
             is_measured |= not row.source
     for rows in lines:
         if rows[0].model != BOUND or not is_measured:  # else it is drawn from the runs
-            _line(axes, [float(row.at[key]) for row in rows], rows, [row.values[quantity] for row in rows])
+            _line(comparison, axes, [float(row.at[key]) for row in rows], rows, quantity)
     if quantity == "sigma_s" and bounds:
         x = sorted(bounds)
         style: dict[str, Any] = {"color": "black", "linewidth": 0.9, "linestyle": ":", "label": "Cramér-Rao bound"}
@@ -93,10 +93,11 @@ def _against(comparison: Comparison, quantity: str, key: str, lines: Sequence[Se
     return figure
 
 
-def _line(axes: Axes, x: Sequence[float], rows: Sequence[Row], numbers: Sequence[Spread]) -> None:
+def _line(comparison: Comparison, axes: Axes, x: Sequence[float], rows: Sequence[Row], quantity: str) -> None:
     """Draw the medians with their ranges: of runs as a band, of published numbers as errors."""
+    numbers = [row.values[quantity] for row in rows]
     y, low, high = np.transpose([(entry.median, entry.low, entry.high) for entry in numbers])
-    colour, name = colour_of(rows[0].model), NAMES.get(rows[0].model, rows[0].model)
+    colour, name = colour_of(rows[0].model), comparison.model_titles.get(rows[0].model, rows[0].model)
     if rows[0].source:
         style: dict[str, Any] = {"fmt": "s--", "mfc": "white", "lw": 0.8, "label": f"{name}, {rows[0].label}"}
         axes.errorbar(x, y, (y - low, high - y), color=colour, **style)
@@ -146,7 +147,7 @@ def _matrix(comparison: Comparison, quantity: str, keys: Sequence[str], rows: Se
     axes.set_xlabel(plain(comparison.names[across]))
     axes.set_ylabel(plain(comparison.names[down]))
     below = ", below: published" if any(row.source for row in rows) else ""
-    axes.set_title(f"{NAMES.get(rows[0].model, rows[0].model)}{below}", fontsize=9)
+    axes.set_title(f"{comparison.model_titles.get(rows[0].model, rows[0].model)}{below}", fontsize=9)
     figure.colorbar(image, ax=axes, label=WIDTHS[quantity])
     return figure
 
@@ -161,7 +162,7 @@ def _by_name(comparison: Comparison, quantity: str) -> Figure:
     for row in rows:
         entry = row.values[quantity]
         offset = (kinds.index((row.model, row.label)) - (len(kinds) - 1) / 2) * 0.7 / len(kinds)
-        style: dict[str, Any] = {"fmt": "o", "label": NAMES.get(row.model, row.model)}
+        style: dict[str, Any] = {"fmt": "o", "label": comparison.model_titles.get(row.model, row.model)}
         if row.source:
             style = {"fmt": "s", "markerfacecolor": "white", "label": f"{style['label']}, {row.label}"}
         errors = [[entry.median - entry.low], [entry.high - entry.median]]
