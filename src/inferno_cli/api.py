@@ -163,7 +163,7 @@ def _composed(step: str, schema: type[SectionT], overrides: tuple[str, ...], own
 
     try:
         with careful():
-            composed = configuration.compose(step, ["~job", *overrides], own)
+            composed = configuration.compose(step, ["~job", *overrides], own, absolute=True)
     except HydraException as error:
         raise translated(error, step) from error
     return configuration.resolve(schema, composed)

@@ -17,7 +17,9 @@ from secrets import token_hex
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
+from inferno_cli import remote
 from inferno_cli.errors import FileError
+from inferno_cli.remote import is_remote, size_and_time
 
 if TYPE_CHECKING:
     from yaml.nodes import MappingNode, Node
@@ -81,7 +83,9 @@ def locked(path: Path, refusal: Exception) -> Iterator[None]:
 
 
 def sha256(path: Path) -> str:
-    """SHA-256 of a file's content; OSError if it is no file, or cannot be read."""
+    """SHA-256 of a file's content; OSError if it is no file, or cannot be read; DatasetFileError of a remote one."""
+    if is_remote(path):
+        return remote.sha256(path)
     if path.exists() and not path.is_file():  # to read a pipe takes for ever
         raise OSError(EINVAL, "not a regular file", str(path))
     with path.open("rb") as stream:
@@ -89,14 +93,13 @@ def sha256(path: Path) -> str:
 
 
 @cache
-def _known(path: Path, _size: int, _mtime: int) -> str:
+def _known(path: Path, _size: int, _changed: str) -> str:
     return sha256(path)
 
 
 def file_checksum(path: Path) -> str:
     """SHA-256 of a file's content; of one that has not changed since, without reading it again."""
-    status = path.stat()
-    return _known(path, status.st_size, status.st_mtime_ns)
+    return _known(path, *size_and_time(path))
 
 
 # ------------------------------------------------------------------------------------------------ read with care

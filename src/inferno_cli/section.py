@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -28,6 +28,17 @@ Texts = Annotated[tuple[str, ...], LISTED]
 """Texts that are given as one, with commas between, or as a list."""
 Paths = Texts
 """Files or folders."""
+
+
+def _array_or_string(value: Any) -> str:
+    return "array" if isinstance(value, list | tuple) else "string"
+
+
+OneOrMore = Annotated[
+    Annotated[str, Tag("string")] | Annotated[tuple[str, ...], Field(min_length=1), Tag("array")],
+    Discriminator(_array_or_string),
+]
+"""A text, whatever signs it holds, or a list of them."""
 
 
 def parsable(text: str) -> str:

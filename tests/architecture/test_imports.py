@@ -38,6 +38,7 @@ OPEN = {
     "memory",
     "names",
     "progress",
+    "remote",
     "section",
     "shell",
     "signals",

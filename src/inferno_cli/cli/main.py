@@ -173,6 +173,7 @@ def _task(step: Any, composed: Any) -> Any:
     from hydra.core.hydra_config import HydraConfig
 
     from inferno_cli.config.load import resolve
+    from inferno_cli.config.paths import make_absolute
     from inferno_cli.config.steps import FolderStep
 
     job = HydraConfig.get()
@@ -186,6 +187,7 @@ def _task(step: Any, composed: Any) -> Any:
     def work() -> Any:
         if not _is_multirun(job) and (job.sweeper or {}).get("params"):  # Hydra would run the first point alone
             raise ConfigError(f"a sweep over {', '.join(job.sweeper.params)} needs -m: inferno train -m ...")
+        make_absolute(composed, job)
         return step.run(resolve(step.SCHEMA, composed), composed)
 
     # The listener is there already, but in a process of joblib or submitit.

@@ -29,15 +29,26 @@ def config_folder() -> Path:
     raise ConfigError(f"the config folder is missing beside {package}; reinstall inferno-cli")
 
 
-def compose(step: str, overrides: Iterable[str] = (), own: Path | None = None) -> DictConfig:
-    """Compose the configuration of a step; ``own`` is the user's folder of YAML files."""
+def compose(step: str, overrides: Iterable[str] = (), own: Path | None = None, *, absolute: bool = False) -> DictConfig:
+    """Compose the configuration of a step; ``own`` is the user's folder of YAML files.
+
+    With ``absolute`` the paths of its data are made so, and have to be there: see ``make_absolute``.
+    """
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
+    from omegaconf import open_dict
+
+    from inferno_cli.config.paths import make_absolute
 
     place = [] if own is None else [f"hydra.searchpath=[{quoted(f'file://{own.absolute()}')}]"]
     GlobalHydra.instance().clear()  # a notebook may have one of its own
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        return compose(step, overrides=[*place, *overrides])
+        composed = compose(step, overrides=[*place, *overrides], return_hydra_config=True)
+    with open_dict(composed):
+        hydra = composed.pop("hydra")
+    if absolute:
+        make_absolute(composed, hydra)
+    return composed
 
 
 def resolve(schema: type[SectionT], composed: DictConfig) -> SectionT:

@@ -11,7 +11,7 @@ from string import Formatter
 from inferno_cli.errors import ConfigError, DatasetError, DatasetFileError, TreeNotFoundError, closest
 from inferno_cli.events.assignment import FileTree, Part, Parts
 from inferno_cli.events.root.layout import EMBEDDED, NO_ERA, NtupleLayout
-from inferno_cli.events.root.trees import contents, find_files, is_tree, opened
+from inferno_cli.events.root.trees import contents, find_files, is_folder, is_tree, opened
 from inferno_cli.events.sample import NOMINAL, Variation
 from inferno_cli.events.systematic import ShiftedTrees
 
@@ -58,8 +58,29 @@ class Catalogue:
         pattern = filled("file", **{key: escape(name) for key, name in (names | words).items()})
         if dataset.path == EMBEDDED:
             return [Path(str(package_files("inferno_cli") / "data" / EMBEDDED_FILE))], tree
-        path = dataset.path.replace("{era}", escape(era)) if era else dataset.path
-        return find_files(path, pattern, "dataset.path", "dataset.file"), tree
+        return self._files(sample, era, pattern), tree
+
+    def _files(self, sample: str, era: str, pattern: str) -> list[Path]:
+        """Return the files of all paths, each once; a folder need not have some of every sample where there are more.
+
+        Raises:
+            DatasetFileError: If none matches, or one path that is no folder stands for nothing.
+        """
+        files: dict[Path, None] = {}
+        errors: list[DatasetFileError] = []
+        paths = self.dataset.paths
+        for text in paths:
+            path = text.replace("{sample}", escape(sample))
+            path = path.replace("{era}", escape(era)) if era else path
+            try:
+                files |= dict.fromkeys(find_files(path, pattern, "dataset.path", "dataset.file"))
+            except DatasetFileError as error:
+                if not is_folder(path) and path == text:
+                    raise
+                errors.append(error)
+        if not files:
+            raise errors[0]
+        return list(files)
 
     def by_era(
         self, sample: str, variation: Variation, shifted: ShiftedTrees | None = None, only: str = NO_ERA

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from inferno_cli.events.dataset import Dataset
 from inferno_cli.events.features import AnyFeatures, AnyMissing, Inputs
-from inferno_cli.section import POI, ExpressionText, Fraction, Names, Positive, Section, require_name
+from inferno_cli.section import POI, ExpressionText, Fraction, Names, OneOrMore, Positive, Section, require_name
 
 EMBEDDED = "embedded"
 """Stands for the path of the sample that is shipped with the package."""
@@ -76,8 +76,9 @@ class NtupleLayout(Dataset):
     """Names that {era} stands for in ``path``, ``file`` and ``tree``, one after the other; or by name, with settings.
     A sample is read from all, and the era is part of what identifies an event."""
 
-    path: str
-    """A ROOT file, a folder, a glob, or ``embedded`` for the sample shipped with the package; may hold {era}."""
+    path: OneOrMore
+    """A ROOT file, a folder, a glob, an address (root://...), or a list of them; globs and folders may hold {era} and
+    {sample}. ``embedded``: the sample shipped with the package. Relative: to the YAML file that names it."""
     file: str
     """Glob below ``path`` when that is a folder; may hold {sample}, {variation} and {era}."""
     tree: str
@@ -166,6 +167,11 @@ class NtupleLayout(Dataset):
     def observed_name(self) -> str | None:
         """The sample of the observed events."""
         return next(iter(self._with_role("data")), None)
+
+    @property
+    def paths(self) -> Names:
+        """The files, folders and globs."""
+        return (self.path,) if isinstance(self.path, str) else self.path
 
     @property
     def era_names(self) -> Names:

@@ -24,6 +24,7 @@ from inferno_cli.events.sample import DIRECTIONS, NOMINAL, FloatArray, Variation
 from inferno_cli.events.systematic import ShiftedTrees
 from inferno_cli.events.validation import uncounted
 from inferno_cli.files import file_checksum
+from inferno_cli.remote import address
 
 LABEL = "label"
 """A text of this name in a file is what every output made from it must say."""
@@ -246,7 +247,7 @@ class Reader:
 
         labels = []
         for path in sorted(self.used):
-            with uproot.open(path) as file:
+            with uproot.open(address(path)) as file:
                 if LABEL in file and isinstance(text := file[LABEL], str):
                     labels.append(str(text))
         return "; ".join(dict.fromkeys(labels))

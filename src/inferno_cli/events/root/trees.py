@@ -23,12 +23,18 @@ from inferno_cli.errors import (
 )
 from inferno_cli.expressions import EXACT_INTEGERS, Lists
 from inferno_cli.files import user_path
+from inferno_cli.remote import address, find_remote, is_remote, is_remote_folder, size_and_time
 
 Columns = dict[str, NDArray[Any]]
 
 
 def find_files(text: str, pattern: str, path_key: str, pattern_key: str) -> list[Path]:
     """Return the files that a path, a glob or a folder with a pattern stands for, sorted; keys are for messages."""
+    if is_remote(text):
+        found = find_remote(text, pattern)
+        if not found:
+            raise DatasetFileError(f"{text} ({path_key}) is no file, and none matches it. Fix {path_key}")
+        return found
     root = user_path(text)
     if root.is_file():
         return [root]
@@ -45,12 +51,17 @@ def find_files(text: str, pattern: str, path_key: str, pattern_key: str) -> list
     return found
 
 
+def is_folder(text: str) -> bool:
+    """Whether a path, or an address, is a folder."""
+    return is_remote_folder(text) if is_remote(text) else user_path(text).is_dir()
+
+
 @contextmanager
 def opened(path: Path, tree: str) -> Iterator[Any]:
     """Open a tree, see ``readable``."""
     import uproot
 
-    with readable(f"tree {tree!r} in {path} cannot be read"), uproot.open(path) as file:
+    with readable(f"tree {tree!r} in {path} cannot be read"), uproot.open(address(path)) as file:
         yield file[tree]
 
 
@@ -71,15 +82,14 @@ def readable(failure: str) -> Iterator[None]:
 def contents(path: Path) -> dict[str, str]:
     """Return the class of every object in a file, by name."""
     with readable(f"{path} cannot be read as a ROOT file"):
-        status = path.stat()
-        return _contents(path, status.st_size, status.st_mtime_ns)
+        return _contents(path, *size_and_time(path))
 
 
 @cache
-def _contents(path: Path, _size: int, _mtime: int) -> dict[str, str]:
+def _contents(path: Path, _size: int, _changed: str) -> dict[str, str]:
     import uproot
 
-    with uproot.open(path) as file:
+    with uproot.open(address(path)) as file:
         return dict(file.classnames(cycle=False))
 
 

@@ -18,6 +18,7 @@ from inferno_cli.events.root.validate import validated
 from inferno_cli.events.sample import NOMINAL, Events, Variation
 from inferno_cli.events.validation import Validated
 from inferno_cli.files import file_checksum
+from inferno_cli.remote import is_remote
 from inferno_cli.section import Names
 
 
@@ -37,14 +38,16 @@ class NtupleDataset(NtupleLayout):
     @property
     def location(self) -> str:
         """Where its files are."""
-        return self.path
+        return ", ".join(self.paths)
 
     @property
     def location_hint(self) -> str:
         """Say that the path is relative, and to what."""
-        if self.path == EMBEDDED or Path(self.path).expanduser().is_absolute():
+        relative = [path for path in self.paths if path != EMBEDDED and not is_remote(path)]
+        relative = [path for path in relative if not Path(path).expanduser().is_absolute()]
+        if not relative:
             return ""
-        return f" (dataset.path={self.path} is relative, and the command runs in {Path.cwd()})"
+        return f" (dataset.path={', '.join(relative)} is relative, and the command runs in {Path.cwd()})"
 
     def load(self, request: Request) -> Events:
         """Read the files and divide their events."""
