@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from inferno_cli.events.dataset import Dataset
 from inferno_cli.events.features import AnyFeatures, AnyMissing, Inputs
-from inferno_cli.section import POI, ExpressionText, Fraction, Names, OneOrMore, Positive, Section, require_name
+from inferno_cli.section import POI, ExpressionText, Finite, Fraction, Names, OneOrMore, Positive, Section, require_name
 
 EMBEDDED = "embedded"
 """Stands for the path of the sample that is shipped with the package."""
@@ -40,6 +40,8 @@ class Era(Section):
 
     luminosity_scale: Positive = 1.0
     """Multiplies the weights of this era, beside that of the dataset."""
+    constants: dict[str, Finite] = Field(default={})
+    """Numbers of ``norm`` in this era, in place of those of the dataset and the sample."""
 
 
 def _by_name(value: Any) -> Any:
@@ -57,6 +59,10 @@ class NtupleSample(Section):
     """A POI, mu, scales the signal; data are the observed events."""
     weight: ExpressionText | None = None
     """Overrides the dataset's weight expression; data has none."""
+    norm: ExpressionText | None = None
+    """Overrides the dataset's norm; "1": the weights as they are."""
+    constants: dict[str, Finite] = Field(default={})
+    """Numbers of ``norm`` for this sample, such as xsec, in place of those of the dataset."""
     selection: ExpressionText | None = None
     """Events that are taken, an expression of branches, in addition to the dataset's."""
     split_by: Names | None = None
@@ -96,6 +102,11 @@ class NtupleLayout(Dataset):
     """Branches that identify an event; they pair the nominal with the shifted trees."""
     weight: ExpressionText
     """Event weight of simulated samples, an expression of branches."""
+    norm: ExpressionText | None = None
+    """Multiplies the weights of simulated samples, such as xsec * lumi / sum(genWeight): an expression of constants and
+    of sums over all rows of its trees in an era, whatever is selected; sum(Runs.genEventSumw) is of another tree."""
+    constants: dict[str, Finite] = Field(default={})
+    """Numbers of ``norm`` by name, such as lumi."""
     luminosity_scale: Positive
     """Multiplies every weight."""
     samples: dict[str, NtupleSample]
@@ -182,6 +193,11 @@ class NtupleLayout(Dataset):
     def era_keys(self) -> Names:
         """The eras, or ``NO_ERA`` alone."""
         return self.era_names or (NO_ERA,)
+
+    def constants_of(self, sample: str, era: str) -> dict[str, float]:
+        """Return the numbers of the norm of a sample in one era."""
+        of_era = self.eras[era].constants if era else {}
+        return {**self.constants, **self.samples[sample].constants, **of_era}
 
     @property
     def id_words(self) -> str:

@@ -18,6 +18,7 @@ from inferno_cli.events.features import require_finite
 from inferno_cli.events.ids import EventIds
 from inferno_cli.events.root.catalogue import Catalogue
 from inferno_cli.events.root.layout import NO_ERA, NtupleLayout
+from inferno_cli.events.root.norms import Norms
 from inferno_cli.events.root.rows import Formula, Rows
 from inferno_cli.events.root.trees import id_columns, one_per_row, opened
 from inferno_cli.events.sample import DIRECTIONS, NOMINAL, FloatArray, Variation, generator
@@ -72,6 +73,7 @@ class Reader:
         self.dataset = dataset
         self.missing = missing
         self.catalogue = Catalogue(dataset)
+        self.norms = Norms(dataset)
         self.used: set[Path] = set()
 
     def selections(self, sample: str) -> list[Formula]:
@@ -93,7 +95,8 @@ class Reader:
         All eras are read one after the other, or ``only`` one.
         """
         trees = self.catalogue.by_era(sample, variation, shifted, only)
-        parts = [self._read_tree(*tree, era, sample, weights) for tree, era in trees.items()]
+        norms = self._norms(sample, trees, shifted, only) if weights else {}
+        parts = [self._read_tree(*tree, era, sample, weights, norms.get(era, 1.0)) for tree, era in trees.items()]
         groups = np.concatenate([part.groups for part in parts])
         before = np.cumsum([0, *(len(part.groups) for part in parts)])
         rows = np.concatenate([part.rows + first for part, first in zip(parts, before, strict=False)])
@@ -119,7 +122,27 @@ class Reader:
             only=self.dataset.era_keys.index(only) if only else None,
         )
 
-    def _read_tree(self, path: Path, tree: str, era: str, sample: str, weights: dict[Variation, Formula]) -> Table:
+    def _norms(
+        self, sample: str, trees: Mapping[FileTree, str], shifted: ShiftedTrees | None, only: str
+    ) -> dict[str, float]:
+        """Return what the weights are multiplied by in each era.
+
+        Shifted events were generated with the nominal ones, of which the shifted trees hold some; other events, of
+        another generator, have a sum of weights of their own.
+        """
+        generated = trees
+        if shifted is not None and shifted.paired:
+            generated = self.catalogue.by_era(sample, NOMINAL, only=only)
+        norms = {}
+        for era in dict.fromkeys(generated.values()):
+            own = [tree for tree, of_era in generated.items() if of_era == era]
+            scale = self.dataset.eras[era].luminosity_scale if era else 1.0
+            norms[era] = scale * self.norms.of(sample, era, own)
+        return norms
+
+    def _read_tree(
+        self, path: Path, tree: str, era: str, sample: str, weights: dict[Variation, Formula], norm: float
+    ) -> Table:
         dataset, settings = self.dataset, self.dataset.samples[sample]
         self.used.add(path)
         where = f"tree {tree!r} in {path}"
@@ -136,7 +159,7 @@ class Reader:
                 formula = weight.in_era(era)
                 found = rows.values(formula)
                 require_finite(found, found, f"weight {formula.expression!r} of {where}", rows=rows.kept)
-                values[variation] = found * dataset.eras[era].luminosity_scale if era else found
+                values[variation] = found * norm
         return Table(
             ids=ids if rows.kept is None else ids[rows.kept],
             features=features,

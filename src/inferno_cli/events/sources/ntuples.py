@@ -104,8 +104,8 @@ class NtupleDataset(NtupleLayout):
         }
 
     def _undivided(self, name: str) -> NtupleSample:
-        """Return a sample without its selection, on which the division does not depend."""
-        return self.samples[name].model_copy(update={"selection": None})
+        """Return a sample without its selection and its norm, on which the division does not depend."""
+        return self.samples[name].model_copy(update={"selection": None, "norm": None, "constants": {}})
 
     def files(self, request: Request) -> dict[Path, str]:
         """Return the files of the samples, of the data and of the shape systematics that are needed."""
