@@ -24,8 +24,11 @@ MODELS = {"BCE": ["model=bce"], "INFERNO": ["model=inferno"]}
 EXPERIMENTS: dict[str, tuple[list[str], dict[str, list[str]]]] = {
     name: ([f"+experiment={name}"], MODELS) for name in ("synthetic", *(f"benchmark{i}" for i in range(5)), "top11004")
 }
-# BCE with the hidden units of INFERNO; the reproduction, and so "top11004", has [20, 20] for BCE.
-EXPERIMENTS["top11004 equal"] = (["+experiment=top11004", "model.hidden=[100,100]"], MODELS)
+# The classifier of the reproduction: fewer hidden units than INFERNO has, and equal bins.
+PUBLISHED = ["model=bce", "model.hidden=[20,20]", "model.edges=uniform"]
+EXPERIMENTS["top11004 published"] = (["+experiment=top11004"], {**MODELS, "BCE": PUBLISHED})
+# The synthetic experiments have the equal bins of the publications.
+EXPERIMENTS["synthetic balanced"] = (["+experiment=synthetic", "model.edges=balanced"], {"BCE": MODELS["BCE"]})
 # Fitted with all systematics of the dataset, trained with some.
 EXPERIMENTS["top11004 all"] = (
     ["+experiment=top11004", "nuisance=all"],

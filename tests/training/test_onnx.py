@@ -16,6 +16,7 @@ from inferno_cli.errors import ExportError
 from inferno_cli.training.layers import ACTIVATIONS
 from inferno_cli.training.observable import Observable, Prediction
 from inferno_cli.training.onnx import export
+from inferno_cli.training.summaries import NominalEvents
 
 pytestmark = pytest.mark.slow
 
@@ -34,7 +35,9 @@ def made(kind: str = "inferno", activation: str = "relu", temperature: float = 0
     with torch.no_grad():
         for parameter in network[-1].parameters():  # the bins are trained to be of the size of the temperature
             parameter *= 20 * (temperature / 0.1 if kind == "inferno" else 1)
-    return Observable(network, config.model.summary, config.dataset.features, GROUPS)
+    observable = Observable(network, config.model.summary, config.dataset.features, GROUPS)
+    samples = [NominalEvents(str(i), i == 0, torch.from_numpy(events(100)), torch.ones(100)) for i in (0, 1)]
+    return observable.placed(samples)
 
 
 def events(n: int) -> np.ndarray:

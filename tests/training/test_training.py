@@ -32,6 +32,7 @@ from inferno_cli.training.objectives.cross_entropy import CrossEntropy
 from inferno_cli.training.objectives.poi_variance import PoiVariance
 from inferno_cli.training.observable import Observable
 from inferno_cli.training.soft_likelihood import SoftLikelihood, Stratum
+from inferno_cli.training.summaries import NominalEvents
 from inferno_cli.training.summaries.score import Score
 from inferno_cli.training.summaries.softmax import SPREAD, Softmax
 from inferno_cli.training.trainer import create
@@ -67,6 +68,7 @@ def made(config: TrainConfig, events: Events) -> Module:
     parts = model.network, model.summary, model.objective
     module = create(*parts, likelihood, events.train, events.features, config.trainer)
     model.summary.spread(module.network, torch.cat([torch.from_numpy(x.features[0]) for x in events.train]))
+    module.observable = module.observable.placed([NominalEvents.of(x) for x in events.train])
     return module
 
 

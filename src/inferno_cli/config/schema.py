@@ -47,6 +47,8 @@ class Model(Section):
     """What the network is trained for."""
     bins: Any = None
     """Bins of the histogram before sparse ones are merged: for the summary."""
+    edges: Any = None
+    """Edges of the bins of a classifier's score: for the summary."""
     temperature: Any = None
     """Temperature of the softmax: for the summary."""
     hidden: Any = None

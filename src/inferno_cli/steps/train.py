@@ -149,15 +149,15 @@ def _network(
     from inferno_cli.runs.search import watcher
     from inferno_cli.training.evaluation import Likelihoods
     from inferno_cli.training.observable import CHECKPOINT
-    from inferno_cli.training.pretrained import require_same, take_pretrained
+    from inferno_cli.training.pretrained import require_same, retaken, take_pretrained
     from inferno_cli.training.trainer import train
 
     model, likelihoods = config.model, Likelihoods.from_config(config)
     observable = None
     if pretrained is not None:
-        observable = replace(pretrained.observable, summary=model.summary, groups=())
         there = pretrained.config
         require_same(config.dataset.inputs, model, there.dataset.inputs, there.model, pretrained.folder)
+        observable = pretrained.observable
     with clock.part("events", f"events: {config.dataset.name}"):
         events = config.dataset.load(config.request)
     if events.label:
@@ -185,6 +185,7 @@ def _network(
     require_same_division(config, pretrained, events.checksum)
     shutil.copyfile(pretrained.folder / CONFIG_FILE, folder / TRAINED_IN)
     with clock.part("training", f"training: none, the network of {pretrained.folder}"):
+        observable = retaken(observable, model.summary, events.train)
         trained = take_pretrained(observable, likelihoods, events, pretrained.folder, checkpoints)
     return events, trained
 

@@ -9,13 +9,15 @@ import pytest
 import torch
 from torch import nn
 
-from inferno_cli.testing.parts import each, normal
+from inferno_cli.testing.parts import completed, each, normal
 from inferno_cli.training.layers import ACTIVATIONS
 from inferno_cli.training.observable import Observable
 from inferno_cli.training.onnx import export
 from inferno_cli.training.summaries import Summary
 
-every_summary = pytest.mark.parametrize("summary", each("summary"), ids=lambda summary: summary.kind)
+every_summary = pytest.mark.parametrize(
+    "summary", [completed(summary) for summary in each("summary")], ids=lambda summary: summary.kind
+)
 
 
 @every_summary
@@ -106,4 +108,13 @@ def test_the_onnx_file_agrees(summary: Summary, tmp_path: Path) -> None:
 @every_summary
 def test_it_is_read_back_as_it_was_written(summary: Summary) -> None:
     assert type(summary).model_validate_json(summary.model_dump_json()) == summary
-    assert set(summary.fixed) <= set(type(summary).model_fields)
+    assert {*summary.fixed, *summary.learnt} <= set(type(summary).model_fields)
+
+
+@every_summary
+def test_what_it_learnt_makes_it_whole_again(summary: Summary, tmp_path: Path) -> None:
+    forgotten = type(summary).model_validate(summary.model_dump(exclude=set(summary.learnt)))
+    torch.save(summary.state, tmp_path / "state.ckpt")
+
+    assert forgotten.restored(torch.load(tmp_path / "state.ckpt", weights_only=True)) == summary
+    assert summary.restored({}) == summary

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from inferno_cli.config.schema import Trainer
 from inferno_cli.training.batches import Batch, StratifiedBatches
 from inferno_cli.training.objectives import Objective
-from inferno_cli.training.observable import Observable
+from inferno_cli.training.observable import SUMMARY, Observable
 from inferno_cli.training.soft_likelihood import SoftLikelihood
+from inferno_cli.training.summaries import NominalEvents
 
 SPREAD_EVENTS = 10_000
 """Most nominal events of each sample over which the bins are spread."""
@@ -50,6 +51,20 @@ class Module(pl.LightningModule):
             batches = self.trainer.train_dataloader
             assert isinstance(batches, StratifiedBatches)
             self.observable.summary.spread(self.network, batches.nominal_features(SPREAD_EVENTS))
+            self.place_bins()
+
+    def place_bins(self) -> None:
+        """Place the bins of a summary that has them where the events are."""
+        batches = self.trainer.train_dataloader
+        assert isinstance(batches, StratifiedBatches)
+        samples = []
+        for stratum, (features, weights) in zip(self.likelihood.strata, batches.tensors, strict=True):
+            samples.append(NominalEvents(stratum.name, stratum.is_signal, features[0], weights[0]))
+        self.observable = self.observable.placed(samples)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Store what the summary learnt."""
+        checkpoint[SUMMARY] = self.observable.summary.state
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:  # noqa: ARG002
         """One forward pass over nominal and varied events of all samples together."""

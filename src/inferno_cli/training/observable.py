@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from inferno_cli.errors import RunError
 from inferno_cli.events.sample import Sample
 from inferno_cli.section import Names
-from inferno_cli.training.summaries import Summary
+from inferno_cli.training.summaries import NominalEvents, Summary
 
 if TYPE_CHECKING:
     from inferno_cli.training.networks import Network
@@ -26,6 +26,8 @@ CHECKPOINT = Path("checkpoints", "best.ckpt")
 """Where the weights of the selected epoch are in the folder of a run."""
 NETWORK = "network."
 """In front of the names of the network's weights in it; the rest serves the training alone."""
+SUMMARY = "summary"
+"""Key in it of what the summary learnt; missing in those of earlier versions."""
 CHUNK = 50_000
 Bins = NDArray[np.intp]
 
@@ -82,6 +84,7 @@ class Observable:
         built = network.build(torch.zeros(len(features)), torch.ones(len(features)), summary.n_outputs)
         try:
             stored = torch.load(path, map_location="cpu", weights_only=True)
+            summary = summary.restored(stored.get(SUMMARY, {}))
             own = [name for name in stored["state_dict"] if name.startswith(NETWORK)]
             built.load_state_dict({name.removeprefix(NETWORK): stored["state_dict"][name] for name in own})
         except Exception as error:  # torch raises many kinds for a damaged file
@@ -96,6 +99,10 @@ class Observable:
                 "wrote into the same folder and did not finish. Train again"
             )
         return cls(built, summary, features, groups)
+
+    def placed(self, samples: Sequence[NominalEvents]) -> Observable:
+        """Return the observable with the bins that its summary places on events of the training split."""
+        return replace(self, summary=self.summary.placed(samples, self.outputs))
 
     @property
     def final(self) -> Bins:

@@ -5,15 +5,20 @@ from __future__ import annotations
 import math
 import shutil
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+
+import torch
 
 from inferno_cli.config.schema import Model
 from inferno_cli.errors import OutputError, RunError, SingularInformationError
 from inferno_cli.events.features import Inputs
-from inferno_cli.events.sample import Events
+from inferno_cli.events.sample import Events, Sample
 from inferno_cli.training.epochs import Epoch, Training
 from inferno_cli.training.evaluation import Likelihoods, judge
-from inferno_cli.training.observable import CHECKPOINT, Observable
+from inferno_cli.training.observable import CHECKPOINT, SUMMARY, Observable
+from inferno_cli.training.summaries import NominalEvents, Summary
 
 
 def take_pretrained(
@@ -22,7 +27,7 @@ def take_pretrained(
     """Return the network of a finished run, evaluated on the validation split of this one.
 
     Both variances are those of the likelihood that is fitted here, whatever the network was trained with. The
-    checkpoint is copied from the folder of the ``run`` as it is.
+    checkpoint is copied from the folder of the ``run``, see ``_store``.
 
     Raises:
         SingularInformationError: If the bins of the validation split cannot constrain the parameters.
@@ -37,10 +42,31 @@ def take_pretrained(
     path = folder / CHECKPOINT.name
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(run / CHECKPOINT, path)
+        _store(observable, run, path)
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error}") from error
     return Training(observable, (), Epoch(0, math.nan, evaluation), evaluation, path, time.perf_counter() - start)
+
+
+def retaken(observable: Observable, summary: Summary, samples: Sequence[Sample]) -> Observable:
+    """Return the network of a finished run with the summary that is configured here.
+
+    Its bins are those that the training placed; where others are asked for (another number of them, other edges) they
+    are placed anew, on the training split ``samples``.
+    """
+    own, trained = (item.model_dump(exclude={item.smoothing, *item.learnt}) for item in (summary, observable.summary))
+    if own == trained:
+        return replace(observable, summary=summary.restored(observable.summary.state), groups=())
+    return replace(observable, summary=summary, groups=()).placed([NominalEvents.of(sample) for sample in samples])
+
+
+def _store(observable: Observable, run: Path, path: Path) -> None:
+    """Copy the checkpoint of a run as it is, but for bins that were placed anew."""
+    stored = torch.load(run / CHECKPOINT, map_location="cpu", weights_only=True)
+    if observable.summary.state == stored.get(SUMMARY, {}):
+        shutil.copyfile(run / CHECKPOINT, path)
+    else:
+        torch.save({**stored, SUMMARY: observable.summary.state}, path)
 
 
 def require_same(inputs: Inputs, model: Model, trained_inputs: Inputs, trained: Model, run: Path) -> None:

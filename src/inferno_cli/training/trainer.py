@@ -7,6 +7,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,9 @@ from inferno_cli.training.layers import moments
 from inferno_cli.training.module import Module
 from inferno_cli.training.networks import Network
 from inferno_cli.training.objectives import Objective
-from inferno_cli.training.observable import CHECKPOINT, NETWORK, Observable
+from inferno_cli.training.observable import CHECKPOINT, NETWORK, SUMMARY, Observable
 from inferno_cli.training.soft_likelihood import SoftLikelihood
-from inferno_cli.training.summaries import Summary
+from inferno_cli.training.summaries import NominalEvents, Summary
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +65,7 @@ class Validation(Callback):
         assert isinstance(pl_module, Module)
         evaluation, judges = NOTHING, self.likelihoods
         if not pl_module.warming_up:
+            pl_module.place_bins()
             observable, likelihood = pl_module.observable, pl_module.likelihood
             evaluation = evaluate(observable, likelihood, self.samples, judges.binning, judges.fitted)
         epoch = Epoch(trainer.current_epoch, float(trainer.callback_metrics["loss"]), evaluation)
@@ -189,6 +191,7 @@ def _take_best(module: Module, epochs: Sequence[Epoch], path: Path, measurement:
             "binning.min_effective_events; and no two parameters may do the same to every template"
         )
     module.load_state_dict(stored["state_dict"])
+    module.observable = replace(module.observable, summary=module.observable.summary.restored(stored[SUMMARY]))
     return best
 
 
@@ -254,7 +257,7 @@ def _as_it_is(
     n_features = len(events.features)
     built = network.build(torch.zeros(n_features), torch.ones(n_features), summary.n_outputs)
     network.fill(built, log_ratio)
-    observable = Observable(built, summary, events.features)
+    observable = Observable(built, summary, events.features).placed([NominalEvents.of(x) for x in events.train])
     samples = [sample.only(likelihoods.trained.variations) for sample in events.validation]
     likelihood = SoftLikelihood.of(likelihoods.trained, samples, events.template)
     evaluation = evaluate(observable, likelihood, events.validation, likelihoods.binning, likelihoods.fitted)
@@ -264,11 +267,13 @@ def _as_it_is(
             "the validation split. Use more bins, more events, or lower binning.min_effective_events"
         )
     batch = to_tensors(samples, "cpu")
-    loss = objective.loss([observable.outputs(features) for features, _ in batch], batch, summary, likelihood)
+    loss = objective.loss(
+        [observable.outputs(features) for features, _ in batch], batch, observable.summary, likelihood
+    )
     epoch = Epoch(0, float(loss), evaluation)
     path = folder / CHECKPOINT.name
     folder.mkdir(parents=True, exist_ok=True)
     weights = {f"{NETWORK}{name}": value for name, value in built.state_dict().items()}
-    torch.save({"epoch": 0, "state_dict": weights}, path)
+    torch.save({"epoch": 0, "state_dict": weights, SUMMARY: observable.summary.state}, path)
     judged = judge(observable, likelihoods, events)
     return Training(observable, (epoch,), epoch, judged, path, time.perf_counter() - start)

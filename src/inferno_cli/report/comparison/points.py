@@ -112,11 +112,17 @@ def _values(jobs: Sequence[FoundRun]) -> dict[str, list[str]]:
 
 
 def _is_copied(values: Mapping[str, Sequence[str]], key: str) -> bool:
-    """Whether a key has in all runs the value of the one that it is copied from if it is not set itself."""
+    """Whether a key has in all runs the value of the one that it is copied from if it is not set itself.
+
+    Or none, where the model of a run has no such part.
+    """
     section, _, name = key.rpartition(".")
     takes_from_model = section == "trainer" or section.startswith("model.")
     source = f"model.{name}" if takes_from_model else "nuisance.fit"
-    return (takes_from_model or key == "nuisance.train") and source in values and values[key] == values[source]
+    if source not in values or not (takes_from_model or key == "nuisance.train"):
+        return False
+    pairs = zip(values[key], values[source], strict=True)
+    return all(own == other or (takes_from_model and own == as_text(None)) for own, other in pairs)
 
 
 def _leading(values: Mapping[str, Sequence[str]]) -> list[str]:

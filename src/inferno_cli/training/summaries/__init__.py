@@ -3,14 +3,42 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from inferno_cli.section import Names, Section
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from inferno_cli.events.sample import Sample
     from inferno_cli.training.onnx import Graph
+
+
+@dataclass(frozen=True)
+class NominalEvents:
+    """The nominal events of one sample in the training split, on which bins are placed.
+
+    Attributes:
+        name: Name of the sample.
+        is_signal: Whether the POI scales it.
+        features: Shape (n_events, n_features).
+        weights: Expected events, negative ones among them; shape (n_events,), float64.
+    """
+
+    name: str
+    is_signal: bool
+    features: Tensor
+    weights: Tensor
+
+    @classmethod
+    def of(cls, sample: Sample) -> NominalEvents:
+        """Take those of an event table."""
+        import torch
+
+        features, weights = (torch.from_numpy(array[0]) for array in (sample.features, sample.weights))
+        return cls(sample.name, sample.is_signal, features, weights)
 
 
 class Summary(Section, ABC):
@@ -20,11 +48,13 @@ class Summary(Section, ABC):
         ordered: Whether the bins have an order of their own, which merging keeps.
         smoothing: Key whose value makes the soft bins the hard ones as it falls.
         fixed: Keys that belong to the trained network: who reuses it cannot choose them anew.
+        learnt: Keys that get their values in the training; they are stored with the network.
     """
 
     ordered: ClassVar[bool]
     smoothing: ClassVar[str]
     fixed: ClassVar[Names] = ()
+    learnt: ClassVar[Names] = ()
     kind: str
 
     @property
@@ -64,3 +94,25 @@ class Summary(Section, ABC):
 
     def spread(self, network: nn.Sequential, features: Tensor) -> None:
         """Scale the last layer to features, shape (n_events, n_features), so that every bin has a share of them."""
+
+    def placed(self, samples: Sequence[NominalEvents], outputs: Callable[[Tensor], Tensor]) -> Self:  # noqa: ARG002
+        """Return the summary with bins placed on events of the training split; after every epoch, and before the first.
+
+        Args:
+            samples: The events of each sample.
+            outputs: The network of now: features of shape (n_events, n_features) to outputs (n_events, n_outputs).
+        """
+        return self
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """Values of the keys in ``learnt`` that have one, for the checkpoint."""
+        return self.model_dump(mode="json", include=set(self.learnt), exclude_none=True)
+
+    def restored(self, state: Mapping[str, Any]) -> Self:
+        """Return the summary with the ``state`` of a trained one; empty in the checkpoints of earlier versions.
+
+        Raises:
+            ValueError: If they do not fit.
+        """
+        return type(self).model_validate({**self.model_dump(), **state}, strict=False)

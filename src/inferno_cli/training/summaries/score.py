@@ -1,13 +1,21 @@
-"""The score of a classifier: the sigmoid of its one output, in equal bins."""
+"""The score of a classifier: the sigmoid of its one output, in bins of equal width or at quantiles of events.
+
+Where the events of a classifier are between 0 and 1 depends on how it is trained: bins of equal width may have few of
+them. Edges at quantiles follow the events, and any increasing function of the score has the same bins. At quantiles of
+the signal, most of the background is in the first bins. Balanced, signal and background have half of the weight each,
+as they have in the cross-entropy: then both ends of the score have bins.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from inferno_cli.section import Names, Positive
-from inferno_cli.training.summaries import Summary
+from inferno_cli.training.summaries import NominalEvents, Summary
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -16,16 +24,35 @@ if TYPE_CHECKING:
 
 
 class Score(Summary):
-    """Equal bins between 0 and 1."""
+    """Bins of the score, which is between 0 and 1."""
 
     ordered: ClassVar[bool] = True
     smoothing: ClassVar[str] = "edge_width"
+    learnt: ClassVar[Names] = ("edges_at",)
     kind: Literal["score"] = "score"
     """The sigmoid of the one output."""
     bins: Annotated[int, Field(ge=2, le=200)]
     """Bins before sparse ones are merged."""
+    edges: Literal["uniform", "signal", "balanced"] = "uniform"
+    """Edges of the bins: `uniform`, or at quantiles of `signal`, or of signal and background, half each: `balanced`."""
+    edges_at: tuple[Annotated[float, Field(ge=0, le=1)], ...] | None = None
+    """Scores of the inner edges at quantiles: the training places and stores them."""
     edge_width: Positive
     """Width of the smoothed edges of the bins, in bins: of the soft templates alone."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.edges_at is None:
+            return self
+        if self.edges == "uniform":
+            raise ValueError("edges_at has edges at quantiles, and edges is uniform; leave edges_at out")
+        if len(self.edges_at) != self.bins - 1:
+            raise ValueError(
+                f"edges_at has the edges of {len(self.edges_at) + 1} bins, and bins is {self.bins}; leave edges_at out"
+            )
+        if any(low > high for low, high in pairwise(self.edges_at)):
+            raise ValueError(f"edges_at does not rise: {self.edges_at}")
+        return self
 
     @property
     def n_outputs(self) -> int:
@@ -46,30 +73,84 @@ class Score(Summary):
         """Bins with smooth edges: what falls into a bin after smearing the score by a share of the bin width."""
         import torch
 
-        score = self.response(outputs)
-        edges = torch.arange(1, self.bins, dtype=score.dtype, device=score.device) / self.bins
-        above = torch.sigmoid((score - edges) * self.bins / self.edge_width)
-        ones, zeros = torch.ones_like(score), torch.zeros_like(score)
+        position = self._position(self.response(outputs))
+        edges = torch.arange(1, self.bins, dtype=position.dtype, device=position.device)
+        above = torch.sigmoid((position - edges) / self.edge_width)
+        ones, zeros = torch.ones_like(position), torch.zeros_like(position)
         return torch.cat([ones, above], dim=-1) - torch.cat([above, zeros], dim=-1)
 
     def hard(self, outputs: Tensor) -> Tensor:
-        """Equal bins of the score."""
-        return (self.response(outputs)[..., 0] * self.bins).long().clamp_max(self.bins - 1)
+        """Bins whose lower edge belongs to them."""
+        score = self.response(outputs)
+        if self.edges != "uniform":
+            return self._number(score)[..., 0]
+        return (score[..., 0] * self.bins).long().clamp_max(self.bins - 1)
 
     def margin(self, outputs: Tensor) -> Tensor:
-        """Difference of the score from the next edge."""
-        scaled = self.response(outputs)[..., 0] * self.bins
+        """Difference of the score from the nearest edge."""
+        score = self.response(outputs)
+        if self.edges != "uniform":
+            return (score - self._inner(score)).abs().amin(dim=-1)
+        scaled = score[..., 0] * self.bins
         return (scaled - scaled.round()).abs() / self.bins
 
     def response(self, outputs: Tensor) -> Tensor:
         """The score."""
         return outputs.double().sigmoid()
 
+    def placed(self, samples: Sequence[NominalEvents], outputs: Callable[[Tensor], Tensor]) -> Self:
+        """Place the edges at quantiles, so that every bin has the same share of the events."""
+        import torch
+
+        from inferno_cli.training.quantiles import quantiles
+
+        if self.edges == "uniform":
+            return self
+        scores, weights = [], []
+        for is_signal in (True, False) if self.edges == "balanced" else (True,):
+            chosen = [sample for sample in samples if sample.is_signal == is_signal]
+            total = sum(float(sample.weights.sum()) for sample in chosen)
+            for sample in chosen:
+                scores.append(self.response(outputs(sample.features))[..., 0])
+                weights.append(sample.weights / total)
+        return self.model_copy(update={"edges_at": quantiles(torch.cat(scores), torch.cat(weights), self.bins)})
+
     def to_onnx(self, graph: Graph, outputs: str) -> tuple[str, str]:
         """Add the sigmoid, and its bin."""
         import numpy as np
 
         response = graph("Sigmoid", outputs)
+        axis = graph.constant([-1], np.int64)
+        if self.edges != "uniform":
+            above = graph("GreaterOrEqual", response, graph.constant(self._edges_at))
+            return response, graph("ReduceSum", graph.cast(above, np.int64), axis, keepdims=0)
         number = graph.cast(graph("Mul", response, float(self.bins)), np.int64)
         last = graph.constant(self.bins - 1, np.int64)
-        return response, graph("Squeeze", graph("Min", number, last), graph.constant([-1], np.int64))
+        return response, graph("Squeeze", graph("Min", number, last), axis)
+
+    @property
+    def _edges_at(self) -> tuple[float, ...]:
+        if self.edges_at is None:
+            raise ValueError(f"the edges are at quantiles ({self.edges}), and no training has placed them yet")
+        return self.edges_at
+
+    def _inner(self, score: Tensor) -> Tensor:
+        """Return the edges between bins, shape (bins - 1,)."""
+        return score.new_tensor(self._edges_at)
+
+    def _number(self, score: Tensor) -> Tensor:
+        """Return how many inner edges are not above each score, shape (..., 1)."""
+        return (score >= self._inner(score)).sum(dim=-1, keepdim=True)
+
+    def _position(self, score: Tensor) -> Tensor:
+        """Return the number of the bin and how far in it a score is, between 0 and the number of bins."""
+        import torch
+
+        if self.edges == "uniform":
+            return score * self.bins
+        number = self._number(score)
+        edges = torch.cat([score.new_zeros(1), self._inner(score), score.new_ones(1)])
+        low, high = edges[number], edges[number + 1]
+        # Scores that many events share make edges that are the same: no event is between them.
+        width = (high - low).clamp_min(torch.finfo(score.dtype).tiny)
+        return number + (score - low) / width
