@@ -168,6 +168,7 @@ def full(record: Results) -> Results:
         "significance": significance,
         "stat_only": {"mu": {"bestfit": 1.0, "hesse": 0.1}},
         "toys": toys,
+        "pois": ["jes"],
     }
     return Results.model_validate({**record.model_dump(by_alias=True), **found})
 

@@ -14,8 +14,6 @@ from conftest import covariance_by_differences
 from inferno_cli.section import POI
 from integration.conftest import FIT_ONLY_MU, QUICK, Outcome, inferno, succeed
 
-pytestmark = pytest.mark.slow
-
 SIGNALS = (
     "nuisance=none",
     "dataset.samples.WZJets.role=signal",
