@@ -84,11 +84,12 @@ def _targets(sources: Collection[Path]) -> dict[Path, Path]:
 
     Where two would have one name, as those of two eras, all keep the folders that they do not share.
     """
-    if len({source.name for source in sources}) == len(sources):
-        return {source: Path(source.name) for source in sources}
+    names = {source: Path(source.name).with_suffix(".root") for source in sources}
+    if len(set(names.values())) == len(sources):
+        return names
     absolute = {source: source.absolute() for source in sources}
     common = os.path.commonpath([path.parent for path in absolute.values()])
-    return {source: path.relative_to(common) for source, path in absolute.items()}
+    return {source: path.relative_to(common).with_suffix(".root") for source, path in absolute.items()}
 
 
 def _selection(dataset: Dataset) -> Expression | None:

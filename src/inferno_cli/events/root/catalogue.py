@@ -11,6 +11,7 @@ from string import Formatter
 from inferno_cli.errors import ConfigError, DatasetError, DatasetFileError, TreeNotFoundError, closest
 from inferno_cli.events.assignment import FileTree, Part, Parts
 from inferno_cli.events.root.layout import EMBEDDED, NO_ERA, NtupleLayout
+from inferno_cli.events.root.parquet import TABLE, is_parquet
 from inferno_cli.events.root.trees import contents, find_files, is_folder, is_tree, opened
 from inferno_cli.events.sample import NOMINAL, Variation
 from inferno_cli.events.systematic import ShiftedTrees
@@ -110,6 +111,9 @@ class Catalogue:
         found: list[FileTree] = []
         trees: set[str] = set()
         for path in files:
+            if is_parquet(path):
+                found.append((path, TABLE))
+                continue
             inside = contents(path)
             trees |= {name for name, kind in inside.items() if is_tree(kind)}
             if is_tree(inside.get(tree, "")):
@@ -153,11 +157,12 @@ class Catalogue:
                 continue
             events = None if shifted is None else shifted.apart(sample, variation.direction, era)
             for path in files:
-                if (only is None or path in only) and is_tree(contents(path).get(tree, "")):
-                    yield (path, tree), Part(events or sample, first_row, number)
+                name = TABLE if is_parquet(path) else tree
+                if (only is None or path in only) and is_tree(contents(path).get(name, "")):
+                    yield (path, name), Part(events or sample, first_row, number)
                     # Of the observed events nobody asks, and their number is not to be written down.
                     is_numbered = not self.dataset.event_id and sample != self.dataset.observed_name
-                    first_row += _entries(path, tree) if is_numbered else 0
+                    first_row += _entries(path, name) if is_numbered else 0
 
     def claim(
         self, sample: str, variation: Variation, nominal: tuple[FileTree, ...], trees: tuple[FileTree, ...]

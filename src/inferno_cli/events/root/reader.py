@@ -19,6 +19,7 @@ from inferno_cli.events.ids import EventIds
 from inferno_cli.events.root.catalogue import Catalogue
 from inferno_cli.events.root.layout import NO_ERA, NtupleLayout
 from inferno_cli.events.root.norms import Norms
+from inferno_cli.events.root.parquet import TABLE, is_parquet
 from inferno_cli.events.root.rows import Formula, Rows
 from inferno_cli.events.root.trees import id_columns, one_per_row, opened
 from inferno_cli.events.sample import DIRECTIONS, NOMINAL, FloatArray, Variation, generator
@@ -270,6 +271,10 @@ class Reader:
 
         labels = []
         for path in sorted(self.used):
+            if is_parquet(path):
+                with opened(path, TABLE) as table:
+                    labels += [text for text in [table.label(LABEL)] if text is not None]
+                continue
             with uproot.open(address(path)) as file:
                 if LABEL in file and isinstance(text := file[LABEL], str):
                     labels.append(str(text))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
@@ -21,6 +21,7 @@ from inferno_cli.errors import (
     closest,
     first_line,
 )
+from inferno_cli.events.root.parquet import KIND, TABLE, ParquetTable, is_parquet
 from inferno_cli.expressions import EXACT_INTEGERS, Lists
 from inferno_cli.files import user_path
 from inferno_cli.remote import address, find_remote, is_remote, is_remote_folder, size_and_time
@@ -58,11 +59,16 @@ def is_folder(text: str) -> bool:
 
 @contextmanager
 def opened(path: Path, tree: str) -> Iterator[Any]:
-    """Open a tree, see ``readable``."""
+    """Open a tree, or the table of a Parquet file; see ``readable``."""
     import uproot
 
-    with readable(f"tree {tree!r} in {path} cannot be read"), uproot.open(address(path)) as file:
-        yield file[tree]
+    with readable(f"tree {tree!r} in {path} cannot be read"):
+        if is_parquet(path):
+            with closing(ParquetTable(path)) as table:
+                yield table
+            return
+        with uproot.open(address(path)) as file:
+            yield file[tree]
 
 
 @contextmanager
@@ -81,6 +87,8 @@ def readable(failure: str) -> Iterator[None]:
 
 def contents(path: Path) -> dict[str, str]:
     """Return the class of every object in a file, by name."""
+    if is_parquet(path):
+        return {TABLE: KIND}
     with readable(f"{path} cannot be read as a ROOT file"):
         return _contents(path, *size_and_time(path))
 
@@ -95,7 +103,7 @@ def _contents(path: Path, _size: int, _changed: str) -> dict[str, str]:
 
 def is_tree(kind: str) -> bool:
     """Tell by its class whether an object of a file has rows."""
-    return kind in ("TTree", "TNtuple", "TNtupleD") or kind.endswith("RNTuple")
+    return kind in ("TTree", "TNtuple", "TNtupleD", KIND) or kind.endswith("RNTuple")
 
 
 def tree_names(path: Path, pattern: str = "*") -> list[str]:
@@ -191,15 +199,15 @@ class Tree:
 
     def chunks(self, size: int) -> Iterator[dict[str, Any]]:
         """Read the rows in order, ``size`` at a time."""
-        if self.of_lists:
-            yield from self._chunks_with_lists(size)
+        if self.of_lists or is_parquet(self.path):
+            yield from self._chunks_by_column(size)
             return
         with opened(self.path, self.name) as tree:
             parts = tree.iterate(list(self.branches), step_size=size, library="np", language=_BranchesAlone())
             for part in parts:
                 yield {name: np.asarray(part[name]) for name in self.branches}
 
-    def _chunks_with_lists(self, size: int) -> Iterator[dict[str, Any]]:
+    def _chunks_by_column(self, size: int) -> Iterator[dict[str, Any]]:
         with opened(self.path, self.name) as tree:
             for start in range(0, self.rows, size):
                 stop, found = min(start + size, self.rows), {}
