@@ -14,7 +14,7 @@ from pydantic import Field
 from inferno_cli.events.dataset import Dataset, Request
 from inferno_cli.events.sample import NOMINAL, Events, Sample, generator
 from inferno_cli.events.validation import Validated, ValidatedSample
-from inferno_cli.section import Names, Positive, Section
+from inferno_cli.section import POI, Names, Positive, Section
 
 GeneratedCount = Annotated[int, Field(ge=100)]
 
@@ -98,7 +98,7 @@ class GeneratedDataset(Dataset):
         """Draw Poisson numbers of nominal events, and change each as the true parameters do."""
         counts = []
         for name, expected in zip(self.sample_names, self.expected, strict=True):
-            rate = expected * (mu if name in self.signal_names else 1.0) * (name in request.samples)
+            rate = expected * (mu if name in self.pois[POI] else 1.0) * (name in request.samples)
             for effect in request.effects_on(name):
                 factor = effect.definition.true_yield(values[effect.parameter]) if effect.parameter in values else 1.0
                 if factor is None:

@@ -5,6 +5,7 @@ pytest --pyargs inferno_cli.testing.test_sources
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from functools import cache
 
@@ -18,6 +19,7 @@ from inferno_cli.events.dataset import Dataset, Request
 from inferno_cli.events.effects import effects
 from inferno_cli.events.modifiers import Morph
 from inferno_cli.events.sample import NOMINAL, Events, Sample, Variation
+from inferno_cli.section import POI
 
 NAMES = sorted(
     path.stem for folder in (config_folder(), *conf_folders()) for path in (folder / "dataset").glob("*.yaml")
@@ -71,6 +73,8 @@ def test_the_signal_comes_first(name: str) -> None:
 
     assert 0 < n_signal < len(dataset.sample_names) == len(set(dataset.sample_names))
     assert set(dataset.sample_names[:n_signal]) == set(dataset.signal_names)
+    assert next(iter(dataset.pois)) == POI
+    assert sorted(itertools.chain(*dataset.pois.values())) == sorted(dataset.signal_names)
 
 
 @every_dataset
