@@ -192,6 +192,10 @@ class Dataset(Origin):
         """Return the files that a run would read now, and the SHA-256 of each."""
         return {}
 
+    def friends_of(self, path: Path, tree: str) -> tuple[FileTree, ...]:
+        """Return the trees with more branches of the rows of a tree."""
+        return ()
+
     def trees(self) -> Mapping[FileTree, Parts]:
         """Return the trees that the configuration names and the files hold, also those that a run leaves out."""
         return {}

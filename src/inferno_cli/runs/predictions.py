@@ -74,8 +74,11 @@ def plan(config: PredictConfig, finished: RunFolder) -> list[PredictionFile]:
             raise ConfigError(f"{target} is the input itself. Choose another folder: output=...")
         if target.exists() and not config.overwrite:
             raise OutputError(f"{target} is there already. Choose another folder, output=..., or overwrite=true")
-        trees = tuple(Tree(source, tree, needed, lists) for tree in inputs_of[source])
-        jobs.append(PredictionFile(source, folder, name, trees))
+        trees = []
+        for tree in inputs_of[source]:
+            friends = finished.config.dataset.friends_of(source, tree)
+            trees.append(Tree(source, tree, needed, lists, friends))
+        jobs.append(PredictionFile(source, folder, name, tuple(trees)))
     return jobs
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from glob import escape
 from importlib.resources import files as package_files
 from pathlib import Path
@@ -37,17 +38,13 @@ class Catalogue:
         dataset, settings = self.dataset, self.dataset.samples[sample]
         patterns = {"tree": settings.tree or dataset.tree, "file": settings.file or dataset.file}
         keys = {"tree": "tree", "file": "file"}
-        names = {"sample": sample, "variation": ""} | ({"era": era} if era else {})
+        names = self._names(sample, variation, shifted, era)
         words: dict[str, str] = {}
         if shifted is not None:
             words = _words(shifted.source, variation.direction)
-            key = f"systematics.{shifted.systematic}"
-            is_own = shifted.variation is not None
-            suffix = shifted.variation if shifted.variation is not None else dataset.variation
-            names["variation"] = _fill(suffix, f"{key}.variation" if is_own else "variation", **words)
             for name, pattern in (("tree", shifted.tree), ("file", shifted.file)):
                 if pattern is not None:
-                    patterns[name], keys[name] = pattern, f"{key}.{name}"
+                    patterns[name], keys[name] = pattern, f"systematics.{shifted.systematic}.{name}"
 
         def filled(name: str, **values: str) -> str:
             """Fill the pattern of the tree or the file; the dataset's own know nothing of systematics."""
@@ -57,9 +54,24 @@ class Catalogue:
         tree = filled("tree", **names, **words)
         # A "*" or "[" in a name is no pattern: "W*" must not read the files of "W+jets".
         pattern = filled("file", **{key: escape(name) for key, name in (names | words).items()})
-        if dataset.path == EMBEDDED:
-            return [Path(str(package_files("inferno_cli") / "data" / EMBEDDED_FILE))], tree
         return self._files(sample, era, pattern), tree
+
+    def _names(self, sample: str, variation: Variation, shifted: ShiftedTrees | None, era: str) -> dict[str, str]:
+        """Return what the placeholders of the dataset stand for."""
+        names = {"sample": sample, "variation": ""} | ({"era": era} if era else {})
+        if shifted is not None:
+            is_own = shifted.variation is not None
+            suffix = shifted.variation if shifted.variation is not None else self.dataset.variation
+            key = f"systematics.{shifted.systematic}.variation" if is_own else "variation"
+            names["variation"] = _fill(suffix, key, **_words(shifted.source, variation.direction))
+        return names
+
+    def friends(
+        self, path: Path, sample: str, variation: Variation, shifted: ShiftedTrees | None = None, era: str = NO_ERA
+    ) -> tuple[FileTree, ...]:
+        """Return the friends of a tree of one sample in one variation and era, which is in a file."""
+        names = self._names(sample, variation, shifted, era) | {"stem": path.stem}
+        return tuple(_friend(path, _fill(text, "friends", **names)) for text in self.dataset.friends)
 
     def _files(self, sample: str, era: str, pattern: str) -> list[Path]:
         """Return the files of all paths, each once; a folder need not have some of every sample where there are more.
@@ -71,6 +83,9 @@ class Catalogue:
         errors: list[DatasetFileError] = []
         paths = self.dataset.paths
         for text in paths:
+            if text == EMBEDDED:
+                files[Path(str(package_files("inferno_cli") / "data" / EMBEDDED_FILE))] = None
+                continue
             path = text.replace("{sample}", escape(sample))
             path = path.replace("{era}", escape(era)) if era else path
             try:
@@ -82,6 +97,27 @@ class Catalogue:
         if not files:
             raise errors[0]
         return list(files)
+
+    def friends_of(self, path: Path, tree: str) -> tuple[FileTree, ...]:
+        """Return the friends of a tree, that of a sample or another: of this only the file is known."""
+        if not self.dataset.friends:
+            return ()
+        for sample, variation, shifted in self._every():
+            for era in self.dataset.era_keys:
+                with suppress(DatasetFileError):
+                    files, name = self.configured(sample, variation, shifted, era)
+                    if path in files and (name == tree or is_parquet(path)):
+                        return self.friends(path, sample, variation, shifted, era)
+        return tuple(_friend(path, _fill(text, "friends", stem=path.stem)) for text in self.dataset.friends)
+
+    def files(
+        self, sample: str, variation: Variation, shifted: ShiftedTrees | None = None, only: str = NO_ERA
+    ) -> set[Path]:
+        """Return the files with one sample in one variation, and those of its friends; of all eras, or ``only`` one."""
+        paths: set[Path] = set()
+        for (path, _), era in self.by_era(sample, variation, shifted, only).items():
+            paths |= {path, *(file for file, _ in self.friends(path, sample, variation, shifted, era))}
+        return paths
 
     def by_era(
         self, sample: str, variation: Variation, shifted: ShiftedTrees | None = None, only: str = NO_ERA
@@ -133,17 +169,20 @@ class Catalogue:
         Those of a sample or a systematic that a run leaves out may be missing.
         """
         found: dict[FileTree, Parts] = {}
+        for sample, variation, shifted in self._every():
+            for file_tree, part in self._parts(sample, variation, shifted, only):
+                found[file_tree] = (*found.get(file_tree, ()), part)
+        return found
+
+    def _every(self) -> Iterator[tuple[str, Variation, ShiftedTrees | None]]:
+        """Yield every sample in every variation with trees that the dataset has."""
         for sample in self.dataset.samples:
-            needed: list[tuple[Variation, ShiftedTrees | None]] = [(NOMINAL, None)]
+            yield sample, NOMINAL, None
             for name, item in self.dataset.systematics.items():
                 shifted = item.shifted_trees(name)
                 if shifted is not None and sample in item.samples:
                     for direction in shifted.directions:
-                        needed.append((Variation(shifted.source, direction), shifted))
-            for variation, shifted in needed:
-                for file_tree, part in self._parts(sample, variation, shifted, only):
-                    found[file_tree] = (*found.get(file_tree, ()), part)
-        return found
+                        yield sample, Variation(shifted.source, direction), shifted
 
     def _parts(
         self, sample: str, variation: Variation, shifted: ShiftedTrees | None, only: Collection[Path] | None
@@ -176,6 +215,12 @@ class Catalogue:
                     f"{variation}; expected a tree for each. Rename a sample or a systematic, or fix dataset.tree or "
                     "dataset.variation"
                 )
+
+
+def _friend(path: Path, text: str) -> FileTree:
+    """Return what TREE or FILE:TREE stands for beside a file."""
+    file, _, tree = text.rpartition(":")
+    return path.parent / file if file else path, tree
 
 
 def _of(era: str) -> str:

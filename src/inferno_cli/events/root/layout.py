@@ -89,6 +89,9 @@ class NtupleLayout(Dataset):
     """Glob below ``path`` when that is a folder; may hold {sample}, {variation} and {era}."""
     tree: str
     """Name of the tree; may hold {sample}, {variation} and {era}."""
+    friends: Names = ()
+    """Trees with more branches of the same rows: TREE of the same file, or FILE:TREE beside it; may hold {sample},
+    {variation}, {era}, and {stem}, the name of the file without its end."""
     variation: str
     """What {variation} is for a shifted tree; may hold {systematic}, {direction} (up), {Direction} (Up) or {DIRECTION}
     (UP). Nominal: empty."""

@@ -46,6 +46,7 @@ class Table:
             that are not selected: which split an event is in does not depend on the selection. Shape (n_rows,
             n_branches).
         trees: Where they are from.
+        friends: Of each of these, where more of its branches are.
         only: The era that it is of, where the events of the others are the nominal ones; None: it has all.
         apart: What its events are called, where they are others than the nominal ones; None: the ids pair them.
     """
@@ -57,6 +58,7 @@ class Table:
     era: NDArray[np.int16]
     groups: NDArray[np.int64]
     trees: tuple[FileTree, ...]
+    friends: tuple[tuple[FileTree, ...], ...] = ()
     only: int | None = None
     apart: str | None = None
 
@@ -97,7 +99,11 @@ class Reader:
         """
         trees = self.catalogue.by_era(sample, variation, shifted, only)
         norms = self._norms(sample, trees, shifted, only) if weights else {}
-        parts = [self._read_tree(*tree, era, sample, weights, norms.get(era, 1.0)) for tree, era in trees.items()]
+        parts, friends = [], []
+        for (path, tree), era in trees.items():
+            friends.append(self.catalogue.friends(path, sample, variation, shifted, era))
+            norm = norms.get(era, 1.0)
+            parts.append(self._read_tree(path, tree, friends[-1], era, sample, weights, norm))
         groups = np.concatenate([part.groups for part in parts])
         before = np.cumsum([0, *(len(part.groups) for part in parts)])
         rows = np.concatenate([part.rows + first for part, first in zip(parts, before, strict=False)])
@@ -120,6 +126,7 @@ class Reader:
             era=np.concatenate([part.era for part in parts]),
             groups=groups,
             trees=tuple(trees),
+            friends=tuple(friends),
             only=self.dataset.era_keys.index(only) if only else None,
         )
 
@@ -142,13 +149,20 @@ class Reader:
         return norms
 
     def _read_tree(
-        self, path: Path, tree: str, era: str, sample: str, weights: dict[Variation, Formula], norm: float
+        self,
+        path: Path,
+        tree: str,
+        friends: tuple[FileTree, ...],
+        era: str,
+        sample: str,
+        weights: dict[Variation, Formula],
+        norm: float,
     ) -> Table:
         dataset, settings = self.dataset, self.dataset.samples[sample]
-        self.used.add(path)
+        self.used |= {path, *(file for file, _ in friends)}
         where = f"tree {tree!r} in {path}"
         split_key = f"dataset.samples.{sample}.split_by (null where every row is an event of its own)"
-        with opened(path, tree) as branches:
+        with opened(path, tree, friends) as branches:
             rows = Rows(branches, where, dataset.inputs.missing)
             # Of all rows: the split of an event does not depend on the selection.
             ids = self._ids(rows, dataset.event_id, "Fix dataset.event_id", era)
@@ -185,8 +199,8 @@ class Reader:
     def column(self, table: Table, branch: str) -> NDArray[np.int64] | None:
         """Read one more branch of integers, behind the era, shape (n_events, 2); None where a tree has none such."""
         parts = []
-        for path, tree in table.trees:
-            with opened(path, tree) as branches:
+        for (path, tree), friends in zip(table.trees, table.friends, strict=True):
+            with opened(path, tree, friends) as branches:
                 if branch not in branches:
                     return None
                 where = f"tree {tree!r} in {path}"
@@ -246,7 +260,7 @@ class Reader:
         """SHA-256 over the checksums of the files with the observed events; empty where there are none."""
         if (name := self.dataset.observed_name) is None:
             return ""
-        checksums = sorted({file_checksum(path) for path, _ in self.catalogue.by_era(name, NOMINAL)})
+        checksums = sorted({file_checksum(path) for path in self.catalogue.files(name, NOMINAL)})
         return hashlib.sha256("".join(checksums).encode()).hexdigest()
 
     def used_data(self, table: Table | None, seed: int) -> NDArray[np.float32] | None:

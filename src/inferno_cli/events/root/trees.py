@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
@@ -21,6 +21,8 @@ from inferno_cli.errors import (
     closest,
     first_line,
 )
+from inferno_cli.events.assignment import FileTree
+from inferno_cli.events.root.friends import Joined
 from inferno_cli.events.root.parquet import KIND, TABLE, ParquetTable, is_parquet
 from inferno_cli.expressions import EXACT_INTEGERS, Lists
 from inferno_cli.files import user_path
@@ -58,8 +60,31 @@ def is_folder(text: str) -> bool:
 
 
 @contextmanager
-def opened(path: Path, tree: str) -> Iterator[Any]:
-    """Open a tree, or the table of a Parquet file; see ``readable``."""
+def opened(path: Path, tree: str, friends: Sequence[FileTree] = ()) -> Iterator[Any]:
+    """Open a tree, or the table of a Parquet file, with its friends; see ``readable``."""
+    if not friends:
+        with _opened(path, tree) as branches:
+            yield branches
+        return
+    with ExitStack() as stack:
+        branches = stack.enter_context(_opened(path, tree))
+        beside = []
+        for file, name in friends:
+            where = f"tree {name!r} in {file}"
+            try:
+                is_there = is_parquet(file) or is_tree(contents(file).get(name, ""))
+            except FileNotFoundError as error:
+                raise DatasetFileError(f"{file}, with a friend of {path}, is missing. Fix dataset.friends") from error
+            if not is_there:
+                near = closest(name, contents(file))
+                raise TreeNotFoundError(f"the friend {where} is missing{near}. Fix dataset.friends")
+            beside.append((where, stack.enter_context(_opened(file, TABLE if is_parquet(file) else name))))
+        with readable(f"tree {tree!r} in {path} cannot be read with its friends"):
+            yield Joined(branches, f"tree {tree!r} in {path}", beside)
+
+
+@contextmanager
+def _opened(path: Path, tree: str) -> Iterator[Any]:
     import uproot
 
     with readable(f"tree {tree!r} in {path} cannot be read"):
@@ -173,19 +198,24 @@ class Tree:
     """A tree that is read chunk by chunk."""
 
     def __init__(
-        self, path: Path, name: str, needed: Mapping[str, str], of_lists: Collection[str] = frozenset()
+        self,
+        path: Path,
+        name: str,
+        needed: Mapping[str, str],
+        of_lists: Collection[str] = frozenset(),
+        friends: Sequence[FileTree] = (),
     ) -> None:
         """Look at a tree, and at the branches that are needed: why each is, the message says when it is missing.
 
-        Those of ``of_lists`` may hold a list for each row.
+        Those of ``of_lists`` may hold a list for each row, and those of ``friends`` are branches, too.
 
         Raises:
             BranchNotFoundError: If one of them is not there.
             DatasetError: If one has no single number in every row.
         """
         self.path, self.name, self.branches = path, name, tuple(needed)
-        self.where = f"tree {name!r} in {path}"
-        with opened(path, name) as tree:
+        self.where, self.friends = f"tree {name!r} in {path}", friends
+        with opened(path, name, friends) as tree:
             self.rows = int(tree.num_entries)
             fix = "Choose other trees with tree=NAME, or other files with input=PATH"
             self.types = {}
@@ -199,7 +229,7 @@ class Tree:
 
     def chunks(self, size: int) -> Iterator[dict[str, Any]]:
         """Read the rows in order, ``size`` at a time."""
-        if self.of_lists or is_parquet(self.path):
+        if self.of_lists or self.friends or is_parquet(self.path):
             yield from self._chunks_by_column(size)
             return
         with opened(self.path, self.name) as tree:
@@ -208,7 +238,7 @@ class Tree:
                 yield {name: np.asarray(part[name]) for name in self.branches}
 
     def _chunks_by_column(self, size: int) -> Iterator[dict[str, Any]]:
-        with opened(self.path, self.name) as tree:
+        with opened(self.path, self.name, self.friends) as tree:
             for start in range(0, self.rows, size):
                 stop, found = min(start + size, self.rows), {}
                 for name in self.branches:

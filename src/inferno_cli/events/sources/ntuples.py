@@ -113,13 +113,17 @@ class NtupleDataset(NtupleLayout):
         catalogue = Catalogue(self)
         paths: set[Path] = set()
         for name in names:
-            paths |= {path for path, _ in catalogue.by_era(name, NOMINAL)}
+            paths |= catalogue.files(name, NOMINAL)
         for effect in request.effects:
             if (shifted := effect.shifted_trees) is not None:
                 for direction in shifted.directions:
                     variation = Variation(shifted.source, direction)
-                    paths |= {path for path, _ in catalogue.by_era(effect.sample, variation, shifted, effect.era)}
+                    paths |= catalogue.files(effect.sample, variation, shifted, effect.era)
         return {path: file_checksum(path) for path in sorted(paths)}
+
+    def friends_of(self, path: Path, tree: str) -> tuple[FileTree, ...]:
+        """Return the trees with more branches of the rows of a tree."""
+        return Catalogue(self).friends_of(path, tree)
 
     def trees(self) -> Mapping[FileTree, Parts]:
         """Return every tree of the configuration that is there."""
