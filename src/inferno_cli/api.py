@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import inferno_cli.config.load as configuration
 from inferno_cli.config.steps import FitConfig, TrainConfig
-from inferno_cli.errors import BranchNotFoundError, DatasetError, TreeNotFoundError, closest
+from inferno_cli.errors import BranchNotFoundError, DatasetError, RunError, TreeNotFoundError, closest
 from inferno_cli.files import user_path
+from inferno_cli.runs.folder import TEMPLATES_FILE
 from inferno_cli.runs.run_folder import RunFolder
 from inferno_cli.section import Section
 
@@ -38,11 +39,22 @@ class Run(RunFolder):
     """A finished run of ``inferno train``, with its ``folder``, its ``config`` and its record, ``results``."""
 
     @cached_property
-    def templates(self) -> Templates:
-        """Its templates as fitted: ``templates.histograms[sample, variation]`` are ``hist`` histograms."""
-        from inferno_cli.histograms.templates import Templates
+    def channels(self) -> dict[str, Templates]:
+        """Its templates as fitted, by channel: ``histograms[sample, variation]`` of one are ``hist`` histograms."""
+        from inferno_cli.histograms.templates import load
 
-        return Templates.load(self.folder / "templates.root")
+        return {templates.channel: templates for templates in load(self.folder / TEMPLATES_FILE)}
+
+    @property
+    def templates(self) -> Templates:
+        """The templates of a run with one channel.
+
+        Raises:
+            RunError: If it has several: take ``channels``.
+        """
+        if len(self.channels) > 1:
+            raise RunError(f"the run in {self.folder} has the channels {', '.join(self.channels)}: take channels[NAME]")
+        return next(iter(self.channels.values()))
 
     @cached_property
     def workspace(self) -> dict[str, Any]:
@@ -93,7 +105,7 @@ def compose(*overrides: str, config_dir: str | Path | None = None) -> TrainConfi
 
 
 def load_events(config: TrainConfig) -> Events:
-    """Read or generate the events of a configuration, in three splits.
+    """Read or generate the events of a configuration, in three splits, or in folds (``fold(number)`` has the splits).
 
     Raises:
         DatasetError: If the events cannot be used.
@@ -108,13 +120,12 @@ def training_set(config: TrainConfig, events: Events, device: str = "cpu") -> tu
         The likelihood of the training, whose ``expectation(batch, memberships)`` takes shares of bins, shape
         (n_views, n_events, n_bins) for each sample, and goes into ``poi_variance``; and the batches of an epoch.
     """
-    from inferno_cli.config.measurement import Measurement
     from inferno_cli.training.batches import StratifiedBatches
-    from inferno_cli.training.soft_likelihood import SoftLikelihood
+    from inferno_cli.training.evaluation import Likelihoods
 
-    measurement = Measurement.from_config(config, config.nuisance.train)
-    samples = [sample.only(measurement.variations) for sample in events.train]
-    likelihood = SoftLikelihood.of(measurement, samples, events.template)
+    likelihoods = Likelihoods.from_config(config)
+    samples = [sample.only(likelihoods.trained.variations) for sample in events.train]
+    likelihood = likelihoods.soft(likelihoods.trained, samples, events)
     return likelihood, StratifiedBatches(samples, config.trainer.batch_size, config.seed, device)
 
 

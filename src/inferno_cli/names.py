@@ -30,6 +30,16 @@ def morph_name(sample: str, systematic: str) -> str:
     return f"{sample}@{systematic}"
 
 
+def staterror_of(channel: str) -> str:
+    """Return the name of the parameters of the statistical error of a channel's templates."""
+    return f"staterror_{channel}"
+
+
+def fold_of(channel: str, fold: int, n_folds: int) -> str:
+    """Return the name in the likelihood of the part of a channel that one network evaluates; of one alone its own."""
+    return channel if n_folds == 1 else f"{channel}_fold{fold}"
+
+
 def folded(name: str) -> str:
     """Return what is left of a name where upper and lower case, and two ways to write one letter, are the same.
 

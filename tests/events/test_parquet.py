@@ -36,7 +36,7 @@ def test_parquet_is_read_as_root_is(folder):
         for one, other in zip(getattr(root, split), getattr(events, split), strict=True):
             np.testing.assert_array_equal(one.features, other.features)
             np.testing.assert_array_equal(one.weights, other.weights)
-    np.testing.assert_array_equal(root.observed, events.observed)
+    np.testing.assert_array_equal(observed(root), observed(events))
     assert {tree for _, tree in config.dataset.trees()} == {"table"}
     assert set(config.dataset.files(config.request).values()) == set(events.assignment.files)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from inferno_cli.config.steps import TrainConfig
 from inferno_cli.events.modifiers import Morph, NormFactor, NormSys
-from inferno_cli.section import POI, Names
+from inferno_cli.section import POI, REGION, Names
 from inferno_cli.training.objectives import FigureOfMerit
 
 
@@ -26,6 +26,7 @@ class Measurement:
         staterror: Whether the statistical errors of the templates are in the likelihood.
         pois: The POIs, ``mu`` first. HistFactory has one; the others are NormFactors, which scale signals of their own.
         merit: The number that the epoch and the bins are chosen by.
+        channels: Names of its channels.
     """
 
     samples: Names
@@ -38,10 +39,14 @@ class Measurement:
     staterror: bool
     pois: Names = (POI,)
     merit: FigureOfMerit = field(default_factory=FigureOfMerit)
+    channels: Names = (REGION,)
 
     @classmethod
-    def from_config(cls, config: TrainConfig, names: Names) -> Measurement:
-        """Return the measurement with the nuisance parameters of the systematics ``names``."""
+    def from_config(cls, config: TrainConfig, names: Names, *, of_training: bool = False) -> Measurement:
+        """Return the measurement with the nuisance parameters of the systematics ``names``.
+
+        ``of_training`` leaves out the channels that are in the fit alone.
+        """
         free = {poi: samples for poi, samples in config.pois.items() if poi != POI}
         bounds = dict.fromkeys(free, config.likelihood.poi_bounds)
         normalisation: dict[str, dict[str, tuple[float, float]]] = {}
@@ -68,6 +73,7 @@ class Measurement:
             staterror=config.likelihood.staterror,
             pois=tuple(config.pois),
             merit=config.model.objective.merit(tuple(config.pois)),
+            channels=tuple(name for name, channel in config.channels.items() if channel.train or not of_training),
         )
 
     @property

@@ -12,6 +12,7 @@ from inferno_cli.choices import any_of
 from inferno_cli.config.fit import Fit
 from inferno_cli.config.schema import Binning, Coverage, Likelihood, Model, Nuisance, Report, Tracking, Trainer
 from inferno_cli.errors import closest
+from inferno_cli.events.channels import Channel, Channels
 from inferno_cli.events.dataset import Dataset, Request
 from inferno_cli.events.effects import Effect, effects
 from inferno_cli.section import POI, REGION, Finite, Names, Paths, Section, Seed, Texts
@@ -79,6 +80,8 @@ class TrainConfig(FolderStep):
     dataset: AnyDataset
     """What is measured."""
     model: Model
+    channels: Annotated[dict[str, Channel], Field(min_length=1)] = Field(default_factory=lambda: {REGION: Channel()})
+    """Selections of events by name, each with the observable whose histogram is fitted."""
     nuisance: Nuisance
     likelihood: Likelihood
     binning: Binning
@@ -99,6 +102,12 @@ class TrainConfig(FolderStep):
     def data_seed(self) -> int:
         """Seed of the events and of how they are divided."""
         return self.seed if self.dataset.seed is None else self.dataset.seed
+
+    def seed_of(self, fold: int) -> int:
+        """Return the seed of the training of a network, of which each fold has one."""
+        import numpy as np
+
+        return self.seed if fold == 0 else int(np.random.SeedSequence([self.seed, fold]).generate_state(1)[0])
 
     @property
     def sample_names(self) -> Names:
@@ -127,7 +136,7 @@ class TrainConfig(FolderStep):
     @property
     def request(self) -> Request:
         """What the run needs of its dataset."""
-        return Request(self.sample_names, self.effects(self.nuisance.fit), self.data_seed)
+        return Request(self.sample_names, self.effects(self.nuisance.fit), self.data_seed, Channels(self.channels))
 
     def parameters(self, names: Names) -> Names:
         """Names of the nuisance parameters of the systematics ``names``."""
@@ -269,7 +278,7 @@ class DataConfig(TrainConfig):
     def request(self) -> Request:
         """What is to be described."""
         names = tuple(self.dataset.systematics) if self.systematics is None else self.systematics
-        return Request(self.sample_names, self.effects(names), self.data_seed)
+        return Request(self.sample_names, self.effects(names), self.data_seed, Channels(self.channels))
 
 
 class FitConfig(FolderStep):

@@ -262,12 +262,27 @@ def fingerprints(features: NDArray[np.float32]) -> NDArray[np.uint32]:
 
     Two rows that differ have the same one once in 2^32: that is for events of one id, not for all pairs of events.
     """
-    number = np.zeros(len(features), dtype=np.uint64)
-    for column in features.T:
-        number ^= np.ascontiguousarray(column).view(np.uint32)
+    columns = [np.ascontiguousarray(column).view(np.uint32) for column in features.T]
+    return _mixed(columns, len(features)).astype(np.uint32)
+
+
+def folds_of(ids: NDArray[np.int64], n_folds: int) -> NDArray[np.intp]:
+    """Return the fold of events that no network has seen, given their ids, shape (n_events, n_branches).
+
+    Any network would do for them; by its id an event is in the same fold whatever file it is in.
+    """
+    columns = [np.ascontiguousarray(column).view(np.uint64) for column in ids.T]
+    return (_mixed(columns, len(ids)) % np.uint64(n_folds)).astype(np.intp)
+
+
+def _mixed(columns: Sequence[NDArray[Any]], n: int) -> NDArray[np.uint64]:
+    """Return a number for each of n rows, whose bits all depend on every bit of the unsigned columns."""
+    number = np.zeros(n, dtype=np.uint64)
+    for column in columns:
+        number ^= column
         # The last step of splitmix64: every bit of the input changes half of those of the output.
         number = (number + np.uint64(0x9E3779B97F4A7C15)) * np.uint64(0xBF58476D1CE4E5B9)
         number ^= number >> np.uint64(29)
         number *= np.uint64(0x94D049BB133111EB)
         number ^= number >> np.uint64(32)
-    return number.astype(np.uint32)
+    return number

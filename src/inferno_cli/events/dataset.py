@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 
 from inferno_cli.errors import closest
 from inferno_cli.events.assignment import FileTree, Parts, SplitAssignment
+from inferno_cli.events.channels import Cells, Channels, everything
 from inferno_cli.events.effects import AnySystematic, Effect, effects, require_consistent
 from inferno_cli.events.features import Inputs
 from inferno_cli.events.sample import Events, FloatArray
@@ -27,7 +28,7 @@ SUMS = ("total", "all backgrounds", "observed")
 
 @dataclass(frozen=True)
 class Request:
-    """What a run needs of its dataset: samples, signal first, what the systematics do to them, and a seed.
+    """What a run needs of its dataset: samples, signal first, what the systematics do to them, a seed, and channels.
 
     The seed is that of the events, or of how they are divided.
     """
@@ -35,6 +36,7 @@ class Request:
     samples: Names
     effects: tuple[Effect, ...]
     seed: int
+    channels: Channels = field(default_factory=everything)
 
     def effects_on(self, sample: str) -> list[Effect]:
         """Return the effects on one sample."""
@@ -172,6 +174,10 @@ class Dataset(Origin):
         the others are nominal. None: events can only be taken from what was simulated.
         """
         return None
+
+    def cells(self, channels: Channels, features: NDArray[np.float32]) -> Cells:
+        """Return the cells of generated events in some channels, shape (n_events,); features (n_events, n_features)."""
+        raise NotImplementedError(f"{type(self).__name__} has pseudo_data and does not say which channel events are in")
 
     # ------------------------------------------------------------------------------------ where it is read from files
     @property

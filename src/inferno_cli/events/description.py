@@ -30,7 +30,7 @@ class SampleEntry:
         read: The same before the selection; None: of generated events.
         selection: Of this sample alone, an expression; empty: none.
         sources: Events, or groups of rows of one source event: what is divided into splits.
-        splits: Events in the train, validation and template split.
+        splits: Events in the train, validation and template split, or in each fold.
         expected: Yield, luminosity scale and downsample factor included.
         error: Its statistical error, the root of the sum of the squared weights; rows of one source event count as one.
         effective: Unweighted events with the same relative error: (sum w)^2 / sum w^2.
@@ -41,7 +41,7 @@ class SampleEntry:
     is_signal: bool
     rows: int
     sources: int
-    splits: tuple[int, int, int]
+    splits: tuple[int, ...]
     expected: float
     error: float
     effective: float

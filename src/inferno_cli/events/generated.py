@@ -5,15 +5,20 @@ from __future__ import annotations
 import hashlib
 from abc import abstractmethod
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from inferno_cli.errors import ConfigError, closest
+from inferno_cli.events.channels import Cells, Channels, everything
 from inferno_cli.events.dataset import Dataset, Request
+from inferno_cli.events.features import evaluated
 from inferno_cli.events.sample import NOMINAL, Events, Sample, generator
 from inferno_cli.events.validation import Validated, ValidatedSample
+from inferno_cli.expressions import parse
 from inferno_cli.section import POI, Names, Positive, Section
 
 GeneratedCount = Annotated[int, Field(ge=100)]
@@ -60,15 +65,20 @@ class GeneratedDataset(Dataset):
 
     def load(self, request: Request) -> Events:
         """Generate the three splits and one set of pseudo-data, every draw from one seed."""
-        digest = hashlib.sha256()
+        digest, channels = hashlib.sha256(), request.channels
         splits: dict[str, tuple[Sample, ...]] = {}
+        fixed: list[Sample] = []
         for split, n in self.events:
             drawn = self.draw(generator(request.seed, split), n // 2, n - n // 2)
             samples = []
             for name, features, expected in zip(self.sample_names, drawn, self.expected, strict=True):
-                samples.append(self._sample(name, features, expected, request))
+                sample = self._sample(name, features, expected, request)
+                cells = np.stack([self.cells(channels, view) for view in sample.features])
+                samples += [part for part, _ in channels.divided(sample, cells)]
                 digest.update(features.tobytes())
-            splits[split] = tuple(samples)
+            splits[split] = tuple(part for part in samples if part.bins is None)
+            # Where the bins are not trained, one split is as good as another: that of the templates.
+            fixed = [part for part in samples if part.bins is not None]
         rng = generator(request.seed, "observed")
         observed = np.concatenate(self.draw(rng, *rng.poisson(self.expected)))
         digest.update(observed.tobytes())
@@ -76,12 +86,32 @@ class GeneratedDataset(Dataset):
             name=self.name,
             label="",
             features=self.features,
-            observed=observed,
+            observed=channels.observed(observed, self.cells(channels, observed), np.zeros(len(observed), np.intp), 1),
+            fixed=tuple(fixed),
             checksum=digest.hexdigest(),
             train=splits["train"],
             validation=splits["validation"],
             template=splits["template"],
         )
+
+    def cells(self, channels: Channels, features: NDArray[np.float32]) -> Cells:
+        """Return the cells of generated events, whose branches are their features, shape (n_events, n_features)."""
+        n = len(features)
+        if channels.is_everything:
+            return np.zeros(n, dtype=np.int32)
+        columns = dict(zip(self.features, features.T, strict=True))
+
+        def numbers(text: str, key: str) -> NDArray[np.float64]:
+            expression = parse(text)
+            for name in expression.branches:
+                if name not in columns:
+                    raise ConfigError(f"{key}: {name!r} is no feature of the events{closest(name, columns)}")
+            return np.broadcast_to(evaluated(expression, columns, {}, key, "the generated events"), (n,))
+
+        def truth(text: str, key: str) -> NDArray[np.bool_]:
+            return np.asarray(numbers(text, key) == 1)
+
+        return channels.cells(n, "the generated events", truth, numbers)
 
     def _sample(self, name: str, features: NDArray[np.float32], expected: float, request: Request) -> Sample:
         n = len(features)
@@ -115,7 +145,9 @@ class GeneratedDataset(Dataset):
 
     def validated(self, request: Request, source_branches: Names) -> Validated:
         """Describe the template split: the three splits are generated alike, and this one is what is fitted."""
-        events = self.load(request)
+        events = self.load(replace(request, channels=everything()))
+        assert events.observed is not None
+        observed = events.observed[0].features
         samples = []
         for parts in zip(events.train, events.validation, events.template, strict=True):
             train, validation, template = (len(part.group) for part in parts)
@@ -134,8 +166,8 @@ class GeneratedDataset(Dataset):
             label=events.label,
             features=events.features,
             samples=tuple(samples),
-            observed=events.observed,
-            observed_rows=0 if events.observed is None else len(events.observed),
+            observed=observed,
+            observed_rows=len(observed),
             findings=(),
             checksum=events.checksum,
         )

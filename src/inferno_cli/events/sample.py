@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inferno_cli.errors import DatasetError, TemplateError
+from inferno_cli.section import REGION
 
 if TYPE_CHECKING:
     from inferno_cli.events.assignment import SplitAssignment
@@ -57,6 +58,10 @@ class Sample:
         features: One block per distinct set of features, float32, shape (n_views, n_events, n_features).
         view: For each variation, the block of ``features`` that it uses (a weight systematic uses the nominal's).
         weights: Expected events, shape (n_variations, n_events); each row sums to the yield.
+        channel: The channel that these events are in.
+        fold: The fold whose network has not seen them; 0 where there is one network.
+        bins: Bin of every event in every view, where the channel has bins of its own, shape (n_views, n_events); there
+            are no features then. None: the network says.
     """
 
     name: str
@@ -66,6 +71,9 @@ class Sample:
     features: NDArray[np.float32]
     view: tuple[int, ...]
     weights: FloatArray
+    channel: str = REGION
+    fold: int = 0
+    bins: NDArray[np.int32] | None = None
 
     def __post_init__(self) -> None:
         n_variations, n_events = self.weights.shape
@@ -77,9 +85,12 @@ class Sample:
             raise DatasetError(f"sample {self.name!r} has no events")
         for variation, total in zip(self.variations, self.yields, strict=True):
             if not total > 0:
+                where, key = "", "likelihood.samples"
+                if self.channel != REGION:
+                    where, key = f", channel {self.channel!r}", f"likelihood.samples or channels.{self.channel}.samples"
                 raise TemplateError(
-                    f"sample {self.name!r}, {variation}: the weights sum to {total:g}, expected a positive yield; "
-                    "check the weight expression or leave the sample out with likelihood.samples"
+                    f"sample {self.name!r}{where}, {variation}: the weights sum to {total:g}, expected a positive "
+                    f"yield; check the weight expression or leave the sample out with {key}"
                 )
 
     @property
@@ -111,7 +122,8 @@ class Sample:
                 f"the sample has {len(self.group)} events. Give it more events or a larger share in dataset.splits"
             )
         weights = weights * (self.yields[:, None] / kept)
-        return replace(self, features=self.features[:, rows], group=self.group[rows], weights=weights)
+        bins = None if self.bins is None else self.bins[:, rows]
+        return replace(self, features=self.features[:, rows], group=self.group[rows], weights=weights, bins=bins)
 
     def only(self, systematics: Collection[str]) -> Sample:
         """Return the sample with the nominal and these variations, without the events that none of them selects."""
@@ -127,7 +139,12 @@ class Sample:
             features=self.features[blocks][:, rows],
             view=tuple(blocks.index(self.view[i]) for i in chosen),
             weights=self.weights[chosen][:, rows],
+            bins=None if self.bins is None else self.bins[blocks][:, rows],
         )
+
+    def scaled(self, factor: float) -> Sample:
+        """Return the sample with every weight multiplied."""
+        return replace(self, weights=self.weights * factor)
 
     def with_variation(self, name: str, up: Varied, down: Varied) -> Sample:
         """Return the sample with one more systematic: features (n_events, n_features) and weights up and down."""
@@ -142,18 +159,41 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class Observed:
+    """Observed events of one channel, of which one network makes the bins, or which has its own.
+
+    Attributes:
+        channel: The channel.
+        fold: The fold whose network evaluates them.
+        features: Shape (n_events, n_features); without any where the channel has bins of its own.
+        bins: Bin of every event where that is so, shape (n_events,).
+    """
+
+    channel: str
+    fold: int
+    features: NDArray[np.float32]
+    bins: NDArray[np.int32] | None = None
+
+
+@dataclass(frozen=True)
 class Events:
     """Everything that a run reads: three disjoint splits, and the observed events.
+
+    A split has an entry for each sample in each channel whose bins a network makes, with the same yields in every
+    split. With k folds there is one network for each: ``template`` has an entry for each fold as well, of the events
+    that its network does not see, with a k-th of the yield; ``fold`` makes the splits that one network is trained with.
 
     Attributes:
         name: Name of the dataset.
         label: Printed on every table and plot ("simulated stand-in, not CMS data"), or empty.
         features: Names of the features.
         train, validation, template: The same samples in each, with the same yields.
-        observed: Features of the observed events, shape (n_events, n_features), or None.
+        fixed: Samples in the channels that have bins of their own: all events, as no network has seen any.
+        observed: The observed events, by channel, or None.
         checksum: SHA-256 of what was read or generated.
         observed_checksum: The same of the files of the observed events alone; empty of events without files.
         assignment: Which rows of the files are in which split; None of generated events.
+        folds: How the events are divided; None: into three splits.
     """
 
     name: str
@@ -162,10 +202,17 @@ class Events:
     train: tuple[Sample, ...]
     validation: tuple[Sample, ...]
     template: tuple[Sample, ...]
-    observed: NDArray[np.float32] | None
+    observed: tuple[Observed, ...] | None
     checksum: str
     observed_checksum: str = ""
     assignment: SplitAssignment | None = None
+    fixed: tuple[Sample, ...] = ()
+    folds: Folds | None = None
+
+    @property
+    def n_folds(self) -> int:
+        """Number of networks."""
+        return 1 if self.folds is None else self.folds.number
 
     @property
     def blinding_key(self) -> str:
@@ -176,7 +223,76 @@ class Events:
         """
         if self.observed is None or self.observed_checksum:
             return self.observed_checksum
-        return hashlib.sha256(self.observed.tobytes()).hexdigest()
+        digest = hashlib.sha256()
+        for part in self.observed:
+            digest.update(part.features.tobytes() if part.bins is None else part.bins.tobytes())
+        return digest.hexdigest()
+
+    def fold(self, number: int) -> Events:
+        """Return the events with the splits of the network of one fold, which sees nothing of that fold."""
+        if self.folds is None:
+            return self
+        return self.folds.splits(self, number)
+
+
+@dataclass(frozen=True)
+class Folds:
+    """How events are divided into k folds.
+
+    Attributes:
+        number: k.
+        validation: Share of the events of the other folds that selects the epoch of a network.
+        seed: Seed of the draws.
+    """
+
+    number: int
+    validation: float
+    seed: int
+
+    def splits(self, events: Events, number: int) -> Events:
+        """Return the events with the splits of one network: training and validation of what is in the other folds."""
+        seen: dict[tuple[str, str], list[Sample]] = {}
+        for sample in events.template:
+            if sample.fold != number:
+                seen.setdefault((sample.channel, sample.name), []).append(sample)
+        groups: dict[str, list[NDArray[np.int64]]] = {}
+        for (_, name), parts in seen.items():
+            groups.setdefault(name, []).extend(part.group for part in parts)
+        validated = {}
+        for name, members in groups.items():
+            shuffled = generator(self.seed, f"fold {number} {name}").permutation(np.unique(np.concatenate(members)))
+            validated[name] = shuffled[: round(self.validation * len(shuffled))]
+        train, validation = [], []
+        for (_, name), parts in seen.items():
+            every = joined(parts).scaled(self.number / (self.number - 1))
+            is_validated = np.isin(every.group, validated[name])
+            train.append(replace(every.subset(~is_validated), fold=number))
+            validation.append(replace(every.subset(is_validated), fold=number))
+        return replace(events, train=tuple(train), validation=tuple(validation))
+
+
+def effective_events(template: Sequence[Sample], sample: Sample) -> float:
+    """Return the effective events of the templates of a sample in its channel, those of all folds together.
+
+    Args:
+        template: The split whose templates are fitted.
+        sample: The sample in any split.
+    """
+    parts = [item for item in template if (item.channel, item.name) == (sample.channel, sample.name)]
+    if len(parts) == 1:
+        return parts[0].effective_events
+    yields = np.array([item.yields[0] for item in parts])
+    return float(yields.sum() ** 2 / (yields**2 / [item.effective_events for item in parts]).sum())
+
+
+def joined(parts: Sequence[Sample]) -> Sample:
+    """Return events of one sample in one channel, which have the same variations, as one table."""
+    return replace(
+        parts[0],
+        group=np.concatenate([part.group for part in parts]),
+        features=np.concatenate([part.features for part in parts], axis=1),
+        weights=np.concatenate([part.weights for part in parts], axis=1),
+    )
 
 
 def sum_of_squares(group: NDArray[np.int64], weights: FloatArray) -> float:

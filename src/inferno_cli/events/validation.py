@@ -24,7 +24,7 @@ class ValidatedSample:
         rows: Number of rows of the nominal and of every shifted selection.
         missing: Features that are not finite, of the same selections, shape (n_features,) each.
         overlap: Share of events that a shifted selection has in common with the nominal, of the smaller of the two.
-        splits: Events in the train, validation and template split.
+        splits: Events in the train, validation and template split, or in each fold.
         read: Nominal rows before the selection; None: of generated events, of which all are taken.
         selection: Of this sample alone, an expression; empty: none.
     """
@@ -35,7 +35,7 @@ class ValidatedSample:
     rows: Mapping[Variation, int]
     missing: Mapping[Variation, NDArray[np.intp]]
     overlap: Mapping[Variation, float]
-    splits: tuple[int, int, int]
+    splits: tuple[int, ...]
     read: int | None = None
     selection: str = ""
 

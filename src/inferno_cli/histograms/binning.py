@@ -108,7 +108,7 @@ class LinearFit:
 
 
 def noise_information(templates: Templates) -> dict[str, FloatArray]:
-    """Information on each nuisance parameter that the simulation's noise alone makes, by bin, shape (B,)."""
+    """Information on each nuisance parameter that the simulation's noise alone makes in a channel, shape (B,)."""
     nominal = templates.nominal.sum(axis=0)
     total = nominal + templates.variance.sum(axis=0)
     by_systematic: dict[str, FloatArray] = {}
@@ -123,9 +123,14 @@ def effective_events(templates: Templates) -> FloatArray:
     """Effective simulated events of each bin, the smaller of signal and background, shape (B,).
 
     (sum of w)^2 / (sum of w^2); 0 where the yield is not positive: however many events say so, no template can be made.
+    In a channel whose bins are not made to tell signal and background apart, or that has one of them alone, the
+    effective events are those of all samples together.
     """
-    parts = []
-    for mask in (templates.is_signal, ~templates.is_signal):
+    parts, is_signal = [], templates.is_signal
+    masks = [is_signal, ~is_signal]
+    if not templates.is_trained or is_signal.all() or not is_signal.any():
+        masks = [np.ones_like(is_signal)] * 2
+    for mask in masks:
         yields, variance = templates.nominal[mask].sum(axis=0), templates.variance[mask].sum(axis=0)
         parts.append(np.divide(yields**2, variance, out=np.zeros_like(yields), where=(variance > 0) & (yields > 0)))
     return np.asarray(np.minimum(*parts))
@@ -139,32 +144,50 @@ def purity(templates: Templates) -> FloatArray:
     return np.asarray(np.divide(signal, total, out=np.zeros_like(total), where=total > 0))
 
 
-def merge(templates: Templates, rule: Binning, fit: LinearFit | None, *, ordered: bool) -> Templates:
-    """Order the bins by signal-to-background, and merge those that are not supported.
+def merge(channels: Sequence[Templates], rule: Binning, fit: LinearFit | None) -> tuple[Templates, ...]:
+    """Order the bins of each channel by signal-to-background, and merge those of one channel that are not supported.
 
     Args:
-        templates: One bin per bin of the network.
+        channels: One bin per bin of the network, or of the channel.
         rule: The thresholds.
-        fit: Fit of these templates; None: whatever the noise of the variations.
-        ordered: The bins have an order of their own, which is kept.
+        fit: Fit of these templates, whose bins are those of all channels; None: whatever the noise of the variations.
     """
-    if not ordered:
-        order: list[Sequence[int]] = [(int(i),) for i in np.argsort(purity(templates), kind="stable")]
-        templates, fit = templates.grouped(order), None if fit is None else fit.grouped(order)
-    while templates.n_bins > 1:
-        first = _unsupported(templates, rule)
-        if first is None and fit is not None and rule.merge_noise and templates.n_bins > 2:
-            first = _noisy(fit)
-        if first is None:
-            break
-        groups = _joined(templates.n_bins, first)
-        templates, fit = templates.grouped(groups), None if fit is None else fit.grouped(groups)
-    return templates
+    found = list(channels)
+    for number, templates in enumerate(found):
+        if not templates.ordered:
+            order: list[Sequence[int]] = [(int(i),) for i in np.argsort(purity(templates), kind="stable")]
+            fit = None if fit is None else fit.grouped(_of_all(found, number, order))
+            found[number] = templates.grouped(order)
+    while (pair := _next_pair(found, rule, fit)) is not None:
+        number, first = pair
+        groups = _joined(found[number].n_bins, first)
+        fit = None if fit is None else fit.grouped(_of_all(found, number, groups))
+        found[number] = found[number].grouped(groups)
+    return tuple(found)
+
+
+def _of_all(channels: Sequence[Templates], number: int, groups: Sequence[Sequence[int]]) -> list[Sequence[int]]:
+    """Return groups of the bins of all channels, of which one is grouped and the others stay as they are."""
+    first, found = 0, list[Sequence[int]]()
+    for i, templates in enumerate(channels):
+        own = groups if i == number else [(j,) for j in range(templates.n_bins)]
+        found += [tuple(first + j for j in group) for group in own]
+        first += templates.n_bins
+    return found
 
 
 def _joined(n_bins: int, first: int) -> list[Sequence[int]]:
     """Return groups of one bin each, and of two from ``first`` on."""
     return [*((i,) for i in range(first)), (first, first + 1), *((i,) for i in range(first + 2, n_bins))]
+
+
+def _next_pair(channels: Sequence[Templates], rule: Binning, fit: LinearFit | None) -> tuple[int, int] | None:
+    """Return the channel in which two neighbours are merged next, and the first of them; None: all may stay."""
+    for number, templates in enumerate(channels):
+        first = _unsupported(templates, rule) if templates.n_bins > 1 else None
+        if first is not None:
+            return number, first
+    return None if fit is None or not rule.merge_noise else _noisy(channels, fit)
 
 
 def _unsupported(templates: Templates, rule: Binning) -> int | None:
@@ -182,9 +205,14 @@ def _unsupported(templates: Templates, rule: Binning) -> int | None:
     return below
 
 
-def _noisy(fit: LinearFit) -> int | None:
-    """Return the first bin of the pair whose merging lowers the honest merit most, or None where none does."""
-    n_bins, now = len(fit.variance), fit.honest_merit()
-    merged = [fit.grouped(_joined(n_bins, first)).honest_merit() for first in range(n_bins - 1)]
-    best = int(np.argmin(merged))
-    return best if merged[best] < now else None
+def _noisy(channels: Sequence[Templates], fit: LinearFit) -> tuple[int, int] | None:
+    """Return the pair whose merging lowers the honest merit most, or None where none does."""
+    best, found = fit.honest_merit(), None
+    for number, templates in enumerate(channels):
+        if templates.n_bins <= 2:
+            continue
+        for first in range(templates.n_bins - 1):
+            groups = _of_all(channels, number, _joined(templates.n_bins, first))
+            if (variance := fit.grouped(groups).honest_merit()) < best:
+                best, found = variance, (number, first)
+    return found

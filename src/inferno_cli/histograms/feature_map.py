@@ -25,6 +25,7 @@ class FeatureMap:
         x_edges, y_edges: Of the cells.
         common: The bin with the most expected events of each cell, shape (n_x, n_y); NaN without events.
         mean: Mean bin number, weighted with the expected events, shape (n_x, n_y); NaN without events.
+        channel: Name of the channel whose bins these are; empty: there is one.
     """
 
     features: tuple[str, str]
@@ -32,6 +33,7 @@ class FeatureMap:
     y_edges: FloatArray
     common: FloatArray
     mean: FloatArray
+    channel: str = ""
 
 
 def feature_map(

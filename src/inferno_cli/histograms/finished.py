@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from inferno_cli.config.measurement import Measurement
@@ -17,14 +17,14 @@ class Finished:
     """Templates that are fitted.
 
     Attributes:
-        templates: Their histograms.
+        channels: Their histograms.
         measurement: What they are to the likelihood, without what was pruned.
         parts: Odd and even part of each shape.
         pruned: Effects that were left out.
-        unsmoothed: (parameter, sample) of what was to be smoothed, and has too few bins.
+        unsmoothed: (parameter, sample) of what was to be smoothed, and has too few bins in a channel.
     """
 
-    templates: Templates
+    channels: tuple[Templates, ...]
     measurement: Measurement
     parts: Mapping[str, Parts]
     pruned: tuple[Pruned, ...]
@@ -32,7 +32,7 @@ class Finished:
 
 
 def finished(
-    merged: Templates,
+    merged: Sequence[Templates],
     measurement: Measurement,
     *,
     symmetrise: float | None,
@@ -42,17 +42,21 @@ def finished(
     """Finish templates whose bins are merged.
 
     Args:
-        merged: At one standard deviation.
+        merged: Of every channel, at one standard deviation.
         measurement: What they are to the likelihood.
         symmetrise: Smallest p-value at which the even part of a shape counts as noise; None: it never does.
         prune: Relative change below which an effect is left out; None: none is.
         keep: Parameters that are not pruned.
     """
-    symmetric = symmetrised(merged, measurement, symmetrise)
-    smooth, unsmoothed = smoothed(symmetric, measurement)
-    templates, left, small = pruned(smooth, measurement, prune, keep)
+    symmetric = [symmetrised(item, measurement, symmetrise) for item in merged]
+    smooth, unsmoothed = [], dict[tuple[str, str], None]()
+    for item in symmetric:
+        left, too_few = smoothed(item, measurement)
+        smooth.append(left)
+        unsmoothed |= dict.fromkeys(too_few)
+    channels, left_over, small = pruned(smooth, measurement, prune, keep)
     without_noise = parts(merged, symmetric, measurement)
     told = {}
-    for name, item in parts(templates, templates, left).items():
-        told[name] = replace(item, symmetrised=without_noise[name].symmetrised)
-    return Finished(templates, left, told, small, unsmoothed)
+    for name, part in parts(channels, channels, left_over).items():
+        told[name] = replace(part, symmetrised=without_noise[name].symmetrised)
+    return Finished(channels, left_over, told, small, tuple(unsmoothed))

@@ -86,7 +86,7 @@ def scaled(templates: Templates, measurement: Measurement) -> Templates:
     histograms = dict(templates.histograms)
     noise = dict(templates.noise)
     for by_sample in measurement.shapes.values():
-        for sample, morph in by_sample.items():
+        for sample, morph in templates.present(by_sample).items():
             if morph.scale == 1 and morph.part == "both" and not morph.mirror:
                 continue
             nominal = templates.values(sample)
@@ -123,7 +123,7 @@ def enveloped(templates: Templates, measurement: Measurement) -> Templates:
     histograms = dict(templates.histograms)
     noise = dict(templates.noise)
     for parameter, by_sample in measurement.shapes.items():
-        for sample, morph in by_sample.items():
+        for sample, morph in templates.present(by_sample).items():
             nominal = templates.values(sample)
             pairs = {label: floored(morph, nominal, _pair(templates, sample, label)) for label in morph.members}
             if len(pairs) == 1 and not morph.mirror:

@@ -8,7 +8,7 @@ longer a parameter. So does TRExFitter. Without a constraint an effect has no si
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -26,6 +26,7 @@ class Pruned:
 
     Attributes:
         parameter, sample: Of the effect.
+        channel: Where it was left out; empty: everywhere.
         part: What was left out of it; "both" is all of a shape.
         change: The largest relative change that is lost: of the yield, or of the yield of a bin.
         is_all: Whether nothing of the effect is left.
@@ -36,15 +37,16 @@ class Pruned:
     part: MorphPart
     change: float
     is_all: bool
+    channel: str = ""
 
 
 def pruned(
-    templates: Templates, measurement: Measurement, threshold: float | None, keep: Collection[str] = ()
-) -> tuple[Templates, Measurement, tuple[Pruned, ...]]:
+    channels: Sequence[Templates], measurement: Measurement, threshold: float | None, keep: Collection[str] = ()
+) -> tuple[tuple[Templates, ...], Measurement, tuple[Pruned, ...]]:
     """Leave out what is smaller than the threshold; None: nothing.
 
     Args:
-        templates: At one standard deviation, as they would be fitted.
+        channels: Templates at one standard deviation, as they would be fitted.
         measurement: What they are to the likelihood.
         threshold: Relative change below which an effect is left out.
         keep: Parameters that stay whatever their size: somebody asked for them.
@@ -53,7 +55,7 @@ def pruned(
         The templates and the measurement of what is left, and what was left out.
     """
     if threshold is None:
-        return templates, measurement, ()
+        return tuple(channels), measurement, ()
     told: list[Pruned] = []
     normalisation = {}
     for parameter, sizes in measurement.normalisation.items():
@@ -65,30 +67,56 @@ def pruned(
                 del left[sample]
         if left:
             normalisation[parameter] = left
+    stays = (*measurement.unconstrained, *keep)
+    found = []
+    for templates in channels:
+        pruned_there, items = _of_channel(templates, measurement, threshold, stays)
+        found.append(pruned_there)
+        told += [replace(item, channel="" if len(channels) == 1 else templates.channel) for item in items]
     shapes: dict[str, Mapping[str, Morph]] = {}
+    for parameter, by_sample in measurement.shapes.items():
+        morphs = {}
+        for sample, morph in by_sample.items():
+            if any((parameter, sample) in templates.varied for templates in found):
+                morphs[sample] = _left(
+                    morph, [x for x in told if (x.parameter, x.sample) == (parameter, sample)], found
+                )
+        if morphs:
+            shapes[parameter] = morphs
+    return tuple(found), replace(measurement, normalisation=normalisation, shapes=shapes), tuple(told)
+
+
+def _left(morph: Morph, told: Sequence[Pruned], channels: Sequence[Templates]) -> Morph:
+    """Return what is left of a shape, where the same part of it was left out in every channel that has it."""
+    parts = {item.part for item in told if not item.is_all}
+    n_left = sum(told[0].sample in templates.samples for templates in channels) if told else 0
+    if len(parts) != 1 or len(told) != n_left:
+        return morph
+    return replace(morph, part="shape" if parts == {"norm"} else "norm")
+
+
+def _of_channel(
+    templates: Templates, measurement: Measurement, threshold: float, stays: Collection[str]
+) -> tuple[Templates, list[Pruned]]:
+    """Leave the small shapes out of the templates of one channel."""
+    told: list[Pruned] = []
     histograms, noise = dict(templates.histograms), dict(templates.noise)
     for parameter, by_sample in measurement.shapes.items():
-        morphs = dict(by_sample)
-        for sample, morph in by_sample.items():
-            item = _small(templates, parameter, sample, morph, threshold)
-            if item is None or parameter in (*measurement.unconstrained, *keep):
+        for sample, morph in templates.present(by_sample).items():
+            item = None if parameter in stays else _small(templates, parameter, sample, morph, threshold)
+            if item is None:
                 continue
             told.append(item)
             if item.is_all:
-                del morphs[sample]
                 noise.pop((parameter, sample), None)
-            else:
-                morphs[sample] = replace(morph, part="shape" if item.part == "norm" else "norm")
+            rest = replace(morph, scale=1.0, part="shape" if item.part == "norm" else "norm")
             for direction in DIRECTIONS:
                 key = sample, Variation(parameter, direction)
                 histogram = histograms.pop(key)
                 if not item.is_all:
-                    rest = morphed(replace(morphs[sample], scale=1.0), templates.values(sample), histogram.values())
-                    histograms[key] = from_arrays(rest, histogram.variances())
-        if morphs:
-            shapes[parameter] = morphs
-    left_over = replace(measurement, normalisation=normalisation, shapes=shapes)
-    return replace(templates, histograms=histograms, noise=noise), left_over, tuple(told)
+                    values = morphed(rest, templates.values(sample), histogram.values())
+                    histograms[key] = from_arrays(values, histogram.variances())
+    return replace(templates, histograms=histograms, noise=noise), told
 
 
 def _small(templates: Templates, parameter: str, sample: str, morph: Morph, threshold: float) -> Pruned | None:

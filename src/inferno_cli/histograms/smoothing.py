@@ -29,7 +29,7 @@ def smoothed(templates: Templates, measurement: Measurement) -> tuple[Templates,
     histograms = dict(templates.histograms)
     too_few = []
     for parameter, by_sample in measurement.shapes.items():
-        for sample, morph in by_sample.items():
+        for sample, morph in templates.present(by_sample).items():
             if morph.smooth is None:
                 continue
             nominal = templates.values(sample)

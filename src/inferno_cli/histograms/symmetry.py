@@ -7,7 +7,7 @@ events A is noise, and the interpolation makes a curvature of it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -31,7 +31,7 @@ class Parts:
         odd: Of (up - down) / 2.
         even: Of (up + down) / 2 - nominal.
         symmetrised: Samples whose even part was noise, and was left out.
-        odd_bins, even_bins: The same of each bin, with their signs.
+        odd_bins, even_bins: The same of each bin of all channels, with their signs.
     """
 
     odd: float
@@ -67,7 +67,7 @@ def symmetrised(templates: Templates, measurement: Measurement, smallest: float 
         return templates
     histograms = dict(templates.histograms)
     for parameter, by_sample in measurement.shapes.items():
-        for sample, morph in by_sample.items():
+        for sample, morph in templates.present(by_sample).items():
             _, noise = templates.noise.get((parameter, sample), (None, np.array(np.nan)))
             is_meant = len(morph.members) > 1 or morph.missing is not None
             if np.isnan(noise).any() or parameter in measurement.unconstrained or is_meant:
@@ -93,21 +93,30 @@ def _p_value(even: FloatArray, noise: FloatArray) -> float:
     return float(chi2.sf((even[~certain] ** 2 / noise[~certain]).sum(), int((~certain).sum())))
 
 
-def parts(before: Templates, after: Templates, measurement: Measurement) -> Mapping[str, Parts]:
-    """Return the parts of every constrained shape, of the templates as merged and as they are fitted."""
-    error = np.sqrt(after.nominal.sum(axis=0) + after.variance.sum(axis=0))
+def parts(before: Sequence[Templates], after: Sequence[Templates], measurement: Measurement) -> Mapping[str, Parts]:
+    """Return the parts of every constrained shape in all channels, of the templates as merged and as they are fitted.
+
+    A sample whose even part was noise in one channel is told, though it may not have been in another.
+    """
     found = {}
-    for parameter, by_sample in measurement.shapes.items():
+    for parameter in measurement.shapes:
         if parameter in measurement.unconstrained:
             continue
-        odd, even, noise = np.zeros(after.n_bins), np.zeros(after.n_bins), []
-        for sample in by_sample:
-            up, down = after.varied[parameter, sample]
-            odd += (up - down) / 2
-            even += (up + down) / 2 - after.values(sample)
-            if not all(map(np.array_equal, (up, down), before.varied[parameter, sample])):
-                noise.append(sample)
-        odd, even = odd / error, even / error
+        noise: dict[str, None] = {}
+        bins = []
+        for old, new in zip(before, after, strict=True):
+            odd, even = np.zeros(new.n_bins), np.zeros(new.n_bins)
+            for sample in new.present(measurement.shapes[parameter]):
+                if (parameter, sample) not in new.varied:  # pruned in this channel
+                    continue
+                up, down = new.varied[parameter, sample]
+                odd += (up - down) / 2
+                even += (up + down) / 2 - new.values(sample)
+                if not all(map(np.array_equal, (up, down), old.varied[parameter, sample])):
+                    noise[sample] = None
+            error = np.sqrt(new.nominal.sum(axis=0) + new.variance.sum(axis=0))
+            bins.append((odd / error, even / error))
+        odd, even = (np.concatenate(part) for part in zip(*bins, strict=True))
         sizes = [float(np.sqrt((part**2).sum())) for part in (odd, even)]
         found[parameter] = Parts(sizes[0], sizes[1], tuple(noise), tuple(odd.tolist()), tuple(even.tolist()))
     return found

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import hist
 import numpy as np
@@ -16,12 +16,18 @@ from numpy.typing import NDArray
 from inferno_cli.errors import TemplateError
 from inferno_cli.events.sample import DIRECTIONS, NOMINAL, Sample, Variation
 from inferno_cli.names import distinct
+from inferno_cli.section import REGION
 
 FloatArray = NDArray[np.float64]
 Bins = NDArray[np.intp]
+T = TypeVar("T")
 
 # Keys of the file that are no sample.
 _OBSERVED, _GROUPS, _SIGNAL, _NAMES = "_observed", "_groups", "_signal", "_names"
+_CHANNELS = "_channels"
+"""Beside the folders of several channels, their names."""
+_ABOUT_CHANNEL = ("channel", "is_trained", "ordered", "edges", "axis")
+"""Attributes of the templates that are in ``_names`` as they are."""
 _NOISE = ("noise", "evennoise")
 """What stands for the direction where the file has the noise of the odd and of the even part."""
 LONGEST = 1000
@@ -39,7 +45,12 @@ class Templates:
         noise: Variance that the simulation's noise gives to (up - down) / 2 and to (up + down) / 2 - nominal, by
             (systematic, sample), shape (2, B); NaN where it is not known.
         observed: Histogram of the observed events, or None.
-        groups: For each bin, the network's bins that were merged into it.
+        groups: For each bin, the bins of the channel, before any were merged, that it is made of.
+        channel: Name of the channel in the likelihood.
+        is_trained: Whether a network makes the bins.
+        ordered: Whether the bins have an order of their own, which merging keeps.
+        edges: Edges of the bins, shape (B + 1,), where they are of a histogram; else empty.
+        axis: What stands below the axis in plots; empty: it is the number of the bin.
     """
 
     samples: tuple[str, ...]
@@ -48,6 +59,11 @@ class Templates:
     noise: Mapping[tuple[str, str], FloatArray]
     observed: hist.Hist | None
     groups: tuple[tuple[int, ...], ...]
+    channel: str = REGION
+    is_trained: bool = True
+    ordered: bool = True
+    edges: tuple[float, ...] = ()
+    axis: str = ""
 
     @property
     def n_bins(self) -> int:
@@ -57,6 +73,10 @@ class Templates:
     def values(self, sample: str, variation: Variation = NOMINAL) -> FloatArray:
         """Yields of one template, shape (B,)."""
         return np.asarray(self.histograms[sample, variation].values())
+
+    def present(self, by_sample: Mapping[str, T]) -> dict[str, T]:
+        """Return what is given of the samples that the channel has."""
+        return {name: value for name, value in by_sample.items() if name in self.samples}
 
     @property
     def nominal(self) -> FloatArray:
@@ -83,19 +103,25 @@ class Templates:
                 found[variation.systematic, sample] = self.values(sample, variation), self.values(sample, down)
         return found
 
+    @property
+    def where(self) -> str:
+        """What errors begin with: the channel, where it is not the one that a run has without a word."""
+        return "" if self.channel == REGION else f"channel {self.channel!r}, "
+
     def require_positive(self) -> None:
         """Raise TemplateError if a template or a bin has no positive yield, or a variation takes a bin below 0."""
         for (sample, variation), histogram in self.histograms.items():
             total = float(histogram.values().sum())
             if not total > 0:
                 raise TemplateError(
-                    f"sample {sample!r}, {variation}: the template's yield is {total:g}, expected above 0"
+                    f"{self.where}sample {sample!r}, {variation}: the template's yield is {total:g}, expected above 0"
                 )
         nominal = self.nominal.sum(axis=0)
         for bin_number, total in enumerate(nominal):
             if not total > 0:
                 raise TemplateError(
-                    f"bin {bin_number} expects {total:g} events; a fit needs more than 0. Raise binning.min_yield"
+                    f"{self.where}bin {bin_number} expects {total:g} events; a fit needs more than 0. "
+                    "Raise binning.min_yield"
                 )
         varied: dict[Variation, FloatArray] = {}
         for (sample, variation), histogram in self.histograms.items():
@@ -106,8 +132,9 @@ class Templates:
             lowest = int(values.argmin())
             if values[lowest] < 0:
                 raise TemplateError(
-                    f"{variation}: bin {lowest} would have {values[lowest]:.3g} events, nominal {nominal[lowest]:.3g}; "
-                    f"expected at least 0. Lower dataset.systematics.{variation.systematic}.scale, or check its events"
+                    f"{self.where}{variation}: bin {lowest} would have {values[lowest]:.3g} events, nominal "
+                    f"{nominal[lowest]:.3g}; expected at least 0. Lower "
+                    f"dataset.systematics.{variation.systematic}.scale, or check its events"
                 )
 
     def grouped(self, groups: Sequence[Sequence[int]]) -> Templates:
@@ -127,6 +154,7 @@ class Templates:
             noise={key: np.stack([total(odd), total(even)]) for key, (odd, even) in self.noise.items()},
             observed=None if self.observed is None else regroup(self.observed),
             groups=tuple(tuple(sorted(j for i in group for j in self.groups[i])) for group in groups),
+            edges=(self.edges[0], *(self.edges[group[-1] + 1] for group in groups)) if self.edges else (),
         )
 
     def with_errors_scaled(self, factors: Sequence[float]) -> Templates:
@@ -139,12 +167,14 @@ class Templates:
         return replace(self, histograms=histograms, noise=noise)
 
     def save(self, path: Path) -> None:
-        """Write a ROOT file: one TH1 per template, ``sample/variation``, and how the bins came about.
+        """Write a ROOT file: one TH1 per template, ``sample/variation``, and how the bins came about."""
+        save((self,), path)
+
+    def _write(self, file: Any, folder: str) -> None:
+        """Write the histograms into a folder of a ROOT file.
 
         A "/" or ":" in a name means something else to ROOT: the text ``_names`` says which key is which template.
         """
-        import uproot
-
         contents = dict(self.histograms)
         for (systematic, sample), noises in self.noise.items():
             for kind, noise in zip(_NOISE, noises, strict=True):
@@ -153,40 +183,71 @@ class Templates:
         folders = distinct(self.samples, _key, taken=(_OBSERVED, _GROUPS, _SIGNAL, _NAMES), longest=LONGEST, fold=str)
         labels = distinct((str(variation) for _, variation in contents), _key, longest=LONGEST, fold=str)
         names: dict[str, tuple[str, str, str]] = {}
-        with uproot.recreate(path) as file:
-            for (sample, variation), histogram in contents.items():
-                key = f"{folders[sample]}/{labels[str(variation)]}"
-                file[key], names[key] = histogram, (sample, *variation)
-            if self.observed is not None:
-                file[f"{_OBSERVED}/nominal"] = self.observed
-            file[_GROUPS] = ";".join(",".join(map(str, group)) for group in self.groups)
-            file[_SIGNAL] = ",".join(self.signal)
-            file[_NAMES] = json.dumps({"samples": self.samples, "signal": self.signal, "templates": names})
+        for (sample, variation), histogram in contents.items():
+            key = f"{folders[sample]}/{labels[str(variation)]}"
+            file[f"{folder}{key}"], names[key] = histogram, (sample, *variation)
+        if self.observed is not None:
+            file[f"{folder}{_OBSERVED}/nominal"] = self.observed
+        file[f"{folder}{_GROUPS}"] = ";".join(",".join(map(str, group)) for group in self.groups)
+        file[f"{folder}{_SIGNAL}"] = ",".join(self.signal)
+        about = {"samples": self.samples, "signal": self.signal, "templates": names}
+        about |= {name: getattr(self, name) for name in _ABOUT_CHANNEL}
+        file[f"{folder}{_NAMES}"] = json.dumps(about)
 
     @classmethod
     def load(cls, path: Path) -> Templates:
-        """Read a file that ``save`` wrote, also one without ``_names``, as it was written before."""
-        import uproot
+        """Read a file with one channel that ``save`` wrote, also one without ``_names``, as it was written before."""
+        (templates,) = load(path)
+        return templates
 
+    @classmethod
+    def _read(cls, file: Any) -> Templates:
         histograms: dict[tuple[str, Variation], hist.Hist] = {}
         noise: dict[tuple[str, str], FloatArray] = {}
         observed = None
-        with uproot.open(path) as file:
-            groups = tuple(tuple(int(i) for i in part.split(",")) for part in str(file[_GROUPS]).split(";"))
-            names = json.loads(str(file[_NAMES])) if _NAMES in file else _names_in_keys(file)
-            for key in file.keys(cycle=False, filter_classname="TH1*"):
-                content = file[key]
-                histogram = from_arrays(content.values(), content.variances())
-                if key == f"{_OBSERVED}/nominal":
-                    observed = histogram
-                    continue
-                sample, systematic, direction = names["templates"][key]
-                if direction in _NOISE:
-                    unknown = np.full((len(_NOISE), len(groups)), np.nan)
-                    noise.setdefault((systematic, sample), unknown)[_NOISE.index(direction)] = content.values()
-                else:
-                    histograms[sample, Variation(systematic, direction)] = histogram
-        return cls(tuple(names["samples"]), tuple(names["signal"]), histograms, noise, observed, groups)
+        groups = tuple(tuple(int(i) for i in part.split(",")) for part in str(file[_GROUPS]).split(";"))
+        names = json.loads(str(file[_NAMES])) if _NAMES in file else _names_in_keys(file)
+        for key in file.keys(cycle=False, filter_classname="TH1*"):
+            content = file[key]
+            histogram = from_arrays(content.values(), content.variances())
+            if key == f"{_OBSERVED}/nominal":
+                observed = histogram
+                continue
+            sample, systematic, direction = names["templates"][key]
+            if direction in _NOISE:
+                unknown = np.full((len(_NOISE), len(groups)), np.nan)
+                noise.setdefault((systematic, sample), unknown)[_NOISE.index(direction)] = content.values()
+            else:
+                histograms[sample, Variation(systematic, direction)] = histogram
+        about = {name: names[name] for name in _ABOUT_CHANNEL if name in names}
+        about["edges"] = tuple(about.get("edges", ()))
+        return cls(tuple(names["samples"]), tuple(names["signal"]), histograms, noise, observed, groups, **about)
+
+
+def save(channels: Sequence[Templates], path: Path) -> None:
+    """Write the templates of all channels into a ROOT file; of several each has a folder, of one it has none."""
+    import uproot
+
+    folders = [""]
+    if len(channels) > 1:
+        names = [item.channel for item in channels]
+        by_name = distinct(names, _key, taken=(_CHANNELS,), longest=LONGEST, fold=str)
+        folders = [f"{by_name[name]}/" for name in names]
+    with uproot.recreate(path) as file:
+        for item, folder in zip(channels, folders, strict=True):
+            item._write(file, folder)
+        if len(channels) > 1:
+            file[_CHANNELS] = json.dumps(folders)
+
+
+def load(path: Path) -> tuple[Templates, ...]:
+    """Read the templates of all channels from a file that ``save`` wrote."""
+    import uproot
+
+    with uproot.open(path) as file:
+        if _CHANNELS not in file:
+            return (Templates._read(file),)
+        return tuple(Templates._read(file[folder.rstrip("/")]) for folder in json.loads(str(file[_CHANNELS])))
 
 
 def _key(name: str) -> str:
@@ -212,14 +273,17 @@ def from_arrays(values: FloatArray, variances: FloatArray) -> hist.Hist:
     return histogram
 
 
-def fill(samples: Sequence[Sample], bins: Sequence[Bins], n_bins: int, observed: Bins | None = None) -> Templates:
-    """Fill the templates of hard-binned events.
+def fill(
+    samples: Sequence[Sample], bins: Sequence[Bins], n_bins: int, observed: Bins | None = None, **about: Any
+) -> Templates:
+    """Fill the templates of hard-binned events of one channel.
 
     Statistical errors count generated events: the rows of one (``split_by``) in one bin are one entry, of their sum.
 
     Args:
         bins: For each sample, the bin of every event in every view of its features, shape (n_views, n_events).
         observed: Bins of the observed events.
+        about: Further attributes of the templates.
     """
     histograms: dict[tuple[str, Variation], Any] = {}
     noise: dict[tuple[str, str], FloatArray] = {}
@@ -246,6 +310,7 @@ def fill(samples: Sequence[Sample], bins: Sequence[Bins], n_bins: int, observed:
         noise=noise,
         observed=data,
         groups=tuple((i,) for i in range(n_bins)),
+        **about,
     )
 
 

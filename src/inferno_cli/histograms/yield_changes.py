@@ -55,7 +55,7 @@ def yield_changes(
     measurement: Measurement,
     steps: Mapping[str, float],
 ) -> tuple[YieldChange, ...]:
-    """Return the response to every nuisance parameter: of all samples together, then of each that it touches.
+    """Return the response to every nuisance parameter in one channel: of all samples together, then of each.
 
     Args:
         bins: For each sample the fitted bin of every event in every view, shape (n_views, n_events).
@@ -82,8 +82,13 @@ def yield_changes(
 
     found = []
     for parameter, touched in {**measurement.free, **measurement.normalisation, **measurement.shapes}.items():
-        step = steps.get(parameter, 1.0)
-        pairs = {name: of_sample(parameter, name, step) for name in touched}
+        step, pairs = steps.get(parameter, 1.0), {}
+        for name in touched:
+            is_pruned = parameter in measurement.shapes and (parameter, name) not in templates.varied
+            if name in templates.samples and not is_pruned:
+                pairs[name] = of_sample(parameter, name, step)
+        if not pairs:
+            continue
         total = _sum([up for up, _ in pairs.values()]), _sum([down for _, down in pairs.values()])
         rows = {TOTAL: (total, templates.nominal.sum(axis=0), templates.variance.sum(axis=0))}
         rows |= {name: (pair, nominal[name], squares[name]) for name, pair in pairs.items()}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from array_api_compat import array_namespace
 
@@ -10,8 +11,8 @@ from inferno_cli.config.measurement import Measurement
 from inferno_cli.likelihood import modifiers as mod
 from inferno_cli.likelihood.modifiers import Array, Modifier
 from inferno_cli.likelihood.spec import Channel, Gaussian, Parameter, Sample, Spec
-from inferno_cli.names import morph_name
-from inferno_cli.section import POI, REGION
+from inferno_cli.names import morph_name, staterror_of
+from inferno_cli.section import POI, Names
 
 MEASUREMENT = "inferno"
 BOUNDS = (-10.0, 10.0)
@@ -20,15 +21,31 @@ parameters 0.6% too small."""
 STATERROR_BOUNDS = (1e-10, 10.0)
 
 
+@dataclass(frozen=True)
+class ChannelTemplates:
+    """The templates of one channel, arrays of numpy or of torch.
+
+    Attributes:
+        name: Name of the channel.
+        samples: Its samples, in the order of the rows.
+        nominal: Expected events, shape (S, B).
+        variance: Their statistical variances, shape (S, B).
+        varied: Templates at one standard deviation up and down, shape (B,), by (parameter, sample).
+        varied_variance: Their statistical variances, for the files.
+        observed: Events observed, shape (B,).
+    """
+
+    name: str
+    samples: Names
+    nominal: Array
+    variance: Array
+    varied: Mapping[tuple[str, str], tuple[Array, Array]]
+    varied_variance: Mapping[tuple[str, str], tuple[Array, Array]] | None = None
+    observed: Array = None
+
+
 def build(
-    measurement: Measurement,
-    nominal: Array,
-    variance: Array,
-    varied: Mapping[tuple[str, str], tuple[Array, Array]],
-    *,
-    varied_variance: Mapping[tuple[str, str], tuple[Array, Array]] | None = None,
-    observed: Array = None,
-    poi_bounds: tuple[float, float] = BOUNDS,
+    measurement: Measurement, channels: Sequence[ChannelTemplates], poi_bounds: tuple[float, float] = BOUNDS
 ) -> Spec:
     """Assemble the likelihood from templates, through which it can be differentiated.
 
@@ -37,16 +54,24 @@ def build(
     can fit it.
 
     Args:
-        nominal: Templates, shape (S, B), in the order of ``measurement.samples``.
-        variance: Their statistical variances, shape (S, B).
-        varied: Templates at one standard deviation up and down, shape (B,), by (parameter, sample).
-        varied_variance: Their statistical variances, for the files.
-        observed: Events observed, shape (B,).
         poi_bounds: Range of the parameter of interest in the fit.
     """
-    xp = array_namespace(nominal)
-    staterror = f"staterror_{REGION}"
-    rows = zip(measurement.samples, xp.unstack(nominal), xp.unstack(variance), strict=True)
+    parameters = [_parameter(measurement, name, poi_bounds) for name in measurement.parameters]
+    if measurement.staterror:
+        for channel in channels:
+            n = channel.nominal.shape[1]
+            bounds, constraint = (STATERROR_BOUNDS,) * n, Gaussian((1.0,) * n, None)
+            name = staterror_of(channel.name)
+            parameters.append(Parameter(name, (1.0,) * n, bounds, (False,) * n, constraint, per_bin=True))
+    built = tuple(Channel(item.name, tuple(_samples(measurement, item)), item.observed) for item in channels)
+    return Spec(built, tuple(parameters), POI, MEASUREMENT)
+
+
+def _samples(measurement: Measurement, channel: ChannelTemplates) -> list[Sample]:
+    """Return the samples of one channel, with their modifiers."""
+    xp = array_namespace(channel.nominal)
+    staterror = staterror_of(channel.name)
+    rows = zip(channel.samples, xp.unstack(channel.nominal), xp.unstack(channel.variance), strict=True)
     samples: list[Sample] = []
     for name, template, error in rows:
         factors, rates = _of_yield(measurement, name)
@@ -54,22 +79,17 @@ def build(
         free: list[Sample] = []
         for systematic in measurement.shapes:
             key = systematic, name
-            if key not in varied or name not in measurement.shapes[systematic]:
+            if key not in channel.varied or name not in measurement.shapes[systematic]:
                 continue
-            up, down = varied[key]
+            up, down = channel.varied[key]
             if systematic in measurement.unconstrained:
                 modifiers = (*factors, mod.NormFactor(systematic), *rates)
                 free.append(Sample(morph_name(name, systematic), (up - down) / 2, modifiers, parent=name))
             else:
-                shapes.append(mod.NormPlusShape(systematic, up, down, (varied_variance or {}).get(key)))
+                shapes.append(mod.NormPlusShape(systematic, up, down, (channel.varied_variance or {}).get(key)))
         of_bins = [mod.StatError(staterror, error)] if measurement.staterror else []
         samples += [Sample(name, template, (*of_bins, *factors, *rates, *shapes), error), *free]
-    parameters = [_parameter(measurement, name, poi_bounds) for name in measurement.parameters]
-    if measurement.staterror:
-        n = nominal.shape[1]
-        bounds, constraint = (STATERROR_BOUNDS,) * n, Gaussian((1.0,) * n, None)
-        parameters.append(Parameter(staterror, (1.0,) * n, bounds, (False,) * n, constraint, per_bin=True))
-    return Spec((Channel(REGION, tuple(samples), observed),), tuple(parameters), POI, MEASUREMENT)
+    return samples
 
 
 def _of_yield(measurement: Measurement, sample: str) -> tuple[list[Modifier], list[Modifier]]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from inferno_cli.events.sample import Events
     from inferno_cli.fit.coverage import Ensemble, Fits
     from inferno_cli.histograms.templates import Templates
-    from inferno_cli.training.observable import Observable
+    from inferno_cli.training.observables import Observables
     from inferno_cli.training.pseudo_data import PseudoData
 
 NOMINAL, PRIORS = "nominal", "priors"
@@ -152,8 +152,8 @@ def coverage(
     config: TrainConfig,
     settings: Coverage,
     events: Events,
-    observable: Observable,
-    templates: Templates,
+    observables: Observables,
+    channels: Sequence[Templates],
     measurement: Measurement,
     workspace: dict[str, Any],
     where: str,
@@ -167,7 +167,8 @@ def coverage(
     workers, change none of the others.
 
     Args:
-        observable: With the bins that are fitted.
+        observables: With the bins that are fitted.
+        channels: Templates that are fitted.
         measurement: What is fitted of them.
         workspace: The run's.
         where: Names it in errors.
@@ -179,7 +180,7 @@ def coverage(
     from inferno_cli.fit.coverage import Ensemble, Fits
     from inferno_cli.training.pseudo_data import pseudo_data
 
-    source = pseudo_data(config, measurement, observable, events, templates)
+    source = pseudo_data(config, measurement, observables, events, channels)
     every = list(truths(settings, measurement.movable))
     if not every:
         raise TemplateError(

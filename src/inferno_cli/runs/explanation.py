@@ -7,8 +7,8 @@ import logging
 import math
 import statistics
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -24,6 +24,7 @@ from inferno_cli.histograms.feature_map import feature_map, weighted_quantiles
 from inferno_cli.histograms.templates import Templates
 from inferno_cli.histograms.yield_changes import YieldChange, yield_changes
 from inferno_cli.runs.record import PartsRecord, bin_records, finite
+from inferno_cli.section import REGION
 
 if TYPE_CHECKING:
     from inferno_cli.config.steps import ExplainConfig
@@ -73,6 +74,8 @@ class ImportanceRecord(Record):
 class BinComposition(Record):
     """What a fitted bin is made of; [events, statistical error of the simulation] where a pair."""
 
+    channel: str = REGION
+    """Name of its channel in the likelihood."""
     merged_from: tuple[int, ...]
     samples: dict[str, tuple[float, float]]
     total: tuple[float, float]
@@ -89,6 +92,8 @@ class ResponseRecord(Record):
     """1: a standard deviation of the parameter; of a NormFactor its error in the fit."""
     sample: str
     """Name of a sample, or "total"."""
+    channel: str = REGION
+    """Name of the channel, whose bins these are."""
     up: tuple[float | None, ...]
     down: tuple[float | None, ...]
     up_error: tuple[float | None, ...]
@@ -96,13 +101,14 @@ class ResponseRecord(Record):
     down_error: tuple[float | None, ...]
 
     @classmethod
-    def of(cls, response: YieldChange) -> Self:
-        """Return a response in percent."""
+    def of(cls, response: YieldChange, channel: str) -> Self:
+        """Return a response in a channel, in percent."""
         columns = {
             name: tuple(finite(100 * float(value)) for value in getattr(response, name))
             for name in ("up", "down", "up_error", "down_error")
         }
-        return cls(parameter=response.parameter, step=response.step, sample=response.sample, **columns)
+        about = {"parameter": response.parameter, "step": response.step, "sample": response.sample}
+        return cls(channel=channel, **about, **columns)
 
 
 class Explanation(Record):
@@ -131,6 +137,26 @@ class Explanation(Record):
     parts: dict[str, PartsRecord] = Field(default_factory=dict)
     """Odd and even part of each shape, in units of the bin errors."""
 
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Names of the channels in the likelihood."""
+        return tuple(dict.fromkeys(item.channel for item in self.bins))
+
+    @property
+    def bin_labels(self) -> list[str]:
+        """The number of every bin in its channel, with the name of that where there are several."""
+        found: list[str] = []
+        for channel in self.channels:
+            n_bins = sum(item.channel == channel for item in self.bins)
+            found += [f"{channel} {i}" if len(self.channels) > 1 else str(i) for i in range(n_bins)]
+        return found
+
+    def of_channel(self, channel: str) -> Self:
+        """Return what is known of one channel alone: its bins, and their responses."""
+        bins = tuple(item for item in self.bins if item.channel == channel)
+        responses = tuple(item for item in self.responses if item.channel == channel)
+        return self.model_copy(update={"bins": bins, "responses": responses})
+
     def save(self, path: Path) -> None:
         """Write the file in one step: it is whole, or not there."""
         write_whole(path, self.model_dump_json(indent=1, by_alias=True) + "\n")
@@ -141,20 +167,22 @@ def by_importance(records: Sequence[ImportanceRecord]) -> tuple[ImportanceRecord
     return tuple(sorted(records, key=lambda item: -(math.inf if item.change is None else item.change)))
 
 
-def compositions(templates: Templates) -> tuple[BinComposition, ...]:
-    """Return what every bin is made of."""
-    nominal, deviation = templates.nominal, np.sqrt(templates.variance)
-    total, error = nominal.sum(axis=0), np.sqrt(templates.variance.sum(axis=0))
-    return tuple(
-        BinComposition(
-            merged_from=group,
-            samples={
-                name: (float(nominal[row, i]), float(deviation[row, i])) for row, name in enumerate(templates.samples)
-            },
-            total=(float(total[i]), float(error[i])),
-        )
-        for i, group in enumerate(templates.groups)
-    )
+def compositions(channels: Sequence[Templates]) -> tuple[BinComposition, ...]:
+    """Return what every bin of all channels is made of; a sample that a channel does not have is 0 there."""
+    names = dict.fromkeys(name for templates in channels for name in templates.samples)
+    found = []
+    for templates in channels:
+        nominal = dict(zip(templates.samples, templates.nominal, strict=True))
+        deviation = dict(zip(templates.samples, np.sqrt(templates.variance), strict=True))
+        total, error = templates.nominal.sum(axis=0), np.sqrt(templates.variance.sum(axis=0))
+        nothing = np.zeros(templates.n_bins)
+        for i, group in enumerate(templates.groups):
+            samples = {
+                name: (float(nominal.get(name, nothing)[i]), float(deviation.get(name, nothing)[i])) for name in names
+            }
+            of_all = float(total[i]), float(error[i])
+            found.append(BinComposition(channel=templates.channel, merged_from=group, samples=samples, total=of_all))
+    return tuple(found)
 
 
 @dataclass(frozen=True)
@@ -192,8 +220,7 @@ def fitted_templates(finished: RunFolder, explainer: Explainer) -> Finished:
     """Fill the templates of the run again, and finish them as it did."""
     rules = finished.config.likelihood
     found = explainer.fitted(rules.symmetrise, rules.prune, finished.config.named_in_fit)
-    templates = found.templates
-    ours = [(item.signal, item.background) for item in bin_records(templates)]
+    ours = [(item.signal, item.background) for item in bin_records(found.channels)]
     theirs = [(item.signal, item.background) for item in finished.results.bins or ()]
     if not np.allclose(ours, theirs, rtol=1e-9):
         raise RunError(
@@ -207,17 +234,17 @@ def explain(
     config: ExplainConfig, finished: RunFolder, explainer: Explainer, bins: Sequence[Bins], fitted: Finished
 ) -> Explanation:
     """Shuffle the features, and take the bins apart."""
-    results, measurement, templates = finished.results, explainer.measurement, fitted.templates
-    deviations = explainer.deviations(templates)
+    results, measurement = finished.results, explainer.measurement
+    deviations = explainer.deviations(fitted.channels)
     sigma = next(iter(deviations.values()))
     free = {name: deviations[name] for name in measurement.free}
     importance = []
-    for number, feature in enumerate(explainer.observable.features, start=1):
+    for number, feature in enumerate(explainer.observables.features, start=1):
         start = time.perf_counter()
         shuffles = explainer.importance(feature, config.repeats, config.seed)
         importance.append(ImportanceRecord.of(feature, *shuffles, sigma))
         seconds = time.perf_counter() - start
-        log.info(f"explain: {feature} shuffled {number}/{len(explainer.observable.features)}, {seconds:.1f} s")
+        log.info(f"explain: {feature} shuffled {number}/{len(explainer.observables.features)}, {seconds:.1f} s")
     return Explanation(
         run=str(finished.folder.absolute()),
         model=finished.config.model.name,
@@ -230,37 +257,57 @@ def explain(
         repeats=config.repeats,
         sigma_mu=sigma,
         importance=by_importance(importance),
-        bins=compositions(templates),
-        responses=tuple(
-            ResponseRecord.of(item) for item in yield_changes(explainer.samples, bins, templates, measurement, free)
-        ),
+        bins=compositions(fitted.channels),
+        responses=tuple(_responses(explainer, bins, fitted, free)),
         parts={name: PartsRecord.model_validate(vars(item)) for name, item in fitted.parts.items()},
     )
+
+
+def _responses(
+    explainer: Explainer, bins: Sequence[Bins], fitted: Finished, steps: Mapping[str, float]
+) -> Iterator[ResponseRecord]:
+    """Yield the responses of the bins of each channel."""
+    names = [explainer.observables.name_of(sample) for sample in explainer.samples]
+    for templates in fitted.channels:
+        rows = [row for row, name in enumerate(names) if name == templates.channel]
+        samples, own = [explainer.samples[row] for row in rows], [bins[row] for row in rows]
+        for item in yield_changes(samples, own, templates, explainer.measurement, steps):
+            yield ResponseRecord.of(item, templates.channel)
 
 
 def bins_over_features(
     config: ExplainConfig, finished: RunFolder, explainer: Explainer, bins: Sequence[Bins], found: Explanation
 ) -> tuple[list[FeatureMap], list[Slice]]:
-    """Return the bins over pairs of features: of the events, or, where the densities are known, of the plane."""
+    """Return the bins over pairs of features: of the events, or, where the densities are known, of the plane.
+
+    Those of each channel that a network makes; of several networks the first one's.
+    """
     if (exact := finished.config.dataset.exact_classifier()) is not None:
         return [], _planes(exact, explainer)
     names = [item.feature for item in found.importance]
     # The first pairs of the order in which the sum of the two ranks rises.
     ranked = sorted(itertools.combinations(range(len(names)), 2), key=lambda pair: (sum(pair), pair))
     pairs = [(names[a], names[b]) for a, b in ranked[: config.pairs]]
-    names, ranges = list(explainer.observable.features), finished.config.dataset.inputs.ranges
-    maps = []
-    for pair in pairs:
-        maps.append(feature_map(explainer.samples, bins, len(found.bins), names, pair, config.cells, ranges))
+    names, ranges = list(explainer.observables.features), finished.config.dataset.inputs.ranges
+    observables, maps = explainer.observables, []
+    shown = [observables.name(channel, 0) for channel in observables.channels.trained]
+    rows_of = [observables.name_of(sample) for sample in explainer.samples]
+    for name in shown:
+        rows = [row for row, other in enumerate(rows_of) if other == name]
+        samples, own = [explainer.samples[row] for row in rows], [bins[row] for row in rows]
+        n_bins = sum(item.channel == name for item in found.bins)
+        for pair in pairs:
+            item = feature_map(samples, own, n_bins, names, pair, config.cells, ranges)
+            maps.append(replace(item, channel=name if len(shown) > 1 else ""))
     return maps, []
 
 
 def _planes(exact: LogRatio, explainer: Explainer) -> list[Slice]:
-    samples = explainer.samples
+    samples = [sample for sample in explainer.samples if sample.bins is None]
     values = np.concatenate([sample.features[0] for sample in samples]).astype(np.float64)
     weights = np.concatenate([sample.weights[0] for sample in samples])
     ends = [weighted_quantiles(column, weights, (0.005, 0.995)) for column in values.T[:2]]
-    first, second, third = explainer.observable.features
+    first, second, third = explainer.observables.features
     axes = {name: np.linspace(low, high, POINTS) for name, (low, high) in zip((first, second), ends, strict=True)}
     slices = []
     for share, value in zip(QUANTILES, weighted_quantiles(values[:, 2], weights, QUANTILES), strict=True):

@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -29,15 +30,16 @@ if TYPE_CHECKING:
     from inferno_cli.config.steps import TrainConfig
 
 STATUS_FILE, RESULTS_FILE, CONFIG_FILE = "status.json", "results.json", "config.yaml"
+TEMPLATES_FILE = "templates.root"
 HYDRA, OVERRIDES_FILE = ".hydra", "overrides.yaml"
 LOCK = ".lock"
 RECORD = (RESULTS_FILE, CONFIG_FILE, f"{HYDRA}/{OVERRIDES_FILE}")
 """What `inferno compare` reads of a run."""
 KEPT = (
     *RECORD,
-    *("workspace.json", "templates.root", "membership.npz", "checkpoints/best.ckpt", "model.onnx", "trained_in.yaml"),
+    *("workspace.json", TEMPLATES_FILE, "membership.npz", "checkpoints/best*.ckpt", "model*.onnx", "trained_in.yaml"),
 )
-"""What others read of a run: its checksums are in its status."""
+"""What others read of a run, or patterns of it: its checksums are in its status."""
 MADE = ("plots", "export", "histograms", "cabinetry.yaml", "mlflow_run.json")
 """What a run makes besides the files that others read, and the tables of its quantities."""
 PARTIAL = "partial"
@@ -186,7 +188,7 @@ def finish(folder: Path, point: str) -> None:
             "Run again"
         )
     try:
-        checksums = {name: sha256(folder / name) for name in KEPT if (folder / name).is_file()}
+        checksums = {path.relative_to(folder).as_posix(): sha256(path) for path in _files(folder, KEPT)}
     except OSError as error:
         raise OutputError(f"{folder} cannot be read: {error}. Run again") from error
     Status("finished", point, checksums=checksums).write(folder)
@@ -201,25 +203,32 @@ def verify(folder: Path, names: Sequence[str] = KEPT) -> None:
     said = Status.read(folder)
     if said is None or said.state != "finished":
         return
-    for name in names:
+    for name, checksum in said.checksums.items():
         path = folder / name
-        if name not in said.checksums or not path.exists():
+        if not any(fnmatchcase(name, pattern) for pattern in names) or not path.exists():
             continue
         try:
             found = sha256(path)
         except OSError as error:
             raise RunError(f"{path} cannot be read: {error.strerror}. Copy the folder of the run again") from error
-        if found != said.checksums[name]:
+        if found != checksum:
             raise RunError(
                 f"{path} has changed since the run finished (its SHA-256 is not that in {STATUS_FILE}). Copy the "
                 "folder of the run again, or run it again"
             )
 
 
+def _files(folder: Path, patterns: Sequence[str]) -> list[Path]:
+    """Return the files in a folder that have these names or match these patterns."""
+    found: dict[Path, None] = {}
+    for pattern in patterns:
+        found |= dict.fromkeys(path for path in sorted(folder.glob(pattern)) if path.is_file() or path.is_symlink())
+    return list(found)
+
+
 def _clear(folder: Path) -> None:
     """Remove what a run before has made: beside the new files it would look like theirs."""
-    for name in (*KEPT, *MADE, *table_files()):
-        path = folder / name
+    for path in (*_files(folder, KEPT), *(folder / name for name in (*MADE, *table_files()))):
         try:
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from inferno_cli.config.steps import TrainConfig
 from inferno_cli.errors import RunError
+from inferno_cli.events.channels import Channels
 from inferno_cli.files import file_checksum, user_path
 from inferno_cli.runs.folder import CONFIG_FILE, RESULTS_FILE, STATUS_FILE, Status
 from inferno_cli.runs.found_run import settings_of
@@ -72,14 +74,20 @@ def _runs(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
 
 
 def checksum(run: RunFolder) -> str:
-    """SHA-256 of the checkpoint of a run; RunError if it is missing."""
-    from inferno_cli.training.observable import CHECKPOINT
+    """SHA-256 of the checkpoint of a run, or over those of its checkpoints; RunError if one is missing."""
+    from inferno_cli.training.observable import CHECKPOINTS, checkpoint_name
 
-    path = run.folder / CHECKPOINT
-    try:
-        return file_checksum(path)
-    except OSError as error:
-        raise RunError(f"the checkpoint {path} cannot be read: {error}. Copy the whole folder of the run") from error
+    n_folds = max(1, len(run.results.folds))
+    checksums = []
+    for fold in range(n_folds):
+        path = run.folder / CHECKPOINTS / checkpoint_name(fold, n_folds)
+        try:
+            checksums.append(file_checksum(path))
+        except OSError as error:
+            raise RunError(
+                f"the checkpoint {path} cannot be read: {error}. Copy the whole folder of the run"
+            ) from error
+    return checksums[0] if n_folds == 1 else hashlib.sha256("".join(checksums).encode()).hexdigest()
 
 
 def provenance(run: RunFolder, config: TrainConfig) -> TrainedInRecord:
@@ -101,6 +109,7 @@ def require_same_division(config: TrainConfig, run: RunFolder, dataset_checksum:
     The generated samples of the splits are independent. Other events are divided by a seeded draw, which depends on
     what is read.
     """
+    _require_same_channels(config, run)
     here = config.dataset.division(config.request)
     if here is None:
         return
@@ -111,4 +120,21 @@ def require_same_division(config: TrainConfig, run: RunFolder, dataset_checksum:
             raise RunError(
                 f"the events would be divided otherwise than in {run.folder}, and events that its network was trained "
                 f"on would be in the templates: {key} is {value}, there {there.get(key)}. Use the same"
+            )
+
+
+def _require_same_channels(config: TrainConfig, run: RunFolder) -> None:
+    """Raise RunError if a network would be used in other channels than it was trained in."""
+    here, there = Channels(config.channels), Channels(run.config.channels)
+    if here.trained != there.trained:
+        raise RunError(
+            f"the network of {run.folder} makes the bins of the channels {', '.join(there.trained)}, and here of "
+            f"{', '.join(here.trained)}. Use the same, with the observable of kind 'summary'"
+        )
+    for name in here.trained:
+        ours, theirs = here.by_name[name].selection, there.by_name[name].selection
+        if ours != theirs:
+            raise RunError(
+                f"channels.{name}.selection is {ours}, and {theirs} where the network of {run.folder} was trained. "
+                "Use the same, or train a network"
             )

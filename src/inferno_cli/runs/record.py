@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -17,7 +17,7 @@ from inferno_cli.histograms.binning import effective_events
 from inferno_cli.histograms.templates import Templates
 from inferno_cli.runs.coverage import CoverageStudy
 from inferno_cli.runs.earlier import SCHEMA_1, completed_record
-from inferno_cli.section import POI
+from inferno_cli.section import POI, REGION
 
 SCHEMA: Literal["inferno_cli/results/2"] = "inferno_cli/results/2"
 SCHEMAS = (SCHEMA_1, SCHEMA)
@@ -61,11 +61,15 @@ class PrunedRecord(Record):
     """The largest relative change that is lost."""
     is_all: bool
     """Whether nothing of the effect is left."""
+    channel: str = ""
+    """Where it was left out; empty: everywhere."""
 
 
 class BinRecord(Record):
-    """One bin of the templates, and which bins of the network it is made of."""
+    """One bin of the templates, and which bins of the network, or of the channel, it is made of."""
 
+    channel: str = REGION
+    """Name of its channel in the likelihood."""
     merged_from: tuple[int, ...]
     signal: float
     background: float
@@ -137,7 +141,9 @@ class Results(FitResult):
     coverage: CoverageStudy | None = None
     """Where it was asked for."""
     training: TrainingRecord | None = None
-    """Of the run in ``trained_in``, where there is one."""
+    """Of the run in ``trained_in``, where there is one; of several networks that of the first fold."""
+    folds: tuple[TrainingRecord, ...] = ()
+    """Of the network of each fold, where there are several."""
     trained_in: TrainedInRecord | None = None
     dataset_checksum: str
     code_version: str
@@ -196,19 +202,30 @@ def finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def bin_records(templates: Templates) -> tuple[BinRecord, ...]:
-    """Return what each bin holds."""
-    nominal, deviation = templates.nominal, np.sqrt(templates.variance.sum(axis=0))
-    signal = nominal[templates.is_signal].sum(axis=0)
-    background = nominal[~templates.is_signal].sum(axis=0)
-    effective = effective_events(templates)
-    return tuple(
-        BinRecord(
-            merged_from=group,
-            signal=signal[i],
-            background=background[i],
-            effective_events=effective[i],
-            relative_staterror=deviation[i] / (signal[i] + background[i]),
-        )
-        for i, group in enumerate(templates.groups)
-    )
+def bin_records(channels: Sequence[Templates]) -> tuple[BinRecord, ...]:
+    """Return what each bin of all channels holds."""
+    found = []
+    for templates in channels:
+        nominal, deviation = templates.nominal, np.sqrt(templates.variance.sum(axis=0))
+        signal = nominal[templates.is_signal].sum(axis=0)
+        background = nominal[~templates.is_signal].sum(axis=0)
+        effective = effective_events(templates)
+        for i, group in enumerate(templates.groups):
+            record = BinRecord(
+                channel=templates.channel,
+                merged_from=group,
+                signal=signal[i],
+                background=background[i],
+                effective_events=effective[i],
+                relative_staterror=deviation[i] / (signal[i] + background[i]),
+            )
+            found.append(record)
+    return tuple(found)
+
+
+def groups_of(bins: Sequence[BinRecord]) -> dict[str, tuple[tuple[int, ...], ...]]:
+    """Return of what each bin is made, by channel of the likelihood."""
+    found: dict[str, tuple[tuple[int, ...], ...]] = {}
+    for item in bins:
+        found[item.channel] = (*found.get(item.channel, ()), item.merged_from)
+    return found

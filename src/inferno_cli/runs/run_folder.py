@@ -14,10 +14,11 @@ from inferno_cli.files import read_yaml, user_path
 from inferno_cli.memory import LEAST_FOR_TORCH, require_memory
 from inferno_cli.runs.earlier import completed
 from inferno_cli.runs.folder import CONFIG_FILE, RESULTS_FILE, Status, origin, verify
-from inferno_cli.runs.record import Results
+from inferno_cli.runs.record import Results, groups_of
 
 if TYPE_CHECKING:
     from inferno_cli.training.observable import Observable
+    from inferno_cli.training.observables import Observables
 
 
 def open_record(place: str, key: str) -> tuple[Path, Results]:
@@ -89,18 +90,40 @@ class RunFolder:
         return cls(folder, config, results)
 
     @cached_property
-    def observable(self) -> Observable:
-        """Its network, a module of torch, with the bins of the fit.
+    def observables(self) -> Observables:
+        """Its networks, modules of torch, with the channels and their bins in the fit.
 
         Raises:
-            RunError: If the checkpoint is missing, damaged, or not of this run.
+            RunError: If a checkpoint is missing, damaged, or not of this run.
         """
         require_memory(LEAST_FOR_TORCH)
-        from inferno_cli.training.observable import Observable
+        from inferno_cli.events.channels import Channels
+        from inferno_cli.training.observable import CHECKPOINTS, Observable, checkpoint_name
+        from inferno_cli.training.observables import Observables
 
         bins, training = self.results.bins, self.results.training
         assert bins is not None
         assert training is not None
-        groups = tuple(item.merged_from for item in bins)
         model, features = self.config.model, self.config.dataset.features
-        return Observable.load(self.folder, model.network, model.summary, features, groups, training.best_epoch)
+        trainings = self.results.folds or (training,)
+        networks = []
+        for fold, item in enumerate(trainings):
+            path = self.folder / CHECKPOINTS / checkpoint_name(fold, len(trainings))
+            networks.append(Observable.load(path, model.network, model.summary, features, (), item.best_epoch))
+        return Observables(tuple(networks), Channels(self.config.channels), groups_of(bins))
+
+    @property
+    def observable(self) -> Observable:
+        """Its network, a module of torch, with the bins of the fit, where there is one for one channel.
+
+        Raises:
+            RunError: If it has several; and as for ``observables``.
+        """
+        found = self.observables
+        trained = found.channels.trained
+        if len(trained) > 1 or len(found.networks) > 1:
+            raise RunError(
+                f"the run in {self.folder} has {len(found.networks)} networks for the channels {', '.join(trained)}, "
+                "expected one for one channel. Choose with observables.of(CHANNEL, FOLD)"
+            )
+        return found.of(trained[0])

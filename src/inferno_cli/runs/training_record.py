@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from inferno_cli.config.steps import TrainConfig
     from inferno_cli.events.sample import Events
     from inferno_cli.fit.result import FitResult
+    from inferno_cli.histograms.templates import Templates
     from inferno_cli.runs.run_folder import RunFolder
     from inferno_cli.training.epochs import Training
     from inferno_cli.training.final_templates import FinalTemplates
@@ -37,7 +38,7 @@ CLOSED_FORM = 0.01
 def training_results(
     config: TrainConfig,
     events: Events,
-    trained: Training,
+    networks: Sequence[Training],
     final: FinalTemplates,
     workspace: Path,
     fit: FitResult,
@@ -49,14 +50,10 @@ def training_results(
     """Gather what the parts of a run found; ``pretrained`` is the run whose network was taken, where there is one."""
     notes = (*fit.notes, *_template_notes(config, final), *_closed_form_notes(fit, final))
     expected = config.dataset.quoted_signal()
-    training = TrainingRecord(
-        best_epoch=trained.best.number,
-        loss=tuple(finite(epoch.loss) for epoch in trained.epochs),
-        sigma_mu_soft=tuple(finite(math.sqrt(epoch.evaluation.soft)) for epoch in trained.epochs),
-        sigma_mu_hard=tuple(finite(math.sqrt(epoch.evaluation.hard)) for epoch in trained.epochs),
-        nuisance=config.parameters(config.nuisance.train),
-        history=tuple(epoch.metrics() for epoch in trained.epochs),
-    )
+    trainings = tuple(_training(config, trained) for trained in networks)
+    folds = trainings if len(trainings) > 1 else ()
+    if pretrained is not None:
+        folds = pretrained.results.folds
     return Results.of(
         fit.model_copy(update={"notes": notes}),
         model=config.model.name,
@@ -65,21 +62,22 @@ def training_results(
         label=events.label,
         seed=config.seed,
         poi_variance=PoiVarianceRecord(
-            validation_soft=finite(trained.validation.soft),
-            validation_hard=finite(trained.validation.hard),
-            validation_honest=finite(trained.validation.honest),
+            validation_soft=_mean(trained.validation.soft for trained in networks),
+            validation_hard=_mean(trained.validation.hard for trained in networks),
+            validation_honest=_mean(trained.validation.honest for trained in networks),
             templates=final.poi_variance,
             honest=finite(final.honest_variance),
         ),
-        figure_of_merit=finite(math.sqrt(trained.validation.merit)),
+        figure_of_merit=finite(math.sqrt(sum(item.validation.merit for item in networks) / len(networks))),
         noise_information=final.noise_information,
         noise_shares=final.noise_shares,
         parts={name: PartsRecord.model_validate(vars(item)) for name, item in final.parts.items()},
         stability=final.stability,
         pruned=tuple(PrunedRecord.model_validate(vars(item)) for item in final.pruned),
-        bins=bin_records(final.templates),
+        bins=bin_records(final.channels),
         trained_in=None if pretrained is None else provenance(pretrained, config),
-        training=training if pretrained is None else pretrained.results.training,
+        training=trainings[0] if pretrained is None else pretrained.results.training,
+        folds=folds,
         dataset_checksum=events.checksum,
         code_version=version,
         workspace=str(workspace),
@@ -87,6 +85,23 @@ def training_results(
         sigma_s=None if expected is None else expected * fit.mu.hesse,
         cramer_rao_bound_s=config.dataset.cramer_rao_bound(config.nuisance.fit, config.nuisance.unconstrained),
     )
+
+
+def _training(config: TrainConfig, trained: Training) -> TrainingRecord:
+    return TrainingRecord(
+        best_epoch=trained.best.number,
+        loss=tuple(finite(epoch.loss) for epoch in trained.epochs),
+        sigma_mu_soft=tuple(finite(math.sqrt(epoch.evaluation.soft)) for epoch in trained.epochs),
+        sigma_mu_hard=tuple(finite(math.sqrt(epoch.evaluation.hard)) for epoch in trained.epochs),
+        nuisance=config.parameters(config.nuisance.train),
+        history=tuple(epoch.metrics() for epoch in trained.epochs),
+    )
+
+
+def _mean(variances: Iterable[float]) -> float | None:
+    """Return the mean over the networks, each judged as if it were for all events; None where one is infinite."""
+    values = list(variances)
+    return finite(sum(values) / len(values))
 
 
 def _template_notes(config: TrainConfig, final: FinalTemplates) -> Iterator[str]:
@@ -103,19 +118,28 @@ def _template_notes(config: TrainConfig, final: FinalTemplates) -> Iterator[str]
                 f"{share:.0%} of what the fit knows of {name} is noise of its variations, more than "
                 f"binning.max_noise_information={config.binning.max_noise_information:g}: its constraint is too small"
             )
-    yield from even_notes(final.parts)
+    yield from even_notes(final.parts, bin_labels(final.channels))
     if final.unsmoothed:
         names = ", ".join(f"{parameter} on {sample}" for parameter, sample in final.unsmoothed)
         yield f"not smoothed, for want of three bins with a positive yield: {names}"
 
 
-def even_notes(parts: Mapping[str, Parts]) -> Iterator[str]:
+def bin_labels(channels: Sequence[Templates]) -> list[str]:
+    """Return the number of every bin, of several channels with the name of its channel."""
+    found = []
+    for templates in channels:
+        channel = f"{templates.channel} " if len(channels) > 1 else ""
+        found += [f"{channel}{number}" for number in range(templates.n_bins)]
+    return found
+
+
+def even_notes(parts: Mapping[str, Parts], labels: Sequence[str]) -> Iterator[str]:
     """Say which shapes a summary hides: up and down move the templates to one side, where nothing but MINOS sees it."""
     for name, item in parts.items():
         if not is_hidden(item):
             continue
         bins = hidden_bins(item)
-        of_bins = f" (in bin {', '.join(map(str, bins))})" if bins else ""
+        of_bins = f" (in bin {', '.join(labels[number] for number in bins)})" if bins else ""
         yield (
             f"up and down of {name} move the templates to the same side by {item.even:.2g} bin errors{of_bins}, apart "
             f"by {item.odd:.2g}: the training and HESSE see only the difference, take MINOS"
@@ -133,22 +157,24 @@ def _closed_form_notes(fit: FitResult, final: FinalTemplates) -> Iterator[str]:
 
 
 def merging(config: TrainConfig, final: FinalTemplates) -> Iterator[str]:
-    """Say which bins were merged, by which rule, and which key changes it; nothing where none was."""
-    if final.templates.n_bins >= config.model.summary.n_bins:
-        return
-    groups = "  ".join("+".join(map(str, group)) for group in final.templates.groups)
-    yield f"templates: {config.model.summary.n_bins} bins merged to {final.templates.n_bins}: {groups}"
-    if final.n_supported < config.model.summary.n_bins:
-        yield (
-            f"templates: {final.n_supported} bins have enough events (binning.min_yield="
-            f"{config.binning.min_yield:g}, binning.min_effective_events={config.binning.min_effective_events:g})"
-        )
-    if final.n_supported > final.templates.n_bins:
-        what = "sigma(mu)" if final.measurement.merit.pois == (POI,) else "figure of merit of the POIs"
-        yield (
-            f"templates: {final.templates.n_bins} of these {final.n_supported} bins give the smallest {what} "
-            "once the noise of the variations is counted (binning.merge_noise=true)"
-        )
+    """Say which bins were merged in which channel, by which rule, and which key changes it; nothing where none was."""
+    for templates, n_made, n_supported in zip(final.channels, final.n_made, final.n_supported, strict=True):
+        if templates.n_bins >= n_made:
+            continue
+        where = f" of {templates.channel}" if len(final.channels) > 1 else ""
+        groups = "  ".join("+".join(map(str, group)) for group in templates.groups)
+        yield f"templates: {n_made} bins{where} merged to {templates.n_bins}: {groups}"
+        if n_supported < n_made:
+            yield (
+                f"templates: {n_supported} bins{where} have enough events (binning.min_yield="
+                f"{config.binning.min_yield:g}, binning.min_effective_events={config.binning.min_effective_events:g})"
+            )
+        if n_supported > templates.n_bins:
+            what = "sigma(mu)" if final.measurement.merit.pois == (POI,) else "figure of merit of the POIs"
+            yield (
+                f"templates: {templates.n_bins} of these {n_supported} bins{where} give the smallest {what} "
+                "once the noise of the variations is counted (binning.merge_noise=true)"
+            )
 
 
 def pruning(config: TrainConfig, final: FinalTemplates) -> Iterator[str]:
@@ -156,7 +182,9 @@ def pruning(config: TrainConfig, final: FinalTemplates) -> Iterator[str]:
     by_parameter: dict[str, list[str]] = {}
     for item in final.pruned:
         what = "" if item.is_all else f" {'shape' if item.part == 'shape' else 'yield'} of"
-        by_parameter.setdefault(item.parameter, []).append(f"{what} {item.sample} ({item.change:.2%})".strip())
+        where = f" in {item.channel}" if item.channel else ""
+        text = f"{what} {item.sample}{where} ({item.change:.2%})".strip()
+        by_parameter.setdefault(item.parameter, []).append(text)
     for parameter, effects in by_parameter.items():
         gone = "" if parameter in final.measurement.parameters else "; nothing is left of it"
         yield (

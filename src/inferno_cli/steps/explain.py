@@ -41,12 +41,13 @@ def run(config: ExplainConfig, composed: Any) -> None:  # noqa: ARG001
     report = config.report.over(finished.config.report)
     report.check(finished.config.dataset.sample_names, finished.config.dataset.signal_names)
     folder = finished.folder / "explain" if config.output is None else user_path(config.output)
-    observable = finished.observable
+    observables = finished.observables
     from inferno_cli.training.explanation import Explainer  # after it is known that there is memory for torch
 
     events = read_events(finished)
     measurement = Measurement.from_config(finished.config, finished.config.nuisance.fit)
-    explainer = Explainer(observable, events.template, measurement, finished.config.binning)
+    samples = (*events.template, *events.fixed)
+    explainer = Explainer(observables, samples, measurement, finished.config.binning)
     bins, fitted = explainer.bins(), fitted_templates(finished, explainer)
     explainer = replace(explainer, measurement=fitted.measurement)
     try:
@@ -60,7 +61,7 @@ def run(config: ExplainConfig, composed: Any) -> None:  # noqa: ARG001
         with together(folder) as scratch:
             if config.report.plots:
                 maps, slices = bins_over_features(config, finished, explainer, bins, explanation)
-                signal = [sample.name for sample in events.template if sample.is_signal]
+                signal = list(dict.fromkeys(sample.name for sample in samples if sample.is_signal))
                 dataset = finished.config.dataset
                 shown = presentation(report, dataset.downsample_factor)
                 drawn = figures(explanation, maps, slices, signal, dataset.inputs.labels, shown)

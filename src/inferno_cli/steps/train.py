@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from inferno_cli.runs.run_folder import RunFolder
     from inferno_cli.training.epochs import Training
     from inferno_cli.training.final_templates import FinalTemplates
-    from inferno_cli.training.observable import Observable
+    from inferno_cli.training.observables import Observables
 
 log = logging.getLogger(__name__)
 SCHEMA = TrainConfig
@@ -83,21 +83,25 @@ def pipeline(config: TrainConfig, folder: Path, version: str, pretrained: RunFol
 
     With the network of a finished run, ``pretrained``, nothing is trained.
     """
+    from inferno_cli.events.channels import Channels
+    from inferno_cli.histograms.templates import save
     from inferno_cli.likelihood.writers import cabinetry, datacard, pyhf
     from inferno_cli.report.presentation import presentation
     from inferno_cli.report.run.figures import draw
     from inferno_cli.report.run.summary import write_tables
-    from inferno_cli.runs.folder import RESULTS_FILE
+    from inferno_cli.runs.folder import RESULTS_FILE, TEMPLATES_FILE
     from inferno_cli.runs.training_record import merging, pruning, training_results
     from inferno_cli.training.evaluation import Likelihoods
     from inferno_cli.training.final_templates import final_templates
-    from inferno_cli.training.onnx import export, export_sample
+    from inferno_cli.training.observables import Observables
+    from inferno_cli.training.onnx import export_all
 
     clock = Stopwatch()
-    events, trained = _network(config, folder, clock, pretrained)
+    events, trained = _networks(config, folder, clock, pretrained)
     with clock.part("templates", "templates: filling and merging bins"):
+        observables = Observables(tuple(item.observable for item in trained), Channels(config.channels))
         final = final_templates(
-            trained.observable,
+            observables,
             Likelihoods.from_config(config),
             events,
             symmetrise=config.likelihood.symmetrise,
@@ -105,15 +109,15 @@ def pipeline(config: TrainConfig, folder: Path, version: str, pretrained: RunFol
             keep=config.named_in_fit,
             seed=config.data_seed,
         )
-        templates = replace(final.templates, observed=None) if config.is_blind else final.templates
-        templates.save(folder / "templates.root")
+        stored = tuple(replace(item, observed=None) if config.is_blind else item for item in final.channels)
+        save(stored, folder / TEMPLATES_FILE)
+        observables = replace(observables, groups={item.channel: item.groups for item in final.channels})
     for line in (*merging(config, final), *pruning(config, final)):
         log.info(line)
     with clock.part("onnx", "onnx: the network and its bins as ONNX"):
         about = {"model": config.model.name, "dataset": events.name, "label": events.label, "code_version": version}
         about |= {"inputs": json.dumps(config.dataset.inputs.as_json())}
-        merged = replace(trained.observable, groups=final.templates.groups)
-        export(merged, folder / "model.onnx", export_sample(events), **about)
+        export_all(observables, folder, events, **about)
     blinding = ", blinded" if config.fit.data == "observed" and config.is_blind else ""
     with clock.part("fit", f"fit: {config.fit.data} data{blinding}"):
         likelihood, fit = _fit(config, folder, final, events.blinding_key)
@@ -128,11 +132,11 @@ def pipeline(config: TrainConfig, folder: Path, version: str, pretrained: RunFol
     )
     if config.coverage is not None:
         with clock.part("coverage", "coverage: pseudo-experiments whose truth is known"):
-            record = _with_coverage(record, config, config.coverage, events, merged, final, path)
+            record = _with_coverage(record, config, config.coverage, events, observables, final, path)
     if config.report.plots:
         with clock.part("report", "report: plots"):
             shown = presentation(config.report, config.dataset.downsample_factor)
-            by_channel = {REGION: templates}
+            by_channel = {item.channel: item for item in stored}
             draw(record, folder=folder / "plots", formats=config.report.formats, templates=by_channel, shown=shown)
     record = record.model_copy(update={"timing": dict(clock.seconds)})
     write_tables(record, folder)
@@ -140,20 +144,15 @@ def pipeline(config: TrainConfig, folder: Path, version: str, pretrained: RunFol
     return record
 
 
-def _network(
+def _networks(
     config: TrainConfig, folder: Path, clock: Stopwatch, pretrained: RunFolder | None
-) -> tuple[Events, Training]:
-    """Read the events, and train on them or take the network of another run."""
+) -> tuple[Events, list[Training]]:
+    """Read the events, and train a network on them, or one for each fold; or take those of another run."""
     from inferno_cli.runs.folder import CONFIG_FILE
     from inferno_cli.runs.pretrained import TRAINED_IN, require_same_division
-    from inferno_cli.runs.search import watcher
-    from inferno_cli.training.evaluation import Likelihoods
-    from inferno_cli.training.observable import CHECKPOINT
-    from inferno_cli.training.pretrained import require_same, retaken, take_pretrained
-    from inferno_cli.training.trainer import train
+    from inferno_cli.training.pretrained import require_same
 
-    model, likelihoods = config.model, Likelihoods.from_config(config)
-    observable = None
+    model = config.model
     if pretrained is not None:
         there = pretrained.config
         require_same(config.dataset.inputs, model, there.dataset.inputs, there.model, pretrained.folder)
@@ -165,29 +164,55 @@ def _network(
     if events.assignment is not None:
         events.assignment.save(folder)
         events = replace(events, assignment=None)  # as large as the ids of all events
-    checkpoints = (folder / CHECKPOINT).parent
-    if pretrained is None or observable is None:
+    networks = []
+    if pretrained is None:
         epochs = f"at most {config.trainer.max_epochs} epochs" if model.network.is_trained else "exact, not trained"
-        with clock.part("training", f"training: {model.name}, {epochs}"):
-            trained = train(
-                model.network,
-                model.summary,
-                model.objective,
-                likelihoods,
-                events,
-                config.trainer,
-                seed=config.seed,
-                folder=checkpoints,
-                log_ratio=config.dataset.exact_classifier(),
-                watch=watcher(config.trainer.max_epochs),
-            )
-        return events, trained
+        of_folds = "" if events.n_folds == 1 else f", {events.n_folds} folds"
+        with clock.part("training", f"training: {model.name}, {epochs}{of_folds}"):
+            for fold in range(events.n_folds):
+                networks.append(_trained(config, folder, events.fold(fold), fold))
+        return events, networks
     require_same_division(config, pretrained, events.checksum)
     shutil.copyfile(pretrained.folder / CONFIG_FILE, folder / TRAINED_IN)
     with clock.part("training", f"training: none, the network of {pretrained.folder}"):
-        observable = retaken(observable, model.summary, events.train)
-        trained = take_pretrained(observable, likelihoods, events, pretrained.folder, checkpoints)
-    return events, trained
+        for fold in range(events.n_folds):
+            networks.append(_taken(config, folder, events.fold(fold), fold, pretrained))
+    return events, networks
+
+
+def _trained(config: TrainConfig, folder: Path, events: Events, fold: int) -> Training:
+    """Train the network of one fold."""
+    from inferno_cli.runs.search import watcher
+    from inferno_cli.training.evaluation import Likelihoods
+    from inferno_cli.training.observable import CHECKPOINTS, checkpoint_name
+    from inferno_cli.training.trainer import train
+
+    if events.n_folds > 1:
+        log.info(f"training: fold {fold + 1} of {events.n_folds}")
+    return train(
+        config.model.network,
+        config.model.summary,
+        config.model.objective,
+        Likelihoods.from_config(config),
+        events,
+        config.trainer,
+        seed=config.seed_of(fold),
+        folder=folder / CHECKPOINTS,
+        name=checkpoint_name(fold, events.n_folds),
+        log_ratio=config.dataset.exact_classifier(),
+        watch=watcher(config.trainer.max_epochs) if fold == 0 else None,
+    )
+
+
+def _taken(config: TrainConfig, folder: Path, events: Events, fold: int, pretrained: RunFolder) -> Training:
+    """Take the network of one fold of another run."""
+    from inferno_cli.training.evaluation import Likelihoods
+    from inferno_cli.training.observable import checkpoint_name
+    from inferno_cli.training.pretrained import retaken, take_pretrained
+
+    observable = retaken(pretrained.observables.networks[fold], config.model.summary, events.train)
+    likelihoods, name = Likelihoods.from_config(config), checkpoint_name(fold, events.n_folds)
+    return take_pretrained(observable, likelihoods, events, pretrained.folder, folder, name)
 
 
 def _fit(config: TrainConfig, folder: Path, final: FinalTemplates, key: str) -> tuple[Spec, FitResult]:
@@ -206,12 +231,12 @@ def _fit(config: TrainConfig, folder: Path, final: FinalTemplates, key: str) -> 
     settings = config.fit_of(final.measurement.parameters)
     is_hidden = config.fit.data == "observed" and config.is_blind
     shown = config.fit.data == "observed" and not is_hidden
-    likelihood = fitted(final.templates, measurement, poi_bounds=bounds, observed=shown)
+    likelihood = fitted(final.channels, measurement, poi_bounds=bounds, observed=shown)
     path = folder / pyhf.FILE
     content = pyhf.write(likelihood, path)
     if not is_hidden:
         return likelihood, fit_workspace(content, settings, where=str(path), partial=folder / PARTIAL)
-    hidden = fitted(final.templates, measurement, poi_bounds=bounds, observed=True)
+    hidden = fitted(final.channels, measurement, poi_bounds=bounds, observed=True)
     with errors_without_numbers():
         fit = fit_workspace(pyhf.workspace(hidden), settings, where="the blinded data")
     return likelihood, blinded(fit, key)
@@ -222,7 +247,7 @@ def _with_coverage(
     config: TrainConfig,
     settings: Coverage,
     events: Events,
-    observable: Observable,
+    observables: Observables,
     final: FinalTemplates,
     workspace: Path,
 ) -> Results:
@@ -231,7 +256,7 @@ def _with_coverage(
 
     spec, where = read_json(workspace), str(workspace)
     try:
-        studied = coverage(config, settings, events, observable, final.templates, final.measurement, spec, where)
+        studied = coverage(config, settings, events, observables, final.channels, final.measurement, spec, where)
     except (TemplateError, FitFailedError) as error:
         return record.model_copy(update={"notes": (*record.notes, f"no coverage: {error}")})
     return record.model_copy(update={"coverage": studied, "notes": (*record.notes, *studied.notes())})

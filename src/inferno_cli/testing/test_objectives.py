@@ -15,7 +15,7 @@ from inferno_cli.testing.parts import MEASUREMENT, each, samples
 from inferno_cli.training.batches import Batch, to_tensors
 from inferno_cli.training.module import forward_together
 from inferno_cli.training.objectives import Objective
-from inferno_cli.training.recipe import template_channel
+from inferno_cli.training.recipe import template_channels
 from inferno_cli.training.soft_likelihood import SoftLikelihood
 from inferno_cli.training.summaries import Summary
 from inferno_cli.training.summaries.score import Score
@@ -94,7 +94,7 @@ def test_the_value_of_soft_templates_becomes_that_of_hard_ones(objective: Object
         outputs = [2 * (x - every.mean(dim=0)) / every.std(dim=0) for x in outputs]
     soft = LIKELIHOOD.expectation(batch, [summary.soft(x) for x in outputs])
     bins = [summary.hard(x).numpy() for x in outputs]
-    hard = template_channel(MEASUREMENT, scaled(fill(split, bins, summary.n_bins), MEASUREMENT))
+    hard = template_channels(MEASUREMENT, [scaled(fill(split, bins, summary.n_bins), MEASUREMENT)])
 
     torch.testing.assert_close(objective.value(soft), objective.value(hard), rtol=1e-8, atol=0)
 

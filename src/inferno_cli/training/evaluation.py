@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 
 import torch
@@ -14,11 +14,13 @@ from inferno_cli.config.measurement import Measurement
 from inferno_cli.config.schema import Binning
 from inferno_cli.config.steps import TrainConfig
 from inferno_cli.errors import SingularInformationError
+from inferno_cli.events.channels import Channels, everything
 from inferno_cli.events.sample import Events, Sample
+from inferno_cli.histograms.templates import Templates
 from inferno_cli.likelihood.information import correlation, covariance, poi_variance
 from inferno_cli.training.batches import to_tensors
 from inferno_cli.training.observable import Observable
-from inferno_cli.training.recipe import linear_fit, make_templates, template_channel
+from inferno_cli.training.recipe import Filling, fixed_fillings, linear_fit, merged, template_channels
 from inferno_cli.training.soft_likelihood import SoftLikelihood
 
 
@@ -30,17 +32,36 @@ class Likelihoods:
         trained: The measurement of the loss; the variance that selects the epoch is its.
         fitted: The measurement of the fit, which may have more nuisance parameters.
         binning: Which bins are merged.
+        channels: All channels, of which a measurement has some.
     """
 
     trained: Measurement
     fitted: Measurement
     binning: Binning
+    channels: Channels = field(default_factory=everything)
 
     @classmethod
     def from_config(cls, config: TrainConfig) -> Likelihoods:
         """Return those of a configuration."""
-        trained, fitted = (Measurement.from_config(config, x) for x in (config.nuisance.train, config.nuisance.fit))
-        return cls(trained, fitted, config.binning)
+        trained = Measurement.from_config(config, config.nuisance.train, of_training=True)
+        fitted = Measurement.from_config(config, config.nuisance.fit)
+        return cls(trained, fitted, config.binning, Channels(config.channels))
+
+    def fixed(self, events: Events, measurement: Measurement) -> tuple[Templates, ...]:
+        """Return the filled templates of the channels of a measurement that have bins of their own, none merged."""
+        samples = [sample.only(measurement.variations) for sample in events.fixed]
+        fillings = fixed_fillings(self.channels, samples, events.observed)
+        return tuple(item.templates(measurement) for item in fillings if item.channel in measurement.channels)
+
+    def soft(self, measurement: Measurement, samples: Sequence[Sample], events: Events) -> SoftLikelihood:
+        """Return the likelihood of a measurement with soft bins for samples of ``events`` with its variations.
+
+        The bins of the channels that have their own are merged for want of events alone: what noise does is judged
+        with hard bins.
+        """
+        rule = self.binning.model_copy(update={"merge_noise": False})
+        fixed = merged(self.fixed(events, measurement), measurement, rule=rule)
+        return SoftLikelihood.of(measurement, samples, events.template, fixed)
 
 
 @dataclass(frozen=True)
@@ -76,6 +97,7 @@ def evaluate(
     likelihood: SoftLikelihood,
     samples: Sequence[Sample],
     rule: Binning,
+    fixed: Sequence[Templates] = (),
     fitted: Measurement | None = None,
 ) -> Evaluation:
     """Evaluate a network once over a whole split.
@@ -86,6 +108,7 @@ def evaluate(
     Args:
         likelihood: That of the variance.
         samples: The split, with all variations of the fit.
+        fixed: Filled templates of the channels that have bins of their own, with all variations of the fit.
         fitted: The measurement of the fit, whose parameters decide what is merged; without, that of the variance.
     """
     measurement, summary = likelihood.measurement, observable.summary
@@ -93,17 +116,25 @@ def evaluate(
     if not all(bool(torch.isfinite(output).all()) for output in outputs):
         return NOTHING
     soft = _soft_variance(observable, likelihood, samples, outputs)
-    bins = [summary.hard(output).cpu().numpy() for output in outputs]
-    strata = zip(samples, likelihood.strata, strict=True)
-    scale = [sample.effective_events / stratum.effective_events for sample, stratum in strata]
-    filling = samples, bins, summary.n_bins, fitted or measurement
-    templates = make_templates(*filling, error_scale=scale, rule=rule, ordered=summary.ordered)
-    channel = template_channel(measurement, templates)
+    filled = []
+    by_channel: dict[str, list[int]] = {}
+    for row, sample in enumerate(samples):
+        by_channel.setdefault(sample.channel, []).append(row)
+    for channel, rows in by_channel.items():
+        own = [samples[row] for row in rows]
+        bins = [summary.hard(outputs[row]).cpu().numpy() for row in rows]
+        scale = [samples[row].effective_events / likelihood.strata[row].effective_events for row in rows]
+        filling = Filling(channel, own, bins, summary.n_bins, summary.ordered, error_scale=scale)
+        filled.append(filling.templates(fitted or measurement))
+    every = merged([*filled, *fixed], fitted or measurement, rule=rule)
+    templates = [item for item in every if item.channel in measurement.channels]
+    n_bins = sum(item.n_bins for item in templates if item.is_trained)
+    model = template_channels(measurement, templates)
     try:
-        matrix = covariance(channel)
+        matrix = covariance(model)
     except SingularInformationError:
-        return Evaluation(soft, math.inf, math.inf, math.inf, templates.n_bins, {}, {})
-    names, deviation, rho = channel.parameters, matrix.diagonal().sqrt(), correlation(matrix)
+        return Evaluation(soft, math.inf, math.inf, math.inf, n_bins, {}, {})
+    names, deviation, rho = model.parameters, matrix.diagonal().sqrt(), correlation(matrix)
     correlations = {}
     for (i, first), (j, second) in combinations(enumerate(names), 2):
         correlations[f"{first}-{second}"] = float(rho[i, j])
@@ -113,7 +144,7 @@ def evaluate(
         hard=float(matrix[0, 0]),
         honest=fit.honest_variance(),
         merit=fit.honest_merit(),
-        n_bins=templates.n_bins,
+        n_bins=n_bins,
         deviations={name: float(value) for name, value in zip(names, deviation, strict=True)},
         correlations=correlations,
     )
@@ -137,5 +168,6 @@ def _soft_variance(
 
 def judge(observable: Observable, likelihoods: Likelihoods, events: Events) -> Evaluation:
     """Evaluate a network on the validation split in the likelihood that is fitted, whatever it was trained with."""
-    likelihood = SoftLikelihood.of(likelihoods.fitted, events.validation, events.template)
-    return evaluate(observable, likelihood, events.validation, likelihoods.binning)
+    measurement, samples = likelihoods.fitted, events.validation
+    likelihood = likelihoods.soft(measurement, samples, events)
+    return evaluate(observable, likelihood, samples, likelihoods.binning, likelihoods.fixed(events, measurement))

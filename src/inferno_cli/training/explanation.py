@@ -23,46 +23,57 @@ from inferno_cli.errors import SingularInformationError
 from inferno_cli.events.sample import FloatArray, Sample, generator
 from inferno_cli.histograms.finished import Finished, finished
 from inferno_cli.histograms.smoothing import smoothed
-from inferno_cli.histograms.templates import Templates
+from inferno_cli.histograms.templates import Bins, Templates
 from inferno_cli.likelihood.information import covariance
-from inferno_cli.training.observable import Bins, Observable
-from inferno_cli.training.recipe import make_templates, template_channel
+from inferno_cli.training.observables import Observables
+from inferno_cli.training.recipe import merged, template_channels
 
 
 @dataclass(frozen=True)
 class Explainer:
-    """An observable with its final bins, the template split, the measurement of its fit, and which bins are merged."""
+    """Observables with their final bins, the events of the templates, the measurement of the fit, the rule of merging.
 
-    observable: Observable
+    The samples are those in all channels.
+    """
+
+    observables: Observables
     samples: tuple[Sample, ...]
     measurement: Measurement
     rule: Binning
 
     def bins(self) -> list[Bins]:
         """Fitted bin of every event of every sample in every view, shape (n_views, n_events) each."""
-        final = self.observable.final
-        return [final[numbers] for numbers in self.observable.assign(self.samples)]
+        found = []
+        for sample, numbers in zip(self.samples, self.observables.assign(self.samples), strict=True):
+            found.append(self.observables.final(self.observables.name_of(sample), self._n_bins(sample))[numbers])
+        return found
+
+    def _n_bins(self, sample: Sample) -> int:
+        if sample.bins is None:
+            return self.observables.networks[0].summary.n_bins
+        return self.observables.channels.by_name[sample.channel].observable.n_bins
 
     def fitted(self, symmetrise: float | None, prune: float | None = None, keep: Collection[str] = ()) -> Finished:
         """Return the templates of the fit, finished as they were there (see ``histograms.finished``)."""
         filled = self._filled(self.samples, None)
         return finished(filled, self.measurement, symmetrise=symmetrise, prune=prune, keep=keep)
 
-    def templates(self, samples: Sequence[Sample]) -> Templates:
+    def templates(self, samples: Sequence[Sample]) -> tuple[Templates, ...]:
         """Fill the fitted bins with other events.
 
         The bins are those of the fit. Where these events leave one without the support that ``binning`` asks for, it
         is merged with a neighbour as in the training: an empty bin that a variation fills would be fake information.
         """
-        return smoothed(self._filled(samples, self.rule), self.measurement)[0]
+        return tuple(smoothed(item, self.measurement)[0] for item in self._filled(samples, self.rule))
 
-    def _filled(self, samples: Sequence[Sample], rule: Binning | None) -> Templates:
-        bins, n_bins = self.observable.assign(samples), self.observable.summary.n_bins
-        return make_templates(samples, bins, n_bins, self.measurement, groups=self.observable.groups, rule=rule)
+    def _filled(self, samples: Sequence[Sample], rule: Binning | None) -> tuple[Templates, ...]:
+        fillings = self.observables.fillings(samples, self.observables.assign(samples))
+        filled = [item.templates(self.measurement) for item in fillings]
+        return merged(filled, self.measurement, groups=self.observables.groups, rule=rule)
 
-    def deviations(self, templates: Templates) -> dict[str, float]:
+    def deviations(self, templates: Sequence[Templates]) -> dict[str, float]:
         """Standard deviation of every parameter in the Asimov fit, in closed form, by name."""
-        channel = template_channel(self.measurement, templates)
+        channel = template_channels(self.measurement, templates)
         deviation = covariance(channel).diagonal().sqrt().tolist()
         return dict(zip(channel.parameters, deviation, strict=True))
 
@@ -72,12 +83,14 @@ class Explainer:
 
         Where the information matrix is singular sigma is infinite.
         """
-        column = self.observable.features.index(feature)
+        column = self.observables.features.index(feature)
         sigma, n_bins = [], []
         for repeat in range(repeats):
-            samples = shuffled(self.samples, column, generator(seed, f"explain {feature} {repeat}"))
-            templates = self.templates(samples)
-            n_bins.append(templates.n_bins)
+            seen = [sample for sample in self.samples if sample.bins is None]
+            others = [sample for sample in self.samples if sample.bins is not None]
+            samples = shuffled(seen, column, generator(seed, f"explain {feature} {repeat}"))
+            templates = self.templates([*samples, *others])
+            n_bins.append(sum(item.n_bins for item in templates if item.is_trained))
             try:
                 sigma.append(next(iter(self.deviations(templates).values())))
             except SingularInformationError:
@@ -85,15 +98,17 @@ class Explainer:
         return sigma, n_bins
 
     def plane(self, axes: dict[str, FloatArray], fixed: dict[str, float]) -> tuple[FloatArray, Bins]:
-        """Evaluate the observable on the plane of the values of two features, all others at one value each.
+        """Evaluate the first observable on the plane of the values of two features, all others at one value each.
 
         Returns:
             All features of each point, shape (n_x, n_y, n_features), and its fitted bin, shape (n_x, n_y).
         """
         values: dict[str, Any] = fixed | dict(zip(axes, np.meshgrid(*axes.values(), indexing="ij"), strict=True))
         shape = tuple(map(len, axes.values()))
-        points = np.stack([np.broadcast_to(values[name], shape) for name in self.observable.features], axis=-1)
-        found = self.observable.apply(points.reshape(-1, points.shape[-1]).astype(np.float32))
+        points = np.stack([np.broadcast_to(values[name], shape) for name in self.observables.features], axis=-1)
+        found = self.observables.of(self.observables.channels.trained[0]).apply(
+            points.reshape(-1, points.shape[-1]).astype(np.float32)
+        )
         return points, found.bin.reshape(shape)
 
 

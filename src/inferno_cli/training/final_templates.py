@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from inferno_cli.config.measurement import Measurement
 from inferno_cli.events.sample import Events, Sample, generator, split_rows
@@ -18,8 +19,8 @@ from inferno_cli.histograms.symmetry import Parts
 from inferno_cli.histograms.templates import Templates
 from inferno_cli.likelihood.information import covariance
 from inferno_cli.training.evaluation import Likelihoods
-from inferno_cli.training.observable import Observable
-from inferno_cli.training.recipe import linear_fit, make_templates, template_channel
+from inferno_cli.training.observables import Observables
+from inferno_cli.training.recipe import linear_fit, merged, template_channels
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,11 @@ class FinalTemplates:
     """Final templates and their closed-form checks.
 
     Attributes:
-        templates: Sorted, merged and finished (``histograms.finished``).
+        channels: Templates of every channel, sorted, merged and finished (``histograms.finished``).
         measurement: What is fitted, without what was pruned.
-        n_supported: Bins that have enough events (``binning.min_yield``, ``binning.min_effective_events``).
+        n_supported: Bins of each channel that have enough events (``binning.min_yield``,
+            ``binning.min_effective_events``).
+        n_made: Bins of each channel before any were merged.
         poi_variance: Of the Asimov fit of these templates, in closed form.
         honest_variance: The same with the noise of the variations; see ``histograms.binning``.
         noise_information: Information on each shape parameter that the simulation's noise alone makes.
@@ -40,9 +43,10 @@ class FinalTemplates:
         unsmoothed: (parameter, sample) of what was to be smoothed, and has too few bins.
     """
 
-    templates: Templates
+    channels: tuple[Templates, ...]
     measurement: Measurement
-    n_supported: int
+    n_supported: tuple[int, ...]
+    n_made: tuple[int, ...]
     poi_variance: float
     honest_variance: float
     noise_information: dict[str, float]
@@ -55,7 +59,7 @@ class FinalTemplates:
 
 @torch.no_grad()
 def final_templates(
-    observable: Observable,
+    observables: Observables,
     likelihoods: Likelihoods,
     events: Events,
     *,
@@ -64,7 +68,7 @@ def final_templates(
     keep: Collection[str] = (),
     seed: int,
 ) -> FinalTemplates:
-    """Fill the templates of the template split and check them.
+    """Fill the templates of the template split, and of all events where a channel has bins of its own; check them.
 
     Args:
         symmetrise: Smallest p-value at which the even part of a shape counts as noise; None: it never does.
@@ -75,44 +79,58 @@ def final_templates(
     Raises:
         SingularInformationError: If the templates cannot constrain the parameters of the fit.
     """
-    measurement, rule, summary = likelihoods.fitted, likelihoods.binning, observable.summary
-    bins = observable.assign(events.template)
-    observed = None if events.observed is None else observable.network_bins(events.observed)
-    filling = events.template, bins, summary.n_bins, measurement
-    asymmetric = make_templates(*filling, observed=observed, rule=rule, ordered=summary.ordered)
-    supported = rule.model_copy(update={"merge_noise": False})
+    measurement, rule = likelihoods.fitted, likelihoods.binning
+    samples = (*events.template, *events.fixed)
+    bins = observables.assign(samples)
+    fillings = observables.fillings(samples, bins, events.observed)
+    filled = [item.templates(measurement) for item in fillings]
+    asymmetric = merged(filled, measurement, rule=rule)
+    supported = merged(filled, measurement, rule=rule.model_copy(update={"merge_noise": False}))
     final = finished(asymmetric, measurement, symmetrise=symmetrise, prune=prune, keep=keep)
-    templates, measurement = final.templates, final.measurement
-    templates.require_positive()
-    channel = template_channel(measurement, templates)
-    variance = float(covariance(channel)[0, 0])
-    fit = linear_fit(measurement, templates)
+    channels, measurement = final.channels, final.measurement
+    for templates in channels:
+        templates.require_positive()
+    model = template_channels(measurement, channels)
+    variance = float(covariance(model)[0, 0])
+    fit = linear_fit(measurement, channels)
 
+    groups = {templates.channel: templates.groups for templates in channels}
     halves = []
-    for half in _halves(events.template, seed):
-        samples = [sample.subset(rows) for sample, rows in zip(events.template, half, strict=True)]
+    for half in _halves(samples, seed):
+        parts = [sample.subset(rows) for sample, rows in zip(samples, half, strict=True)]
         numbers = [array[:, rows] for array, rows in zip(bins, half, strict=True)]
-        filled = make_templates(samples, numbers, summary.n_bins, measurement, groups=templates.groups)
-        part, _ = smoothed(filled, measurement)
+        refilled = [item.templates(measurement) for item in observables.fillings(parts, numbers)]
+        smooth = [smoothed(item, measurement)[0] for item in merged(refilled, measurement, groups=groups)]
         # The staterror of the whole: what differs between the halves is noise alone.
-        model = replace(template_channel(measurement, part), relative_error=channel.relative_error)
-        halves.append(covariance(model).diagonal().sqrt().tolist())
-    shares = zip(channel.parameters, fit.noise_shares().tolist(), strict=True)
+        of_half = replace(template_channels(measurement, smooth), relative_error=model.relative_error)
+        halves.append(covariance(of_half).diagonal().sqrt().tolist())
+    shares = zip(model.parameters, fit.noise_shares().tolist(), strict=True)
+    noise: dict[str, float] = {}
+    for templates in channels:
+        for name, values in noise_information(templates).items():
+            noise[name] = noise.get(name, 0.0) + float(values.sum())
     return FinalTemplates(
-        templates=templates,
+        channels=channels,
         measurement=measurement,
-        n_supported=make_templates(*filling, rule=supported, ordered=summary.ordered).n_bins,
+        n_supported=tuple(item.n_bins for item in supported),
+        n_made=tuple(item.n_bins for item in fillings),
         poi_variance=variance,
         honest_variance=fit.honest_variance(),
-        noise_information={name: float(values.sum()) for name, values in noise_information(templates).items()},
+        noise_information=noise,
         noise_shares={name: share for name, share in shares if name in measurement.shapes},
         parts=final.parts,
-        stability={name: (first, second) for name, first, second in zip(channel.parameters, *halves, strict=True)},
+        stability={name: (first, second) for name, first, second in zip(model.parameters, *halves, strict=True)},
         pruned=final.pruned,
         unsmoothed=final.unsmoothed,
     )
 
 
-def _halves(samples: Sequence[Sample], seed: int) -> list[list[np.ndarray[tuple[int], np.dtype[np.intp]]]]:
-    parts = [split_rows(sample.group, (0.5, 0.5), generator(seed, f"halves {sample.name}")) for sample in samples]
+def _halves(samples: Sequence[Sample], seed: int) -> list[list[NDArray[np.intp]]]:
+    """Return the rows of every sample in each of two halves; where one has no yield both have all rows."""
+    parts = []
+    for sample in samples:
+        halves = split_rows(sample.group, (0.5, 0.5), generator(seed, f"halves {sample.name}"))
+        if not all((sample.weights[:, rows].sum(axis=1) > 0).all() for rows in halves):
+            halves = [np.arange(len(sample.group))] * 2
+        parts.append(halves)
     return [[rows[i] for rows in parts] for i in (0, 1)]

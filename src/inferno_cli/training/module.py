@@ -36,7 +36,7 @@ class Module(pl.LightningModule):
         super().__init__()
         self.observable, self.objective, self.likelihood = observable, objective, likelihood
         self.settings, self.network = settings, observable.network
-        self.head = objective.warm_up_head(self.network, len(likelihood.strata))
+        self.head = objective.warm_up_head(self.network, max(likelihood.categories) + 1)
         self.warm_up_epochs = objective.warm_up_epochs(settings.max_epochs)
         self.register_buffer("deviation", deviation, persistent=False)
 

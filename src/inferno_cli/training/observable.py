@@ -22,14 +22,20 @@ from inferno_cli.training.summaries import NominalEvents, Summary
 if TYPE_CHECKING:
     from inferno_cli.training.networks import Network
 
-CHECKPOINT = Path("checkpoints", "best.ckpt")
-"""Where the weights of the selected epoch are in the folder of a run."""
+CHECKPOINTS = "checkpoints"
+"""Where the weights of the selected epoch of each network are in the folder of a run."""
 NETWORK = "network."
 """In front of the names of the network's weights in it; the rest serves the training alone."""
 SUMMARY = "summary"
 """Key in it of what the summary learnt; missing in those of earlier versions."""
 CHUNK = 50_000
+"""Events that pass the network together."""
 Bins = NDArray[np.intp]
+
+
+def checkpoint_name(fold: int, n_folds: int) -> str:
+    """Return the name of the file with the weights of the network of one fold, or of the one that there is."""
+    return "best.ckpt" if n_folds == 1 else f"best_fold{fold}.ckpt"
 
 
 @dataclass(frozen=True)
@@ -66,19 +72,18 @@ class Observable:
     @classmethod
     def load(
         cls,
-        folder: Path,
+        path: Path,
         network: Network,
         summary: Summary,
         features: Names,
         groups: tuple[tuple[int, ...], ...],
         epoch: int,
     ) -> Observable:
-        """Load the observable of a finished run, of which its record says the rest.
+        """Load the observable of a finished run from its checkpoint; its record says the rest.
 
         Raises:
             RunError: If there is no checkpoint, or it is not of this run.
         """
-        path = folder / CHECKPOINT
         if not path.is_file():
             raise RunError(f"the checkpoint {path} is missing. Copy the whole folder of the run, or train again")
         built = network.build(torch.zeros(len(features)), torch.ones(len(features)), summary.n_outputs)

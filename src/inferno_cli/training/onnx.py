@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from inferno_cli.errors import ExportError
-from inferno_cli.events.sample import Events
+from inferno_cli.events.sample import Events, Sample
 from inferno_cli.files import write_whole
 from inferno_cli.training.observable import Observable
+from inferno_cli.training.observables import Observables
 
 SCHEMA = "inferno_cli/statistic/1"
 TOLERANCE = 1e-5
@@ -154,11 +156,27 @@ def export(observable: Observable, path: Path, sample: NDArray[np.float32], **me
     return difference
 
 
-def export_sample(events: Events) -> NDArray[np.float32]:
+def export_all(observables: Observables, folder: Path, events: Events, **metadata: str) -> None:
+    """Write an ONNX file for each channel whose bins a network makes, and of several networks for each of them.
+
+    Of one channel and one network it is ``model.onnx``; else the files are called after what the likelihood has.
+
+    Raises:
+        ExportError: As of ``export``.
+    """
+    made = {}
+    for name, (channel, fold) in observables.names.items():
+        if channel in observables.channels.trained:
+            made[name] = channel, fold
+    for name, (channel, fold) in made.items():
+        path = folder / ("model.onnx" if len(made) == 1 else f"model_{name}.onnx")
+        export(observables.of(channel, fold), path, export_sample(events.template), channel=name, **metadata)
+
+
+def export_sample(samples: Sequence[Sample]) -> NDArray[np.float32]:
     """Return some events of every sample and variation, to compare on, shape (n_events, n_features)."""
-    return np.concatenate(
-        [sample.features[:, :SAMPLE_EVENTS].reshape(-1, len(events.features)) for sample in events.template]
-    )
+    blocks = [sample.features[:, :SAMPLE_EVENTS] for sample in samples]
+    return np.concatenate([block.reshape(-1, block.shape[-1]) for block in blocks])
 
 
 def compare(observable: Observable, exported: bytes, sample: NDArray[np.float32]) -> float:

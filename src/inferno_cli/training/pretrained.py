@@ -17,17 +17,17 @@ from inferno_cli.events.features import Inputs
 from inferno_cli.events.sample import Events, Sample
 from inferno_cli.training.epochs import Epoch, Training
 from inferno_cli.training.evaluation import Likelihoods, judge
-from inferno_cli.training.observable import CHECKPOINT, SUMMARY, Observable
+from inferno_cli.training.observable import CHECKPOINTS, SUMMARY, Observable
 from inferno_cli.training.summaries import NominalEvents, Summary
 
 
 def take_pretrained(
-    observable: Observable, likelihoods: Likelihoods, events: Events, run: Path, folder: Path
+    observable: Observable, likelihoods: Likelihoods, events: Events, run: Path, folder: Path, name: str
 ) -> Training:
     """Return the network of a finished run, evaluated on the validation split of this one.
 
     Both variances are those of the likelihood that is fitted here, whatever the network was trained with. The
-    checkpoint is copied from the folder of the ``run``, see ``_store``.
+    checkpoint, a file of a ``name``, is copied from the folder of the ``run`` into that of this one, see ``_store``.
 
     Raises:
         SingularInformationError: If the bins of the validation split cannot constrain the parameters.
@@ -39,10 +39,10 @@ def take_pretrained(
             f"the bins of the network of {run} cannot constrain {', '.join(likelihoods.fitted.parameters)} on the "
             "validation split. Use more events, fewer nuisance parameters, or lower binning.min_effective_events"
         )
-    path = folder / CHECKPOINT.name
+    path = folder / CHECKPOINTS / name
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        _store(observable, run, path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _store(observable, run / CHECKPOINTS / name, path)
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error}") from error
     return Training(observable, (), Epoch(0, math.nan, evaluation), evaluation, path, time.perf_counter() - start)
@@ -60,11 +60,11 @@ def retaken(observable: Observable, summary: Summary, samples: Sequence[Sample])
     return replace(observable, summary=summary, groups=()).placed([NominalEvents.of(sample) for sample in samples])
 
 
-def _store(observable: Observable, run: Path, path: Path) -> None:
+def _store(observable: Observable, there: Path, path: Path) -> None:
     """Copy the checkpoint of a run as it is, but for bins that were placed anew."""
-    stored = torch.load(run / CHECKPOINT, map_location="cpu", weights_only=True)
+    stored = torch.load(there, map_location="cpu", weights_only=True)
     if observable.summary.state == stored.get(SUMMARY, {}):
-        shutil.copyfile(run / CHECKPOINT, path)
+        shutil.copyfile(there, path)
     else:
         torch.save({**stored, SUMMARY: observable.summary.state}, path)
 

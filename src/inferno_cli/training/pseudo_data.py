@@ -16,18 +16,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from inferno_cli.config.measurement import Measurement
 from inferno_cli.config.steps import TrainConfig
 from inferno_cli.errors import TemplateError
+from inferno_cli.events.channel import NO_BIN
 from inferno_cli.events.sample import Events, FloatArray
 from inferno_cli.histograms.binning import LinearFit
 from inferno_cli.histograms.fitted import specification
 from inferno_cli.histograms.templates import Templates
 from inferno_cli.likelihood.expectation import Expectation, expectation, expected_yields
-from inferno_cli.section import REGION
-from inferno_cli.training.observable import Observable
-from inferno_cli.training.recipe import linear_fit, make_templates
+from inferno_cli.names import staterror_of
+from inferno_cli.training.observables import Observables
+from inferno_cli.training.recipe import linear_fit, merged
 
 
 @dataclass(frozen=True)
@@ -71,9 +73,9 @@ class Generated(PseudoData):
     """
 
     config: TrainConfig
-    observable: Observable
+    observables: Observables
     measurement: Measurement
-    templates: Templates
+    channels: Sequence[Templates]
 
     origin = "generated with the true parameters"
 
@@ -94,10 +96,27 @@ class Generated(PseudoData):
             assert drawn is not None  # ``pseudo_data`` tried
             events.append(drawn)
         number = np.repeat(np.arange(len(events)), [len(drawn) for drawn in events])
-        n_bins = self.templates.n_bins
-        bins = self.observable.final[self.observable.network_bins(np.concatenate(events))]
-        counts = np.bincount(number * n_bins + bins, minlength=len(events) * n_bins)
+        found = self._bins(np.concatenate(events))
+        n_bins = sum(item.n_bins for item in self.channels)
+        inside = found != NO_BIN
+        counts = np.bincount(number[inside] * n_bins + found[inside], minlength=len(events) * n_bins)
         return counts.reshape(len(events), n_bins).astype(np.float64)
+
+    def _bins(self, features: NDArray[np.float32]) -> NDArray[np.intp]:
+        """Return the fitted bin of events among those of all channels; ``NO_BIN``: none."""
+        cells = self.config.dataset.cells(self.observables.channels, features)
+        found, first = np.full(len(features), NO_BIN), 0
+        for name, (channel, fold) in self.observables.names.items():
+            observable = self.observables.channels.by_name[channel].observable
+            start, n_made = self.observables.channels.starts[channel], observable.n_bins
+            inside = (cells >= start) & (cells < start + n_made)
+            numbers: NDArray[np.signedinteger] = cells[inside] - start
+            if observable.is_trained:
+                numbers = self.observables.networks[fold].network_bins(features[inside])
+                n_made = self.observables.networks[fold].summary.n_bins
+            found[inside] = first + self.observables.final(name, n_made)[numbers]
+            first += len(self.observables.groups[name])
+        return found
 
     def gammas(self) -> dict[str, float]:
         """Return nothing."""
@@ -105,8 +124,8 @@ class Generated(PseudoData):
 
     def common_bias(self, values: Mapping[str, float]) -> float:
         """Propagate the noise of the templates and of their variations."""
-        fit = linear_fit(self.measurement, self.templates)
-        return _noise_in_mu(fit, self.templates.variance.sum(axis=0), _moved(fit.noise, self.measurement, values))
+        fit = linear_fit(self.measurement, self.channels)
+        return _noise_in_mu(fit, _variance(self.channels), _moved(fit.noise, self.measurement, values))
 
 
 @dataclass(frozen=True)
@@ -118,20 +137,24 @@ class Drawn(PseudoData):
     """
 
     measurement: Measurement
-    templates: Templates
-    pool: Templates
+    channels: Sequence[Templates]
+    pool: Sequence[Templates]
     expected: Expectation
 
     origin = "validation split"
 
     @classmethod
-    def of(cls, measurement: Measurement, observable: Observable, events: Events, templates: Templates) -> Drawn:
-        """Fill the fitted bins with the split."""
-        bins, n_bins = observable.assign(events.validation), observable.summary.n_bins
-        pool = make_templates(events.validation, bins, n_bins, measurement, groups=templates.groups)
+    def of(
+        cls, measurement: Measurement, observables: Observables, events: Events, channels: Sequence[Templates]
+    ) -> Drawn:
+        """Fill the fitted bins with the split; a channel that has bins of its own is made of every event."""
+        samples = (*events.validation, *events.fixed)
+        fillings = observables.fillings(samples, observables.assign(samples))
+        filled = [item.templates(measurement) for item in fillings]
+        pool = merged(filled, measurement, groups={item.channel: item.groups for item in channels})
         # A shape without a constraint is linear in the fit; its events at +1 and -1 are what they are.
         true = expectation(specification(pool, replace(measurement, unconstrained=())))
-        return cls(measurement, templates, pool, true)
+        return cls(measurement, channels, pool, true)
 
     def _means(self, mu: float, values: Mapping[str, float]) -> FloatArray:
         theta = np.array(self.expected.init)
@@ -152,16 +175,24 @@ class Drawn(PseudoData):
         """Return the ratio of the split to the templates in every bin."""
         if not self.measurement.staterror:
             return {}
-        ratio = self.pool.nominal.sum(axis=0) / self.templates.nominal.sum(axis=0)
-        return {f"staterror_{REGION}[{i}]": float(value) for i, value in enumerate(ratio)}
+        found: dict[str, float] = {}
+        for pool, templates in zip(self.pool, self.channels, strict=True):
+            ratio = pool.nominal.sum(axis=0) / templates.nominal.sum(axis=0)
+            found |= {f"{staterror_of(pool.channel)}[{i}]": float(value) for i, value in enumerate(ratio)}
+        return found
 
     def common_bias(self, values: Mapping[str, float]) -> float:
         """Propagate the noise of both sets of variations, and that of the nominal ones where no gamma takes it up."""
-        fit, other = (linear_fit(self.measurement, templates) for templates in (self.templates, self.pool))
-        nominal = np.zeros(self.templates.n_bins)
+        fit, other = (linear_fit(self.measurement, channels) for channels in (self.channels, self.pool))
+        nominal = np.zeros(len(fit.variance))
         if not self.measurement.staterror:
-            nominal = self.templates.variance.sum(axis=0) + self.pool.variance.sum(axis=0)
+            nominal = _variance(self.channels) + _variance(self.pool)
         return _noise_in_mu(fit, nominal, _moved(fit.noise + other.noise, self.measurement, values))
+
+
+def _variance(channels: Sequence[Templates]) -> FloatArray:
+    """Return the statistical variance of the expected events of every bin of all channels, shape (N,)."""
+    return np.concatenate([templates.variance.sum(axis=0) for templates in channels])
 
 
 def _moved(noise: FloatArray, measurement: Measurement, values: Mapping[str, float]) -> FloatArray:
@@ -179,21 +210,30 @@ def _noise_in_mu(fit: LinearFit, nominal: FloatArray, varied: FloatArray) -> flo
 
 
 def pseudo_data(
-    config: TrainConfig, measurement: Measurement, observable: Observable, events: Events, templates: Templates
+    config: TrainConfig,
+    measurement: Measurement,
+    observables: Observables,
+    events: Events,
+    channels: Sequence[Templates],
 ) -> PseudoData:
     """Return where the pseudo-data of a run are from.
 
     Args:
-        observable: With the bins that are fitted.
-        templates: Those that are fitted.
+        observables: With the bins that are fitted.
+        channels: Templates that are fitted.
 
     Raises:
-        TemplateError: If the split for them has nothing in a bin.
+        TemplateError: If the split for them has nothing in a bin, or there is none.
     """
     values = dict.fromkeys(measurement.movable, 0.0)
     if config.dataset.pseudo_data(config.request, 0.0, values, np.random.default_rng(0)) is not None:
-        return Generated(config, observable, measurement, templates)
-    drawn = Drawn.of(measurement, observable, events, templates)
+        return Generated(config, observables, measurement, channels)
+    if events.n_folds > 1:
+        raise TemplateError(
+            "with dataset.splits.folds every event is in the templates: none is left that pseudo-experiments with a "
+            "known truth could be drawn from. Take three splits: dataset.splits.folds=null"
+        )
+    drawn = Drawn.of(measurement, observables, events, channels)
     if not drawn.is_possible(1.0, {}):
         raise TemplateError(
             f"the {drawn.origin} has negative yields in a bin that is fitted, and no data can be drawn from it. Raise "

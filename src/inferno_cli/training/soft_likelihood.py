@@ -10,9 +10,11 @@ from torch import Tensor
 
 from inferno_cli.config.measurement import Measurement
 from inferno_cli.events.modifiers import Morph
-from inferno_cli.events.sample import DIRECTIONS, NOMINAL, Sample, Variation
+from inferno_cli.events.sample import DIRECTIONS, NOMINAL, Sample, Variation, effective_events
+from inferno_cli.histograms.fitted import channel_templates
 from inferno_cli.histograms.morph import envelope, floored, sides
-from inferno_cli.likelihood.build import build
+from inferno_cli.histograms.templates import Templates
+from inferno_cli.likelihood.build import ChannelTemplates, build
 from inferno_cli.likelihood.expectation import Expectation, expectation
 from inferno_cli.training.batches import Batch
 
@@ -23,6 +25,7 @@ class Stratum:
 
     Attributes:
         name: Name of the sample.
+        channel: The channel that these events are in.
         is_signal: Whether the POI scales it.
         variations: Nominal first.
         view: The feature block of each variation.
@@ -31,6 +34,7 @@ class Stratum:
     """
 
     name: str
+    channel: str
     is_signal: bool
     variations: tuple[Variation, ...]
     view: tuple[int, ...]
@@ -41,26 +45,45 @@ class Stratum:
     def of(cls, sample: Sample, effective_events: float) -> Stratum:
         """Describe a sample."""
         yields = tuple(sample.yields.tolist())
-        return cls(sample.name, sample.is_signal, sample.variations, sample.view, yields, effective_events)
+        about = sample.name, sample.channel, sample.is_signal, sample.variations, sample.view
+        return cls(*about, yields, effective_events)
 
 
 @dataclass(frozen=True)
 class SoftLikelihood:
-    """The likelihood of batches of events, with soft bins.
+    """The likelihood of batches of events, with soft bins, and of the channels whose bins are fixed.
 
     Attributes:
         measurement: Samples, parameters and constraints.
-        strata: What is known of each sample, in the order of the batches.
+        strata: What is known of each sample in each channel, in the order of the batches.
+        fixed: Templates of the channels that have bins of their own, which constrain the nuisance parameters.
     """
 
     measurement: Measurement
     strata: tuple[Stratum, ...]
+    fixed: tuple[ChannelTemplates, ...] = ()
 
     @classmethod
-    def of(cls, measurement: Measurement, samples: Sequence[Sample], template: Sequence[Sample]) -> SoftLikelihood:
-        """Describe samples with the variations of a measurement, beside those whose templates are fitted."""
-        strata = (Stratum.of(x, y.effective_events) for x, y in zip(samples, template, strict=True))
-        return cls(measurement, tuple(strata))
+    def of(
+        cls,
+        measurement: Measurement,
+        samples: Sequence[Sample],
+        template: Sequence[Sample],
+        fixed: Sequence[Templates] = (),
+    ) -> SoftLikelihood:
+        """Describe samples with the variations of a measurement, beside those whose templates are fitted.
+
+        Args:
+            fixed: Templates of the channels that have bins of their own.
+        """
+        strata = tuple(Stratum.of(sample, effective_events(template, sample)) for sample in samples)
+        return cls(measurement, strata, tuple(channel_templates(item, torch.from_numpy) for item in fixed))
+
+    @property
+    def categories(self) -> list[int]:
+        """Number of the sample of each entry of a batch, among all."""
+        names = list(dict.fromkeys(stratum.name for stratum in self.strata))
+        return [names.index(stratum.name) for stratum in self.strata]
 
     def nominal_weights(self, batch: Batch) -> list[Tensor]:
         """Nominal weights of a batch, scaled to the expected yields of the samples."""
@@ -76,7 +99,7 @@ class SoftLikelihood:
             batch: Features and weights of each sample.
             memberships: Of each bin, for each sample, shape (n_views, n_events, n_bins).
         """
-        nominal, variance, varied = [], [], {}
+        channels: dict[str, list[_SoftTemplates]] = {}
         for stratum, (_, weights), membership in zip(self.strata, batch, memberships, strict=True):
             yields = weights.new_tensor(stratum.yields)
             scaled = weights * (yields / weights.sum(dim=1))[:, None]
@@ -84,15 +107,45 @@ class SoftLikelihood:
                 variation: scaled[row] @ membership[view]
                 for row, (variation, view) in enumerate(zip(stratum.variations, stratum.view, strict=True))
             }
-            nominal.append(templates[stratum.variations[0]])
             # The share of sum w^2 in each bin, at the size of the split whose templates are fitted.
             squares = weights[0].square()
             share = (squares @ membership[stratum.view[0]]) / squares.sum()
-            variance.append(yields[0] ** 2 / stratum.effective_events * share)
+            variance = yields[0] ** 2 / stratum.effective_events * share
+            varied = {}
             for parameter, by_sample in self.measurement.shapes.items():
                 if (morph := by_sample.get(stratum.name)) is not None:
                     varied[parameter, stratum.name] = _soft_pair(morph, templates)
-        return expectation(build(self.measurement, torch.stack(nominal), torch.stack(variance), varied))
+            found = _SoftTemplates(stratum.name, templates[stratum.variations[0]], variance, varied)
+            channels.setdefault(stratum.channel, []).append(found)
+        soft = [_channel(name, samples) for name, samples in channels.items()]
+        fixed = [_moved(item, batch[0][1]) for item in self.fixed]
+        return expectation(build(self.measurement, [*soft, *fixed]))
+
+
+@dataclass(frozen=True)
+class _SoftTemplates:
+    """Templates of one sample in one channel, shape (B,) each; ``varied`` by (parameter, sample)."""
+
+    name: str
+    nominal: Tensor
+    variance: Tensor
+    varied: Mapping[tuple[str, str], tuple[Tensor, Tensor]]
+
+
+def _channel(name: str, samples: Sequence[_SoftTemplates]) -> ChannelTemplates:
+    varied: dict[tuple[str, str], tuple[Tensor, Tensor]] = {}
+    for sample in samples:
+        varied.update(sample.varied)
+    nominal = torch.stack([sample.nominal for sample in samples])
+    variance = torch.stack([sample.variance for sample in samples])
+    return ChannelTemplates(name, tuple(sample.name for sample in samples), nominal, variance, varied)
+
+
+def _moved(channel: ChannelTemplates, like: Tensor) -> ChannelTemplates:
+    """Return templates on the device of another tensor."""
+    varied = {key: (up.to(like.device), down.to(like.device)) for key, (up, down) in channel.varied.items()}
+    nominal, variance = channel.nominal.to(like.device), channel.variance.to(like.device)
+    return ChannelTemplates(channel.name, channel.samples, nominal, variance, varied)
 
 
 def _soft_pair(morph: Morph, templates: Mapping[Variation, Tensor]) -> tuple[Tensor, Tensor]:

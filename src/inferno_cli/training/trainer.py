@@ -29,7 +29,7 @@ from inferno_cli.training.layers import moments
 from inferno_cli.training.module import Module
 from inferno_cli.training.networks import Network
 from inferno_cli.training.objectives import Objective
-from inferno_cli.training.observable import CHECKPOINT, NETWORK, SUMMARY, Observable
+from inferno_cli.training.observable import NETWORK, SUMMARY, Observable, checkpoint_name
 from inferno_cli.training.soft_likelihood import SoftLikelihood
 from inferno_cli.training.summaries import NominalEvents, Summary
 
@@ -50,10 +50,9 @@ LINES = 10
 class Validation(Callback):
     """After every epoch, one evaluation over the whole validation split; it selects the checkpoint."""
 
-    def __init__(
-        self, samples: Sequence[Sample], likelihoods: Likelihoods, advance: Advance, watch: Watch | None
-    ) -> None:
-        self.samples, self.likelihoods, self.advance, self.watch = samples, likelihoods, advance, watch
+    def __init__(self, events: Events, likelihoods: Likelihoods, advance: Advance, watch: Watch | None) -> None:
+        self.samples, self.likelihoods, self.advance, self.watch = events.validation, likelihoods, advance, watch
+        self.fixed = likelihoods.fixed(events, likelihoods.fitted)
         self.epochs: list[Epoch] = []
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
@@ -67,7 +66,7 @@ class Validation(Callback):
         if not pl_module.warming_up:
             pl_module.place_bins()
             observable, likelihood = pl_module.observable, pl_module.likelihood
-            evaluation = evaluate(observable, likelihood, self.samples, judges.binning, judges.fitted)
+            evaluation = evaluate(observable, likelihood, self.samples, judges.binning, judges.fitted, self.fixed)
         epoch = Epoch(trainer.current_epoch, float(trainer.callback_metrics["loss"]), evaluation)
         self.epochs.append(epoch)
         pl_module.log(MONITOR, self._smoothed(trainer.max_epochs))
@@ -131,6 +130,7 @@ def train(
     *,
     seed: int,
     folder: Path,
+    name: str = checkpoint_name(0, 1),
     log_ratio: LogRatio | None = None,
     watch: Watch | None = None,
 ) -> Training:
@@ -140,6 +140,7 @@ def train(
         likelihoods: What the loss has of the analysis, and what is fitted of it.
         seed: Seed of the first weights, the batches and the noise.
         folder: Folder of the checkpoint.
+        name: Name of its file.
         log_ratio: The exact densities, for a network that is made of them.
         watch: Told of every epoch.
 
@@ -150,7 +151,7 @@ def train(
         SingularInformationError: If no epoch gave a finite hard validation value.
     """
     if not network.is_trained:
-        return _as_it_is(network, summary, objective, likelihoods, events, folder, log_ratio)
+        return _as_it_is(network, summary, objective, likelihoods, events, folder / name, log_ratio)
     start = time.perf_counter()
     threads = torch.get_num_threads()
     torch.set_num_threads(settings.threads)
@@ -165,10 +166,10 @@ def train(
             logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
             torch.manual_seed(seed)
             samples = [sample.only(likelihoods.trained.variations) for sample in events.train]
-            likelihood = SoftLikelihood.of(likelihoods.trained, samples, events.template)
+            likelihood = likelihoods.soft(likelihoods.trained, samples, events)
             module = create(network, summary, objective, likelihood, samples, events.features, settings)
-            validation = Validation(events.validation, likelihoods, advance, watch)
-            checkpoint = _checkpoint(folder)
+            validation = Validation(events, likelihoods, advance, watch)
+            checkpoint = _checkpoint(folder / name)
             trainer = _lightning(settings, folder, [validation, checkpoint])
             trainer.fit(module, datamodule=_Data(samples, settings.batch_size, seed))
     finally:
@@ -211,10 +212,10 @@ def create(
     return Module(observable, objective, likelihood, settings, deviation)
 
 
-def _checkpoint(folder: Path) -> ModelCheckpoint:
+def _checkpoint(path: Path) -> ModelCheckpoint:
     return ModelCheckpoint(
-        dirpath=folder,
-        filename=CHECKPOINT.stem,
+        dirpath=path.parent,
+        filename=path.stem,
         enable_version_counter=False,  # a second run into the folder replaces it
         monitor=MONITOR,
         save_on_train_epoch_end=True,
@@ -249,7 +250,7 @@ def _as_it_is(
     objective: Objective,
     likelihoods: Likelihoods,
     events: Events,
-    folder: Path,
+    path: Path,
     log_ratio: LogRatio | None,
 ) -> Training:
     """Return a network that is not trained as if after one epoch, whose loss is that of the validation split."""
@@ -259,8 +260,9 @@ def _as_it_is(
     network.fill(built, log_ratio)
     observable = Observable(built, summary, events.features).placed([NominalEvents.of(x) for x in events.train])
     samples = [sample.only(likelihoods.trained.variations) for sample in events.validation]
-    likelihood = SoftLikelihood.of(likelihoods.trained, samples, events.template)
-    evaluation = evaluate(observable, likelihood, events.validation, likelihoods.binning, likelihoods.fitted)
+    likelihood = likelihoods.soft(likelihoods.trained, samples, events)
+    fixed = likelihoods.fixed(events, likelihoods.fitted)
+    evaluation = evaluate(observable, likelihood, events.validation, likelihoods.binning, likelihoods.fitted, fixed)
     if not math.isfinite(evaluation.hard):
         raise SingularInformationError(
             f"the bins of the network {network.kind!r} cannot constrain {', '.join(likelihoods.trained.parameters)} on "
@@ -271,8 +273,7 @@ def _as_it_is(
         [observable.outputs(features) for features, _ in batch], batch, observable.summary, likelihood
     )
     epoch = Epoch(0, float(loss), evaluation)
-    path = folder / CHECKPOINT.name
-    folder.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     weights = {f"{NETWORK}{name}": value for name, value in built.state_dict().items()}
     torch.save({"epoch": 0, "state_dict": weights, SUMMARY: observable.summary.state}, path)
     judged = judge(observable, likelihoods, events)

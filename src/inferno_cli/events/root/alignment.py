@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from inferno_cli.errors import DatasetError
+from inferno_cli.errors import ConfigError, DatasetError
 from inferno_cli.events.assignment import Division
+from inferno_cli.events.channel import NO_BIN
+from inferno_cli.events.channels import Cells, Channels, everything
 from inferno_cli.events.effects import Effect
 from inferno_cli.events.ids import UNKNOWN, EventIds
 from inferno_cli.events.root.layout import NtupleLayout
@@ -23,8 +25,8 @@ MIN_OVERLAP = 0.5
 class Alignment:
     """Aligns the samples of one dataset configuration, one after another."""
 
-    def __init__(self, dataset: NtupleLayout) -> None:
-        self.dataset = dataset
+    def __init__(self, dataset: NtupleLayout, channels: Channels | None = None) -> None:
+        self.dataset, self.channels = dataset, channels or everything()
         self.ids: dict[str, EventIds] = {}
         """Of the samples that were aligned: the event of each row of a ``Sample``."""
         self.groups: dict[str, int] = {}
@@ -33,6 +35,8 @@ class Alignment:
         """Of each sample the keys of ``ids``, in order: its own, and those of variations that have other events."""
         self.blocks: dict[str, int] = {}
         """Of variations that have other events: their block of the features."""
+        self.cells: dict[str, Cells] = {}
+        """Of the same: the cell of every event in every view of its features, shape (n_views, n_events)."""
         self.overlap: dict[tuple[str, Variation], float] = {}
         """Share of events that a sample and its shifted trees have in common, of the smaller of the two."""
 
@@ -47,10 +51,12 @@ class Alignment:
         rows = self._numbered(name, tables)
         n = sum(len(self.ids[events]) for events in self.ids_of[name])
         features = np.zeros((len(tables), n, len(dataset.features)), dtype=np.float32)
+        cells = np.full((len(tables), n), NO_BIN, dtype=np.int32)
         weights: dict[Variation, FloatArray] = {}
         view = []
         for block, (variation, table) in enumerate(tables.items()):
             features[block, rows[variation]] = table.features
+            cells[block, rows[variation]] = table.cells
             if table.apart is not None:
                 self.blocks[table.apart] = block
             for varied, values in table.weights.items():
@@ -58,7 +64,7 @@ class Alignment:
                 weights[varied][rows[variation]] = values
                 view.append(block)
             if table.only is not None:
-                self._keep_nominal(tables[NOMINAL], rows[NOMINAL], table, features[block], weights)
+                self._keep_nominal(tables[NOMINAL], rows[NOMINAL], table, features[block], cells[block], weights)
         sample = Sample(
             name=name,
             is_signal=name in dataset.signal_names,
@@ -70,6 +76,7 @@ class Alignment:
         )
         for effect in effects:
             sample = effect.definition.vary(sample, effect.parameter, dataset)
+        self.cells[name] = self._cells_of_views(sample, cells)
         return sample
 
     def _keep_nominal(
@@ -78,13 +85,26 @@ class Alignment:
         rows: NDArray[np.int64],
         varied: Table,
         features: NDArray[np.float32],
+        cells: Cells,
         weights: Mapping[Variation, FloatArray],
     ) -> None:
         """Put the nominal events of the other eras into a variation that is of one era alone."""
         others = nominal.era != varied.only
         features[rows[others]] = nominal.features[others]
+        cells[rows[others]] = nominal.cells[others]
         for variation in varied.weights:
             weights[variation][rows[others]] = nominal.weights[NOMINAL][others]
+
+    def _cells_of_views(self, sample: Sample, cells: Cells) -> Cells:
+        """Return the cells of all views; what moves the features of events leaves them in their channel."""
+        n_moved = len(sample.features) - len(cells)
+        if n_moved and not self.channels.is_everything:
+            raise ConfigError(
+                f"sample {sample.name!r}: a systematic of kind 'shift' moves a feature of the network, and not the "
+                f"branches that select the channels {', '.join(self.channels.by_name)}. Leave it out of nuisance.fit, "
+                "or use kind 'shape' or 'weight'"
+            )
+        return np.concatenate([cells, np.repeat(cells[:1], n_moved, axis=0)])
 
     def _numbered(self, name: str, tables: Mapping[Variation, Table]) -> dict[Variation, NDArray[np.int64]]:
         """Return the number of the event of each row of each table; events that are others come behind the paired."""
@@ -141,11 +161,31 @@ class Alignment:
             )
 
     def split(self, sample: Sample, seed: int) -> list[NDArray[np.intp]]:
-        """Return the rows of the train, validation and template split of a sample."""
+        """Return the rows of a sample in the train, validation and template split, or in each of the folds."""
         splits = self.dataset.splits
-        shares = (splits.train, splits.validation, splits.template)
         groups = np.arange(self.groups[sample.name])
-        return split_rows(sample.group, shares, generator(seed, f"split {sample.name}"), groups)
+        return split_rows(sample.group, splits.shares, generator(seed, f"split {sample.name}"), groups)
+
+    def in_splits(self, sample: Sample, rows: Sequence[NDArray[np.intp]]) -> tuple[list[Sample], list[list[Sample]]]:
+        """Return what channels have of a sample: all events of those with bins of their own, and the splits of others.
+
+        Each part is reweighted to the yield in its channel.
+
+        Args:
+            rows: Those of each split, or fold.
+        """
+        number = np.full(len(sample.group), UNKNOWN)
+        for i, of_split in enumerate(rows):
+            number[of_split] = i
+        fixed: list[Sample] = []
+        splits: list[list[Sample]] = [[] for _ in rows]
+        for part, own in self.channels.divided(sample, self.cells.pop(sample.name)):
+            if part.bins is not None:
+                fixed.append(part)
+                continue
+            for i, split in enumerate(splits):
+                split.append(part.subset(np.flatnonzero(number[own] == i)))
+        return fixed, splits
 
     def divisions(self, sample: Sample, parts: Sequence[NDArray[np.intp]]) -> dict[str, Division]:
         """Return the division of the events of a sample, and of each of its variations that has other events.

@@ -18,21 +18,42 @@ NO_ERA = ""
 
 
 class Splits(Section):
-    """Shares of the events (by event id) for training, model selection and the fitted templates."""
+    """Shares of the events (by event id) for training, model selection and the fitted templates; or folds."""
 
-    train: Fraction
+    train: Fraction | None = None
     """Share for the training."""
     validation: Fraction
-    """Share that chooses the epoch."""
-    template: Fraction
+    """Share that chooses the epoch; with folds that of the events which a network may see."""
+    template: Fraction | None = None
     """Share for the templates that are fitted."""
+    folds: Annotated[int, Field(ge=2, le=50)] | None = None
+    """Number of networks, each for the events of one fold, which it has not seen: every event is in the templates, and
+    the data of a fold are evaluated by its network. ``train`` and ``template`` say nothing then. null: one network."""
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
+        if self.folds is not None:
+            return self
+        if self.train is None or self.template is None:
+            raise ValueError("expected train, validation and template, or folds and validation")
         total = self.train + self.validation + self.template
         if abs(total - 1) > 1e-9:
             raise ValueError(f"train + validation + template is {total:g}, expected 1")
         return self
+
+    @property
+    def n_folds(self) -> int:
+        """Number of networks."""
+        return self.folds or 1
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """Share of each split, or of each fold."""
+        if self.folds is not None:
+            return (1 / self.folds,) * self.folds
+        assert self.train is not None
+        assert self.template is not None
+        return self.train, self.validation, self.template
 
 
 class Era(Section):

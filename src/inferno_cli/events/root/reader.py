@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inferno_cli.errors import DatasetError, TreeNotFoundError
-from inferno_cli.events.assignment import FileTree
+from inferno_cli.events.assignment import FileTree, folds_of
+from inferno_cli.events.channel import NO_BIN
+from inferno_cli.events.channels import Cells, Channels, everything
 from inferno_cli.events.effects import Effect
 from inferno_cli.events.features import require_finite
 from inferno_cli.events.ids import EventIds
@@ -22,7 +24,7 @@ from inferno_cli.events.root.norms import Norms
 from inferno_cli.events.root.parquet import TABLE, is_parquet
 from inferno_cli.events.root.rows import Formula, Rows
 from inferno_cli.events.root.trees import id_columns, one_per_row, opened
-from inferno_cli.events.sample import DIRECTIONS, NOMINAL, FloatArray, Variation, generator
+from inferno_cli.events.sample import DIRECTIONS, NOMINAL, FloatArray, Observed, Variation, generator
 from inferno_cli.events.systematic import ShiftedTrees
 from inferno_cli.events.validation import uncounted
 from inferno_cli.files import file_checksum
@@ -45,6 +47,7 @@ class Table:
         groups: Values that must not be shared between splits, ``split_by`` or else the ids, of all rows, also those
             that are not selected: which split an event is in does not depend on the selection. Shape (n_rows,
             n_branches).
+        cells: The bin of each event among those of all channels, see ``events.channels``, shape (n_events,).
         trees: Where they are from.
         friends: Of each of these, where more of its branches are.
         only: The era that it is of, where the events of the others are the nominal ones; None: it has all.
@@ -57,6 +60,7 @@ class Table:
     rows: NDArray[np.intp]
     era: NDArray[np.int16]
     groups: NDArray[np.int64]
+    cells: Cells
     trees: tuple[FileTree, ...]
     friends: tuple[tuple[FileTree, ...], ...] = ()
     only: int | None = None
@@ -71,9 +75,12 @@ class Table:
 class Reader:
     """Reads the trees of one dataset configuration."""
 
-    def __init__(self, dataset: NtupleLayout, *, missing: bool = False) -> None:
-        """Prepare to read; features that are not finite are an error, or with ``missing`` taken, to describe them."""
-        self.dataset = dataset
+    def __init__(self, dataset: NtupleLayout, channels: Channels | None = None, *, missing: bool = False) -> None:
+        """Prepare to read; features that are not finite are an error, or with ``missing`` taken, to describe them.
+
+        Events in none of the ``channels`` are left out; without any there is one with all of them.
+        """
+        self.dataset, self.channels = dataset, channels or everything()
         self.missing = missing
         self.catalogue = Catalogue(dataset)
         self.norms = Norms(dataset)
@@ -84,6 +91,31 @@ class Reader:
         every, own = self.dataset.selection, self.dataset.samples[sample].selection
         texts = {"dataset.selection": every, f"dataset.samples.{sample}.selection": own}
         return [Formula(text, key) for key, text in texts.items() if text is not None]
+
+    def _cells(self, rows: Rows) -> Cells:
+        """Return the cells of the selected rows, and leave out the rows that are in no channel."""
+        if self.channels.is_everything:
+            return np.zeros(len(rows), dtype=np.int32)
+
+        def numbers(text: str, key: str) -> FloatArray:
+            return rows.values(Formula(text, key))
+
+        def truth(text: str, key: str) -> NDArray[np.bool_]:
+            return rows.passed(Formula(text, key))
+
+        cells = self.channels.cells(len(rows), rows.where, truth, numbers)
+        inside = cells != NO_BIN
+        rows.keep(inside)
+        return np.asarray(cells[inside])
+
+    def _features(self, rows: Rows, cells: Cells) -> NDArray[np.float32]:
+        """Return the features of the selected rows; 0 where the channel has bins of its own, which need none."""
+        seen = np.isin(cells, [self.channels.starts[name] for name in self.channels.trained])
+        if seen.all():
+            return rows.features(self.dataset.inputs, missing=self.missing)
+        found = np.zeros((len(rows), len(self.dataset.features)), dtype=np.float32)
+        found[seen] = rows.of(seen).features(self.dataset.inputs, missing=self.missing)
+        return found
 
     def read(
         self,
@@ -109,7 +141,8 @@ class Reader:
         rows = np.concatenate([part.rows + first for part, first in zip(parts, before, strict=False)])
         if not len(rows):
             searched = ", ".join(f"tree {tree!r} in {path}" for path, tree in trees)
-            chosen = " and ".join(formula.key for formula in self.selections(sample))
+            keys = [formula.key for formula in self.selections(sample)]
+            chosen = " and ".join([*keys, *([] if self.channels.is_everything else ["channels"])])
             what = f"no event of {searched} passes {chosen}" if len(groups) else f"no events in {searched}"
             raise DatasetError(
                 f"sample {sample!r}, {variation}: {what}. Leave the sample out with likelihood.samples, or fix "
@@ -125,6 +158,7 @@ class Reader:
             rows=rows,
             era=np.concatenate([part.era for part in parts]),
             groups=groups,
+            cells=np.concatenate([part.cells for part in parts]),
             trees=tuple(trees),
             friends=tuple(friends),
             only=self.dataset.era_keys.index(only) if only else None,
@@ -168,7 +202,8 @@ class Reader:
             ids = self._ids(rows, dataset.event_id, "Fix dataset.event_id", era)
             groups = self._ids(rows, settings.split_by, f"Fix {split_key}", era) if settings.split_by else ids
             rows.select(self.selections(sample))
-            features = rows.features(dataset.inputs, missing=self.missing)
+            cells = self._cells(rows)
+            features = self._features(rows, cells)
             values = {}
             for variation, weight in weights.items():
                 formula = weight.in_era(era)
@@ -182,6 +217,7 @@ class Reader:
             rows=np.arange(len(rows)) if rows.kept is None else rows.kept,
             era=np.full(len(rows), dataset.era_keys.index(era), dtype=np.int16),
             groups=groups,
+            cells=cells,
             trees=((path, tree),),
         )
 
@@ -263,13 +299,19 @@ class Reader:
         checksums = sorted({file_checksum(path) for path in self.catalogue.files(name, NOMINAL)})
         return hashlib.sha256("".join(checksums).encode()).hexdigest()
 
-    def used_data(self, table: Table | None, seed: int) -> NDArray[np.float32] | None:
-        """Return the features of the observed events that are used: a seeded share of ``downsample_factor``."""
+    def used_rows(self, table: Table, seed: int) -> NDArray[np.intp]:
+        """Return the rows of the observed events that are used: a seeded share of ``downsample_factor``."""
+        n = len(table.rows)
+        kept = round(n * self.dataset.downsample_factor)
+        return np.sort(generator(seed, "observed").permutation(n)[:kept])
+
+    def used_data(self, table: Table | None, seed: int) -> tuple[Observed, ...] | None:
+        """Return the observed events that are used, by channel."""
         if table is None:
             return None
-        n = len(table.features)
-        kept = round(n * self.dataset.downsample_factor)
-        return table.features[np.sort(generator(seed, "observed").permutation(n)[:kept])]
+        used, n_folds = self.used_rows(table, seed), self.dataset.splits.n_folds
+        folds = folds_of(table.ids[used], n_folds)
+        return self.channels.observed(table.features[used], table.cells[used], folds, n_folds)
 
     # --------------------------------------------------------------------------------------------------- the files
     def checksum(self) -> str:

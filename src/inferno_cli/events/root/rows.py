@@ -126,12 +126,31 @@ class Rows:
         """
         if not formulas:
             return
-        keep = np.ones(self.n_read, dtype=np.bool_)
+        is_kept = np.ones(len(self), dtype=np.bool_)
         for formula in formulas:
-            parsed, columns = self._needed(formula)
-            keep &= passed(parsed, columns, self.missing, self.where, formula.key)
-        self.kept = np.flatnonzero(keep)
-        self._known = {name: values[self.kept] for name, values in self._known.items()}
+            is_kept &= self.passed(formula)
+        self.keep(is_kept)
+
+    def passed(self, formula: Formula) -> NDArray[np.bool_]:
+        """Return for which of the selected rows a selection is true, shape (n_selected,).
+
+        Raises:
+            DatasetError: See ``passed``.
+        """
+        parsed, columns = self._needed(formula)
+        return np.broadcast_to(passed(parsed, columns, self.missing, self.where, formula.key), (len(self),))
+
+    def keep(self, is_kept: NDArray[np.bool_]) -> None:
+        """Keep some of the selected rows, shape (n_selected,)."""
+        self.kept = np.flatnonzero(is_kept) if self.kept is None else self.kept[is_kept]
+        self._known = {name: values[is_kept] for name, values in self._known.items()}
+
+    def of(self, is_kept: NDArray[np.bool_]) -> Rows:
+        """Return some of the selected rows by themselves, shape (n_selected,)."""
+        found = Rows(self.tree, self.where, self.missing)
+        found.kept, found._known = self.kept, dict(self._known)
+        found.keep(is_kept)
+        return found
 
     def features(self, inputs: Inputs, *, missing: bool) -> NDArray[np.float32]:
         """Return the features of the selected rows, see ``Inputs.table``."""

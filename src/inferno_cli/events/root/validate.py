@@ -48,7 +48,7 @@ def validated(dataset: NtupleLayout, request: Request, source_branches: tuple[st
         label=reader.label(),
         features=dataset.features,
         samples=tuple(samples),
-        observed=reader.used_data(data, request.seed),
+        observed=None if data is None else data.features[reader.used_rows(data, request.seed)],
         observed_rows=0 if data is None else len(data.features),
         observed_read=0 if data is None else len(data.groups),
         selection=dataset.selection or "",
@@ -74,7 +74,6 @@ def _sample(
     for branch in source_branches:
         _refuse_leaks(reader, alignment.ids[name], name, branch, tables, split)
     nominal, dataset = tables[NOMINAL], reader.dataset
-    train, validation, template = (len(rows) for rows in parts)
     return ValidatedSample(
         events=events,
         features=nominal.features,
@@ -82,7 +81,7 @@ def _sample(
         rows={variation: len(table.features) for variation, table in tables.items()},
         missing={variation: _not_finite(table.features) for variation, table in tables.items()},
         overlap={variation: alignment.overlap[name, variation] for variation in tables if variation != NOMINAL},
-        splits=(train, validation, template),
+        splits=tuple(len(rows) for rows in parts),
         read=len(nominal.groups),
         selection=dataset.samples[name].selection or "",
     )

@@ -15,7 +15,7 @@ from inferno_cli.events.root.catalogue import Catalogue
 from inferno_cli.events.root.layout import EMBEDDED, NtupleLayout, NtupleSample
 from inferno_cli.events.root.reader import Reader
 from inferno_cli.events.root.validate import validated
-from inferno_cli.events.sample import NOMINAL, Events, Variation
+from inferno_cli.events.sample import NOMINAL, Events, Folds, Sample, Variation
 from inferno_cli.events.validation import Validated
 from inferno_cli.files import file_checksum
 from inferno_cli.remote import is_remote
@@ -51,24 +51,26 @@ class NtupleDataset(NtupleLayout):
 
     def load(self, request: Request) -> Events:
         """Read the files and divide their events."""
-        reader, alignment = Reader(self), Alignment(self)
-        parts = []
+        reader, alignment = Reader(self, request.channels), Alignment(self, request.channels)
+        fixed: list[Sample] = []
+        splits: list[list[Sample]] = [[] for _ in self.splits.shares]
         divisions: dict[str, Division] = {}
         for name in request.samples:
             effects = request.effects_on(name)
             sample = alignment.aligned(name, reader.tables(name, effects), effects)
             rows = alignment.split(sample, request.seed)
-            parts.append([sample.subset(part) for part in rows])
+            own, parts = alignment.in_splits(sample, rows)
+            fixed += own
+            for split, part in zip(splits, parts, strict=True):
+                split += part
             divisions |= alignment.divisions(sample, rows)
-        train, validation, template = (tuple(part) for part in zip(*parts, strict=True))
         observed = reader.used_data(reader.observed(), request.seed)
         checksum = reader.checksum()
         return Events(
             name=self.name,
             features=self.features,
-            train=train,
-            validation=validation,
-            template=template,
+            **self._used_for(splits, request.seed),
+            fixed=tuple(fixed),
             observed=observed,
             checksum=checksum,
             observed_checksum=reader.observed_checksum(),
@@ -82,6 +84,16 @@ class NtupleDataset(NtupleLayout):
                 n_eras=len(self.eras),
             ),
         )
+
+    def _used_for(self, splits: Sequence[Sequence[Sample]], seed: int) -> dict[str, Any]:
+        """Return what events are used for, as ``Events`` has it: in three splits, or in folds."""
+        if self.splits.folds is None:
+            return dict(zip(("train", "validation", "template"), map(tuple, splits), strict=True))
+        k, template = self.splits.folds, list[Sample]()
+        for fold, samples in enumerate(splits):
+            template += [replace(sample.scaled(1 / k), fold=fold) for sample in samples]
+        folds = Folds(k, self.splits.validation, seed)
+        return {"train": (), "validation": (), "template": tuple(template), "folds": folds}
 
     def validated(self, request: Request, source_branches: Names) -> Validated:
         """Read every row."""

@@ -49,6 +49,22 @@ def figures(
     labels = labels or {}
     canvas, n_bins = Canvas(explanation.label, title(explanation), shown), len(explanation.bins)
     yield "importance", _importance(canvas, explanation, labels)
+    several = len(explanation.channels) > 1
+    for channel in explanation.channels:
+        of_one = explanation.of_channel(channel)
+        own = Canvas(explanation.label, title(of_one, channel if several else ""))
+        for name, figure in _of_channel(own, of_one, signal):
+            yield f"{name}_{channel}" if several else name, figure
+    if slices:
+        yield f"bins_{'_'.join(slices[0].features)}", _slices(canvas, slices, n_bins, labels)
+    for item in maps:
+        name = "_".join((*item.features, *((item.channel,) if item.channel else ())))
+        n_shown = n_bins if not item.channel else len(explanation.of_channel(item.channel).bins)
+        yield f"bins_{name}", _map(canvas, item, n_shown, labels)
+
+
+def _of_channel(canvas: Canvas, explanation: Explanation, signal: Sequence[str]) -> Iterator[tuple[str, Figure]]:
+    """Yield the figures of one channel."""
     yield "composition", _composition(canvas, explanation, signal)
     if explanation.responses:
         yield "responses", _responses(canvas, explanation)
@@ -58,10 +74,6 @@ def figures(
     for parameter, rows in by_parameter.items():
         if any(_changes_shape(row) for row in rows):
             yield f"response_{parameter}", _response(canvas, rows)
-    if slices:
-        yield f"bins_{'_'.join(slices[0].features)}", _slices(canvas, slices, n_bins, labels)
-    for item in maps:
-        yield f"bins_{'_'.join(item.features)}", _map(canvas, item, n_bins, labels)
 
 
 def _changes_shape(response: ResponseRecord) -> bool:

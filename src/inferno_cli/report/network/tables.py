@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich.console import Console
 from rich.text import Text
 
 from inferno_cli.histograms.symmetry import hidden_bins, is_hidden
@@ -13,15 +14,15 @@ MAX_SHOWN = 3
 """Parameters on the terminal, those that move a bin most."""
 
 
-def title(explanation: Explanation) -> str:
-    """Return what is explained."""
-    return f"{explanation.model_title or explanation.model} on {explanation.dataset}, template split"
+def title(explanation: Explanation, channel: str = "") -> str:
+    """Return what is explained, or the part of it in one of several channels."""
+    of_channel = f", {channel}" if channel else ""
+    return f"{explanation.model_title or explanation.model} on {explanation.dataset}, template split{of_channel}"
 
 
 def show_explanation(explanation: Explanation) -> None:
     """Print the importance of the features, and the bins with their largest responses."""
     console = terminal()
-    plus_minus = "±" if console.encoding.lower().startswith("utf") else "+-"
     show_title(console, f"{title(explanation)}: sigma(mu) {explanation.sigma_mu:#.4g}", explanation.label)
     lines = []
     for item in explanation.importance:
@@ -31,10 +32,28 @@ def show_explanation(explanation: Explanation) -> None:
         lines.append(Line([item.feature, sigma, *change]))
     headings = ["shuffled feature", "sigma(mu)", "change", "smallest", "largest"]
     console.print(Table(headings, lines).on_terminal())
+    for channel in explanation.channels:
+        _show_bins(console, explanation.of_channel(channel), channel if len(explanation.channels) > 1 else "")
+    if hidden := _hidden(explanation):
+        console.print()
+        console.print(hidden.on_terminal())
+    n_left = len({item.parameter for item in explanation.responses}) - MAX_SHOWN
+    if n_left > 0:
+        console.print(Text(f"and {n_left} more parameters in {EXPLANATION_FILE}", style="dim"))
+
+
+def _show_bins(console: Console, explanation: Explanation, channel: str) -> None:
+    """Print what the bins of one channel are made of, with their largest responses."""
+    plus_minus = "±" if console.encoding.lower().startswith("utf") else "+-"
     totals = [item for item in explanation.responses if item.sample == TOTAL]
     shown = sorted(totals, key=lambda item: -max((abs(x) for x in (*item.up, *item.down) if x is not None), default=0))
     names = list(explanation.bins[0].samples)
-    headings = ["bin", "events", *(f"% {name}" for name in names), *(f"{x.parameter} (%)" for x in shown[:MAX_SHOWN])]
+    headings = [
+        f"bin of {channel}" if channel else "bin",
+        "events",
+        *(f"% {name}" for name in names),
+        *(f"{x.parameter} (%)" for x in shown[:MAX_SHOWN]),
+    ]
     lines = []
     for number, entry in enumerate(explanation.bins):
         shares = [f"{100 * entry.samples[name][0] / entry.total[0]:.1f}" for name in names]
@@ -43,11 +62,6 @@ def show_explanation(explanation: Explanation) -> None:
         lines.append(Line([number, events, *shares, *moved]))
     console.print()
     console.print(Table(headings, lines).on_terminal())
-    if hidden := _hidden(explanation):
-        console.print()
-        console.print(hidden.on_terminal())
-    if len(shown) > MAX_SHOWN:
-        console.print(Text(f"and {len(shown) - MAX_SHOWN} more parameters in {EXPLANATION_FILE}", style="dim"))
 
 
 def _hidden(explanation: Explanation) -> Table | None:
@@ -55,7 +69,8 @@ def _hidden(explanation: Explanation) -> Table | None:
     lines = []
     for name, item in explanation.parts.items():
         if is_hidden(item):
-            bins = [f"{n}: {item.even_bins[n]:+.2f} {abs(item.odd_bins[n]):.2f}" for n in hidden_bins(item)]
+            labels = explanation.bin_labels
+            bins = [f"{labels[n]}: {item.even_bins[n]:+.2f} {abs(item.odd_bins[n]):.2f}" for n in hidden_bins(item)]
             lines.append(Line([name, f"{item.even:.2f}", f"{item.odd:.2f}", ", ".join(bins)]))
     headings = ["up and down to one side", "by (bin errors)", "apart by", "bin: to one side, apart"]
     return Table(headings, lines) if lines else None

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-FILES = ("results.json", "workspace.json", "cabinetry.yaml", "templates.root", "model.onnx", TRAINED_IN)
+FILES = ("results.json", "workspace.json", "cabinetry.yaml", "templates.root", TRAINED_IN)
 """Files of a run that its store has, beside its tables; further ones are below folders of the same name."""
 # MLflow's limits.
 _METRICS_PER_CALL = 1000
@@ -203,6 +203,7 @@ def log_results(logged: Run, folder: Path, results: Results, description: str, *
     logged.metrics(results.metrics())
     logged.tags({DESCRIPTION: description})
     logged.artifacts(filter(Path.is_file, (folder / name for name in (*FILES, *table_files()))))
+    logged.artifacts(sorted(folder.glob("model*.onnx")))
     if results.model is None:
         logged.artifacts(_workspace_of_fit(results))
     for name in ("plots", "export", *(("checkpoints",) if checkpoint else ())):

@@ -117,7 +117,8 @@ class FitObjective(Objective):
         from torch import nn
 
         logits = torch.cat([output[0] for output in outputs])
-        labels = torch.cat([weights.new_full(weights.shape[1:], i).long() for i, (_, weights) in enumerate(batch)])
+        pairs = zip(likelihood.categories, batch, strict=True)
+        labels = torch.cat([weights.new_full(weights.shape[1:], number).long() for number, (_, weights) in pairs])
         weight = torch.cat(likelihood.nominal_weights(batch))
         cost = nn.functional.cross_entropy(logits.double(), labels, reduction="none")
         return (weight * cost).sum() / weight.sum()

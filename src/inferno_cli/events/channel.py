@@ -1,0 +1,49 @@
+"""What a channel counts its events by; each kind is a file of ``events/observables``."""
+
+from __future__ import annotations
+
+from abc import ABC
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inferno_cli.section import Section
+
+NO_BIN = -1
+"""Of an event that no bin has."""
+
+
+class ChannelObservable(Section, ABC):
+    """What every observable of a channel has; one with bins of its own overrides all of it.
+
+    Attributes:
+        is_trained: Whether the network says in which bin an event is.
+    """
+
+    is_trained: ClassVar[bool] = False
+    kind: str
+
+    @property
+    def variable(self) -> str | None:
+        """What it is a histogram of, an expression of branches; None: no branch is needed."""
+        return None
+
+    @property
+    def n_bins(self) -> int:
+        """Number of its own bins; 1 where the network makes them."""
+        return 1
+
+    @property
+    def edges_of_bins(self) -> tuple[float, ...]:
+        """Edges of a histogram, shape (n_bins + 1,); empty: there are none."""
+        return ()
+
+    @property
+    def axis(self) -> str:
+        """What stands below its axis in plots."""
+        return ""
+
+    def bins(self, values: NDArray[np.float64]) -> NDArray[np.int32]:
+        """Return the bin of each event, of which ``variable`` has values (n_events,); ``NO_BIN``: none."""
+        return np.zeros(len(values), dtype=np.int32)

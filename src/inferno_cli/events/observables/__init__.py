@@ -1,0 +1,1 @@
+"""What a channel counts its events by: each file is a kind."""
