@@ -27,6 +27,7 @@ from inferno_cli.config.measurement import Measurement
 from inferno_cli.config.steps import TrainConfig
 from inferno_cli.events.modifiers import Morph
 from inferno_cli.events.sample import NOMINAL, Events, Variation
+from inferno_cli.histograms.binning import merge
 from inferno_cli.histograms.fitted import fitted, specification
 from inferno_cli.histograms.morph import scaled
 from inferno_cli.histograms.templates import Templates
@@ -126,6 +127,12 @@ def ntuples(path: Path, *, fit: Sequence[str] = (), seed: int = 1, **dataset: An
 def load(config: TrainConfig) -> Events:
     """Generate or read the events of a run."""
     return config.dataset.load(config.request)
+
+
+def observed(events: Events) -> Any:
+    """Return the features of the observed events, all of which are in one channel, shape (n_events, n_features)."""
+    (part,) = events.observed or ()
+    return part.features
 
 
 # -------------------------------------------------------------------------------------------------- signals
@@ -259,14 +266,20 @@ def prepared(measurement: Measurement, templates: Templates) -> tuple[Measuremen
     return measurement, scaled(templates, measurement)
 
 
+def merge_one(templates, rule, fit, *, ordered):
+    """Merge the bins of one channel."""
+    (found,) = merge([replace(templates, ordered=ordered)], rule, fit)
+    return found
+
+
 def channel_of(measurement: Measurement, templates: Templates) -> Any:
-    """Build the likelihood of hard templates (training.template_channel without importing Lightning)."""
+    """Build the likelihood of hard templates (training.recipe.template_channels without importing Lightning)."""
     import torch
 
     from inferno_cli.likelihood.expectation import expectation
 
     measurement, templates = prepared(measurement, templates)
-    return expectation(specification(templates, measurement, torch.from_numpy))
+    return expectation(specification([templates], measurement, torch.from_numpy))
 
 
 @dataclass(frozen=True)
@@ -284,7 +297,7 @@ def build(
     templates: Templates, measurement: Measurement, *, poi_bounds: tuple[float, float], observed: bool, folder: Path
 ) -> Written:
     """Write the workspace and the cabinetry configuration of a run."""
-    likelihood = fitted(templates, measurement, poi_bounds=poi_bounds, observed=observed)
+    likelihood = fitted([templates], measurement, poi_bounds=poi_bounds, observed=observed)
     config, path = cabinetry.write(likelihood, folder), folder / pyhf.FILE
     samples = {text: name for name, text in cabinetry.names(likelihood).samples.items()}
     return Written(likelihood, pyhf.write(likelihood, path), path, config, samples)

@@ -22,7 +22,7 @@ from inferno_cli.likelihood.information import covariance
 from inferno_cli.training.batches import to_tensors
 from inferno_cli.training.evaluation import evaluate
 from inferno_cli.training.observable import Observable
-from inferno_cli.training.recipe import template_channel
+from inferno_cli.training.recipe import template_channels
 from inferno_cli.training.soft_likelihood import SoftLikelihood
 
 TOP = ("dataset=top11004", "nuisance=jes_qcd_norm")
@@ -241,7 +241,7 @@ def test_soft_templates_with_hard_memberships_are_the_hard_templates(small, chan
     one_hot = [torch.nn.functional.one_hot(torch.from_numpy(number.astype(np.int64)), 4).double() for number in bins]
     soft = likelihood.expectation(to_tensors(events.template, "cpu"), one_hot)
     templates = enveloped(scaled(fill(events.template, bins, 4), measurement), measurement)
-    hard = template_channel(measurement, templates)
+    hard = template_channels(measurement, [templates])
     for field in ("nominal", "normsys", "histosys", "relative_error"):
         torch.testing.assert_close(getattr(soft, field), getattr(hard, field), rtol=1e-9, atol=1e-9)
     torch.testing.assert_close(covariance(soft), covariance(hard), rtol=1e-8, atol=1e-25)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import load, ntuples, rows, small_trees, synthetic, write
+from conftest import load, ntuples, observed, rows, small_trees, synthetic, write
 from scipy import stats
 
 from inferno_cli.config.steps import DataConfig, TrainConfig
@@ -97,8 +97,8 @@ def test_the_yields_are_those_that_training_reads(tmp_path: Path) -> None:
     assert found.samples[0].splits == tuple(
         len(getattr(events, split)[0].group) for split in ("train", "validation", "template")
     )
-    observed = [item for item in found.features if item.sample == "observed"]
-    assert observed[0].mean == pytest.approx(events.observed[:, 0].mean())
+    data = [item for item in found.features if item.sample == "observed"]
+    assert data[0].mean == pytest.approx(observed(events)[:, 0].mean())
 
 
 def test_systematics_by_hand(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from conftest import load, ntuples, rows, write
+from conftest import load, ntuples, observed, rows, write
 
 from inferno_cli.config.measurement import Measurement
 from inferno_cli.errors import ConfigError, DatasetError, TreeNotFoundError
@@ -61,7 +61,7 @@ def test_a_sample_is_read_from_all_eras_and_ids_repeat_between_them(folder):
         assert split[0].yields[0] == pytest.approx(sum(WEIGHTS.values()))
     n = sum(len(sample[0].group) for sample in (events.train, events.validation, events.template))
     assert n == 600
-    assert len(events.observed) == 600
+    assert len(observed(events)) == 600
 
 
 def test_without_eras_the_same_files_are_an_error(folder):
@@ -81,7 +81,7 @@ def test_an_era_may_be_a_number_in_yaml_and_be_in_the_path_or_the_tree(folder):
     assert by_path.template[0].yields[0] == pytest.approx(sum(WEIGHTS.values()))
     trees = {f"{era}_{sample}": rows(N[era]) for era in ERAS for sample in ("ttbar", "QCD", "Data")}
     path = write(folder / "all.root", trees)
-    assert len(load(dataset(path, tree="{era}_{sample}")).observed) == 600
+    assert len(observed(load(dataset(path, tree="{era}_{sample}")))) == 600
 
 
 def test_a_repeated_id_within_an_era_is_still_an_error(folder):

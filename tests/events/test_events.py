@@ -7,7 +7,7 @@ from importlib.resources import files
 
 import numpy as np
 import pytest
-from conftest import changed, compose, load, ntuples, rows, small_trees, synthetic, write
+from conftest import changed, compose, load, ntuples, observed, rows, small_trees, synthetic, write
 
 from inferno_cli.errors import (
     BranchNotFoundError,
@@ -55,8 +55,8 @@ def test_a_tree_per_sample_in_one_file(small):
     assert [sample.is_signal for sample in events.train] == [True, False]
     assert set.union(*(event_numbers(getattr(events, split)[0]) for split in SPLITS)) == set(EVENTS.tolist())
     assert set.union(*(event_numbers(getattr(events, split)[1]) for split in SPLITS)) == set((EVENTS + 1000).tolist())
-    assert set(events.observed[:, 0].astype(int).tolist()) == set((EVENTS + 2000).tolist())
-    np.testing.assert_allclose(events.observed[:, 1], np.sqrt(events.observed[:, 0]), rtol=1e-6)
+    assert set(observed(events)[:, 0].astype(int).tolist()) == set((EVENTS + 2000).tolist())
+    np.testing.assert_allclose(observed(events)[:, 1], np.sqrt(observed(events)[:, 0]), rtol=1e-6)
 
 
 def test_a_file_per_sample_with_the_same_tree_in_each(tmp_path):
@@ -99,7 +99,7 @@ def test_the_path_may_be_a_glob_absolute_or_relative(tmp_path, monkeypatch, path
     write(tmp_path / "small.root", small_trees())
     monkeypatch.chdir(tmp_path)
     events = load(ntuples(path.format(folder=tmp_path, name=tmp_path.name)))
-    assert len(events.observed) == 240
+    assert len(observed(events)) == 240
 
 
 def test_a_sample_may_have_a_tree_and_a_file_of_its_own(tmp_path):
@@ -137,7 +137,7 @@ def test_rntuples_are_read_as_ttrees_are(tmp_path):
         for one, two in zip(getattr(old, split), getattr(new, split), strict=True):
             np.testing.assert_array_equal(one.features, two.features)
             np.testing.assert_array_equal(one.weights, two.weights)
-    np.testing.assert_array_equal(old.observed, new.observed)
+    np.testing.assert_array_equal(observed(old), observed(new))
 
 
 def in_two_files(tmp_path, *without: str):
@@ -242,7 +242,7 @@ def test_the_luminosity_scales_every_weight_and_no_data(tmp_path):
     one, three = load(ntuples(file, **settings)), load(ntuples(file, luminosity_scale=3.0, **settings))
     for a, b in zip(one.template, three.template, strict=True):
         np.testing.assert_allclose(b.weights, 3 * a.weights)
-    np.testing.assert_array_equal(one.observed, three.observed)
+    np.testing.assert_array_equal(observed(one), observed(three))
 
 
 def test_downsampling_scales_every_weight_and_takes_a_subset_of_the_data(tmp_path):
@@ -253,9 +253,9 @@ def test_downsampling_scales_every_weight_and_takes_a_subset_of_the_data(tmp_pat
         for a, b in zip(getattr(full, split), getattr(part, split), strict=True):
             np.testing.assert_allclose(b.weights, 0.3 * a.weights)
             np.testing.assert_array_equal(b.features, a.features)
-    assert len(part.observed) == 72
-    assert len(np.unique(part.observed[:, 0])) == 72
-    assert set(part.observed[:, 0]) < set(full.observed[:, 0])
+    assert len(observed(part)) == 72
+    assert len(np.unique(observed(part)[:, 0])) == 72
+    assert set(observed(part)[:, 0]) < set(observed(full)[:, 0])
 
 
 def test_the_key_of_the_hidden_offset_is_that_of_the_data_and_of_nothing_else(tmp_path, small):
@@ -272,7 +272,7 @@ def test_the_key_of_the_hidden_offset_is_that_of_the_data_and_of_nothing_else(tm
 
 
 def test_the_subset_of_the_data_depends_on_the_seed_alone(small):
-    taken = [load(ntuples(small, downsample_factor=0.5, seed=seed)).observed for seed in (0, 0, 1)]
+    taken = [observed(load(ntuples(small, downsample_factor=0.5, seed=seed))) for seed in (0, 0, 1)]
     np.testing.assert_array_equal(taken[0], taken[1])
     assert not np.array_equal(taken[0], taken[2])
 
@@ -443,7 +443,7 @@ def test_the_embedded_sample_has_the_published_yields(embedded, split):
 
 
 def test_the_embedded_data_is_a_poisson_fluctuation_of_the_published_total(embedded):
-    assert abs(len(embedded.observed) - 2940.46) < 5 * 2940.46**0.5
+    assert abs(len(observed(embedded)) - 2940.46) < 5 * 2940.46**0.5
 
 
 def test_the_embedded_jet_energy_scale_touches_the_simulation_alone(embedded):

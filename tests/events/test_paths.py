@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import load, ntuples, rows, small_trees, write
+from conftest import load, ntuples, observed, rows, small_trees, write
 
 from inferno_cli.errors import DatasetFileError
 from inferno_cli.events.root.trees import find_files
@@ -36,7 +36,7 @@ def test_a_list_of_files_folders_and_globs(tmp_path):
     config = config.model_copy(update={"dataset": config.dataset.model_copy(update={"path": tuple(paths)})})
     events = load(config)
     assert sum(len(part[0].group) for part in (events.train, events.validation, events.template)) == 480
-    assert len(events.observed) == 240
+    assert len(observed(events)) == 240
     assert config.dataset.location == ", ".join(paths)
 
 
@@ -47,7 +47,7 @@ def test_the_samples_of_one_dataset_may_be_in_several_folders(tmp_path):
     keys = {"file": "{sample}.root", "tree": "events", "systematics": {}}
     config = ntuples(tmp_path, **keys)
     folders = config.dataset.model_copy(update={"path": (f"{tmp_path}/a", f"{tmp_path}/b")})
-    assert len(folders.load(config.request).observed) == 240
+    assert len(observed(folders.load(config.request))) == 240
     by_glob = config.dataset.model_copy(update={"path": (f"{tmp_path}/?/{{sample}}.root",)})
     assert by_glob.load(config.request).checksum == folders.load(config.request).checksum
 

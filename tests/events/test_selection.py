@@ -6,7 +6,7 @@ import awkward as ak
 import numpy as np
 import pytest
 import uproot
-from conftest import load, ntuples, rows, small_trees, write
+from conftest import load, ntuples, observed, rows, small_trees, write
 from events.test_description import described
 from omegaconf import OmegaConf
 
@@ -48,7 +48,7 @@ def test_every_sample_and_variation_is_selected_by_its_own_branches(small):
     assert chosen == [set(range(101, 201)), set(range(100, 200)), set(range(101, 201))]
     with pytest.raises(DatasetError, match=r"sample 'QCD', nominal: no event of .* passes dataset\.selection"):
         load(ntuples(small, selection="x < 300"))
-    assert sorted(np.rint(events.observed[:, 0])) == list(range(2101, 2241))
+    assert sorted(np.rint(observed(events)[:, 0])) == list(range(2101, 2241))
 
 
 def test_the_yields_are_those_of_the_selected_events(small):
@@ -173,7 +173,7 @@ def test_a_background_from_the_data_has_its_own_weight_and_selection(tmp_path):
     for split in SPLITS:
         fakes = getattr(events, split)[1]
         assert fakes.yields[0] == pytest.approx(np.where(np.sqrt(failing) > 45.5, 0.5, 0.25).sum())
-    assert sorted(np.rint(events.observed[:, 0])) == (N + 2000)[N % 4 == 0].tolist()
+    assert sorted(np.rint(observed(events)[:, 0])) == (N + 2000)[N % 4 == 0].tolist()
 
 
 # ------------------------------------------------------------------------------------------------- features

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import changed, compose, load, synthetic
+from conftest import changed, compose, load, observed, synthetic
 
 from inferno_cli.config.measurement import Measurement
 from inferno_cli.events.sample import NOMINAL, Variation
@@ -135,11 +135,11 @@ def test_the_nominal_parameters_move_the_background():
 
 
 def test_pseudo_data_has_as_many_events_as_expected_and_poisson_fluctuates():
-    counts = [len(load(changed(synthetic(), seed=seed)).observed) for seed in range(20)]
+    counts = [len(observed(load(changed(synthetic(), seed=seed)))) for seed in range(20)]
     assert abs(np.mean(counts) - 1050) < 5 * (1050 / 20) ** 0.5
     assert 10 < np.std(counts) < 70
     halved = load(synthetic("dataset.downsample_factor=0.5"))
-    assert abs(len(halved.observed) - 525) < 5 * 525**0.5
+    assert abs(len(observed(halved)) - 525) < 5 * 525**0.5
 
 
 def same(one, two) -> bool:
@@ -147,7 +147,7 @@ def same(one, two) -> bool:
         np.array_equal(a.features, b.features) and np.array_equal(a.weights, b.weights)
         for split in ("train", "validation", "template")
         for a, b in zip(getattr(one, split), getattr(two, split), strict=True)
-    ) and np.array_equal(one.observed, two.observed)
+    ) and np.array_equal(observed(one), observed(two))
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -169,7 +169,7 @@ def test_the_splits_share_no_event_with_each_other_or_the_data():
         np.concatenate([sample.features[0] for sample in split])
         for split in (events.train, events.validation, events.template)
     ]
-    numbers = np.concatenate([*parts, events.observed])[:, 0]
+    numbers = np.concatenate([*parts, observed(events)])[:, 0]
     assert len(np.unique(numbers)) == len(numbers)
 
 

@@ -101,7 +101,7 @@ def pruning_case():
 
 def test_effects_below_the_threshold_are_left_out_and_told():
     before, measurement = pruning_case()
-    templates, left, told = pruned(before, measurement, 0.005)
+    (templates,), left, told = pruned([before], measurement, 0.005)
     found = {(item.parameter, item.sample): (item.part, item.is_all) for item in told}
     assert found == {
         ("lumi", "top"): ("norm", True),
@@ -126,8 +126,9 @@ def test_effects_below_the_threshold_are_left_out_and_told():
 
 
 def test_what_is_pruned_is_in_no_workspace():
-    templates, left, _ = pruned(*pruning_case(), 0.005)
-    spec = workspace(fitted(templates, left, poi_bounds=(0, 5), observed=False))
+    before, measurement = pruning_case()
+    channels, left, _ = pruned([before], measurement, 0.005)
+    spec = workspace(fitted(channels, left, poi_bounds=(0, 5), observed=False))
     names = {}
     for sample in spec["channels"][0]["samples"]:
         names[sample["name"]] = {modifier["name"] for modifier in sample["modifiers"]}
@@ -137,23 +138,26 @@ def test_what_is_pruned_is_in_no_workspace():
 
 def test_nothing_is_pruned_without_a_threshold_or_a_constraint_or_what_is_asked_for():
     templates, measurement = pruning_case()
-    assert pruned(templates, measurement, None) == (templates, measurement, ())
+    assert pruned([templates], measurement, None) == ((templates,), measurement, ())
     free = replace(measurement, unconstrained=("jes", "tiny"))
-    assert {item.parameter for item in pruned(templates, free, 0.005)[2]} == {"lumi", "nothing"}
-    assert {item.parameter for item in pruned(templates, measurement, 0.005, ("jes", "lumi"))[2]} == {"nothing", "tiny"}
+    assert {item.parameter for item in pruned([templates], free, 0.005)[2]} == {"lumi", "nothing"}
+    assert {item.parameter for item in pruned([templates], measurement, 0.005, ("jes", "lumi"))[2]} == {
+        "nothing",
+        "tiny",
+    }
 
 
 def test_the_shape_of_a_bin_that_is_empty_in_the_nominal_is_not_small():
     nominal = {"signal": [5.0, 10.0], "QCD": [100.0, 0.0]}
     templates = make_templates(nominal, varied={("jes", "QCD"): ([100.0, 0.1], [100.0, 0.0])})
     measurement = replace(make_measurement(list(nominal)), shapes={"jes": {"QCD": Morph(("jes",))}})
-    assert pruned(templates, measurement, 0.01)[2] == (Pruned("jes", "QCD", "norm", pytest.approx(0.001), False),)
+    assert pruned([templates], measurement, 0.01)[2] == (Pruned("jes", "QCD", "norm", pytest.approx(0.001), False),)
 
 
 def test_a_shape_without_its_yield_is_pruned_as_a_shape():
     templates = templates_of(jes__QCD=([100.1, 100, 99.9], [99.9, 100, 100.1]))
     measurement = measured(jes={"QCD": Morph(("jes",), part="shape")})
-    assert pruned(templates, measurement, 0.005)[2] == (Pruned("jes", "QCD", "shape", pytest.approx(0.001), True),)
+    assert pruned([templates], measurement, 0.005)[2] == (Pruned("jes", "QCD", "shape", pytest.approx(0.001), True),)
 
 
 # ------------------------------------------------------------------------------------------------------ even part
@@ -167,13 +171,13 @@ def planted():
 
 def test_a_planted_pair_of_one_side_is_told_with_its_bin():
     templates, measurement = planted()
-    found = finished(templates, measurement, symmetrise=0.05).parts
+    found = finished([templates], measurement, symmetrise=0.05).parts
     error = np.sqrt(150 + 4e-4 * (10**2 + 100**2 + 40**2))
     np.testing.assert_allclose(found["jes"].even_bins, [0, 30 / error, 0])
     np.testing.assert_allclose(found["jes"].odd_bins, 0)
     assert hidden_bins(found["jes"]) == (1,)
     assert hidden_bins(found["tail"]) == ()
-    (note,) = even_notes(found)
+    (note,) = even_notes(found, ["0", "1", "2", "3"])
     assert note.startswith("up and down of jes move the templates to the same side by")
     assert "in bin 1" in note
 
@@ -181,7 +185,7 @@ def test_a_planted_pair_of_one_side_is_told_with_its_bin():
 def test_one_bin_is_told_where_the_others_hide_it():
     """All bins together are moved apart by more than to one side."""
     templates = templates_of(jes__QCD=([120.0, 112.0, 100.0], [80.0, 112.0, 100.0]))
-    found = parts(templates, templates, measured(jes={"QCD": Morph(("jes",))}))["jes"]
+    found = parts([templates], [templates], measured(jes={"QCD": Morph(("jes",))}))["jes"]
     assert found.even < found.odd
     assert hidden_bins(found) == (1,)
     assert is_hidden(found)
@@ -190,7 +194,7 @@ def test_one_bin_is_told_where_the_others_hide_it():
 def test_a_missing_direction_that_is_the_nominal_hides_nothing_beyond_its_half():
     templates = templates_of(jes__QCD=([113.0, 127.1, 91.3], [100.0, 100.0, 100.0]))
     morph = Morph(("jes",), missing="down")
-    found = finished(templates, measured(jes={"QCD": morph}), symmetrise=0.05).parts["jes"]
+    found = finished([templates], measured(jes={"QCD": morph}), symmetrise=0.05).parts["jes"]
     np.testing.assert_allclose(np.abs(found.even_bins), np.abs(found.odd_bins))
     assert not is_hidden(found)
 
@@ -208,6 +212,6 @@ def test_a_direction_that_is_the_nominal_is_not_made_symmetric_as_noise():
     after = {}
     for missing in (None, "down"):
         measurement = measured(jes={"QCD": Morph(("jes",), missing=missing)})
-        done = finished(templates, measurement, symmetrise=0.05)
-        after[missing] = done.templates.values("QCD", Variation("jes", "up"))[0]
+        done = finished([templates], measurement, symmetrise=0.05)
+        after[missing] = done.channels[0].values("QCD", Variation("jes", "up"))[0]
     assert after == {None: 100.5, "down": 101.0}

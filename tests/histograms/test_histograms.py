@@ -9,13 +9,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from conftest import channel_of, make_measurement, make_templates
+from conftest import channel_of, make_measurement, make_templates, merge_one
 
 from inferno_cli.config.schema import Binning
 from inferno_cli.errors import SingularInformationError, TemplateError
 from inferno_cli.events.modifiers import Morph
 from inferno_cli.events.sample import NOMINAL, Sample, Variation
-from inferno_cli.histograms.binning import effective_events, merge, noise_information, purity
+from inferno_cli.histograms.binning import effective_events, noise_information, purity
 from inferno_cli.histograms.symmetry import parts, symmetrised
 from inferno_cli.histograms.templates import Templates, fill, from_arrays
 from inferno_cli.likelihood.information import information_matrix, poi_variance
@@ -227,7 +227,7 @@ def test_a_bin_with_a_negative_background_is_merged():
     signal, background = np.ones(60), np.append(-np.ones(20), np.ones(200))
     bins = [np.repeat([[0, 1]], [40, 20], axis=1), np.repeat([[0, 1]], [20, 200], axis=1)]
     templates = fill([sample("signal", signal, is_signal=True), sample("QCD", background)], bins, 2)
-    assert merge(templates, RULE, None, ordered=True).nominal.tolist() == [[60], [180]]
+    assert merge_one(templates, RULE, None, ordered=True).nominal.tolist() == [[60], [180]]
 
 
 def test_effective_events_of_a_bin_without_signal_are_zero():
@@ -241,23 +241,23 @@ def test_purity_is_the_share_of_the_signal():
 
 def test_merging_sorts_by_signal_to_background():
     templates = make_templates({"signal": [9.0, 1.0, 5.0], "QCD": [10.0, 90.0, 40.0]}, relative_error=0.01)
-    merged = merge(templates, RULE, None, ordered=False)
+    merged = merge_one(templates, RULE, None, ordered=False)
     assert merged.groups == ((1,), (2,), (0,))
     np.testing.assert_array_equal(merged.values("signal"), [1, 5, 9])
 
 
 def test_merging_keeps_the_order_of_ordered_bins():
     templates = make_templates({"signal": [9.0, 1.0, 5.0], "QCD": [10.0, 90.0, 40.0]}, relative_error=0.01)
-    assert merge(templates, RULE, None, ordered=True).groups == ((0,), (1,), (2,))
+    assert merge_one(templates, RULE, None, ordered=True).groups == ((0,), (1,), (2,))
 
 
 def test_a_bin_below_the_smallest_yield_joins_the_neighbour_nearer_in_purity():
     # Purities 1/11, 0.2/0.5 = 0.4, 0.5: the poor bin in the middle is nearer to the last one.
     templates = make_templates({"signal": [10.0, 0.2, 30.0], "QCD": [100.0, 0.3, 30.0]}, relative_error=0.01)
-    assert merge(templates, RULE, None, ordered=True).groups == ((0,), (1, 2))
+    assert merge_one(templates, RULE, None, ordered=True).groups == ((0,), (1, 2))
     # Purities 0.05 and 0.1: nearer to the first one.
     templates = make_templates({"signal": [5.0, 0.05, 30.0], "QCD": [95.0, 0.45, 30.0]}, relative_error=0.01)
-    assert merge(templates, RULE, None, ordered=True).groups == ((0, 1), (2,))
+    assert merge_one(templates, RULE, None, ordered=True).groups == ((0, 1), (2,))
 
 
 @pytest.mark.parametrize(("poor", "groups"), [(0, ((0, 1), (2,))), (2, ((0,), (1, 2)))])
@@ -266,7 +266,7 @@ def test_a_poor_bin_at_an_end_joins_its_only_neighbour(poor, groups):
     signal[poor] *= 0.001
     background[poor] *= 0.001
     templates = make_templates({"signal": signal, "QCD": background}, relative_error=0.01)
-    assert merge(templates, RULE, None, ordered=True).groups == groups
+    assert merge_one(templates, RULE, None, ordered=True).groups == groups
 
 
 @pytest.mark.parametrize("starved", ["signal", "QCD"])
@@ -276,8 +276,10 @@ def test_a_bin_with_few_simulated_events_of_either_kind_is_merged(starved):
     histogram = templates.histograms[starved, NOMINAL]
     # 9 effective events in bin 1, below the 10 of the rule.
     histogram[...] = np.stack([histogram.values(), histogram.variances() * [1, 100 / 9, 1]], axis=-1)
-    assert len(merge(templates, RULE, None, ordered=True).groups) == 2
-    assert len(merge(templates, RULE.model_copy(update={"min_effective_events": 8.9}), None, ordered=True).groups) == 3
+    assert len(merge_one(templates, RULE, None, ordered=True).groups) == 2
+    assert (
+        len(merge_one(templates, RULE.model_copy(update={"min_effective_events": 8.9}), None, ordered=True).groups) == 3
+    )
 
 
 MEASUREMENT = make_measurement(["signal", "QCD"], shapes={"jes": True})
@@ -303,7 +305,7 @@ def noisy(size: float) -> Templates:
 
 def test_the_honest_variance_is_that_of_the_formula():
     templates = noisy(4.0)
-    fit = linear_fit(MEASUREMENT, templates)
+    fit = linear_fit(MEASUREMENT, [templates])
     up, down = (np.array(values) for values in ([99.0, 61, 29, 18], [91.0, 59, 31, 22]))
     rates = up.sum() / 205, down.sum() / 205
     background = np.array([95.0, 60, 30, 20])
@@ -319,7 +321,7 @@ def test_the_honest_variance_is_that_of_the_formula():
 
 
 def test_the_share_of_noise_is_in_units_of_what_the_fit_knows():
-    fit = linear_fit(MEASUREMENT, noisy(4.0))
+    fit = linear_fit(MEASUREMENT, [noisy(4.0)])
     covariance = np.linalg.inv(fit.jacobian.T @ (fit.jacobian / fit.variance[:, None]) + np.diag([0, 1]))
     expected = (np.array([0.1, 0.1, 4.0, 0.1]) / fit.variance).sum() * covariance[1, 1]
     np.testing.assert_allclose(fit.noise_shares(), [0, expected], rtol=1e-9)
@@ -329,18 +331,18 @@ def test_neighbours_are_merged_while_the_honest_variance_gets_smaller():
     """Checked against every way to merge neighbours."""
     for size in (0.1, 4.0, 40.0, 400.0):
         templates = noisy(size)
-        found = merge(templates, RULE, linear_fit(MEASUREMENT, templates), ordered=True)
+        found = merge_one(templates, RULE, linear_fit(MEASUREMENT, [templates]), ordered=True)
         values = {}
         for cuts in itertools.product([True, False], repeat=3):
             edges = [0, *(i + 1 for i, cut in enumerate(cuts) if cut), 4]
             groups = tuple(tuple(range(low, high)) for low, high in itertools.pairwise(edges))
-            values[groups] = linear_fit(MEASUREMENT, templates.grouped(groups)).honest_variance()
+            values[groups] = linear_fit(MEASUREMENT, [templates.grouped(groups)]).honest_variance()
         assert found.groups == min(values, key=lambda groups: values[groups])
-    assert merge(noisy(0.1), RULE, linear_fit(MEASUREMENT, noisy(0.1)), ordered=True).n_bins == 4
-    assert merge(noisy(400.0), RULE, linear_fit(MEASUREMENT, noisy(400.0)), ordered=True).n_bins < 4
+    assert merge_one(noisy(0.1), RULE, linear_fit(MEASUREMENT, [noisy(0.1)]), ordered=True).n_bins == 4
+    assert merge_one(noisy(400.0), RULE, linear_fit(MEASUREMENT, [noisy(400.0)]), ordered=True).n_bins < 4
     # In one bin a shape is a rate.
-    assert merge(noisy(1e9), RULE, linear_fit(MEASUREMENT, noisy(1e9)), ordered=True).n_bins == 2
-    assert merge(noisy(400.0), LENIENT, linear_fit(MEASUREMENT, noisy(400.0)), ordered=True).n_bins == 4
+    assert merge_one(noisy(1e9), RULE, linear_fit(MEASUREMENT, [noisy(1e9)]), ordered=True).n_bins == 2
+    assert merge_one(noisy(400.0), LENIENT, linear_fit(MEASUREMENT, [noisy(400.0)]), ordered=True).n_bins == 4
 
 
 def test_more_luminosity_never_gives_a_larger_error():
@@ -350,7 +352,7 @@ def test_more_luminosity_never_gives_a_larger_error():
         base = noisy(2.0)
         histograms = {key: histogram_of(base.histograms[key], scale) for key in base.histograms}
         templates = replace(base, histograms=histograms, noise={key: x * scale**2 for key, x in base.noise.items()})
-        merged = merge(templates, RULE, linear_fit(MEASUREMENT, templates), ordered=True)
+        merged = merge_one(templates, RULE, linear_fit(MEASUREMENT, [templates]), ordered=True)
         sigma = math.sqrt(float(poi_variance(channel_of(MEASUREMENT, merged))))
         assert sigma < before
         before = sigma
@@ -362,7 +364,7 @@ def histogram_of(histogram, scale: float):
 
 def test_merging_stops_at_one_bin():
     templates = make_templates({"signal": [0.1, 0.2], "QCD": [0.1, 0.2]})
-    assert merge(templates, RULE, None, ordered=False).groups == ((0, 1),)
+    assert merge_one(templates, RULE, None, ordered=False).groups == ((0, 1),)
 
 
 def planted() -> Templates:
@@ -382,9 +384,9 @@ def test_a_planted_bin_is_merged_away_and_leaves_little_information(ordered):
     measurement = make_measurement(["signal", "QCD"], shapes={"jes": True})
     with pytest.raises(SingularInformationError):
         poi_variance(channel_of(measurement, planted()))
-    fit = linear_fit(measurement, planted())
+    fit = linear_fit(measurement, [planted()])
     assert fit.honest_variance() == math.inf
-    merged = merge(planted(), RULE, fit, ordered=ordered)
+    merged = merge_one(planted(), RULE, fit, ordered=ordered)
     assert merged.nominal.sum(axis=0).min() > 100
     assert all(group != (3,) for group in merged.groups)
     matrix = information_matrix(channel_of(measurement, merged))
@@ -402,9 +404,9 @@ def test_a_nearly_empty_planted_bin_is_merged_for_its_noise_alone():
     bins[:, :12] = 3  # 12 events in every variation, and 12 more that come and go
     bins[1, 12:24], bins[2, 24:30] = 3, 3
     templates = fill([signal, background], [rng.integers(0, 4, (1, 4000)), bins], 4)
-    fit = linear_fit(make_measurement(["signal", "QCD"], shapes={"jes": True}), templates)
-    assert merge(templates, RULE, None, ordered=True).n_bins == 4
-    assert merge(templates, RULE, fit, ordered=True).n_bins == 3
+    fit = linear_fit(make_measurement(["signal", "QCD"], shapes={"jes": True}), [templates])
+    assert merge_one(templates, RULE, None, ordered=True).n_bins == 4
+    assert merge_one(templates, RULE, fit, ordered=True).n_bins == 3
 
 
 # ------------------------------------------------------------------------------ rows of one generated event
@@ -427,7 +429,9 @@ def test_effective_events_are_generated_events():
     rows = replace(sample("QCD", np.ones(40)), group=np.arange(40) // 4)
     assert rows.effective_events == pytest.approx(10)
     templates = of_sources([np.zeros(40, dtype=int)], np.ones(40), np.arange(40) // 4)
-    assert effective_events(replace(templates, signal=()))[0] == 0
+    total = templates.nominal[:, 0].sum() ** 2 / templates.variance[:, 0].sum()
+    assert effective_events(replace(templates, signal=()))[0] == pytest.approx(total)  # no bin is made for a signal
+    assert effective_events(replace(templates, is_trained=False))[0] == pytest.approx(total)
     np.testing.assert_allclose(templates.variance[1], [160, 0])
 
 
@@ -482,7 +486,7 @@ def test_an_even_part_that_is_noise_is_left_out():
     np.testing.assert_allclose(up, [104, 56])
     np.testing.assert_allclose(down, [96, 64])
     np.testing.assert_allclose(after.nominal, before.nominal)
-    found = parts(before, after, ON_QCD)["jes"]
+    found = parts([before], [after], ON_QCD)["jes"]
     assert found.symmetrised == ("QCD",)
     assert found.even == pytest.approx(0, abs=1e-12)
 
@@ -492,7 +496,7 @@ def test_an_even_part_stays_that_is_not_noise_or_not_to_be_touched(noise, smalle
     before = asymmetric(3.0, noise)
     after = symmetrised(before, ON_QCD, smallest)
     np.testing.assert_array_equal(after.varied["jes", "QCD"][0], [107, 56])
-    found = parts(before, after, ON_QCD)["jes"]
+    found = parts([before], [after], ON_QCD)["jes"]
     # In units of the bin errors: sqrt(nu) and 1% of each sample.
     variance = np.array([105 + 1e-4 * (25 + 1e4), 100 + 1e-4 * (1600 + 3600)])
     assert found.symmetrised == ()
@@ -505,7 +509,7 @@ def test_a_planted_pair_on_one_side_is_told():
     templates = make_templates(
         {"signal": [5.0, 40.0], "QCD": [100.0, 60.0]}, varied={("jes", "QCD"): ([120, 60], [120, 60])}
     )
-    found = parts(templates, templates, ON_QCD)["jes"]
+    found = parts([templates], [templates], ON_QCD)["jes"]
     assert found.odd == 0
     assert found.even > 1
 
@@ -525,7 +529,7 @@ def same(one: Templates, two: Templates) -> bool:
 
 
 def test_templates_survive_a_file(tmp_path):
-    templates = merge(fill(*two_samples(), 4, np.array([0, 0, 3])), LENIENT, None, ordered=False)
+    templates = merge_one(fill(*two_samples(), 4, np.array([0, 0, 3])), LENIENT, None, ordered=False)
     templates.save(tmp_path / "templates.root")
     assert same(Templates.load(tmp_path / "templates.root"), templates)
 

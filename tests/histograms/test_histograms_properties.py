@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import make_measurement, make_templates
+from conftest import make_measurement, make_templates, merge_one
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from inferno_cli.config.schema import Binning
 from inferno_cli.events.sample import NOMINAL, Sample, Variation
-from inferno_cli.histograms.binning import effective_events, merge, purity
+from inferno_cli.histograms.binning import effective_events, purity
 from inferno_cli.histograms.templates import fill
 from inferno_cli.training.recipe import linear_fit
 
@@ -52,13 +52,13 @@ def fit(templates):
     measurement = make_measurement(["signal", "QCD"], shapes={"jes": True})
     if not all(pair[i].sum() > 0 for pair in templates.varied.values() for i in (0, 1)):
         return None
-    return linear_fit(measurement, templates)
+    return linear_fit(measurement, [templates])
 
 
 @given(filled(), rules)
 def test_no_pair_of_neighbours_is_left_that_lowers_the_honest_variance(case, rule):
     """But of the last two, in which a shape needs to be."""
-    merged = merge(case[1], rule, fit(case[1]), ordered=True)
+    merged = merge_one(case[1], rule, fit(case[1]), ordered=True)
     now = fit(merged)
     if not rule.merge_noise or now is None or merged.n_bins <= 2:
         return
@@ -80,7 +80,7 @@ def test_every_event_is_in_the_templates_once(case):
 @given(filled(), rules, st.booleans())
 def test_merging_keeps_every_total_and_the_groups_are_a_partition(case, rule, ordered):
     _, templates = case
-    merged = merge(templates, rule, fit(templates), ordered=ordered)
+    merged = merge_one(templates, rule, fit(templates), ordered=ordered)
     for key, histogram in templates.histograms.items():
         assert merged.histograms[key].values().sum() == pytest.approx(histogram.values().sum(), rel=1e-12)
         assert merged.histograms[key].variances().sum() == pytest.approx(histogram.variances().sum(), rel=1e-12)
@@ -93,7 +93,7 @@ def test_merging_keeps_every_total_and_the_groups_are_a_partition(case, rule, or
 @given(filled(), rules, st.booleans())
 def test_a_merged_bin_holds_what_its_groups_say(case, rule, ordered):
     _, templates = case
-    merged = merge(templates, rule, fit(templates), ordered=ordered)
+    merged = merge_one(templates, rule, fit(templates), ordered=ordered)
     for key, histogram in templates.histograms.items():
         expected = [histogram.values()[list(group)].sum() for group in merged.groups]
         np.testing.assert_allclose(merged.histograms[key].values(), expected, rtol=1e-12)
@@ -101,7 +101,7 @@ def test_a_merged_bin_holds_what_its_groups_say(case, rule, ordered):
 
 @given(filled(), rules, st.booleans())
 def test_after_merging_every_bin_obeys_the_rule_or_one_is_left(case, rule, ordered):
-    merged = merge(case[1], rule, fit(case[1]), ordered=ordered)
+    merged = merge_one(case[1], rule, fit(case[1]), ordered=ordered)
     if merged.n_bins > 1:
         assert merged.nominal.sum(axis=0).min() >= rule.min_yield
         assert effective_events(merged).min() >= rule.min_effective_events
@@ -109,20 +109,20 @@ def test_after_merging_every_bin_obeys_the_rule_or_one_is_left(case, rule, order
 
 @given(filled(), rules)
 def test_bins_without_an_order_end_up_sorted_by_signal_to_background(case, rule):
-    share = purity(merge(case[1], rule, fit(case[1]), ordered=False))
+    share = purity(merge_one(case[1], rule, fit(case[1]), ordered=False))
     assert (np.diff(share) >= -1e-12).all()
 
 
 @given(filled(), rules)
 def test_ordered_bins_are_merged_with_their_neighbours_alone(case, rule):
-    merged = merge(case[1], rule, fit(case[1]), ordered=True)
+    merged = merge_one(case[1], rule, fit(case[1]), ordered=True)
     assert [i for group in merged.groups for i in group] == list(range(case[1].n_bins))
 
 
 @given(filled(), rules, st.booleans())
 def test_merging_again_changes_nothing(case, rule, ordered):
-    once = merge(case[1], rule, fit(case[1]), ordered=ordered)
-    assert merge(once, rule, fit(once), ordered=ordered).groups == once.groups
+    once = merge_one(case[1], rule, fit(case[1]), ordered=ordered)
+    assert merge_one(once, rule, fit(once), ordered=ordered).groups == once.groups
 
 
 @given(filled(), rules)
@@ -133,8 +133,8 @@ def test_the_result_does_not_depend_on_the_numbers_of_the_bins(case, rule):
     share = purity(templates)
     assume(len(set(share.tolist())) == templates.n_bins)
     other = templates.grouped([(int(i),) for i in order])
-    renumbered = merge(other, rule, fit(other), ordered=False)
-    assert renumbered.groups == merge(templates, rule, fit(templates), ordered=False).groups
+    renumbered = merge_one(other, rule, fit(other), ordered=False)
+    assert renumbered.groups == merge_one(templates, rule, fit(templates), ordered=False).groups
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=12), st.data())

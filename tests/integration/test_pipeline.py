@@ -19,7 +19,7 @@ from inferno_cli.config.measurement import Measurement
 from inferno_cli.histograms.templates import Templates
 from inferno_cli.likelihood.information import poi_variance
 from inferno_cli.runs.record import Results
-from inferno_cli.training.recipe import template_channel
+from inferno_cli.training.recipe import template_channels
 from integration.conftest import FEW_EVENTS, FIT_ONLY_MU, LABEL, QUICK, Runs, comparable, own_analysis, succeed
 
 EXPERIMENTS = ("synthetic", "top11004")
@@ -127,7 +127,7 @@ def test_templates_that_were_saved_give_the_variance_of_the_record(experiment: s
     assert list(loaded.groups) == [record.merged_from for record in bins]
     assert set(loaded.samples) == set(config.sample_names)
     assert outcome.results.poi_variance is not None
-    found = float(poi_variance(template_channel(measurement, loaded)))
+    found = float(poi_variance(template_channels(measurement, [loaded])))
     assert found == pytest.approx(outcome.results.poi_variance.templates, rel=1e-10)
 
 

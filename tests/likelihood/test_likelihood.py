@@ -14,7 +14,7 @@ from conftest import channel_of, make_measurement, make_templates
 from inferno_cli.config.measurement import Measurement
 from inferno_cli.errors import SingularInformationError
 from inferno_cli.histograms.templates import Templates
-from inferno_cli.likelihood.build import build
+from inferno_cli.likelihood.build import ChannelTemplates, build
 from inferno_cli.likelihood.expectation import (
     Expectation,
     expectation,
@@ -324,7 +324,8 @@ def test_poi_variance_is_differentiable_in_every_template():
 
     def variance(nominal, squares, *varied):
         pairs = {key: (varied[2 * i], varied[2 * i + 1]) for i, key in enumerate(keys)}
-        return poi_variance(expectation(build(measurement, nominal, squares, pairs)))
+        channel = ChannelTemplates("SR", ("signal", "QCD"), nominal, squares, pairs)
+        return poi_variance(expectation(build(measurement, [channel])))
 
     nominal = float64([NOMINAL["signal"], NOMINAL["QCD"]])
     inputs = [nominal, (0.05 * nominal) ** 2, *(float64(values) for key in keys for values in VARIED[key])]

@@ -49,7 +49,7 @@ def one_channel(name: str = "SR", scale: float = 1.0, bins: slice = slice(None),
     templates = make_templates(nominal, varied=varied, relative_error=0.03)
     measurement, templates = prepared(measurement, templates)
     observed = np.round(1.03 * templates.nominal.sum(axis=0))
-    spec = specification(templates, measurement, observed=observed)
+    spec = specification([templates], measurement, observed=[observed])
     return renamed(spec, name)
 
 

@@ -22,7 +22,8 @@ from inferno_cli.training import trainer
 from inferno_cli.training.evaluation import Evaluation, Likelihoods
 from inferno_cli.training.evaluation import evaluate as evaluate_observable
 from inferno_cli.training.final_templates import final_templates
-from inferno_cli.training.recipe import template_channel
+from inferno_cli.training.observables import Observables
+from inferno_cli.training.recipe import template_channels
 from regression.conftest import Told, configured, events_of, placed, told
 
 PLACES = range(4)
@@ -126,7 +127,7 @@ def test_the_planted_events_change_nothing() -> None:
 def test_the_planted_bin_is_a_trap(kind: str) -> None:
     """With it in the likelihood the shape is constrained by far better than in truth: these tests can fail."""
     samples = planted(kind)
-    trapped = covariance(template_channel(MEASUREMENT, unmerged(samples))).diagonal().sqrt().tolist()
+    trapped = covariance(template_channels(MEASUREMENT, [unmerged(samples)])).diagonal().sqrt().tolist()
 
     assert trapped[1] < 0.85 * truth(kind)["r"]
 
@@ -155,11 +156,12 @@ def test_the_final_templates_do_not_report_it(kind: str) -> None:
     samples = planted(kind)
 
     observable, likelihoods = told(CONFIG, samples, IDENTITY).observable, Likelihoods.from_config(CONFIG)
-    summary = final_templates(observable, likelihoods, events_of(samples), symmetrise=0.05, seed=1)
+    summary = final_templates(Observables((observable,)), likelihoods, events_of(samples), symmetrise=0.05, seed=1)
 
     expected = truth(kind)
-    assert summary.templates.n_bins == 3
-    assert not any(group == (LAST,) for group in summary.templates.groups)
+    (templates,) = summary.channels
+    assert templates.n_bins == 3
+    assert not any(group == (LAST,) for group in templates.groups)
     assert math.sqrt(summary.poi_variance) == pytest.approx(expected["mu"], rel=0.03)
     assert summary.noise_shares["r"] <= CONFIG.binning.max_noise_information
     assert math.sqrt(summary.honest_variance) == pytest.approx(expected["mu"], rel=0.03)
@@ -188,7 +190,7 @@ def test_without_merging_the_selection_would_love_it(kind: str) -> None:
     samples = planted(kind)
     templates = fill(samples, told(CONFIG, samples, BAD).observable.assign(samples), 4).grouped([(0, 1), (2,), (3,)])
 
-    trapped = float(covariance(template_channel(MEASUREMENT, templates))[0, 0].sqrt())
+    trapped = float(covariance(template_channels(MEASUREMENT, [templates]))[0, 0].sqrt())
 
     assert trapped < 0.97 * truth(kind)["mu"]
 

@@ -33,6 +33,7 @@ from inferno_cli.runs.explanation import (
 from inferno_cli.runs.record import PartsRecord
 from inferno_cli.training.explanation import Explainer, shuffled
 from inferno_cli.training.observable import Observable
+from inferno_cli.training.observables import Observables
 
 JES = (NOMINAL, Variation("jes", "up"), Variation("jes", "down"))
 
@@ -93,9 +94,9 @@ def explainer(weights: Sequence[Sequence[float]], *overrides: str) -> Explainer:
     with torch.no_grad():
         layer.weight.copy_(torch.tensor(weights))
         layer.bias.fill_(0.3)
-    groups = ((0,), (1,), (2,), (3,))
-    observable = Observable(torch.nn.Sequential(layer), config.model.summary, config.dataset.features, groups)
-    return Explainer(observable, made.template, measurement, config.binning)
+    observable = Observable(torch.nn.Sequential(layer), config.model.summary, config.dataset.features)
+    observables = Observables((observable,), groups={"SR": ((0,), (1,), (2,), (3,))})
+    return Explainer(observables, made.template, measurement, config.binning)
 
 
 def test_a_feature_that_the_network_does_not_see_is_worth_exactly_nothing() -> None:
@@ -132,7 +133,7 @@ def test_bins_that_lose_their_support_are_merged_and_not_fake_information() -> N
     rule = Binning(min_yield=1.0, min_effective_events=120.0, max_noise_information=10.0)
     made = replace(made, rule=rule, samples=tuple(aligned))
 
-    assert made.templates(made.samples).n_bins == 4
+    assert made.templates(made.samples)[0].n_bins == 4
     sigmas, n_bins = made.importance("x0", 2, seed=1)
     assert max(n_bins) < 4
     assert all(math.isfinite(sigma) or n < 3 for sigma, n in zip(sigmas, n_bins, strict=True))
@@ -158,7 +159,7 @@ def test_what_is_singular_is_said_on_the_terminal_and_in_the_plot(
         **dict.fromkeys(("run", "dataset_checksum", "code_version"), "x"),
         **{"model": "bce", "dataset": "mine", "label": "not data", "seed": 1, "repeats": 3, "sigma_mu": 1.0},
         importance=by_importance([ImportanceRecord.of(name, sigma, (2,), 1.0) for name, sigma in shuffles.items()]),
-        bins=compositions(templates),
+        bins=compositions([templates]),
         responses=(),
     )
     show_explanation(found)
@@ -185,7 +186,7 @@ def test_a_shape_that_the_bins_hide_is_shown(capsys: pytest.CaptureFixture[str])
         **dict.fromkeys(("run", "dataset_checksum", "code_version"), "x"),
         **{"model": "bce", "dataset": "mine", "label": "", "seed": 1, "repeats": 3, "sigma_mu": 1.0},
         importance=(),
-        bins=compositions(templates),
+        bins=compositions([templates]),
         responses=(),
         parts=parts,
     )

@@ -18,6 +18,7 @@ from inferno_cli.events.sources.synthetic import BACKGROUND_MEAN, BACKGROUND_VAR
 from inferno_cli.training.evaluation import Likelihoods
 from inferno_cli.training.final_templates import final_templates
 from inferno_cli.training.observable import Observable
+from inferno_cli.training.observables import Observables
 from inferno_cli.training.onnx import export, export_sample
 from inferno_cli.training.soft_likelihood import SoftLikelihood
 
@@ -30,7 +31,7 @@ EVENTS = "dataset.events={train: 4000, validation: 100000, template: 400000}"
 def variance(config: TrainConfig, events: Events, folder: Path) -> float:
     """The variance of mu from its templates."""
     observable, likelihoods = train(config, events, folder).observable, Likelihoods.from_config(config)
-    return final_templates(observable, likelihoods, events, symmetrise=0.05, seed=1).poi_variance
+    return final_templates(Observables((observable,)), likelihoods, events, symmetrise=0.05, seed=1).poi_variance
 
 
 @pytest.mark.parametrize("overrides", [(), ("dataset.signal_mean=[1.0,0.5]", "dataset.nominal={r: 0.3, lambda: 2.5}")])
@@ -68,7 +69,7 @@ def test_score_is_the_share_of_the_signal_and_the_file_says_the_same(tmp_path: P
     found = observable.apply(x)
     np.testing.assert_allclose(found.response[:, 0], expected, rtol=1e-12)
     assert found.bin.tolist() == (expected * 10).astype(int).tolist()
-    assert export(observable, tmp_path / "model.onnx", export_sample(events)) < 1e-6
+    assert export(observable, tmp_path / "model.onnx", export_sample(events.template)) < 1e-6
 
 
 def test_it_can_be_loaded_again(tmp_path: Path) -> None:
@@ -81,7 +82,8 @@ def test_it_can_be_loaded_again(tmp_path: Path) -> None:
     x = events.template[0].features[0]
 
     model, number = config.model, trained.best.number
-    loaded = Observable.load(tmp_path, model.network, model.summary, events.features, groups, number)
+    path = tmp_path / "checkpoints" / "best.ckpt"
+    loaded = Observable.load(path, model.network, model.summary, events.features, groups, number)
 
     assert torch.equal(loaded.logits(x), trained.observable.logits(x))
 

@@ -16,18 +16,21 @@ from inferno_cli.histograms.templates import Templates
 from inferno_cli.training.evaluation import Likelihoods
 from inferno_cli.training.final_templates import final_templates
 from inferno_cli.training.observable import Observable
+from inferno_cli.training.observables import Observables
 from inferno_cli.training.pseudo_data import Drawn, Experiment, Generated, PseudoData, pseudo_data
 
 
 def source(config: TrainConfig, folder: Path) -> tuple[PseudoData, Observable, Events, Templates]:
     events = load(config)
     trained = train(config, events, folder)
-    templates = final_templates(
-        trained.observable, Likelihoods.from_config(config), events, symmetrise=None, seed=1
-    ).templates
-    observable = replace(trained.observable, groups=templates.groups)
+    observables = Observables((trained.observable,))
+    (templates,) = final_templates(
+        observables, Likelihoods.from_config(config), events, symmetrise=None, seed=1
+    ).channels
+    observables = replace(observables, groups={"SR": templates.groups})
     measurement = Measurement.from_config(config, config.nuisance.fit)
-    return pseudo_data(config, measurement, observable, events, templates), observable, events, templates
+    data = pseudo_data(config, measurement, observables, events, (templates,))
+    return data, observables.of("SR"), events, templates
 
 
 def experiments(n: int, mu: float, **values: float) -> list[Experiment]:

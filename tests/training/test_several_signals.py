@@ -21,7 +21,7 @@ from inferno_cli.training.objectives import FigureOfMerit, FitObjective
 from inferno_cli.training.objectives.generalised_variance import GeneralisedVariance, root_of_determinant
 from inferno_cli.training.objectives.log_variances import LogVariances, geometric_mean
 from inferno_cli.training.objectives.poi_variance import PoiVariance
-from inferno_cli.training.recipe import linear_fit, template_channel
+from inferno_cli.training.recipe import linear_fit, template_channels
 from inferno_cli.training.soft_likelihood import SoftLikelihood
 
 POIS = ("mu", "mu_b")
@@ -48,7 +48,7 @@ def templates(**changes):
 
 
 def test_the_covariance_of_the_pois_is_that_block_of_the_whole():
-    channel = template_channel(two_signals(), templates())
+    channel = template_channels(two_signals(), [templates()])
     block = poi_covariance(channel, POIS)
     np.testing.assert_allclose(block, by_hand()[:2, :2], rtol=1e-4)  # code4 is nearly a power of 1.1
     np.testing.assert_allclose(block, covariance(channel)[:2, :2], rtol=1e-12)
@@ -69,12 +69,12 @@ def test_the_covariance_of_the_pois_is_that_block_of_the_whole():
     ids=lambda item: getattr(item, "kind", ""),
 )
 def test_every_objective_says_what_it_makes_of_the_errors(objective: FitObjective, expected):
-    channel = template_channel(two_signals(), templates())
+    channel = template_channels(two_signals(), [templates()])
     value = float(objective.value(channel, POIS))
     assert value == pytest.approx(expected(covariance(channel).numpy()), rel=1e-12)
     measurement = two_signals(merit=objective.merit(POIS))
     # Without variations there is no noise: what chooses the bins is the same number.
-    assert linear_fit(measurement, templates()).honest_merit() == pytest.approx(value, rel=1e-9)
+    assert linear_fit(measurement, [templates()]).honest_merit() == pytest.approx(value, rel=1e-9)
 
 
 def test_no_objective_but_that_of_one_poi_depends_on_the_order_or_size_of_another():
@@ -128,7 +128,7 @@ def test_bins_are_merged_for_every_poi_that_is_measured():
     left = {}
     for pois in (("mu",), ("mu_b",), POIS):
         chosen = replace(measurement, merit=FigureOfMerit(pois, geometric_mean))
-        left[pois] = merge(filled, rule, linear_fit(chosen, filled), ordered=True).n_bins
+        left[pois] = merge([filled], rule, linear_fit(chosen, [filled]))[0].n_bins
     assert left == {("mu",): 2, ("mu_b",): 3, POIS: 3}
 
 

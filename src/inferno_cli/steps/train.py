@@ -17,7 +17,6 @@ from inferno_cli.config.steps import TrainConfig
 from inferno_cli.errors import FitFailedError, OutputError, TemplateError
 from inferno_cli.files import read_json
 from inferno_cli.progress import Stopwatch
-from inferno_cli.section import REGION
 
 if TYPE_CHECKING:
     from inferno_cli.config.schema import Coverage

@@ -97,8 +97,8 @@ def evaluate(
     likelihood: SoftLikelihood,
     samples: Sequence[Sample],
     rule: Binning,
-    fixed: Sequence[Templates] = (),
     fitted: Measurement | None = None,
+    fixed: Sequence[Templates] = (),
 ) -> Evaluation:
     """Evaluate a network once over a whole split.
 
@@ -108,8 +108,8 @@ def evaluate(
     Args:
         likelihood: That of the variance.
         samples: The split, with all variations of the fit.
-        fixed: Filled templates of the channels that have bins of their own, with all variations of the fit.
         fitted: The measurement of the fit, whose parameters decide what is merged; without, that of the variance.
+        fixed: Filled templates of the channels that have bins of their own, with all variations of the fit.
     """
     measurement, summary = likelihood.measurement, observable.summary
     outputs = [observable.outputs(torch.from_numpy(sample.features)) for sample in samples]
@@ -170,4 +170,5 @@ def judge(observable: Observable, likelihoods: Likelihoods, events: Events) -> E
     """Evaluate a network on the validation split in the likelihood that is fitted, whatever it was trained with."""
     measurement, samples = likelihoods.fitted, events.validation
     likelihood = likelihoods.soft(measurement, samples, events)
-    return evaluate(observable, likelihood, samples, likelihoods.binning, likelihoods.fixed(events, measurement))
+    fixed = likelihoods.fixed(events, measurement)
+    return evaluate(observable, likelihood, samples, likelihoods.binning, fixed=fixed)
