@@ -132,7 +132,9 @@ def test_edges_are_stored_with_the_network_and_taken_from_it(tmp_path: Path) -> 
     summary = trained.observable.summary
     assert isinstance(summary, Score)
     model, features = config.model, config.dataset.features
-    loaded = Observable.load(tmp_path, model.network, model.summary, features, (), trained.best.number)
+    loaded = Observable.load(
+        tmp_path / "checkpoints" / "best.ckpt", model.network, model.summary, features, (), trained.best.number
+    )
 
     assert config.model.summary.state == {}
     assert summary.edges_at is not None

@@ -155,7 +155,7 @@ def _networks(
     if pretrained is not None:
         there = pretrained.config
         require_same(config.dataset.inputs, model, there.dataset.inputs, there.model, pretrained.folder)
-        observable = pretrained.observable
+        _ = pretrained.observables  # a checkpoint that is missing is told before the events are read
     with clock.part("events", f"events: {config.dataset.name}"):
         events = config.dataset.load(config.request)
     if events.label:
