@@ -7,7 +7,7 @@ import sys
 import awkward as ak
 import numpy as np
 import pytest
-from conftest import load, ntuples, small_trees, write
+from conftest import load, ntuples, observed, small_trees, write
 
 from inferno_cli.errors import DatasetError, DatasetFileError
 from inferno_cli.events.root.trees import Tree, tree_names
