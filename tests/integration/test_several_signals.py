@@ -98,3 +98,10 @@ def test_a_poi_that_is_none_is_one_message() -> None:
     failed = inferno("train", *TRIAL, "model/objective=log_variances", "model.objective.pois=[mu,mu_s]")
     assert failed.code == 2
     assert "model.objective: 'mu_s' is no POI of the samples of the likelihood; closest: 'mu_W'" in failed.err
+
+
+def test_a_network_keeps_what_it_was_trained_for(trained: Outcome) -> None:
+    taken = ("model/objective=log_variances", "model.objective.pois=[mu_W]", f"trained_in={trained.path.parent}")
+    failed = inferno("train", *TRIAL, *taken)
+    assert failed.code == 2
+    assert "model.objective.pois is ['mu_W'], and the network of" in failed.err

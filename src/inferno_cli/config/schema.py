@@ -81,7 +81,7 @@ class Model(Section):
         parts: dict[str, tuple[Section, set[str]]] = {
             "network": (self.network, set(type(self.network).model_fields)),
             "summary": (self.summary, {"kind", *self.summary.fixed}),
-            "objective": (self.objective, {"kind"}),
+            "objective": (self.objective, {"kind", *self.objective.fixed}),
         }
         values: dict[str, Any] = {"model": self.name}
         for part, (section, keys) in parts.items():

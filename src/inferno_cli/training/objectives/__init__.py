@@ -49,10 +49,12 @@ class Objective(Section, ABC):
     Attributes:
         nominal_only: Whether the loss needs the nominal events alone: ``n_views`` is 1 then.
         only_outputs: Number of outputs of the network that it is of; None: any.
+        fixed: Keys that belong to the trained network: who reuses it cannot choose them anew.
     """
 
     nominal_only: ClassVar[bool] = False
     only_outputs: ClassVar[int | None] = None
+    fixed: ClassVar[Names] = ()
     kind: str
 
     @abstractmethod

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -25,6 +25,7 @@ class GeneralisedVariance(FitObjective):
     variances of both are large then, and the determinant is not.
     """
 
+    fixed: ClassVar[Names] = ("pois",)
     kind: Literal["generalised_variance"] = "generalised_variance"
     """The determinant of the covariance of several POIs."""
     pois: Annotated[Names, Field(min_length=1)] | None = None

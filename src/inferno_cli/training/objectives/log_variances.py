@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -27,6 +27,7 @@ class LogVariances(FitObjective):
     A relative gain counts the same for each POI, however large its error is.
     """
 
+    fixed: ClassVar[Names] = ("pois",)
     kind: Literal["log_variances"] = "log_variances"
     """The sum of the logarithms of the variances of several POIs."""
     pois: Annotated[Names, Field(min_length=1)] | None = None

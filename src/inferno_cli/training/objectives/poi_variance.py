@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from inferno_cli.section import POI, Names
 from inferno_cli.training.objectives import FigureOfMerit, FitObjective
@@ -11,6 +11,7 @@ from inferno_cli.training.objectives import FigureOfMerit, FitObjective
 class PoiVariance(FitObjective):
     """The variance of one POI, everything else profiled, other POIs too."""
 
+    fixed: ClassVar[Names] = ("poi",)
     kind: Literal["poi_variance"] = "poi_variance"
     """The variance of one POI in the fit."""
     poi: str = POI
