@@ -10,12 +10,13 @@ import pytest
 
 from inferno_cli.config.load import compose, resolve
 from inferno_cli.config.schema import Report
-from inferno_cli.config.steps import TrainConfig
+from inferno_cli.config.steps import FitConfig, TrainConfig
 from inferno_cli.config.titles import model_title
 from inferno_cli.errors import ConfigError
 from inferno_cli.report.presentation import presentation
 from inferno_cli.runs.earlier import completed_record
 from inferno_cli.runs.points import matters
+from inferno_cli.steps.fit import require_known
 
 
 def report(**values: Any) -> Report:
@@ -104,3 +105,27 @@ def test_records_of_before_have_the_titles_of_their_models() -> None:
     written = {"schema": "inferno_cli/results/2", "model": "bce", "model_title": ""}
     assert completed_record(written)["model_title"] == ""
     assert "model_title" not in completed_record({"schema": "inferno_cli/results/2", "model": None})
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("+report.groups={Other: [WW, WZ]}", None),
+        ("+report.groups={Other: [WW, ggH]}", "report.groups.Other holds signal and background"),
+        ("+report.groups={Other: [WW, qqH]}", "report.groups.Other holds signal and background"),
+        ("+report.samples={WWW: {title: x}}", "report.samples: there is no sample 'WWW'; closest: 'WW'"),
+    ],
+)
+def test_a_workspace_has_the_samples_that_are_named(override: str, message: str | None) -> None:
+    def sample(name: str, *factors: str) -> dict[str, Any]:
+        return {"name": name, "data": [1.0], "modifiers": [{"name": x, "type": "normfactor"} for x in factors]}
+
+    samples = [sample("ggH", "mu"), sample("qqH", "mu_VBF"), sample("WW"), sample("WZ")]
+    measurements = [{"name": "m", "config": {"poi": "mu", "parameters": []}}]
+    spec = {"channels": [{"name": "SR", "samples": samples}], "measurements": measurements}
+    config = resolve(FitConfig, compose("fit", ["~job", "workspace=x", "fit.pois=[mu_VBF]", override]))
+    if message is None:
+        require_known(config, spec)
+        return
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        require_known(config, spec)

@@ -241,6 +241,23 @@ def test_every_figure_says_whose_it_is_and_keeps_the_label_of_the_data(name: str
         assert expected in written
 
 
+def test_texts_at_the_top_end_within_the_figure() -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    for width in (3.2, 6.4):
+        figure = CANVAS.figure(width=width)
+        renderer = FigureCanvasAgg(figure).get_renderer()
+        boxes = [text.get_window_extent(renderer) for text in figure.texts]
+        assert max(box.x1 for box in boxes) <= figure.bbox.x1
+        experiment, status, luminosity, *_ = boxes
+        assert experiment.x1 < status.x0 < status.x1 < luminosity.x0
+
+
+def test_without_a_word_of_the_configuration_the_label_and_the_title_stand_alone() -> None:
+    assert [text.get_text() for text in Canvas(LABEL, "a title").figure().texts] == [LABEL, "a title"]
+    assert [text.get_text() for text in Canvas("", "a title").figure().texts] == ["a title"]
+
+
 def test_the_legend_is_in_the_order_of_the_stack_without_absent_samples() -> None:
     upper, lower = prefit().axes
     assert legend(upper) == [*LEGEND, "observed data"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from omegaconf import OmegaConf
 
 from inferno_cli.config.load import config_folder, resolve
 from inferno_cli.config.steps import Reference
+from inferno_cli.drawing.presentation import Presentation
 from inferno_cli.errors import ComparisonError, RunError
 from inferno_cli.report.comparison.comparison import Comparison, Spread
 from inferno_cli.report.comparison.page import figures, write_comparison
@@ -587,12 +589,31 @@ def test_figures_of_an_earlier_comparison_do_not_stay(sweep: Path, tmp_path: Pat
     assert not (folder / "width_bins.png").exists()
 
 
-def test_the_label_is_on_every_figure(sweep: Path) -> None:
-    drawn = dict(figures(compared(sweep)))
+def test_the_label_is_on_every_figure_beside_what_the_configuration_says(sweep: Path) -> None:
+    shown = Presentation(experiment="CMS", status="Private work", luminosity="13 TeV")
+    drawn = dict(figures(replace(compared(sweep), shown=shown)))
 
     assert set(drawn) == {"width_bins", "scans", "training", "templates"}
     for figure in drawn.values():
-        assert LABEL in [text.get_text() for text in figure.texts]
+        assert {LABEL, "CMS", "Private work", "13 TeV"} <= {text.get_text() for text in figure.texts}
+
+
+def test_figures_are_drawn_in_the_formats_that_are_asked_for_or_not_at_all(sweep: Path, tmp_path: Path) -> None:
+    files = write_comparison(compared(sweep / "0"), tmp_path / "out", formats=["pdf"])
+    assert {path.suffix for path in files} == {".csv", ".md", ".json", ".html", ".pdf"}
+    files = write_comparison(compared(sweep / "0"), tmp_path / "out", plots=False)
+    assert {path.name for path in files} == {path.name for path in (tmp_path / "out").iterdir()}
+    assert {path.suffix for path in files} == {".csv", ".md", ".json", ".html"}
+
+
+def test_models_with_one_title_are_called_by_their_names(tmp_path: Path) -> None:
+    for number, model in enumerate(("bce", "inferno", "inferno")):
+        values = record(0.3, model=model, dataset_checksum="a" * 64, model_title="both" if number < 2 else "")
+        put(tmp_path / str(number), config(model, 10 + number, 1), values)
+    assert compared(tmp_path / "0").model_titles == {"bce": "both"}
+    assert compared(tmp_path / "0", tmp_path / "1").model_titles == {"bce": "bce", "inferno": "inferno"}
+    reference = published("bins")
+    assert compared(tmp_path / "2", reference=reference).model_titles == {"bce": "BCE", "inferno": "inferno"}
 
 
 def test_the_curve_of_widths_goes_through_the_medians_and_the_published_points(sweep: Path) -> None:

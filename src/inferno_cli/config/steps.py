@@ -438,6 +438,7 @@ class CompareConfig(Step):
     Runs of an MLflow experiment have none in common: then it is in ``output_dir``. An earlier comparison in ``compare``
     is moved to ``compare-DATE-TIME`` beside it; one in a folder that is named here is replaced.
     """
+    report: Report
     reference: Reference
     """Published numbers; the name ``auto`` stands for those of the study that the runs belong to."""
     track: bool

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inferno_cli.drawing.presentation import PLAIN, Presentation
-from inferno_cli.drawing.style import ACCENT, SIGNAL, as_written, short, text_length
+from inferno_cli.drawing.style import ACCENT, SIGNAL, called, text_length
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -84,10 +84,7 @@ class Layers:
             total[rest] = sum(total[name] for name in small)
             of = {sample: rest if name in small else name for sample, name in of.items()}
         order = sorted(colours, key=lambda name: (name in signals, total[name]))
-        titles = {
-            name: as_written(presentation.titles[name]) if name in presentation.titles else short(name)
-            for name in order
-        }
+        titles = {name: called(name, presentation) for name in order}
         return cls(of, {name: colours[name] for name in order}, titles, frozenset(signals))
 
     def stack(self, rows: Mapping[str, FloatArray], parents: Mapping[str, str] | None = None) -> dict[str, FloatArray]:

@@ -65,6 +65,11 @@ class Line(NamedTuple):
     height: float
 
 
+def called(name: str, presentation: Presentation) -> str:
+    """Return what plots call a sample or a group: its title as it is written, or its name as ``short``."""
+    return as_written(presentation.titles[name]) if name in presentation.titles else short(name)
+
+
 @dataclass(frozen=True)
 class Canvas:
     """What the figures of one record begin with: what must be said with every number, or nothing, and what is shown."""
@@ -72,6 +77,10 @@ class Canvas:
     label: str
     title: str
     presentation: Presentation = PLAIN
+
+    def sample(self, name: str) -> str:
+        """Return what plots call a sample or a group."""
+        return called(name, self.presentation)
 
     def figure(self, *, width: float = 6.4, height: float = 4.8) -> Figure:
         """Return a figure that says both in its upper left corner; its size is in inches.

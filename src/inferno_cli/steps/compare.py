@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ def run(config: CompareConfig, composed: Any) -> None:  # noqa: ARG001
     from inferno_cli.report.comparison.earlier import earlier_kept
     from inferno_cli.report.comparison.page import headline, write_comparison
     from inferno_cli.report.comparison.tables import show_comparison
+    from inferno_cli.report.presentation import presentation
     from inferno_cli.runs.find import collect
     from inferno_cli.runs.mlflow.afterwards import log_files
     from inferno_cli.runs.mlflow.sweep import PARENT_FILE
@@ -32,13 +35,15 @@ def run(config: CompareConfig, composed: Any) -> None:  # noqa: ARG001
         )
     found = collect(config.runs, config.tracking, config.where)
     comparison = Comparison.of(found.jobs, _reference(config.reference, found.study))
+    comparison = replace(comparison, shown=presentation(config.report))
+    write = partial(write_comparison, plots=config.report.plots, formats=config.report.formats)
     folder = (Path(config.output_dir) if found.folder is None else found.folder) / "compare"
     if config.output is not None:
         folder = user_path(config.output)
-        files = write_comparison(comparison, folder)
+        files = write(comparison, folder)
     else:
         with earlier_kept(folder, comparison) as earlier:
-            files = write_comparison(comparison, folder)
+            files = write(comparison, folder)
         if earlier is not None:
             log.info(f"compare: the comparison before is in {earlier} now")
     # Of runs of several sweeps none is the parent, unless a study was started again.

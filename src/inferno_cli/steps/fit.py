@@ -36,7 +36,7 @@ def run(config: FitConfig, composed: Any) -> None:
     job, version = HydraJob.current(), code_version()
     path = user_path(config.workspace)
     spec = read_workspace(path, patch=config.patch, patchset=config.patchset)
-    _require_known(config, spec)
+    require_known(config, spec)
     checksum = sha256(path)
     point = points.point_of_fit(resolved(composed), spec)
     if path.absolute().parent.samefile(job.folder):
@@ -91,17 +91,18 @@ def _fit(config: FitConfig, folder: Path, path: Path, spec: dict[str, Any], chec
     return results
 
 
-def _require_known(config: FitConfig, spec: dict[str, Any]) -> None:
+def require_known(config: FitConfig, spec: dict[str, Any]) -> None:
     """Raise ConfigError for samples in ``report`` that the workspace has not."""
     from inferno_cli.fit.quantities.yields import signal_of
 
     pois = {item["name"]: item["config"]["poi"] for item in spec["measurements"]}
     poi = pois.get(config.measurement, next(iter(pois.values()), ""))
+    scaling = (poi, *(config.fit.pois or ()))
     samples: dict[str, None] = {}
     signal: dict[str, None] = {}
     for channel in spec["channels"]:
         samples |= dict.fromkeys(sample["name"] for sample in channel["samples"])
-        signal |= dict.fromkeys(signal_of(channel["samples"], poi))
+        signal |= dict.fromkeys(signal_of(channel["samples"], scaling))
     config.report.check(tuple(samples), tuple(signal))
 
 

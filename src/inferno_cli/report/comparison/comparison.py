@@ -12,6 +12,7 @@ from typing import Any
 
 from inferno_cli.config.steps import Reference, ReferenceRow
 from inferno_cli.config.titles import model_title
+from inferno_cli.drawing.presentation import PLAIN, Presentation
 from inferno_cli.fit.result import Column, is_ours
 from inferno_cli.names import another
 from inferno_cli.report.comparison.points import Place, Point, beside_the_model, group, place, short_names
@@ -124,12 +125,13 @@ class Row(Place):
 
 @dataclass(frozen=True)
 class Comparison:
-    """Points of one dataset, and the published numbers beside them."""
+    """Points of one dataset, the published numbers beside them, and what stands on the figures."""
 
     points: tuple[Point, ...]
     jobs: tuple[FoundRun, ...]
     reference: Reference
     notes: tuple[str, ...] = ()
+    shown: Presentation = PLAIN
 
     @classmethod
     def of(cls, jobs: Sequence[FoundRun], reference: Reference, notes: Sequence[str] = ()) -> Comparison:

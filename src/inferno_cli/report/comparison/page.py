@@ -27,7 +27,9 @@ MAX_ROWS = 40
 """Of the table in a description: MLflow cuts long descriptions. The page has all."""
 
 
-def write_comparison(comparison: Comparison, folder: Path) -> tuple[Path, ...]:
+def write_comparison(
+    comparison: Comparison, folder: Path, *, plots: bool = True, formats: Sequence[str] = ("png",)
+) -> tuple[Path, ...]:
     """Write compare.csv, compare.md, compare.json, the figures, and compare.html; return the files, the page last.
 
     Raises:
@@ -36,7 +38,7 @@ def write_comparison(comparison: Comparison, folder: Path) -> tuple[Path, ...]:
     try:
         before = _figures_of(folder / RECORD)
         with together(folder) as scratch:
-            pictures = save_figures(figures(comparison), scratch)
+            pictures = save_figures(figures(comparison) if plots else (), scratch, formats)
             names = [path.name for path in pictures.files]
             added = list(added_tables(comparison))
             texts = {"compare.csv": as_csv(comparison)}

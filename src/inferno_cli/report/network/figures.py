@@ -176,7 +176,7 @@ def _response(canvas: Canvas, rows: Sequence[ResponseRecord]) -> Figure:
             axes.stairs(_column(values), edges, baseline=None, color=colour, linewidth=1.4, label=label)
             axes.errorbar(bins + shift, _column(values), _column(errors), fmt="none", color=colour, linewidth=1.2)
         axes.axhline(0, color="black", linewidth=0.8)
-        axes.set_title(short(item.sample), size=9, weight="bold", pad=3)
+        axes.set_title(canvas.sample(item.sample), size=9, weight="bold", pad=3)
         axes.set_ylabel("%")
     panels[0].set_title(
         f"{short(rows[0].parameter)}: change of the yield at one standard deviation; {rows[0].sample}",

@@ -148,7 +148,7 @@ def _templates(canvas: Canvas, channel: str, templates: Templates, layers: Layer
     for panel, sample in zip(panels, shown, strict=True):
         relative = relative_to(deviation[sample], nominal[sample])
         _variations(panel, varied[sample], relative, edges, lines)
-        heading = layers.titles.get(sample, short(sample))
+        heading = canvas.sample(sample)
         panel.set_title(heading, size=9, color=layers.colour_of(sample), weight="bold", pad=3)
     if lines:
         _legend_of_variations(figure, lines, len(sizes))

@@ -37,7 +37,8 @@ def place_name(comparison: Comparison, point: Point) -> str:
 def new_figure(comparison: Comparison, width: float, height: float, drawn: int, total: int) -> Figure:
     """Return a figure that says what is compared, and where not all of ``total`` points are drawn."""
     first = f"; the first {drawn} points" if drawn < total else ""
-    return Canvas(comparison.label, comparison.title + first).figure(width=width, height=height)
+    canvas = Canvas(comparison.label, comparison.title + first, comparison.shown)
+    return canvas.figure(width=width, height=height)
 
 
 def overlaid(comparison: Comparison, points: Sequence[Point], draw: Callable[..., None], x: str, y: str) -> Figure:

@@ -164,7 +164,9 @@ def _style(comparison: Comparison, point: Point) -> dict[str, Any]:
 
 def _against_mu(comparison: Comparison, rows: Sequence[Covered]) -> Figure:
     nuisances = list(dict.fromkeys(row.nuisance for row in rows))
-    figure = Canvas(comparison.label, comparison.title).figure(width=3.4 * len(nuisances) + 0.6, height=7.2)
+    figure = Canvas(comparison.label, comparison.title, comparison.shown).figure(
+        width=3.4 * len(nuisances) + 0.6, height=7.2
+    )
     grid = figure.subplots(3, len(nuisances), squeeze=False, sharex=True, sharey="row")
     quantities: tuple[tuple[str, Callable[[Covered], Number]], ...] = (
         (r"spread of $\hat\mu$ (line: HESSE)", lambda row: row.number("spread")),
@@ -199,7 +201,7 @@ def _points(axes: Axes, x: Any, numbers: Sequence[Number], style: dict[str, Any]
 def _by_nuisance(comparison: Comparison, rows: Sequence[Covered]) -> Figure:
     nuisances = list(dict.fromkeys(row.nuisance for row in rows))
     height = 1.8 + 0.32 * len(nuisances)
-    figure = Canvas(comparison.label, comparison.title).figure(width=7.6, height=max(3.6, height))
+    figure = Canvas(comparison.label, comparison.title, comparison.shown).figure(width=7.6, height=max(3.6, height))
     left, right = figure.subplots(1, 2, sharey=True)
     points = list({id(row.point): row.point for row in rows}.values())
     for row in rows:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+from inferno_cli.drawing.stack import bin_edges, finish_bins
 from inferno_cli.drawing.style import SIGNAL
 from inferno_cli.report.comparison.comparison import Comparison
 from inferno_cli.report.comparison.figures._common import MAX_PANELS, legend_below, new_figure, point_name
@@ -45,13 +44,13 @@ def _templates(comparison: Comparison, found: Sequence[tuple[Point, Sequence[Bin
         spot = divmod(i, columns)
         if len(models) > 1:
             spot = places.index(point.place), models.index(point.model)
-        axes, edges = grid[spot], np.arange(len(bins) + 1)
+        axes, edges = grid[spot], bin_edges(len(bins))
         axes.set_axis_on()
         axes.stairs([x.background for x in bins], edges, fill=True, color="#d3d3d3", label="background")
         axes.stairs([x.signal for x in bins], edges, color=SIGNAL, label="signal")
         axes.set_yscale("log")
         axes.set_title(point_name(comparison, point), fontsize=8)
-        axes.set_xlabel("bin")
+        finish_bins(axes, len(bins), "bin")
         if not spot[1]:
             axes.set_ylabel("expected events")
     legend_below(figure)

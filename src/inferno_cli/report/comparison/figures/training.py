@@ -33,7 +33,12 @@ def draw(comparison: Comparison) -> Iterator[tuple[str, Figure]]:
         low, high = np.nanmin(table, axis=0), np.nanmax(table, axis=0)
         axes.fill_between(epochs, low, high, color=style["color"], alpha=0.2, linewidth=0)
 
-    yield "training", overlaid(comparison, trained, curve, "epoch", r"$\sigma(\mu)$, hard bins")
+    from matplotlib.ticker import MaxNLocator
+
+    figure = overlaid(comparison, trained, curve, "epoch", r"$\sigma(\mu)$, hard bins")
+    for axes in figure.axes:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    yield "training", figure
 
 
 def _curves(point: Point) -> tuple[NDArray[np.intp], NDArray[np.float64]] | None:

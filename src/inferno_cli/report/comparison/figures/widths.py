@@ -176,7 +176,7 @@ def _by_name(comparison: Comparison, quantity: str) -> Figure:
 
 
 def _figure(comparison: Comparison, **size: float) -> Figure:
-    return Canvas(comparison.label, comparison.title).figure(**size)
+    return Canvas(comparison.label, comparison.title, comparison.shown).figure(**size)
 
 
 def _is_number(value: object) -> bool:
