@@ -187,7 +187,10 @@ def test_ui_without_a_store_refuses_and_leaves_nothing_behind(tmp_path: Path, mo
     ("line", "choices"),
     [
         ("inferno tr", {"train"}),
-        ("inferno train model=", {"model=bce", "model=bce_augmented", "model=inferno", "model=optimal"}),
+        (
+            "inferno train model=",
+            {"model=bce", "model=bce_augmented", "model=inferno", "model=multiclass", "model=optimal"},
+        ),
         ("inferno train model.bi", {"model.bins="}),
         ("inferno fit works", {"workspace="}),
     ],

@@ -68,6 +68,11 @@ class Model(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if self.objective.one_output_a_sample and not self.summary.one_output_a_sample:
+            raise ValueError(
+                f"{self.objective.kind!r} has one output for each sample, and the summary {self.summary.kind!r} takes "
+                f"{self.summary.n_outputs} for other things; choose model/summary=categories"
+            )
         for part in (self.network, self.objective):
             if part.only_outputs not in (None, self.summary.n_outputs):
                 raise ValueError(

@@ -70,6 +70,7 @@ def completed(summary: Summary) -> Summary:
     """Return a summary as a training leaves it, its bins placed on outputs that are normal numbers."""
     from inferno_cli.training.summaries import NominalEvents
 
+    summary = summary.for_samples({sample.name: sample.is_signal for sample in samples()})
     events = [NominalEvents.of(sample) for sample in samples()]
     return summary.placed(events, lambda features: normal(len(features), summary.n_outputs))
 

@@ -29,7 +29,8 @@ def summary_for(objective: Objective, smoothing: float = 0.5) -> Summary:
     """Return a summary of outputs that an objective can have."""
     if objective.only_outputs == 1:
         return Score(bins=4, edge_width=smoothing)
-    return Softmax(bins=objective.only_outputs or 4, temperature=smoothing)
+    bins = len(samples()) if objective.one_output_a_sample else objective.only_outputs or 4
+    return Softmax(bins=bins, temperature=smoothing)
 
 
 def network_for(objective: Objective) -> nn.Sequential:

@@ -86,10 +86,10 @@ class Observable:
         """
         if not path.is_file():
             raise RunError(f"the checkpoint {path} is missing. Copy the whole folder of the run, or train again")
-        built = network.build(torch.zeros(len(features)), torch.ones(len(features)), summary.n_outputs)
         try:
             stored = torch.load(path, map_location="cpu", weights_only=True)
             summary = summary.restored(stored.get(SUMMARY, {}))
+            built = network.build(torch.zeros(len(features)), torch.ones(len(features)), summary.n_outputs)
             own = [name for name in stored["state_dict"] if name.startswith(NETWORK)]
             built.load_state_dict({name.removeprefix(NETWORK): stored["state_dict"][name] for name in own})
         except Exception as error:  # torch raises many kinds for a damaged file

@@ -150,6 +150,7 @@ def train(
     Raises:
         SingularInformationError: If no epoch gave a finite hard validation value.
     """
+    summary = summary.for_samples({sample.name: sample.is_signal for sample in events.train})
     if not network.is_trained:
         return _as_it_is(network, summary, objective, likelihoods, events, folder / name, log_ratio)
     start = time.perf_counter()

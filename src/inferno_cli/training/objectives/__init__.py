@@ -50,11 +50,13 @@ class Objective(Section, ABC):
         nominal_only: Whether the loss needs the nominal events alone: ``n_views`` is 1 then.
         only_outputs: Number of outputs of the network that it is of; None: any.
         fixed: Keys that belong to the trained network: who reuses it cannot choose them anew.
+        one_output_a_sample: Whether the outputs are those of the samples, in their order.
     """
 
     nominal_only: ClassVar[bool] = False
     only_outputs: ClassVar[int | None] = None
     fixed: ClassVar[Names] = ()
+    one_output_a_sample: ClassVar[bool] = False
     kind: str
 
     @abstractmethod
@@ -84,6 +86,24 @@ class Objective(Section, ABC):
     def warm_up_loss(self, outputs: Sequence[Tensor], batch: Batch, likelihood: SoftLikelihood) -> Tensor:
         """Loss of a batch meanwhile, of the outputs of the head for the nominal events."""
         raise NotImplementedError(f"{type(self).__name__} has a warm-up and no warm_up_loss")
+
+
+class BinaryClassifier(Objective):
+    """Weighted binary cross-entropy of the one output, in which signal and background count half each."""
+
+    only_outputs: ClassVar[int | None] = 1
+
+    @abstractmethod
+    def counted(
+        self, outputs: Sequence[Tensor], batch: Batch, likelihood: SoftLikelihood
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Return the outputs that count, and their weights: for each sample, shape (n,) each."""
+
+    def loss(self, outputs: Sequence[Tensor], batch: Batch, summary: Summary, likelihood: SoftLikelihood) -> Tensor:  # noqa: ARG002
+        """Cross-entropy."""
+        from inferno_cli.training.costs import balanced_cross_entropy
+
+        return balanced_cross_entropy(likelihood, *self.counted(outputs, batch, likelihood))
 
 
 class FitObjective(Objective):

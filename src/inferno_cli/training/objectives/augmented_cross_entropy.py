@@ -3,43 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
-from inferno_cli.training.objectives import Objective
+from inferno_cli.training.objectives import BinaryClassifier
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from inferno_cli.training.batches import Batch
     from inferno_cli.training.soft_likelihood import SoftLikelihood
-    from inferno_cli.training.summaries import Summary
 
 
-class AugmentedCrossEntropy(Objective):
+class AugmentedCrossEntropy(BinaryClassifier):
     """Weighted binary cross-entropy of the one output, over the nominal events and every variation of them alike.
 
     It is the usual remedy against systematics (data augmentation): the classifier gets less sensitive to what changes
     in the variations, and still knows nothing of the fit.
     """
 
-    only_outputs: ClassVar[int | None] = 1
     kind: Literal["augmented_cross_entropy"] = "augmented_cross_entropy"
     """Binary cross-entropy of signal and background, over nominal and varied events."""
 
-    def loss(
-        self,
-        outputs: Sequence[Tensor],
-        batch: Batch,
-        summary: Summary,  # noqa: ARG002
-        likelihood: SoftLikelihood,
-    ) -> Tensor:
-        """Cross-entropy in which signal and background count half each, and all variations of a sample the same."""
-        from inferno_cli.training.costs import balanced_cross_entropy
-
+    def counted(
+        self, outputs: Sequence[Tensor], batch: Batch, likelihood: SoftLikelihood
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Return those of all variations; all of a sample count the same."""
         logits: list[Tensor] = []
         shares: list[Tensor] = []
         for stratum, (_, weights), output in zip(likelihood.strata, batch, outputs, strict=True):
             yields = weights.new_tensor(stratum.yields) / len(stratum.variations)
             shares.append((weights * (yields / weights.sum(dim=1))[:, None]).flatten())
             logits.append(output[list(stratum.view), :, 0].flatten())
-        return balanced_cross_entropy(likelihood, logits, shares)
+        return logits, shares

@@ -49,12 +49,14 @@ class Summary(Section, ABC):
         smoothing: Key whose value makes the soft bins the hard ones as it falls.
         fixed: Keys that belong to the trained network: who reuses it cannot choose them anew.
         learnt: Keys that get their values in the training; they are stored with the network.
+        one_output_a_sample: Whether the outputs are those of the samples, in their order.
     """
 
     ordered: ClassVar[bool]
     smoothing: ClassVar[str]
     fixed: ClassVar[Names] = ()
     learnt: ClassVar[Names] = ()
+    one_output_a_sample: ClassVar[bool] = False
     kind: str
 
     @property
@@ -94,6 +96,14 @@ class Summary(Section, ABC):
 
     def spread(self, network: nn.Sequential, features: Tensor) -> None:
         """Scale the last layer to features, shape (n_events, n_features), so that every bin has a share of them."""
+
+    def for_samples(self, samples: Mapping[str, bool]) -> Self:  # noqa: ARG002
+        """Return the summary for a training of samples, each with whether it is signal, before the network is built.
+
+        Raises:
+            ConfigError: If it cannot be.
+        """
+        return self
 
     def placed(self, samples: Sequence[NominalEvents], outputs: Callable[[Tensor], Tensor]) -> Self:  # noqa: ARG002
         """Return the summary with bins placed on events of the training split; after every epoch, and before the first.

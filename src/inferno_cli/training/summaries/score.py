@@ -71,20 +71,20 @@ class Score(Summary):
 
     def soft(self, outputs: Tensor) -> Tensor:
         """Bins with smooth edges: what falls into a bin after smearing the score by a share of the bin width."""
-        import torch
+        from inferno_cli.training.edges import position, smooth
 
-        position = self._position(self.response(outputs))
-        edges = torch.arange(1, self.bins, dtype=position.dtype, device=position.device)
-        above = torch.sigmoid((position - edges) / self.edge_width)
-        ones, zeros = torch.ones_like(position), torch.zeros_like(position)
-        return torch.cat([ones, above], dim=-1) - torch.cat([above, zeros], dim=-1)
+        score = self.response(outputs)[..., 0]
+        scaled = score * self.bins if self.edges == "uniform" else position(score, self._inner(score), 0.0, 1.0)
+        return smooth(scaled, self.bins, self.edge_width)
 
     def hard(self, outputs: Tensor) -> Tensor:
         """Bins whose lower edge belongs to them."""
-        score = self.response(outputs)
-        if self.edges != "uniform":
-            return self._number(score)[..., 0]
-        return (score[..., 0] * self.bins).long().clamp_max(self.bins - 1)
+        from inferno_cli.training.edges import number
+
+        score = self.response(outputs)[..., 0]
+        if self.edges == "uniform":
+            return (score * self.bins).long().clamp_max(self.bins - 1)
+        return number(score, self._inner(score))
 
     def margin(self, outputs: Tensor) -> Tensor:
         """Difference of the score from the nearest edge."""
@@ -137,20 +137,3 @@ class Score(Summary):
     def _inner(self, score: Tensor) -> Tensor:
         """Return the edges between bins, shape (bins - 1,)."""
         return score.new_tensor(self._edges_at)
-
-    def _number(self, score: Tensor) -> Tensor:
-        """Return how many inner edges are not above each score, shape (..., 1)."""
-        return (score >= self._inner(score)).sum(dim=-1, keepdim=True)
-
-    def _position(self, score: Tensor) -> Tensor:
-        """Return the number of the bin and how far in it a score is, between 0 and the number of bins."""
-        import torch
-
-        if self.edges == "uniform":
-            return score * self.bins
-        number = self._number(score)
-        edges = torch.cat([score.new_zeros(1), self._inner(score), score.new_ones(1)])
-        low, high = edges[number], edges[number + 1]
-        # Scores that many events share make edges that are the same: no event is between them.
-        width = (high - low).clamp_min(torch.finfo(score.dtype).tiny)
-        return number + (score - low) / width

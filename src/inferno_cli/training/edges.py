@@ -1,0 +1,32 @@
+"""Bins between edges: the number of a score's bin, and how far it is in it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def number(score: Tensor, inner: Tensor) -> Tensor:
+    """Return how many inner edges, shape (n_edges,), are not above each score, shape (...)."""
+    return (score[..., None] >= inner).sum(dim=-1)
+
+
+def position(score: Tensor, inner: Tensor, low: float, high: float) -> Tensor:
+    """Return the number of the bin and how far in it each score is, shape (...): between 0 and the number of bins.
+
+    The outer edges are ``low`` and ``high``.
+    """
+    found = number(score, inner)
+    edges = torch.cat([score.new_tensor([low]), inner, score.new_tensor([high])])
+    # Scores that many events share make edges that are the same: no event is between them.
+    width = (edges[found + 1] - edges[found]).clamp_min(torch.finfo(score.dtype).tiny)
+    return found + (score - edges[found]) / width
+
+
+def smooth(positions: Tensor, n_bins: int, width: float) -> Tensor:
+    """Return what falls into each bin after smearing the positions, shape (...), by a width in bins: (..., n_bins)."""
+    own = positions[..., None]
+    edges = torch.arange(1, n_bins, dtype=own.dtype, device=own.device)
+    above = torch.sigmoid((own - edges) / width)
+    ones, zeros = torch.ones_like(own), torch.zeros_like(own)
+    return torch.cat([ones, above], dim=-1) - torch.cat([above, zeros], dim=-1)
