@@ -8,6 +8,7 @@ The pictures have no text, whose letters differ between versions of FreeType: wh
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import numpy as np
 import pytest
 
 from inferno_cli.drawing import stack
-from inferno_cli.drawing.presentation import Presentation
+from inferno_cli.drawing.presentation import ChannelAxis, Presentation
 from inferno_cli.drawing.stack import BACKGROUND_COLOURS, REST_COLOUR, SIGNAL_COLOURS, Layers, signal_factor
 from inferno_cli.drawing.style import STYLE, Canvas
 from inferno_cli.events.description import Histogram
@@ -315,6 +316,25 @@ def test_a_wide_range_is_logarithmic_with_the_signal_as_it_is() -> None:
     assert upper.get_yscale() == "log"
     assert legend(upper) == [*DRAWN, "uncertainty"]
     assert lower.get_xlabel() == "m"
+
+
+def test_a_channel_that_is_a_histogram_is_drawn_between_its_edges() -> None:
+    edges = (0.0, 20.0, 40.0, 60.0, 80.0, 100.0, 200.0)
+    shown = replace(SHOWN, axes={"CR": ChannelAxis(edges, r"$m_{vis}$ [GeV]")})
+    entries = [channel(name, SAMPLES, DATA) for name in ("SR", "CR")]
+    grid, sr, cr = (
+        figure for _, figure in YieldsQuantity.figures("yields", entries, fit(), replace(CANVAS, presentation=shown))
+    )
+    assert [axes.get_xlabel() for axes in grid.axes if axes.get_xlabel()] == ["bin", r"$m_{vis}$ [GeV]"]
+    assert [axes.get_ylabel() for axes in (*sr.axes, *cr.axes)] == [
+        "events",
+        "data / pred.",
+        "events / bin",  # of unequal width
+        "data / pred.",
+    ]
+    outline = next(patch for patch in cr.axes[0].patches if patch.get_fill())
+    assert outline.get_data().edges.tolist() == list(edges)
+    assert cr.axes[1].get_xlim() == (0.0, 200.0)
 
 
 def test_templates_say_their_channel_and_sample() -> None:

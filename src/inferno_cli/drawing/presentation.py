@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
+
+
+class ChannelAxis(NamedTuple):
+    """Axis of a channel whose bins are those of a histogram: the edges, shape (B + 1,), and what stands below."""
+
+    edges: tuple[float, ...]
+    label: str
 
 
 @dataclass(frozen=True)
@@ -17,6 +25,7 @@ class Presentation:
         titles: What samples and groups are called, where that is not their name.
         colours: Colours of samples and groups, where they are given.
         groups: Samples that are drawn as one, by the name of the group.
+        axes: Of the channels that are histograms; bins of the others are drawn against their number.
     """
 
     experiment: str = ""
@@ -25,6 +34,7 @@ class Presentation:
     titles: Mapping[str, str] = field(default_factory=dict)
     colours: Mapping[str, str] = field(default_factory=dict)
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    axes: Mapping[str, ChannelAxis] = field(default_factory=dict)
 
     @property
     def group_of(self) -> dict[str, str]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inferno_cli.drawing.presentation import PLAIN, Presentation
-from inferno_cli.drawing.style import ACCENT, SIGNAL, called, text_length
+from inferno_cli.drawing.style import ACCENT, SIGNAL, as_written, called, text_length
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -248,7 +248,8 @@ def finish_stack(
         axes.set_ylim(floor, top * (top / floor) ** (free / (1 - free)))
     else:
         axes.set_ylim(min(0.0, float(total.min())), top / (1 - free))
-    axes.set_ylabel("events")
+    widths = np.diff(edges)
+    axes.set_ylabel("events" if np.allclose(widths, widths[0]) else "events / bin")
 
 
 def _draw_legend(axes: Axes, height: float) -> float:
@@ -310,6 +311,23 @@ def finish_integers(axis: Axis, edges: FloatArray) -> None:
     if np.all(edges % 1 == 0.5):
         low, high = math.ceil(edges[0]), math.floor(edges[-1])
         axis.set_ticks(range(low, high + 1, math.ceil((high - low + 1) / MOST_TICKS)))
+
+
+def channel_edges(presentation: Presentation, channel: str, n_bins: int) -> FloatArray:
+    """Return the edges between which the bins of a channel are drawn: its own, or those of bin numbers."""
+    axis = presentation.axes.get(channel)
+    return bin_edges(n_bins) if axis is None else np.array(axis.edges)
+
+
+def finish_channel(axes: Axes, presentation: Presentation, channel: str, n_bins: int, label: str) -> None:
+    """Set the axis of a channel; ``label`` is for bins that are drawn against their number."""
+    axis = presentation.axes.get(channel)
+    if axis is None:
+        finish_bins(axes, n_bins, label)
+        return
+    axes.set_xlim(axis.edges[0], axis.edges[-1])
+    finish_integers(axes.xaxis, np.array(axis.edges))
+    axes.set_xlabel(as_written(axis.label))
 
 
 def finish_bins(axes: Axes, n_bins: int, label: str = "bin, as fitted") -> None:

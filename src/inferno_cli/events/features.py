@@ -13,7 +13,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from inferno_cli.errors import DatasetError
 from inferno_cli.expressions import Expression, Lists, branch, parse, shown
-from inferno_cli.section import ExpressionText, Finite, Names, Section, require_name
+from inferno_cli.section import ExpressionText, Finite, Names, Section, Shown, require_name
 
 MISSING = "missing"
 """Behind the name of a branch: the feature that says whether the branch has no value."""
@@ -29,9 +29,9 @@ class Feature(Section):
 
     expression: ExpressionText
     """What it is, an expression of branches."""
-    title: str | None = None
+    title: Shown | None = None
     """What plots call it; null: its name."""
-    unit: str | None = None
+    unit: Shown | None = None
     """Its unit in plots, such as GeV."""
     range: tuple[Finite, Finite] | None = None
     """Range of its axis in plots; null: nearly all of the simulated events."""

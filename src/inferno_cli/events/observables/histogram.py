@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from inferno_cli.events.channel import NO_BIN, ChannelObservable
-from inferno_cli.section import ExpressionText, Finite
+from inferno_cli.section import ExpressionText, Finite, Shown
 
 
 class Histogram(ChannelObservable):
@@ -23,9 +23,9 @@ class Histogram(ChannelObservable):
     """Edges of the bins, ascending; a bin has its lower edge."""
     overflow: bool = False
     """Count what is beyond the edges in the first and the last bin; else it is in no bin."""
-    title: str | None = None
+    title: Shown | None = None
     """What plots call it; null: the expression."""
-    unit: str | None = None
+    unit: Shown | None = None
     """Its unit in plots, such as GeV."""
 
     @model_validator(mode="after")

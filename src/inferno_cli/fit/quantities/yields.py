@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
     from numpy.typing import NDArray
 
+    from inferno_cli.drawing.presentation import Presentation
     from inferno_cli.drawing.stack import Layers
     from inferno_cli.drawing.style import Canvas
     from inferno_cli.fit.fitted import Fitted
@@ -275,25 +276,30 @@ def _stack(channel: Yields, layers: Layers) -> dict[str, NDArray[np.float64]]:
 def _draw(channel: Yields, fit: FitResult, canvas: Canvas, layers: Layers) -> Figure:
     """Draw data against the stacked prediction of one channel, and their ratio."""
     figure = canvas.figure(height=5.8)
-    _draw_panel(figure, channel, fit, layers)
+    _draw_panel(figure, channel, fit, canvas.presentation, layers)
     return figure
 
 
 def _draw_panel(
-    figure: Figure | SubFigure, channel: Yields, fit: FitResult, layers: Layers, shared_factor: int | None = None
+    figure: Figure | SubFigure,
+    channel: Yields,
+    fit: FitResult,
+    shown: Presentation,
+    layers: Layers,
+    shared_factor: int | None = None,
 ) -> tuple[Axes, Axes]:
     import numpy as np
 
-    from inferno_cli.drawing.stack import bin_edges, draw_with_ratio, finish_bins
+    from inferno_cli.drawing.stack import channel_edges, draw_with_ratio, finish_channel
     from inferno_cli.drawing.style import short
 
     stack, band, data = _stack(channel, layers), np.asarray(channel.total_error), np.asarray(channel.data)
     face, label = ("white", "Asimov data") if fit.data == "asimov" else ("black", "observed data")
     marker = {"markersize": 4.5, "markerfacecolor": face, "label": label}
-    edges = bin_edges(len(data))
+    edges = channel_edges(shown, channel.channel, len(data))
     upper, lower = draw_with_ratio(figure, layers, stack, band, edges, data, shared_factor=shared_factor, **marker)
     upper.set_title(f"{channel.when}, {short(channel.channel)}")
-    finish_bins(lower, len(data), "bin")
+    finish_channel(lower, shown, channel.channel, len(data), "bin")
     return upper, lower
 
 
@@ -313,7 +319,7 @@ def _draw_grid(channels: Sequence[Yields], total: int, fit: FitResult, canvas: C
     panels = figure.subfigures(rows, columns, squeeze=False).ravel()
     uppers = []
     for number, (panel, channel) in enumerate(zip(panels, channels, strict=False)):
-        upper, lower = _draw_panel(panel, channel, fit, layers, factor)
+        upper, lower = _draw_panel(panel, channel, fit, canvas.presentation, layers, factor)
         if number % columns:
             upper.set_ylabel("")
             lower.set_ylabel("")

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inferno_cli.drawing.presentation import PLAIN, Presentation
+from inferno_cli.drawing.presentation import PLAIN, ChannelAxis, Presentation
 from inferno_cli.drawing.pulls import draw_pulls
 from inferno_cli.drawing.stack import (
     Layers,
-    bin_edges,
+    channel_edges,
     draw_band,
     draw_stack,
-    finish_bins,
+    finish_channel,
     finish_ratio,
     finish_stack,
     mark_clipped,
@@ -62,7 +63,9 @@ def draw(
     Raises:
         OutputError: If a file cannot be written.
     """
-    return save_figures(_figures(results, templates or {}, shown), folder, formats).files
+    channels = templates or {}
+    axes = {name: ChannelAxis(item.edges, item.axis) for name, item in channels.items() if item.edges}
+    return save_figures(_figures(results, channels, replace(shown, axes=axes)), folder, formats).files
 
 
 def _figures(results: Results, templates: Mapping[str, Templates], shown: Presentation) -> Iterator[tuple[str, Figure]]:
@@ -139,7 +142,10 @@ def _templates(canvas: Canvas, channel: str, templates: Templates, layers: Layer
     figure = canvas.figure(height=4.2 + 1.15 * len(shown))
     ratios = (3, *[1.15] * len(shown))
     upper, *panels = figure.subplots(len(ratios), 1, sharex=True, squeeze=False, height_ratios=ratios)[:, 0]
-    edges, error = bin_edges(templates.n_bins), np.sqrt(templates.variance.sum(axis=0))
+    edges, error = (
+        channel_edges(canvas.presentation, channel, templates.n_bins),
+        np.sqrt(templates.variance.sum(axis=0)),
+    )
     stack = layers.stack(nominal)
     total = draw_stack(upper, layers, stack, error, edges)
     upper.set_title(f"{short(channel)}: templates as fitted; uncertainty: simulated events")
@@ -152,7 +158,7 @@ def _templates(canvas: Canvas, channel: str, templates: Templates, layers: Layer
         panel.set_title(heading, size=9, color=layers.colour_of(sample), weight="bold", pad=3)
     if lines:
         _legend_of_variations(figure, lines, len(sizes))
-    finish_bins(figure.axes[-1], templates.n_bins)
+    finish_channel(figure.axes[-1], canvas.presentation, channel, templates.n_bins, "bin, as fitted")
     return figure
 
 
