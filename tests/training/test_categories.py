@@ -109,7 +109,7 @@ def test_a_trained_one_is_loaded_with_its_samples_and_edges(tmp_path: Path) -> N
     events = load(config)
     trained = train(config, events, folder=tmp_path / "checkpoints")
     model, features = config.model, config.dataset.features
-    loaded = Observable.load(tmp_path, model.network, model.summary, features, (), trained.best.number)
+    loaded = Observable.load(trained.checkpoint, model.network, model.summary, features, (), trained.best.number)
 
     assert isinstance(loaded.summary, Categories)
     assert loaded.summary == trained.observable.summary
