@@ -21,14 +21,13 @@ from inferno_cli.runs.folder import owned
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from inferno_cli.config.steps import PredictConfig
+    from inferno_cli.config.steps import PredictConfig, TrainConfig
     from inferno_cli.events.assignment import SplitAssignment
-    from inferno_cli.events.dataset import Dataset
     from inferno_cli.events.root.trees import Tree
     from inferno_cli.expressions import Expression
     from inferno_cli.progress import Advance
     from inferno_cli.runs.run_folder import RunFolder
-    from inferno_cli.training.observable import Observable
+    from inferno_cli.training.observables import Observables
 
     Columns = dict[str, NDArray[Any]]
 
@@ -61,9 +60,9 @@ def plan(config: PredictConfig, finished: RunFolder) -> list[PredictionFile]:
     inputs = finished.config.dataset.inputs
     needed |= dict.fromkeys(inputs.branches, "a feature of the network")
     lists = inputs.of_lists
-    if (selection := _selection(finished.config.dataset)) is not None:
-        needed |= dict.fromkeys(selection.branches, "dataset.selection of the run")
-        lists = (lists - set(selection.branches)) | (set(selection.branches) if selection.takes_lists else set())
+    for key, expression in _expressions(finished.config).items():
+        needed |= dict.fromkeys(expression.branches, f"{key} of the run")
+        lists = (lists - set(expression.branches)) | (set(expression.branches) if expression.takes_lists else set())
     lists -= {*config.keep, *finished.config.dataset.id_branches}
     folder = finished.folder / "predictions" if config.output is None else user_path(config.output)
     jobs: list[PredictionFile] = []
@@ -95,11 +94,17 @@ def _targets(sources: Collection[Path]) -> dict[Path, Path]:
     return {source: path.relative_to(common).with_suffix(".root") for source, path in absolute.items()}
 
 
-def _selection(dataset: Dataset) -> Expression | None:
-    """Return the selection of every event that the network was trained for."""
+SELECTION = "dataset.selection"
+"""Key of the selection of every event that a network was trained for."""
+
+
+def _expressions(config: TrainConfig) -> dict[str, Expression]:
+    """Return what says which events are in which channel of a run, by key of the configuration."""
+    from inferno_cli.events.channels import Channels
     from inferno_cli.expressions import parse
 
-    return None if dataset.common_selection is None else parse(dataset.common_selection)
+    texts = {} if config.dataset.common_selection is None else {SELECTION: config.dataset.common_selection}
+    return {key: parse(text) for key, text in {**texts, **Channels(config.channels).texts()}.items()}
 
 
 def _inputs(config: PredictConfig, finished: RunFolder) -> dict[Path, list[str]]:
@@ -197,8 +202,13 @@ def _listed(names: Sequence[str], most: int = 3) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-def about(finished: RunFolder, observable: Observable) -> str:
+def about(finished: RunFolder, observables: Observables) -> str:
     """Return what the files say of themselves, as JSON."""
+    trained = [observables.name(name, fold) for name in observables.channels.trained for fold in observables.folds]
+    groups = observables.groups[trained[0]] if len(observables.names) == 1 else observables.groups
+    number = {name: i for i, name in enumerate(SPLITS)}
+    if len(observables.networks) > 1:
+        number = {f"fold {fold}": fold for fold in observables.folds}
     return json.dumps(
         {
             "schema": SCHEMA,
@@ -207,36 +217,42 @@ def about(finished: RunFolder, observable: Observable) -> str:
             "model": finished.results.model,
             "dataset": finished.results.dataset,
             "dataset_checksum": finished.results.dataset_checksum,
-            "features": observable.features,
+            "features": observables.features,
             "inputs": finished.config.dataset.inputs.as_json(),
             "selection": finished.config.dataset.common_selection,
-            "groups": observable.groups,
-            "split": {name: number for number, name in enumerate(SPLITS)}
-            | {"not in the training run": NOT_USED, "unknown": UNKNOWN},
+            "channels": {name: i for i, name in enumerate(observables.channels.by_name)},
+            "groups": groups,
+            "split": number | {"not in the training run": NOT_USED, "unknown": UNKNOWN},
             "code_version": code_version(),
         }
     )
 
 
 class Writer:
-    """Writes what an observable says of trees."""
+    """Writes what the observables of a run say of trees."""
 
     def __init__(
         self,
-        observable: Observable,
+        observables: Observables,
         split: SplitAssignment | None,
-        dataset: Dataset,
+        config: TrainConfig,
         keep: tuple[str, ...],
         chunk: int,
     ) -> None:
-        self.observable, self.split, self.chunk = observable, split, chunk
+        dataset = config.dataset
+        self.observables, self.split, self.chunk = observables, split, chunk
         self.event_id, self.unknown = dataset.id_branches, 0
-        self.inputs, self.selection = dataset.inputs, _selection(dataset)
+        self.inputs, self.expressions = dataset.inputs, _expressions(config)
         self.otherwise = UNKNOWN if dataset.has_files else NOT_USED
         """Split of every row where no event of the run is known."""
         self.copied = tuple(dict.fromkeys((*self.event_id, *keep)))
-        self.outputs = observable.summary.response_names
-        self.types = {"split": "int8", "bin": "int32", "network_bin": "int32"} | dict.fromkeys(self.outputs, "float32")
+        self.outputs = observables.networks[0].summary.response_names
+        self.types = {"split": "int8", "bin": "int32", "network_bin": "int32"}
+        if not observables.channels.is_everything:
+            self.types["channel"] = "int8"
+        if len(observables.networks) > 1:
+            self.types["fold"] = "int8"
+        self.types |= dict.fromkeys(self.outputs, "float32")
         for name in self.copied:
             if name in self.types:
                 raise ConfigError(f"branch {name!r} would be there twice: the predictions have one of this name")
@@ -263,47 +279,83 @@ class Writer:
     def rows(self, checksum: str, tree: Tree, columns: Columns, first_row: int) -> Columns:
         """Return the branches of one chunk, which begins with the row ``first_row`` of the tree.
 
-        A row that the selection leaves out is in no bin, -1, and has no response.
+        A row that is in no channel is in no bin, -1, and one that no network evaluates has no response.
         """
         import numpy as np
 
+        from inferno_cli.events.assignment import folds_of
+        from inferno_cli.events.channel import NO_BIN
         from inferno_cli.events.root.trees import id_columns
 
         n = len(next(iter(columns.values())))
-        taken = self._selected(columns, n, tree.where)
-        chosen = {name: columns[name][taken] for name in self.inputs.branches}
-        features = self.inputs.table(chosen, len(taken), tree.where, rows=taken + first_row)
-        prediction = self.observable.apply(features)
-        split = np.full(n, self.otherwise)
+        cells = self._cells(columns, n, tree.where)
+        starts = self.observables.channels.starts
+        seen = np.flatnonzero(np.isin(cells, [starts[name] for name in self.observables.channels.trained]))
+        chosen = {name: columns[name][seen] for name in self.inputs.branches}
+        features = np.full((n, len(self.inputs.names)), np.nan, dtype=np.float32)
+        features[cells != NO_BIN] = 0  # as the run has the events that no network sees
+        features[seen] = self.inputs.table(chosen, len(seen), tree.where, rows=seen + first_row)
+        split, folds = np.full(n, self.otherwise), np.zeros(n, dtype=np.intp)
+        ids = id_columns({name: columns[name] for name in self.event_id}, n, tree.where)
         if self.split is not None:
-            ids = id_columns({name: columns[name] for name in self.event_id}, n, tree.where)
-            of_any = np.full((n, features.shape[1]), np.nan, dtype=np.float32)
-            of_any[taken] = features
-            split = self.split.of_rows(checksum, tree.name, ids, of_any, first_row)
-            split[~np.isin(np.arange(n), taken)] = NOT_USED
+            split = self.split.of_rows(checksum, tree.name, ids, features, first_row)
+            split[cells == NO_BIN] = NOT_USED
             self.unknown += int((split == UNKNOWN).sum())
-        made: Columns = {"split": split}
-        for name, values in {"bin": prediction.bin, "network_bin": prediction.network_bin}.items():
-            made[name] = np.full(n, -1)
-            made[name][taken] = values
-        for name, response in zip(self.outputs, prediction.response.T, strict=True):
-            made[name] = np.full(n, np.nan)
-            made[name][taken] = response
+        if len(self.observables.networks) > 1:
+            folds = np.where(split >= 0, split, folds_of(ids, len(self.observables.networks)))
+        made = self._evaluated(cells, folds, features) | {"split": split}
+        if "fold" in self.types:
+            made["fold"] = np.where(np.isin(np.arange(n), seen), folds, -1)
         return {name: columns[name] for name in self.copied} | {
-            name: values.astype(self.types[name]) for name, values in made.items()
+            name: made[name].astype(kind) for name, kind in self.types.items()
         }
 
-    def _selected(self, columns: Columns, n: int, where: str) -> NDArray[Any]:
-        """Return the rows of one chunk that the selection of the run takes, shape (n_selected,)."""
+    def _evaluated(self, cells: NDArray[Any], folds: NDArray[Any], features: NDArray[Any]) -> Columns:
+        """Return the channel, the bins and the responses of rows, given their cells, folds and features."""
         import numpy as np
 
+        n, channels = len(cells), self.observables.channels
+        made: Columns = {name: np.full(n, -1) for name in ("channel", "bin", "network_bin")}
+        made |= {name: np.full(n, np.nan) for name in self.outputs}
+        for number, (name, channel) in enumerate(channels.by_name.items()):
+            first, n_bins = channels.starts[name], channel.observable.n_bins
+            inside = (cells >= first) & (cells < first + n_bins)
+            made["channel"][inside] = number
+            if not channel.observable.is_trained:
+                made["bin"][inside] = self.observables.final(name, n_bins)[cells[inside] - first]
+                continue
+            for fold in self.observables.folds:
+                rows = np.flatnonzero(inside & (folds == fold))
+                prediction = self.observables.of(name, fold).apply(features[rows])
+                made["bin"][rows], made["network_bin"][rows] = prediction.bin, prediction.network_bin
+                for output, response in zip(self.outputs, prediction.response.T, strict=True):
+                    made[output][rows] = response
+        return made
+
+    def _cells(self, columns: Columns, n: int, where: str) -> NDArray[Any]:
+        """Return the cells of the rows of one chunk, shape (n,); of those that the selection leaves out ``NO_BIN``."""
+        import numpy as np
+
+        from inferno_cli.events.channel import NO_BIN
+        from inferno_cli.events.features import evaluated, without_sentinels
         from inferno_cli.events.root.rows import passed
 
-        if self.selection is None:
-            return np.arange(n)
-        needed = {name: columns[name] for name in self.selection.branches}
-        is_taken = passed(self.selection, needed, self.inputs.missing, where, "dataset.selection of the run")
-        return np.flatnonzero(np.broadcast_to(is_taken, n))
+        def needed(key: str) -> Columns:
+            return {name: columns[name][taken] for name in self.expressions[key].branches}
+
+        def truth(_: str, key: str) -> NDArray[Any]:
+            return passed(self.expressions[key], needed(key), self.inputs.missing, where, f"{key} of the run")
+
+        def numbers(_: str, key: str) -> NDArray[Any]:
+            values = without_sentinels(needed(key), self.inputs.missing)
+            return evaluated(self.expressions[key], values, {}, f"{key} of the run", where)
+
+        taken = np.arange(n)
+        if SELECTION in self.expressions:
+            taken = np.flatnonzero(np.broadcast_to(truth("", SELECTION), n))
+        cells = np.full(n, NO_BIN, dtype=np.int32)
+        cells[taken] = self.observables.channels.cells(len(taken), where, truth, numbers)
+        return cells
 
 
 @contextmanager

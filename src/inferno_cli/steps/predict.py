@@ -1,4 +1,4 @@
-"""apply a finished run to ntuples: ids, split, bin and network outputs in new ROOT files.
+"""apply a finished run to ntuples: ids, split, channel, bin and network outputs in new ROOT files.
 
 Chunk by chunk, so that the memory does not grow with the file.
 """
@@ -27,8 +27,8 @@ def run(config: PredictConfig, composed: Any) -> None:  # noqa: ARG001
     files = plan(config, finished)
     split = find_assignment(config, finished, files)
     files = without_observed(config, finished, files, split)
-    writer = Writer(finished.observable, split, finished.config.dataset, config.keep, config.chunk)
-    text = about(finished, writer.observable)
+    writer = Writer(finished.observables, split, finished.config, config.keep, config.chunk)
+    text = about(finished, writer.observables)
     rows = sum(tree.rows for file in files for tree in file.trees)
     with output_folder(files[0].folder) as scratch, progress("auto", "predict", rows) as advance:
         for file in files:

@@ -35,6 +35,11 @@ class Observables:
         """Names of the features, in order."""
         return self.networks[0].features
 
+    @property
+    def folds(self) -> range:
+        """Numbers of the folds."""
+        return range(len(self.networks))
+
     def name(self, channel: str, fold: int) -> str:
         """Return the name in the likelihood of what the network of a fold makes of a channel."""
         return fold_of(channel, fold, len(self.networks))

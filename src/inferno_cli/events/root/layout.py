@@ -138,6 +138,11 @@ class NtupleLayout(Dataset):
 
     def check(self) -> None:
         """Refuse roles and names that contradict each other."""
+        if self.splits.folds is not None and not self.event_id:
+            raise ValueError(
+                f"splits.folds is {self.splits.folds}, and event_id is empty: by its id an event is given to a network. "
+                "Name the branches of the id, or take train, validation and template"
+            )
         for role in ("signal", "background"):
             if not self._with_role(role):
                 raise ValueError(f"samples: none has the role {role!r}")

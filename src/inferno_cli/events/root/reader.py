@@ -310,7 +310,8 @@ class Reader:
         if table is None:
             return None
         used, n_folds = self.used_rows(table, seed), self.dataset.splits.n_folds
-        folds = folds_of(table.ids[used], n_folds)
+        # Without the era in front: whoever predicts a file may not know it.
+        folds = folds_of(table.ids[used, -max(1, len(self.dataset.event_id)) :], n_folds)
         return self.channels.observed(table.features[used], table.cells[used], folds, n_folds)
 
     # --------------------------------------------------------------------------------------------------- the files
