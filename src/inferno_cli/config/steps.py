@@ -15,7 +15,8 @@ from inferno_cli.errors import closest
 from inferno_cli.events.channels import Channel, Channels
 from inferno_cli.events.dataset import Dataset, Request
 from inferno_cli.events.effects import Effect, effects
-from inferno_cli.section import POI, REGION, Finite, Names, Paths, Section, Seed, Texts
+from inferno_cli.names import fold_of, staterror_of
+from inferno_cli.section import POI, REGION, Finite, Names, Paths, Section, Seed, Texts, require_name
 
 if TYPE_CHECKING:
     AnyDataset = Dataset
@@ -129,6 +130,15 @@ class TrainConfig(FolderStep):
                 found[poi] = left
         return found
 
+    @property
+    def fitted_channels(self) -> Names:
+        """Names of the channels in the likelihood, of which each fold is one where the network makes the bins."""
+        found = []
+        for name, channel in self.channels.items():
+            n_folds = self.dataset.n_folds if channel.observable.is_trained else 1
+            found += [fold_of(name, fold, n_folds) for fold in range(n_folds)]
+        return tuple(found)
+
     def effects(self, names: Names) -> tuple[Effect, ...]:
         """Return what the systematics ``names`` do to the samples of the likelihood."""
         return effects(self.dataset.systematics, names, self.sample_names, self.dataset.era_names)
@@ -194,9 +204,36 @@ class TrainConfig(FolderStep):
         if not self.signal_names:
             raise ValueError("likelihood.samples leaves no signal sample")
         self._require_pois()
+        self._require_channels()
         if self.signal_names == self.sample_names:
             raise ValueError("likelihood.samples leaves no background sample")
         return self
+
+    def _require_channels(self) -> None:
+        if not Channels(self.channels).trained:
+            raise ValueError(
+                f"channels: the network makes the bins of none of {', '.join(self.channels)}; one must have the "
+                "observable {kind: summary}"
+            )
+        for name, channel in self.channels.items():
+            key = f"channels.{name}"
+            require_name(name, "channels")
+            if channel.observable.is_trained and not channel.train:
+                raise ValueError(f"{key}.train is false, and the network makes its bins: it is trained in this channel")
+            for sample in channel.samples or ():
+                if sample not in self.dataset.sample_names:
+                    near = closest(sample, self.dataset.sample_names)
+                    raise ValueError(f"{key}.samples: unknown sample {sample!r}{near}")
+        if len(set(self.fitted_channels)) < len(self.fitted_channels):
+            raise ValueError(
+                f"channels: a fold of one is called as another: {', '.join(self.fitted_channels)}; rename one"
+            )
+        for name in self.parameters(self.nuisance.fit):
+            if name.partition("[")[0] in map(staterror_of, self.fitted_channels):
+                raise ValueError(
+                    f"nuisance.fit: {name!r} is the statistical error of the templates of a channel; rename the "
+                    "systematic or the channel"
+                )
 
     def _require_pois(self) -> None:
         if POI not in self.pois:
@@ -230,7 +267,8 @@ class TrainConfig(FolderStep):
         parameters = tuple(dict.fromkeys((POI, *self.pois, *self.parameters(self.nuisance.fit))))
         for key, name in self.fit.named_parameters():
             # Whether a vector has such an entry, and a pattern a match, is known when the workspace is.
-            is_staterror = self.likelihood.staterror and name.partition("[")[0] == f"staterror_{REGION}"
+            staterrors = map(staterror_of, self.fitted_channels if self.likelihood.staterror else ())
+            is_staterror = name.partition("[")[0] in staterrors
             later = name == "all" or "*" in name or is_staterror
             if not later and name not in parameters:
                 raise ValueError(f"fit.{key}: {name!r} is not a parameter{closest(name, parameters)}")

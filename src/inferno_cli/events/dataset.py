@@ -113,6 +113,11 @@ class Dataset(Origin):
         return None
 
     @property
+    def n_folds(self) -> int:
+        """Number of networks that its events are divided for."""
+        return 1
+
+    @property
     def has_observed(self) -> bool:
         """Whether there are observed events."""
         return True

@@ -16,7 +16,7 @@ from inferno_cli.events.sample import DIRECTIONS, NOMINAL, FloatArray, Variation
 from inferno_cli.events.separation import separation
 from inferno_cli.events.validation import Validated, ValidatedSample, uncounted
 
-ALL = "all backgrounds"
+ALL, OBSERVED = "all backgrounds", "observed"
 RANGE = (0.005, 0.995)
 """Quantiles of the simulated rows between which a feature is histogrammed; the rest is in the first and last bin."""
 
@@ -48,6 +48,24 @@ class SampleEntry:
     negative: float
     read: int | None = None
     selection: str = ""
+
+
+@dataclass(frozen=True)
+class ChannelEntry:
+    """What one channel has of one sample, or of the observed events.
+
+    Attributes:
+        channel, sample: Their names; observed events are of the sample ``OBSERVED``.
+        events: Nominal events that are not weighted.
+        expected: Yield; of observed events their number.
+        error: Its statistical error.
+    """
+
+    channel: str
+    sample: str
+    events: int
+    expected: float
+    error: float
 
 
 @dataclass(frozen=True)
@@ -135,6 +153,7 @@ class Description:
         selection: Of all samples, an expression; empty: none.
         observed_selection: Of the observed events alone, the same.
         definitions: Expression of each feature that is not simply a branch.
+        channels: What each channel has; empty where one has everything.
     """
 
     dataset: str
@@ -155,6 +174,7 @@ class Description:
     selection: str = ""
     observed_selection: str = ""
     definitions: Mapping[str, str] = field(default_factory=dict)
+    channels: tuple[ChannelEntry, ...] = ()
 
 
 def describe(
@@ -210,7 +230,18 @@ def describe(
         selection=dataset.selection,
         observed_selection=dataset.observed_selection,
         definitions={} if dataset.inputs is None else dataset.inputs.definitions,
+        channels=tuple(_channels(dataset, is_blind=is_blind)),
     )
+
+
+def _channels(dataset: Validated, *, is_blind: bool) -> Iterator[ChannelEntry]:
+    for sample in dataset.samples:
+        for item in sample.channels:
+            error = item.expected / np.sqrt(item.effective)
+            yield ChannelEntry(item.channel, item.sample, item.events, item.expected, float(error))
+    for channel, events in dataset.observed_channels.items():
+        if not is_blind:
+            yield ChannelEntry(channel, OBSERVED, events, events, float(np.sqrt(events)))
 
 
 def _sample(item: ValidatedSample) -> SampleEntry:
@@ -253,7 +284,7 @@ def _features(dataset: Validated) -> Iterator[FeatureEntry]:
             yield _feature(feature, item.events.name, item.features[:, column], item.weights)
         if dataset.observed is not None:
             values = dataset.observed[:, column]
-            yield _feature(feature, "observed", values, np.ones(len(values)))
+            yield _feature(feature, OBSERVED, values, np.ones(len(values)))
 
 
 def _feature(feature: str, sample: str, values: NDArray[Any], weights: FloatArray) -> FeatureEntry:

@@ -17,7 +17,7 @@ from inferno_cli.events.channels import Cells, Channels, everything
 from inferno_cli.events.dataset import Dataset, Request
 from inferno_cli.events.features import evaluated
 from inferno_cli.events.sample import NOMINAL, Events, Sample, generator
-from inferno_cli.events.validation import Validated, ValidatedSample
+from inferno_cli.events.validation import ChannelYield, Validated, ValidatedSample
 from inferno_cli.expressions import parse
 from inferno_cli.section import POI, Names, Positive, Section
 
@@ -143,6 +143,13 @@ class GeneratedDataset(Dataset):
             parts.append(features)
         return np.concatenate(parts)
 
+    def _channel_yields(self, sample: Sample, channels: Channels) -> tuple[ChannelYield, ...]:
+        """Return what each channel has of a sample; nothing where one has everything."""
+        if channels.is_everything:
+            return ()
+        cells = np.stack([self.cells(channels, view) for view in sample.features])
+        return tuple(ChannelYield.of(part) for part, _ in channels.divided(sample, cells))
+
     def validated(self, request: Request, source_branches: Names) -> Validated:
         """Describe the template split: the three splits are generated alike, and this one is what is fitted."""
         events = self.load(replace(request, channels=everything()))
@@ -159,6 +166,7 @@ class GeneratedDataset(Dataset):
                 missing={NOMINAL: np.zeros(len(self.features), dtype=np.intp)},
                 overlap={},
                 splits=(train, validation, template),
+                channels=self._channel_yields(parts[-1], request.channels),
             )
             samples.append(sample)
         return Validated(

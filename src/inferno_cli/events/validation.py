@@ -4,13 +4,37 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inferno_cli.events.features import Inputs
 from inferno_cli.events.sample import FloatArray, Sample, Variation
+
+
+@dataclass(frozen=True)
+class ChannelYield:
+    """What one channel has of a sample.
+
+    Attributes:
+        channel, sample: Their names.
+        events: Nominal events.
+        expected: Their yield.
+        effective: Unweighted events with the same relative error.
+    """
+
+    channel: str
+    sample: str
+    events: int
+    expected: float
+    effective: float
+
+    @classmethod
+    def of(cls, sample: Sample) -> ChannelYield:
+        """Count the events of a sample in its channel."""
+        n = int((sample.weights[0] != 0).sum())
+        return cls(sample.channel, sample.name, n, float(sample.yields[0]), sample.effective_events)
 
 
 @dataclass(frozen=True)
@@ -27,6 +51,7 @@ class ValidatedSample:
         splits: Events in the train, validation and template split, or in each fold.
         read: Nominal rows before the selection; None: of generated events, of which all are taken.
         selection: Of this sample alone, an expression; empty: none.
+        channels: What each channel has of it; empty where one has everything.
     """
 
     events: Sample
@@ -38,6 +63,7 @@ class ValidatedSample:
     splits: tuple[int, ...]
     read: int | None = None
     selection: str = ""
+    channels: tuple[ChannelYield, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -57,6 +83,7 @@ class Validated:
         selection: Of all samples, an expression; empty: none.
         observed_selection: Of the observed events alone, the same.
         inputs: How the features are computed and shown; None: they are what is generated.
+        observed_channels: Observed events that are used in each channel, by name.
         observed_findings: The same of the observed events; every count is "N of M", see ``uncounted``.
     """
 
@@ -73,6 +100,7 @@ class Validated:
     selection: str = ""
     observed_selection: str = ""
     inputs: Inputs | None = None
+    observed_channels: Mapping[str, int] = field(default_factory=dict)
 
 
 def uncounted(text: str) -> str:

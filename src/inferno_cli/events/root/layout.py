@@ -140,7 +140,7 @@ class NtupleLayout(Dataset):
         """Refuse roles and names that contradict each other."""
         if self.splits.folds is not None and not self.event_id:
             raise ValueError(
-                f"splits.folds is {self.splits.folds}, and event_id is empty: by its id an event is given to a network. "
+                f"splits.folds is {self.splits.folds}, and event_id is empty: by its id an event is given to one. "
                 "Name the branches of the id, or take train, validation and template"
             )
         for role in ("signal", "background"):
@@ -178,6 +178,11 @@ class NtupleLayout(Dataset):
     def common_selection(self) -> str | None:
         """The selection of every sample."""
         return self.selection
+
+    @property
+    def n_folds(self) -> int:
+        """That of the splits."""
+        return self.splits.n_folds
 
     @property
     def features(self) -> Names:

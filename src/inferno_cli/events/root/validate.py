@@ -15,7 +15,7 @@ from inferno_cli.events.root.alignment import Alignment
 from inferno_cli.events.root.layout import NtupleLayout
 from inferno_cli.events.root.reader import Reader, Table
 from inferno_cli.events.sample import DIRECTIONS, NOMINAL, Sample, Variation
-from inferno_cli.events.validation import Validated, ValidatedSample
+from inferno_cli.events.validation import ChannelYield, Validated, ValidatedSample
 
 LARGE_CHANGE, SAME_SIDE = 0.5, 0.01
 """Relative changes of a yield: of one direction, and of both to one side, that are probably mistakes."""
@@ -23,7 +23,8 @@ LARGE_CHANGE, SAME_SIDE = 0.5, 0.01
 
 def validated(dataset: NtupleLayout, request: Request, source_branches: tuple[str, ...]) -> Validated:
     """Read and validate a dataset, see ``Dataset.validated``."""
-    reader, alignment = Reader(dataset, missing=True), Alignment(dataset)
+    reader = Reader(dataset, request.channels, missing=True)
+    alignment = Alignment(dataset, request.channels)
     findings: list[str] = []
     samples = []
     for name in request.samples:
@@ -57,7 +58,18 @@ def validated(dataset: NtupleLayout, request: Request, source_branches: tuple[st
         findings=tuple(findings),
         checksum=reader.checksum(),
         observed_findings=tuple(of_data),
+        observed_channels=_observed_channels(reader, data, request),
     )
+
+
+def _observed_channels(reader: Reader, data: Table | None, request: Request) -> dict[str, int]:
+    """Return the observed events that are used in each channel; nothing where one has everything."""
+    found: dict[str, int] = {}
+    if request.channels.is_everything:
+        return found
+    for part in reader.used_data(data, request.seed) or ():
+        found[part.channel] = found.get(part.channel, 0) + len(part.features)
+    return found
 
 
 def _sample(
@@ -74,6 +86,7 @@ def _sample(
     for branch in source_branches:
         _refuse_leaks(reader, alignment.ids[name], name, branch, tables, split)
     nominal, dataset = tables[NOMINAL], reader.dataset
+    channels = [part for part, _ in request.channels.divided(events, alignment.cells.pop(name))]
     return ValidatedSample(
         events=events,
         features=nominal.features,
@@ -84,6 +97,7 @@ def _sample(
         splits=tuple(len(rows) for rows in parts),
         read=len(nominal.groups),
         selection=dataset.samples[name].selection or "",
+        channels=() if request.channels.is_everything else tuple(map(ChannelYield.of, channels)),
     )
 
 

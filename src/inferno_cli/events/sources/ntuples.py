@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,8 @@ from inferno_cli.events.validation import Validated
 from inferno_cli.files import file_checksum
 from inferno_cli.remote import is_remote
 from inferno_cli.section import Names
+
+log = logging.getLogger(__name__)
 
 
 class NtupleDataset(NtupleLayout):
@@ -64,6 +67,7 @@ class NtupleDataset(NtupleLayout):
             for split, part in zip(splits, parts, strict=True):
                 split += part
             divisions |= alignment.divisions(sample, rows)
+        _tell_absent(request, [*fixed, *splits[0]])
         observed = reader.used_data(reader.observed(), request.seed)
         checksum = reader.checksum()
         return Events(
@@ -181,6 +185,16 @@ class NtupleDataset(NtupleLayout):
         if not more or set(self.files(request).values()) != set(stored.files):
             return None
         return stored.with_parts(by_checksum(more))
+
+
+def _tell_absent(request: Request, samples: Sequence[Sample]) -> None:
+    """Say which samples have no event in a channel that could have them."""
+    present = {(sample.channel, sample.name) for sample in samples}
+    for name, channel in request.channels.by_name.items():
+        wanted = [sample for sample in request.samples if channel.samples is None or sample in channel.samples]
+        absent = [sample for sample in wanted if (name, sample) not in present]
+        if absent:
+            log.info(f"events: no event of {', '.join(absent)} is in channel {name}")
 
 
 def _with_trees(request: Request) -> Request:

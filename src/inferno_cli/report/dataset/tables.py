@@ -10,7 +10,7 @@ from dataclasses import asdict
 import numpy as np
 from rich.text import Text
 
-from inferno_cli.events.description import ALL, Description, SystematicEntry
+from inferno_cli.events.description import ALL, OBSERVED, ChannelEntry, Description, SystematicEntry
 from inferno_cli.report.tables import Line, Table, show_title, terminal
 
 SCHEMA = "inferno_cli/data/1"
@@ -23,7 +23,13 @@ def title(description: Description) -> str:
 
 def tables(description: Description) -> tuple[Table, ...]:
     """Return every table, in the order of the page."""
-    return (_samples(description), _systematics(description), _overlap(description), *_features(description))
+    return (
+        _samples(description),
+        *_channels(description),
+        _systematics(description),
+        _overlap(description),
+        *_features(description),
+    )
 
 
 def _samples(description: Description) -> Table:
@@ -63,6 +69,27 @@ def _samples(description: Description) -> Table:
         "w < 0",
     )
     return Table(headings, lines, 2, "Samples", note)
+
+
+def _channels(description: Description) -> Iterator[Table]:
+    """Yield what each channel has, where there are several or one does not have everything."""
+    if not description.channels:
+        return
+    found: dict[str, dict[str, ChannelEntry]] = {}
+    for item in description.channels:
+        found.setdefault(item.channel, {})[item.sample] = item
+    names = [item.name for item in description.samples]
+    lines = []
+    for channel, entries in found.items():
+        own = [entries[name] for name in names if name in entries]
+        cells = [f"{entries[name].expected:.2f}" if name in entries else "" for name in names]
+        total = f"{sum(item.expected for item in own):.2f}"
+        error = f"{np.sqrt(sum(item.error**2 for item in own)):.2f}"
+        data = [f"{entries[OBSERVED].events}"] if OBSERVED in entries else [""]
+        lines.append(Line([channel, *cells, total, error, *data]))
+    note = "Expected events of each sample in each channel, and the error of their sum that simulation has."
+    headings = ("channel", *names, "prediction", "error", "data")
+    yield Table(headings, lines, 1, "Channels", note)
 
 
 def _selections(description: Description) -> list[str]:
@@ -148,8 +175,8 @@ def show_data(description: Description) -> None:
     """Print the description to stdout: samples, systematics, features against all backgrounds, findings."""
     console = terminal()
     show_title(console, title(description), description.label)
-    samples, systematics, *_ = tables(description)
-    for table in (samples, systematics, _short_features(description)):
+    shown = (_samples(description), *_channels(description), _systematics(description), _short_features(description))
+    for table in shown:
         if table.rows:
             console.print(Text(table.title, style="bold"))
             console.print(table.on_terminal())
