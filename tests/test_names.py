@@ -353,7 +353,7 @@ def test_an_envelope_and_another_systematic_of_its_parameter_do_not_share_a_samp
     pdf = WeightSystematic(**values | {"up": "w{member}", "down": "w{member}"}, members=2)
     other = WeightSystematic(**values, up="weight", modifier_name="pdf")
     with pytest.raises(ValueError, match="vary sample 'QCD' with the same parameter 'pdf'"):
-        require_consistent(effects({"pdf": pdf, "other": other}, ("pdf", "other"), ("QCD",)))
+        require_consistent(effects({"pdf": pdf, "other": other}, ("pdf", "other"), ("QCD",), lambda sample: ()))
 
 
 @pytest.mark.parametrize(("name", "message"), [(" a", "begins or ends with a blank"), ("statistical", "rename the")])

@@ -283,3 +283,29 @@ def test_a_parameter_of_an_era_is_not_that_of_all_events(folder):
     systematics = {"lumi": LUMI, "two": LUMI | {"correlated": True, "modifier_name": "lumi_A"}}
     with pytest.raises(ValueError, match=r"share the parameter 'lumi_A', which varies the events of A and all events"):
         dataset(folder, systematics=systematics)
+
+
+# --------------------------------------------------------------------------------------------- samples of some eras
+def test_a_sample_may_be_of_some_eras(folder):
+    (folder / "A/QCD.root").unlink()
+    samples = {"ttbar": {"role": "signal"}, "QCD": {"role": "background", "eras": ["B"]}, "Data": {"role": "data"}}
+    config = dataset(folder, fit=["lumi"], systematics={"lumi": LUMI}, samples=samples)
+    effects = {(effect.parameter, effect.sample) for effect in config.effects(("lumi",))}
+    assert effects == {("lumi_A", "ttbar"), ("lumi_B", "ttbar"), ("lumi_B", "QCD")}
+    background = config.dataset.validated(config.request, ()).samples[1].events
+    assert background.yields[0] == pytest.approx(WEIGHTS["B"])
+    assert background.yields[row(background, "lumi_B", "up")] == pytest.approx(1.02 * WEIGHTS["B"])
+    events = load(config)
+    (part,) = events.assignment.parts[file_checksum(folder / "B/QCD.root"), "events"]
+    assert (part.sample, part.era) == ("QCD", 1)
+    ids = np.stack([np.full(360, 7), N["B"]], axis=1)
+    split = events.assignment.of_rows(
+        file_checksum(folder / "B/QCD.root"), "events", ids, np.zeros((360, 2), dtype=np.float32), 0
+    )
+    assert set(split) == {0, 1, 2}
+
+
+def test_an_unknown_era_of_a_sample_is_one_error(folder):
+    samples = {"ttbar": {"role": "signal", "eras": ["C"]}, "QCD": {"role": "background"}}
+    with pytest.raises(ValueError, match=r"samples\.ttbar\.eras: unknown era 'C'"):
+        dataset(folder, samples=samples)

@@ -141,7 +141,7 @@ class TrainConfig(FolderStep):
 
     def effects(self, names: Names) -> tuple[Effect, ...]:
         """Return what the systematics ``names`` do to the samples of the likelihood."""
-        return effects(self.dataset.systematics, names, self.sample_names, self.dataset.era_names)
+        return effects(self.dataset.systematics, names, self.sample_names, self.dataset.eras_of)
 
     @property
     def request(self) -> Request:

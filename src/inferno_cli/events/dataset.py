@@ -255,7 +255,7 @@ class Dataset(Origin):
                 if sample not in samples:
                     raise ValueError(f"{key}.samples: unknown sample {sample!r}{closest(sample, samples)}")
             systematic.check(key, self)
-        every = effects(self.systematics, tuple(self.systematics), samples, self.era_names)
+        every = effects(self.systematics, tuple(self.systematics), samples, self.eras_of)
         require_consistent(every)
         _require_free(every, samples, tuple(self.pois))
         return self

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -46,25 +46,25 @@ class Effect:
 
 
 def effects(
-    systematics: Mapping[str, Systematic], names: Sequence[str], samples: Names, eras: Names = ()
+    systematics: Mapping[str, Systematic], names: Sequence[str], samples: Names, eras_of: Callable[[str], Names]
 ) -> tuple[Effect, ...]:
-    """Return what the systematics ``names`` do to ``samples``, in their order.
+    """Return what the systematics ``names`` do to ``samples``, which are of some eras, in their order.
 
     Raises:
-        ValueError: If one has a parameter for each era, and there are no ``eras``.
+        ValueError: If one has a parameter for each era, and there are none.
     """
     made = []
     for name in names:
         item = systematics[name]
         is_by_era = item.parameter_by == "era"
-        if is_by_era and not eras:
+        if is_by_era and not any(eras_of(sample) for sample in samples):
             raise ValueError(
                 f"systematics.{name}.correlated: by is 'era', and the dataset has no eras; see dataset.eras"
             )
         for sample in samples:
             if sample not in item.samples:
                 continue
-            for era in eras if is_by_era else ("",):
+            for era in eras_of(sample) if is_by_era else ("",):
                 for parameter, members in item.parameters(name, sample, era).items():
                     made.append(Effect(parameter, sample, name, item, members, era))
     return tuple(made)

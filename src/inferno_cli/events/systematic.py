@@ -76,9 +76,8 @@ class Origin(Section):
     has_files: ClassVar[bool] = False
     """Whether the events are in files: the same for every configuration, and perhaps changed since a run."""
 
-    @property
-    def era_names(self) -> Names:
-        """Eras that its files are of; empty: they are all of one."""
+    def eras_of(self, sample: str) -> Names:
+        """Eras that the files of a sample are of; empty: they are all of one."""
         return ()
 
     @property

@@ -45,7 +45,7 @@ def dataset_of(name: str) -> Dataset:
 
 def request_of(dataset: Dataset) -> Request:
     """Ask for everything that a dataset has."""
-    every = effects(dataset.systematics, tuple(dataset.systematics), dataset.sample_names, dataset.era_names)
+    every = effects(dataset.systematics, tuple(dataset.systematics), dataset.sample_names, dataset.eras_of)
     return Request(dataset.sample_names, every, seed=1)
 
 

@@ -103,7 +103,7 @@ class Catalogue:
         if not self.dataset.friends:
             return ()
         for sample, variation, shifted in self._every():
-            for era in self.dataset.era_keys:
+            for era in self.dataset.era_keys_of(sample):
                 with suppress(DatasetFileError):
                     files, name = self.configured(sample, variation, shifted, era)
                     if path in files and (name == tree or is_parquet(path)):
@@ -128,7 +128,7 @@ class Catalogue:
             DatasetError: If a tree is of two eras: its events would count twice.
         """
         eras: dict[FileTree, str] = {}
-        for era in (only,) if only else self.dataset.era_keys:
+        for era in (only,) if only else self.dataset.era_keys_of(sample):
             for path, tree in self.locate(sample, variation, shifted, era):
                 other = eras.setdefault((path, tree), era)
                 if other != era:
@@ -189,7 +189,7 @@ class Catalogue:
     ) -> Iterator[tuple[FileTree, Part]]:
         """Yield the trees that are there of a sample in one variation, and what each is in the dataset."""
         first_row = 0
-        for number, era in enumerate(self.dataset.era_keys):
+        for era in self.dataset.era_keys_of(sample):
             try:
                 files, tree = self.configured(sample, variation, shifted, era)
             except DatasetFileError:
@@ -198,7 +198,7 @@ class Catalogue:
             for path in files:
                 name = TABLE if is_parquet(path) else tree
                 if (only is None or path in only) and is_tree(contents(path).get(name, "")):
-                    yield (path, name), Part(events or sample, first_row, number)
+                    yield (path, name), Part(events or sample, first_row, self.dataset.era_keys.index(era))
                     # Of the observed events nobody asks, and their number is not to be written down.
                     is_numbered = not self.dataset.event_id and sample != self.dataset.observed_name
                     first_row += _entries(path, name) if is_numbered else 0

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from inferno_cli.errors import closest
 from inferno_cli.events.dataset import Dataset
 from inferno_cli.events.features import AnyFeatures, AnyMissing, Inputs
 from inferno_cli.section import POI, ExpressionText, Finite, Fraction, Names, OneOrMore, Positive, Section, require_name
@@ -92,6 +93,8 @@ class NtupleSample(Section):
     """Overrides the dataset's tree."""
     file: str | None = None
     """Overrides the dataset's file."""
+    eras: Annotated[Names, Field(min_length=1)] | None = None
+    """Eras that it has files of; null: all."""
     poi: str | None = None
     """Parameter of interest that scales this signal; null: mu, that of the measurement. Others are fitted beside it."""
 
@@ -153,6 +156,9 @@ class NtupleLayout(Dataset):
             raise ValueError("samples: more than one has the role 'data'")
         for name, sample in self.samples.items():
             require_name(name, "samples")
+            for era in sample.eras or ():
+                if era not in self.eras:
+                    raise ValueError(f"samples.{name}.eras: unknown era {era!r}{closest(era, self.eras)}")
             if sample.poi is not None:
                 require_name(sample.poi, f"samples.{name}.poi")
                 if sample.role != "signal":
@@ -218,15 +224,19 @@ class NtupleLayout(Dataset):
         """The files, folders and globs."""
         return (self.path,) if isinstance(self.path, str) else self.path
 
-    @property
-    def era_names(self) -> Names:
-        """Eras that its files are of; empty: they are all of one."""
-        return tuple(self.eras)
+    def eras_of(self, sample: str) -> Names:
+        """Eras that the files of a sample are of, in the order of all; empty: they are all of one."""
+        own = self.samples[sample].eras
+        return tuple(era for era in self.eras if own is None or era in own)
 
     @property
     def era_keys(self) -> Names:
-        """The eras, or ``NO_ERA`` alone."""
-        return self.era_names or (NO_ERA,)
+        """The eras, whose place is their number, or ``NO_ERA`` alone."""
+        return tuple(self.eras) or (NO_ERA,)
+
+    def era_keys_of(self, sample: str) -> Names:
+        """The eras of a sample, or ``NO_ERA`` alone."""
+        return self.eras_of(sample) or (NO_ERA,)
 
     def constants_of(self, sample: str, era: str) -> dict[str, float]:
         """Return the numbers of the norm of a sample in one era."""

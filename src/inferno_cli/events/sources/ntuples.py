@@ -116,7 +116,7 @@ class NtupleDataset(NtupleLayout):
                 (effect.sample, effect.systematic, str(effect.definition)) for effect in shapes
             ),
             "dataset.file": (self.file, self.tree, self.variation),
-            "dataset.eras": self.era_names,
+            "dataset.eras": tuple(self.eras),
         }
 
     def _undivided(self, name: str) -> NtupleSample:
