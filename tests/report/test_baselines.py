@@ -138,16 +138,22 @@ def control_wide() -> Any:
     return page._control(CANVAS, Histogram("m", np.linspace(0, 300, 7), samples, error, None), layers())
 
 
-def composition() -> Any:
+def explained(*channels: str) -> Explanation:
     bins = []
-    for number, total in enumerate(TOTAL):
-        samples = {name: (float(values[number]), 1.0) for name, values in SAMPLES.items()}
-        bins.append(BinComposition(merged_from=(number,), samples=samples, total=(float(total), float(total) ** 0.5)))
-    explanation = Explanation(
-        run="here", model="inferno", dataset="htt", label=LABEL, dataset_checksum="", code_version="", seed=1,
-        repeats=1, sigma_mu=0.3, importance=(), bins=tuple(bins), responses=(),
+    for name in channels:
+        for number, total in enumerate(TOTAL):
+            samples = {name: (float(values[number]), 1.0) for name, values in SAMPLES.items()}
+            whole = (float(total), float(total) ** 0.5)
+            bins.append(BinComposition(channel=name, merged_from=(number,), samples=samples, total=whole))
+    return Explanation(
+        run="here", model="inferno", model_title="INFERNO", dataset="htt", label=LABEL, dataset_checksum="",
+        code_version="", seed=1, repeats=1, sigma_mu=0.3, importance=(), bins=tuple(bins), responses=(),
     )  # fmt: skip
-    return network._composition(CANVAS, explanation, ["ggH"])
+
+
+def composition() -> Any:
+    explanation = explained("SR")
+    return network._composition(CANVAS, explanation, network._layers(explanation, ["ggH"], SHOWN))
 
 
 def ranking() -> Any:
@@ -335,6 +341,15 @@ def test_a_channel_that_is_a_histogram_is_drawn_between_its_edges() -> None:
     outline = next(patch for patch in cr.axes[0].patches if patch.get_fill())
     assert outline.get_data().edges.tolist() == list(edges)
     assert cr.axes[1].get_xlim() == (0.0, 200.0)
+
+
+def test_what_a_network_learnt_is_shown_in_every_channel_as_the_configuration_says() -> None:
+    drawn = dict(network.figures(explained("SR", "CR"), (), (), ["ggH"], shown=SHOWN))
+    assert list(drawn) == ["importance", "composition_SR", "composition_CR"]
+    for figure in drawn.values():
+        assert {"CMS", "Simulation", LABEL} <= {text.get_text() for text in figure.texts}
+    assert legend(drawn["composition_CR"]) == DRAWN
+    assert "INFERNO on htt, template split, CR" in texts(drawn["composition_CR"])
 
 
 def test_templates_say_their_channel_and_sample() -> None:

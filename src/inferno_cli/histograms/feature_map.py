@@ -25,6 +25,7 @@ class FeatureMap:
         x_edges, y_edges: Of the cells.
         common: The bin with the most expected events of each cell, shape (n_x, n_y); NaN without events.
         mean: Mean bin number, weighted with the expected events, shape (n_x, n_y); NaN without events.
+        n_bins: Number of bins of the channel.
         channel: Name of the channel whose bins these are; empty: there is one.
     """
 
@@ -33,6 +34,7 @@ class FeatureMap:
     y_edges: FloatArray
     common: FloatArray
     mean: FloatArray
+    n_bins: int
     channel: str = ""
 
 
@@ -76,7 +78,7 @@ def feature_map(
     total = counts.sum(axis=2)
     mean = np.divide(counts @ np.arange(n_bins), total, out=np.full(total.shape, np.nan), where=total > 0)
     common = np.where(total > 0, counts.argmax(axis=2), np.nan)
-    return FeatureMap((pair[0], pair[1]), edges[0], edges[1], common, mean)
+    return FeatureMap((pair[0], pair[1]), edges[0], edges[1], common, mean, n_bins)
 
 
 def axis_edges(values: FloatArray, weights: FloatArray, cells: int) -> FloatArray:

@@ -49,23 +49,31 @@ def figures(
     labels = labels or {}
     canvas, n_bins = Canvas(explanation.label, title(explanation), shown), len(explanation.bins)
     yield "importance", _importance(canvas, explanation, labels)
-    several = len(explanation.channels) > 1
+    several, layers = len(explanation.channels) > 1, _layers(explanation, signal, shown)
     for channel in explanation.channels:
         of_one = explanation.of_channel(channel)
-        own = Canvas(explanation.label, title(of_one, channel if several else ""))
-        for name, figure in _of_channel(own, of_one, signal):
+        own = replace(canvas, title=title(of_one, channel if several else ""))
+        for name, figure in _of_channel(own, of_one, layers):
             yield f"{name}_{channel}" if several else name, figure
     if slices:
         yield f"bins_{'_'.join(slices[0].features)}", _slices(canvas, slices, n_bins, labels)
     for item in maps:
         name = "_".join((*item.features, *((item.channel,) if item.channel else ())))
-        n_shown = n_bins if not item.channel else len(explanation.of_channel(item.channel).bins)
-        yield f"bins_{name}", _map(canvas, item, n_shown, labels)
+        yield f"bins_{name}", _map(canvas, item, labels)
 
 
-def _of_channel(canvas: Canvas, explanation: Explanation, signal: Sequence[str]) -> Iterator[tuple[str, Figure]]:
+def _layers(explanation: Explanation, signal: Sequence[str], shown: Presentation) -> Layers:
+    """Choose what is drawn, by the events in all channels: one colour for a sample in all of them."""
+    yields: dict[str, float] = {}
+    for entry in explanation.bins:
+        for name, (events, _) in entry.samples.items():
+            yields[name] = yields.get(name, 0.0) + events
+    return Layers.choose(yields, set(signal), shown)
+
+
+def _of_channel(canvas: Canvas, explanation: Explanation, layers: Layers) -> Iterator[tuple[str, Figure]]:
     """Yield the figures of one channel."""
-    yield "composition", _composition(canvas, explanation, signal)
+    yield "composition", _composition(canvas, explanation, layers)
     if explanation.responses:
         yield "responses", _responses(canvas, explanation)
     by_parameter: dict[str, list[ResponseRecord]] = {}
@@ -108,13 +116,11 @@ def _importance(canvas: Canvas, explanation: Explanation, labels: Mapping[str, s
     return figure
 
 
-def _composition(canvas: Canvas, explanation: Explanation, signal: Sequence[str]) -> Figure:
+def _composition(canvas: Canvas, explanation: Explanation, layers: Layers) -> Figure:
     total, error = np.array([entry.total for entry in explanation.bins]).T
     values = {}
     for name in explanation.bins[0].samples:
         values[name] = np.array([entry.samples[name][0] for entry in explanation.bins])
-    sizes = {name: float(events.sum()) for name, events in values.items()}
-    layers = Layers.choose(sizes, set(signal), canvas.presentation)
     shares = {name: 100 * events / total for name, events in layers.stack(values).items()}
     figure = canvas.figure(height=5.6)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(1, 2.2))
@@ -222,7 +228,8 @@ def _slices(canvas: Canvas, slices: Sequence[Slice], n_bins: int, labels: Mappin
     return figure
 
 
-def _map(canvas: Canvas, item: FeatureMap, n_bins: int, labels: Mapping[str, str]) -> Figure:
+def _map(canvas: Canvas, item: FeatureMap, labels: Mapping[str, str]) -> Figure:
+    n_bins = item.n_bins
     figure = canvas.figure(width=8.4, height=3.9)
     left, right = figure.subplots(1, 2, sharey=True)
     image = _bins(left, item.x_edges, item.y_edges, item.common, n_bins)
