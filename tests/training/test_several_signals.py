@@ -132,6 +132,20 @@ def test_bins_are_merged_for_every_poi_that_is_measured():
     assert left == {("mu",): 2, ("mu_b",): 3, POIS: 3}
 
 
+def test_a_bin_without_support_does_not_hide_one_signal_in_another():
+    # By signal-to-background the last bin, full of b, is next to that of a; the first one has b, too.
+    nominal = {"a": [1.0, 30.0, 0.5], "b": [6.0, 1.0, 8.0], "bkg": [100.0, 90.0, 10.0]}
+    filled = replace(make_templates(nominal, signal=("a", "b")), ordered=False)
+    measurement = make_measurement(nominal, signal=("a",), free={"mu_b": ("b",)})
+    rule = ntuples("files").binning.model_copy(update={"min_yield": 30.0})
+    found = {}
+    for pois in (("mu",), POIS):
+        fit = linear_fit(replace(measurement, pois=pois), (filled,))
+        (merged,) = merge((filled,), rule, fit)
+        found[pois] = [sorted(group) for group in merged.groups]
+    assert found == {("mu",): [[0], [1, 2]], POIS: [[0, 2], [1]]}
+
+
 def analysis(folder: Path, objective: dict[str, object]) -> TrainConfig:
     """Ntuples of two signals, on both sides of a background, and a shape."""
     rng = np.random.default_rng(3)

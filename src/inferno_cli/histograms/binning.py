@@ -3,7 +3,8 @@
 1. Order the bins by signal-to-background (a classifier's bins are in that order already; they keep theirs).
 2. While a bin has less than ``min_yield`` expected events, or its signal or its background has less than
    ``min_effective_events`` effective simulated events, merge the poorest one with the neighbour that is nearer in
-   signal-to-background.
+   signal-to-background. Of several signals a neighbour may be full of another one, which a merged bin could not tell
+   apart: there it is the bin with which the honest variance (3.) stays smallest.
 3. While that makes the honest variance of mu smaller (``merge_noise``), merge the pair of neighbours that lowers it
    most; never to one bin, in which a shape is a rate. Of several POIs it is what the objective makes of their honest
    covariance (``FigureOfMerit``).
@@ -17,14 +18,14 @@ parameter j in bin b,
     V_honest = C_mumu + sum_jb n_jb (2 C_muj^2 / V_b + w_b^2):
 
 what the noise fakes as knowledge of j, and what it moves mu by when j is one standard deviation off. The covariance of
-two POIs has the products of both in the place of the squares. So noise counts by
-what the fit makes of it: where the data know a parameter much better than its prior does, a little noise is no harm.
+two POIs has the products of both in the place of the squares. So noise counts by what the fit makes of it: where the
+data know a parameter much better than its prior does, a little noise is no harm.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +47,7 @@ class LinearFit:
         variance: Of each bin: Poisson, and the statistical error of the templates, shape (B,).
         noise: Variance that the simulation's noise gives to ``jacobian``, shape (B, P).
         merit: Takes a covariance of the parameters, shape (P, P), to the number that bins are chosen by.
+        several: Whether there are several POIs.
     """
 
     jacobian: FloatArray
@@ -53,6 +55,7 @@ class LinearFit:
     variance: FloatArray
     noise: FloatArray
     merit: Callable[[FloatArray], float]
+    several: bool = False
 
     def grouped(self, groups: Sequence[Sequence[int]]) -> LinearFit:
         """Return the fit of merged bins; of an envelope, whose changes are not additive, an upper bound."""
@@ -61,7 +64,13 @@ class LinearFit:
             np.stack([array[part].sum(axis=0) for part in parts])
             for array in (self.jacobian, self.variance, self.noise)
         )
-        return LinearFit(jacobian, self.prior, variance, noise, self.merit)
+        return LinearFit(jacobian, self.prior, variance, noise, self.merit, self.several)
+
+    def usable(self) -> LinearFit:
+        """Return the fit of the bins that have a positive variance."""
+        kept = self.variance > 0
+        jacobian, variance, noise = self.jacobian[kept], self.variance[kept], self.noise[kept]
+        return replace(self, jacobian=jacobian, variance=variance, noise=noise)
 
     def covariance(self) -> FloatArray | None:
         """Return the covariance of the parameters, shape (P, P); None where the bins cannot constrain them."""
@@ -159,8 +168,8 @@ def merge(channels: Sequence[Templates], rule: Binning, fit: LinearFit | None) -
             fit = None if fit is None else fit.grouped(_of_all(found, number, order))
             found[number] = templates.grouped(order)
     while (pair := _next_pair(found, rule, fit)) is not None:
-        number, first = pair
-        groups = _joined(found[number].n_bins, first)
+        number, first, second = pair
+        groups = _joined(found[number].n_bins, first, second)
         fit = None if fit is None else fit.grouped(_of_all(found, number, groups))
         found[number] = found[number].grouped(groups)
     return tuple(found)
@@ -176,43 +185,68 @@ def _of_all(channels: Sequence[Templates], number: int, groups: Sequence[Sequenc
     return found
 
 
-def _joined(n_bins: int, first: int) -> list[Sequence[int]]:
-    """Return groups of one bin each, and of two from ``first`` on."""
-    return [*((i,) for i in range(first)), (first, first + 1), *((i,) for i in range(first + 2, n_bins))]
+def _joined(n_bins: int, first: int, second: int) -> list[Sequence[int]]:
+    """Return groups of one bin each, but two bins that are one, in the place of ``first``."""
+    groups: list[Sequence[int]] = []
+    for i in range(n_bins):
+        if i != second:
+            groups.append((first, second) if i == first else (i,))
+    return groups
 
 
-def _next_pair(channels: Sequence[Templates], rule: Binning, fit: LinearFit | None) -> tuple[int, int] | None:
-    """Return the channel in which two neighbours are merged next, and the first of them; None: all may stay."""
+def _next_pair(channels: Sequence[Templates], rule: Binning, fit: LinearFit | None) -> tuple[int, int, int] | None:
+    """Return the channel in which two bins are merged next, and these; None: all may stay."""
     for number, templates in enumerate(channels):
-        first = _unsupported(templates, rule) if templates.n_bins > 1 else None
-        if first is not None:
-            return number, first
+        poorest = _unsupported(templates, rule) if templates.n_bins > 1 else None
+        if poorest is None:
+            continue
+        if fit is not None and fit.several and not templates.ordered:
+            second = _cheapest(channels, number, poorest, fit)
+            if second is not None:
+                return number, min(poorest, second), max(poorest, second)
+        first = _nearer(purity(templates), poorest)
+        return number, first, first + 1
     return None if fit is None or not rule.merge_noise else _noisy(channels, fit)
 
 
 def _unsupported(templates: Templates, rule: Binning) -> int | None:
-    """Return the first bin of the pair that is merged for want of events, or None when all have enough."""
+    """Return the poorest of the bins that want events, or None when all have enough."""
     yields, effective = templates.nominal.sum(axis=0), effective_events(templates)
     support: NDArray[np.float64] = np.minimum(yields / rule.min_yield, effective / rule.min_effective_events)
-    if support.min() >= 1:
-        return None
-    poorest, share = int(support.argmin()), purity(templates)
+    return None if support.min() >= 1 else int(support.argmin())
+
+
+def _nearer(share: FloatArray, poorest: int) -> int:
+    """Return the first of a bin and its neighbour that is nearer in the share of signal, shape (B,)."""
     below, above = poorest - 1, poorest + 1
     if below < 0:
         return poorest
-    if above < templates.n_bins and abs(share[above] - share[poorest]) < abs(share[below] - share[poorest]):
+    if above < len(share) and abs(share[above] - share[poorest]) < abs(share[below] - share[poorest]):
         return poorest
     return below
 
 
-def _noisy(channels: Sequence[Templates], fit: LinearFit) -> tuple[int, int] | None:
-    """Return the pair whose merging lowers the honest merit most, or None where none does."""
+def _cheapest(channels: Sequence[Templates], number: int, poorest: int, fit: LinearFit) -> int | None:
+    """Return the bin of a channel with which another leaves the smallest honest merit; None where all are infinite."""
+    best, found = np.inf, None
+    for other in range(channels[number].n_bins):
+        if other != poorest:
+            pair = min(poorest, other), max(poorest, other)
+            groups = _of_all(channels, number, _joined(channels[number].n_bins, *pair))
+            # Another bin may have no template yet: it says nothing until its turn comes.
+            if (merit := fit.grouped(groups).usable().honest_merit()) < best:
+                best, found = merit, other
+    return found
+
+
+def _noisy(channels: Sequence[Templates], fit: LinearFit) -> tuple[int, int, int] | None:
+    """Return the neighbours whose merging lowers the honest merit most, or None where none does."""
     best, found = fit.honest_merit(), None
     for number, templates in enumerate(channels):
         if templates.n_bins <= 2:
             continue
         for first in range(templates.n_bins - 1):
-            groups = _of_all(channels, number, _joined(templates.n_bins, first))
+            groups = _of_all(channels, number, _joined(templates.n_bins, first, first + 1))
             if (variance := fit.grouped(groups).honest_merit()) < best:
-                best, found = variance, (number, first)
+                best, found = variance, (number, first, first + 1)
     return found

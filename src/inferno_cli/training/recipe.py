@@ -107,7 +107,10 @@ def merged(
         found = [replace(item.grouped(groups[item.channel]), ordered=True) for item in found]
     if rule is not None:
         every = [enveloped(item, measurement) for item in found]
-        found = list(merge(found, rule, linear_fit(measurement, every) if rule.merge_noise else None))
+        # Of several signals the fit says with which bin one without events is merged, whatever the noise.
+        has_order = all(item.ordered for item in found)
+        is_asked = rule.merge_noise or (len(measurement.pois) > 1 and not has_order)
+        found = list(merge(found, rule, linear_fit(measurement, every) if is_asked else None))
     return tuple(enveloped(item, measurement) for item in found)
 
 
@@ -135,4 +138,5 @@ def linear_fit(measurement: Measurement, channels: Sequence[Templates]) -> Linea
         variance=bin_variance(model, yields).numpy(),
         noise=noise,
         merit=partial(measurement.merit.of, parameters=model.parameters),
+        several=len(measurement.pois) > 1,
     )
