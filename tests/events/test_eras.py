@@ -10,7 +10,7 @@ from conftest import load, ntuples, observed, rows, write
 
 from inferno_cli.config.measurement import Measurement
 from inferno_cli.errors import ConfigError, DatasetError, TreeNotFoundError
-from inferno_cli.events.assignment import FILE, SplitAssignment
+from inferno_cli.events.assignment import FILE, SplitAssignment, folds_of
 from inferno_cli.events.description import describe
 from inferno_cli.events.modifiers import Morph, NormSys
 from inferno_cli.events.sample import NOMINAL, Variation
@@ -309,3 +309,15 @@ def test_an_unknown_era_of_a_sample_is_one_error(folder):
     samples = {"ttbar": {"role": "signal", "eras": ["C"]}, "QCD": {"role": "background"}}
     with pytest.raises(ValueError, match=r"samples\.ttbar\.eras: unknown era 'C'"):
         dataset(folder, samples=samples)
+
+
+def test_the_fold_of_observed_events_is_known_to_predict(folder):
+    config = dataset(folder, splits={"folds": 2, "validation": 0.2})
+    events = load(config)
+    folds = [set(part.features[:, 0].tolist()) for part in events.observed]
+    told = [set(), set()]
+    for era, n in N.items():
+        ids = np.stack([np.full(len(n), 7), n], axis=1)
+        for fold in range(2):
+            told[fold] |= set((n + 1000 * ERAS[era])[folds_of(ids, 2) == fold].tolist())
+    assert folds == told
