@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import re
 from dataclasses import replace
@@ -18,9 +19,9 @@ from omegaconf import OmegaConf
 from inferno_cli.config.load import config_folder, resolve
 from inferno_cli.config.steps import Reference
 from inferno_cli.drawing.presentation import Presentation
-from inferno_cli.errors import ComparisonError, RunError
+from inferno_cli.errors import ComparisonError, ConfigError, RunError
 from inferno_cli.report.comparison.comparison import Comparison, Spread
-from inferno_cli.report.comparison.page import figures, write_comparison
+from inferno_cli.report.comparison.page import as_html, figures, write_comparison
 from inferno_cli.report.comparison.points import short_names
 from inferno_cli.report.comparison.tables import as_csv, as_json, as_markdown, remarks, show_comparison
 from inferno_cli.report.comparison.tables import number as number_text
@@ -262,7 +263,65 @@ def test_what_differs_with_the_model_and_is_not_the_models_is_said(tmp_path: Pat
 
 
 def test_models_with_the_same_settings_need_no_note(sweep: Path) -> None:
-    assert not [line for line in remarks(compared(sweep)) if line.startswith("note")]
+    assert not [line for line in remarks(compared(sweep)) if "in more than the model" in line]
+
+
+def test_what_differs_of_the_models_themselves_is_said_everywhere(sweep: Path) -> None:
+    comparison = compared(sweep)
+    said = "the models differ in their settings: model.hidden (BCE 20+20, INFERNO 100+100)"
+    (first, *_) = csv.DictReader(io.StringIO(as_csv(comparison)))
+
+    assert f"note: {said}" in remarks(comparison)
+    assert said in as_markdown(comparison)
+    assert said in as_html(comparison, {})
+    assert json.loads(first["differs"]) == {"model.hidden": [20, 20]}
+
+
+# --------------------------------------------------------------------------------------------------- ratio
+def test_errors_are_divided_by_that_of_the_classifier_at_the_same_point(sweep: Path) -> None:
+    comparison = compared(sweep)
+    rows = {(row.at["model.name"], row.at["model.bins"]): row.values for row in comparison.rows}
+    ratio = rows["inferno", 5]["ratio"]
+
+    # The medians of both, and the range of the own repeats: widths 0.20, 0.30, 0.31 to 0.38.
+    assert (ratio.median, ratio.low, ratio.high) == pytest.approx((0.30 / 0.38, 0.20 / 0.38, 0.31 / 0.38))
+    assert [rows["bce", bins]["ratio"].median for bins in (5, 10)] == [1.0, 1.0]
+    said = (
+        "note: ratio: the HESSE error divided by the median of the runs with model=bce at the same point, or the first"
+    )
+    assert f"{said} of them" in remarks(comparison)
+    assert "| ratio |" in as_markdown(comparison)
+    assert "ratio_low" in as_csv(comparison)
+
+
+def test_errors_are_divided_by_those_of_other_runs_where_that_is_asked_for(sweep: Path) -> None:
+    asked = ("model=inferno", "model.bins=5")
+    comparison = Comparison.of(collect([str(sweep)]).jobs, NONE, baseline=asked)
+    rows = {(row.at["model.name"], row.at["model.bins"]): row.values for row in comparison.rows}
+
+    assert rows["bce", 5]["ratio"].median == pytest.approx(0.38 / 0.30)
+    assert rows["bce", 10]["ratio"].median == pytest.approx(rows["bce", 10]["width"].median / 0.30)
+    assert "note: ratio: the HESSE error divided by the median of the runs with model=inferno,model.bins=5" in remarks(
+        comparison
+    )
+    with pytest.raises(ComparisonError, match="baseline=model=optimal: none of 9 runs is so: model is bce, inferno"):
+        Comparison.of(collect([str(sweep)]).jobs, NONE, baseline=("model=optimal",))
+    with pytest.raises(ConfigError, match="baseline: 'bce' is no condition"):
+        Comparison.of(collect([str(sweep)]).jobs, NONE, baseline=("bce",))
+
+
+def test_one_point_alone_is_not_divided_by_itself(tmp_path: Path) -> None:
+    put(tmp_path / "a", config("bce", 5, 1), record(0.4))
+
+    assert "ratio" not in compared(tmp_path).rows[0].values
+
+
+def test_bins_that_are_left_stand_beside_those_of_the_network(tmp_path: Path) -> None:
+    merged = [{**item, "merged_from": [3 * i, 3 * i + 1, 3 * i + 2]} for i, item in enumerate(record(0.4)["bins"])]
+    put(tmp_path / "a", config("bce", 6, 1), record(0.4, bins=merged))
+    values = compared(tmp_path).rows[0].values
+
+    assert (values["bins_left"].median, values["bins"].median) == (2, 6)
 
 
 # -------------------------------------------------------------------------------------- published numbers
@@ -811,7 +870,7 @@ def test_a_comparison_that_is_stopped_leaves_the_one_before(sweep: Path, monkeyp
 @pytest.mark.parametrize(
     ("sweep_over", "expected"),
     [
-        ("model=glob(*)", ["bce", "bce_augmented", "inferno", "optimal"]),
+        ("model=glob(*)", ["bce", "bce_augmented", "inferno", "multiclass", "optimal"]),
         ("model=glob([b*,o*])", ["bce", "bce_augmented", "optimal"]),
     ],
 )

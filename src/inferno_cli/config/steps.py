@@ -470,6 +470,8 @@ class CompareConfig(Step):
     """Folders of runs, sweeps or studies, results.json, globs, mlflow:EXPERIMENT[/RUN]; a list, or commas between."""
     where: Texts = ()
     """Conditions on the configuration of the runs, `key=value` or `key!=value`; a list, or commas between."""
+    baseline: Texts = ()
+    """Conditions, as in ``where``, on the runs whose `sigma(mu)` the others are divided by; none: `model=bce`."""
     output: str | None
     """Folder of the tables and figures; null: ``compare`` in the folder that all runs have in common.
 

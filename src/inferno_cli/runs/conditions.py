@@ -28,11 +28,11 @@ class Condition:
     is_negated: bool = False
 
     @classmethod
-    def parse(cls, text: str) -> Condition:
-        """Read "key=value" or "key!=value"; ConfigError if it is neither."""
+    def parse(cls, text: str, what: str = "where") -> Condition:
+        """Read "key=value" or "key!=value"; ConfigError if it is neither, which names the key ``what``."""
         found = re.fullmatch(r"\s*\+*([A-Za-z_][\w./-]*)\s*(!?)={1,2}\s*(.*?)\s*", text)
         if found is None:
-            raise ConfigError(f"where: {text!r} is no condition; write key=value or key!=value: where='dataset=htt'")
+            raise ConfigError(f"{what}: {text!r} is no condition; write key=value or key!=value: {what}='dataset=htt'")
         return cls(found[1].replace("/", "."), found[3], bool(found[2]))
 
     def __str__(self) -> str:
@@ -69,24 +69,24 @@ def same(value: Any, text: str) -> bool:
     return as_text(wanted) == as_text(value)
 
 
-def chosen(conditions: Iterable[str], settings: Sequence[Mapping[str, Any]]) -> list[bool]:
-    """Return for each flat configuration whether all conditions hold.
+def chosen(conditions: Iterable[str], settings: Sequence[Mapping[str, Any]], what: str = "where") -> list[bool]:
+    """Return for each flat configuration whether all conditions hold, which are those of the key ``what``.
 
     Raises:
         ConfigError: If one is no condition, or is on a key that no run has.
         ComparisonError: If they hold for no run.
     """
-    wanted = [Condition.parse(text) for text in conditions]
+    wanted = [Condition.parse(text, what) for text in conditions]
     for condition in wanted:
-        _require_known(condition, settings)
+        _require_known(condition, settings, what)
     found = [all(condition.holds(values) for condition in wanted) for values in settings]
     if wanted and not any(found):
         said = "; ".join(f"{condition.key} is {_values(condition, settings)}" for condition in wanted)
-        raise ComparisonError(f"where={','.join(map(str, wanted))}: none of {len(settings)} runs is so: {said}")
+        raise ComparisonError(f"{what}={','.join(map(str, wanted))}: none of {len(settings)} runs is so: {said}")
     return found
 
 
-def _require_known(condition: Condition, settings: Sequence[Mapping[str, Any]]) -> None:
+def _require_known(condition: Condition, settings: Sequence[Mapping[str, Any]], what: str) -> None:
     keys: dict[str, None] = {}
     for values in settings:
         for key in values:
@@ -94,7 +94,7 @@ def _require_known(condition: Condition, settings: Sequence[Mapping[str, Any]]) 
             keys |= dict.fromkeys((key, head) if last in SHORT and head else (key,))
     if settings and condition.key not in keys:
         shown = [key for key in keys if "." not in key]
-        raise ConfigError(f"where: no run has a key {condition.key!r}{closest(condition.key, keys, listed=shown)}")
+        raise ConfigError(f"{what}: no run has a key {condition.key!r}{closest(condition.key, keys, listed=shown)}")
 
 
 def _values(condition: Condition, settings: Sequence[Mapping[str, Any]]) -> str:

@@ -34,7 +34,7 @@ def run(config: CompareConfig, composed: Any) -> None:  # noqa: ARG001
             "runs is empty; name folders of runs, sweeps or studies, runs=FOLDER, or runs=mlflow:EXPERIMENT"
         )
     found = collect(config.runs, config.tracking, config.where)
-    comparison = Comparison.of(found.jobs, _reference(config.reference, found.study))
+    comparison = Comparison.of(found.jobs, _reference(config.reference, found.study), baseline=config.baseline)
     comparison = replace(comparison, shown=presentation(config.report))
     write = partial(write_comparison, plots=config.report.plots, formats=config.report.formats)
     folder = (Path(config.output_dir) if found.folder is None else found.folder) / "compare"

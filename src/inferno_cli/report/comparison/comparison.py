@@ -15,13 +15,24 @@ from inferno_cli.config.titles import model_title
 from inferno_cli.drawing.presentation import PLAIN, Presentation
 from inferno_cli.fit.result import Column, is_ours
 from inferno_cli.names import another
-from inferno_cli.report.comparison.points import Place, Point, beside_the_model, group, place, short_names
+from inferno_cli.report.comparison.points import (
+    Place,
+    Point,
+    beside_the_model,
+    group,
+    of_the_models,
+    place,
+    short_names,
+)
+from inferno_cli.runs.conditions import Condition, chosen
 from inferno_cli.runs.coverage import CoverageRecord
 from inferno_cli.runs.found_run import FoundRun
 from inferno_cli.runs.points import MODEL
 from inferno_cli.runs.record import Results
 from inferno_cli.section import POI
 
+BASELINE = ("model=bce",)
+"""What the others are divided by unless something else is asked for."""
 SPREAD = "median [smallest, largest] of the repeats"
 
 
@@ -36,6 +47,8 @@ class Quantity:
     """Format specification of its numbers."""
     p_value_of: str | None = None
     """Column with the significance that this p-value belongs to."""
+    ratio_of: str | None = None
+    """Column that is divided by its median in the runs that all are compared with."""
 
 
 def _width(results: Results) -> float | None:
@@ -49,6 +62,15 @@ def _relative_error(results: Results) -> float | None:
     if results.blinded or poi.error is None or poi.bestfit == 0:
         return None
     return poi.error / abs(poi.bestfit)
+
+
+def _never(results: Results) -> None:
+    """Read nothing: what no run says by itself."""
+
+
+def _bins_before(results: Results) -> float | None:
+    """Bins before any were merged."""
+    return None if results.bins is None else sum(len(item.merged_from) for item in results.bins)
 
 
 def _root(results: Results, name: str) -> float | None:
@@ -68,9 +90,12 @@ OF_THE_POI = (
     Quantity("minos_up", "MINOS +", lambda x: x.mu.minos[1] if x.mu.minos else None),
     Quantity("width", "width", _width),
     Quantity("hesse", "HESSE", lambda x: x.mu.error),
+    Quantity("ratio", "ratio", _never, ratio_of="hesse"),
 )
 """First of the main table; ``width`` is that of the MINOS interval. Those of the quantities of the fits follow."""
 OF_THE_RUN = (
+    Quantity("bins_left", "bins left", lambda x: None if x.bins is None else len(x.bins), ".0f"),
+    Quantity("bins", "of", _bins_before, ".0f"),
     Quantity("sigma_mu_soft", "sigma(mu) soft", lambda x: _root(x, "validation_soft")),
     Quantity("sigma_mu_hard", "sigma(mu) hard", lambda x: _root(x, "validation_hard")),
     Quantity("sigma_mu_honest", "sigma(mu) honest", lambda x: _root(x, "honest")),
@@ -132,13 +157,22 @@ class Comparison:
     reference: Reference
     notes: tuple[str, ...] = ()
     shown: Presentation = PLAIN
+    baseline: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, jobs: Sequence[FoundRun], reference: Reference, notes: Sequence[str] = ()) -> Comparison:
+    def of(
+        cls, jobs: Sequence[FoundRun], reference: Reference, notes: Sequence[str] = (), baseline: Sequence[str] = ()
+    ) -> Comparison:
         """Group runs and compare them.
 
+        Args:
+            jobs: The runs.
+            reference: Published numbers.
+            notes: What has to be said of them.
+            baseline: Conditions on the runs that the others are divided by; none: ``BASELINE``, where there is one.
+
         Raises:
-            ComparisonError: If they do not belong together, or none has finished.
+            ComparisonError: If they do not belong together, or none has finished, or none is a baseline.
         """
         points = group(jobs)
         versions = sorted({result.code_version for point in points for result in point.results})
@@ -146,7 +180,24 @@ class Comparison:
             notes = [*notes, f"the runs are of {len(versions)} versions of the code: {', '.join(versions)}"]
         if any(result.blinded for point in points for result in point.results):
             notes = [*notes, "the fits are blinded: mu has a hidden offset, the same for the same data"]
-        return cls(points, tuple(jobs), reference, tuple(notes))
+        if baseline:
+            chosen(baseline, [job.settings for point in points for job in point.jobs], "baseline")
+        return cls(points, tuple(jobs), reference, tuple(notes), baseline=tuple(baseline))
+
+    @cached_property
+    def bases(self) -> tuple[Point, ...]:
+        """Points that the others are divided by; none where nothing else is there."""
+        conditions = [Condition.parse(text) for text in self.baseline or BASELINE]
+        finished = [point for point in self.points if point.jobs]
+        found = []
+        for point in finished:
+            if all(condition.holds(point.jobs[0].settings) for condition in conditions):
+                found.append(point)
+        return tuple(found) if len(finished) > 1 else ()
+
+    def base_of(self, point: Point) -> Point | None:
+        """Return what a point is divided by: of the bases that at the same place, or the first."""
+        return next((base for base in self.bases if base.place == point.place), next(iter(self.bases), None))
 
     @cached_property
     def results(self) -> tuple[Results, ...]:
@@ -191,6 +242,11 @@ class Comparison:
         return tuple(job for job in self.jobs if job.results is None and (not job.settings or job.identity not in done))
 
     @property
+    def of_the_models(self) -> dict[str, dict[str, Any]]:
+        """Settings of the model that are no column, and differ from model to model: their values by model."""
+        return of_the_models([job for point in self.points for job in (*point.jobs, *point.missing)])
+
+    @property
     def beside_the_model(self) -> dict[str, dict[str, Any]]:
         """Settings that are no column, not the model's, and differ from model to model: their values by model."""
         return beside_the_model([job for point in self.points for job in (*point.jobs, *point.missing)])
@@ -232,7 +288,7 @@ class Comparison:
             # sigma of a parameter "s" is not sigma_s, and "a_b" with "c" not "a" with "b_c".
             name = item.name if item.name not in columns else another(item.title, item.name, columns)
             columns[name] = replace(item, name=name)
-            if any(item.read(result) is not None for result in self.results):
+            if (item.ratio_of and self.bases) or any(item.read(result) is not None for result in self.results):
                 known.append(columns[name])
         return tuple(known)
 
@@ -266,13 +322,23 @@ class Comparison:
             rows += [row for row in left if row.place == here]
         return (*rows, *(row for row in left if row.place not in order))
 
-    def _measured(self, point: Point) -> Row:
+    def _spreads(self, point: Point) -> dict[str, Spread]:
+        """Return every number that the runs of a point say, over its repeats."""
         values = {}
         for item in self.quantities:
             numbers = [number for number in map(item.read, point.results) if number is not None]
             if numbers:
                 middle = statistics.median(numbers)
                 values[item.name] = Spread(middle, min(numbers), max(numbers), len(numbers))
+        return values
+
+    def _measured(self, point: Point) -> Row:
+        values, base = self._spreads(point), self.base_of(point)
+        of_base = {} if base is None else self._spreads(base)
+        for item in self.quantities:
+            if item.ratio_of in values and item.ratio_of in of_base:
+                own, unit = values[item.ratio_of], of_base[item.ratio_of].median
+                values[item.name] = Spread(own.median / unit, own.low / unit, own.high / unit, own.repeats)
         for item in self.quantities:
             # That of the median: p-values of repeats differ by powers of ten, and a median of two is their mean.
             if item.name in values and item.p_value_of is not None and item.p_value_of in values:

@@ -13,6 +13,9 @@ from inferno_cli.runs.found_run import FoundRun
 from inferno_cli.runs.points import EXPERIMENT, MODEL, PARTS, SEED, as_text, is_below, matters
 from inferno_cli.runs.record import Results
 
+TITLE = "model.title"
+"""What a model is called says nothing of it."""
+
 
 @dataclass(frozen=True)
 class Place:
@@ -102,6 +105,22 @@ def beside_the_model(jobs: Sequence[FoundRun]) -> dict[str, dict[str, Any]]:
         if of_model or not _follows(values, leading, key) or _follows(values, leading[1:], key):
             continue
         found[key] = {str(job.settings.get(MODEL)): job.settings.get(key) for job in jobs}
+    return found
+
+
+def of_the_models(jobs: Sequence[FoundRun]) -> dict[str, dict[str, Any]]:
+    """Return the settings in ``model`` that every run has, that differ from model to model and are no column, by model.
+
+    What a model alone has (a temperature) tells nothing; other hidden units make the comparison another one.
+    """
+    values = _values(jobs)
+    leading = _leading(values)
+    found = {}
+    for key in values:
+        is_setting = key.startswith("model.") and key not in (*leading, *PARTS, TITLE) and not _is_copied(values, key)
+        is_everywhere = all(job.settings.get(key) is not None for job in jobs)
+        if is_setting and is_everywhere and _follows(values, leading, key) and not _follows(values, leading[1:], key):
+            found[key] = {str(job.settings.get(MODEL)): job.settings.get(key) for job in jobs}
     return found
 
 

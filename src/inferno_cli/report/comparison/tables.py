@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.text import Text
 
 from inferno_cli.names import markdown
-from inferno_cli.report.comparison.comparison import SPREAD, Comparison, Quantity, Row, Spread
+from inferno_cli.report.comparison.comparison import BASELINE, SPREAD, Comparison, Quantity, Row, Spread
 from inferno_cli.report.tables import WIDTH_OF_A_WIDE_ONE, Line, Table, show_title, terminal
 from inferno_cli.runs.points import MODEL
 from inferno_cli.section import POI
@@ -22,6 +22,7 @@ FOREMOST = (
     "minos_up",
     "width",
     "hesse",
+    "ratio",
     "stat_only",
     "significance",
     "observed_significance",
@@ -29,6 +30,8 @@ FOREMOST = (
     "sigma_s",
     "relative_error_s",
     "bound_s",
+    "bins_left",
+    "bins",
 )
 """Where there is little room, as on a terminal of fewer than ``WIDE`` letters; the files have every column."""
 WIDE = 190
@@ -126,19 +129,33 @@ def remarks(comparison: Comparison) -> list[str]:
 
 def _notes(comparison: Comparison) -> list[str]:
     """Return what has to be said of the runs."""
+    said = list(comparison.notes)
+    if comparison.bases:
+        conditions = ",".join(comparison.baseline or BASELINE)
+        place = "" if len(comparison.bases) == 1 else " at the same point, or the first of them"
+        said.append(f"ratio: the HESSE error divided by the median of the runs with {conditions}{place}")
+    if texts := _by_model(comparison, comparison.of_the_models):
+        said.append(f"the models differ in their settings: {'; '.join(texts)}")
+    if texts := _by_model(comparison, comparison.beside_the_model):
+        said.append(f"the models differ in more than the model: {'; '.join(texts)}")
+    return said
+
+
+def _by_model(comparison: Comparison, settings: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return settings as texts, with the value of each model."""
     texts = []
-    for key, values in comparison.beside_the_model.items():
+    for key, values in settings.items():
         by_model = ", ".join(
             f"{comparison.model_titles.get(model, model)} {value_text(value)}" for model, value in values.items()
         )
         texts.append(f"{key} ({by_model})")
-    said = [f"the models differ in more than the model: {'; '.join(texts)}"] if texts else []
-    return [*comparison.notes, *said]
+    return texts
 
 
 def as_csv(comparison: Comparison) -> str:
     """Return every column as CSV: the median, then the smallest and largest, of every quantity."""
-    headings = [*comparison.keys, "repeats", "missing", "source", "label"]
+    headings = [*comparison.keys, "repeats", "missing", "source", "label", "differs"]
+    differing = {**comparison.of_the_models, **comparison.beside_the_model}
     for item in comparison.quantities:
         headings += [item.name, f"{item.name}_low", f"{item.name}_high"]
     lines = []
@@ -148,7 +165,8 @@ def as_csv(comparison: Comparison) -> str:
             value = row.at.get(key)
             cells.append(json.dumps(value) if isinstance(value, list | dict) else value)
         source, label = (f"published: {row.source}", row.label) if row.source else ("runs", comparison.label)
-        cells += [row.repeats, row.missing, source, label]
+        own = {key: values.get(row.model) for key, values in differing.items()} if not row.source else {}
+        cells += [row.repeats, row.missing, source, label, json.dumps(own) if own else ""]
         for item in comparison.quantities:
             entry = row.values.get(item.name)
             cells += ["", "", ""] if entry is None else [entry.median, entry.low, entry.high]
