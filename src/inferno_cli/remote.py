@@ -56,7 +56,7 @@ def find_remote(text: str, pattern: str) -> list[Path]:
     except Exception as error:  # of the network, of the protocol, of the server: each of its own kind
         raise _unreadable(text, error) from error
     host = text.partition("://")[2].partition("/")[0] if scheme in XROOTD else ""
-    return sorted(Path(f"{scheme}://{host}/{found.lstrip('/')}") for found in files)
+    return sorted(Path(found if "://" in found else f"{scheme}://{host}/{found.lstrip('/')}") for found in files)
 
 
 def is_remote_folder(text: str) -> bool:

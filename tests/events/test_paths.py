@@ -139,3 +139,29 @@ def test_a_run_of_before_paths_were_absolute_says_so(tmp_path, monkeypatch):
         ntuples("data").dataset.location_hint == f" (dataset.path=data is relative, and the command runs in {tmp_path})"
     )
     assert ntuples(tmp_path).dataset.location_hint == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "listed", "expected"),
+    [
+        ("root://eos.cern.ch//store/*.root", "/store/a.root", "root://eos.cern.ch//store/a.root"),
+        ("s3://bucket/*.root", "bucket/a.root", "s3://bucket/a.root"),
+        ("https://example.org/*.root", "https://example.org/a.root", "https://example.org/a.root"),
+    ],
+)
+def test_what_a_file_system_lists_has_an_address(monkeypatch, text, listed, expected):
+    """Each of fsspec's names its files in its own way."""
+
+    class System:
+        def isfile(self, name):
+            return name == listed
+
+        def isdir(self, name):
+            return False
+
+        def glob(self, name):
+            return [listed]
+
+    monkeypatch.setattr("fsspec.core.url_to_fs", lambda url: (System(), url.partition("://")[2]))
+    (found,) = find_files(text, "", "dataset.path", "dataset.file")
+    assert address(found) == expected

@@ -234,6 +234,7 @@ def _entries(path: Path, tree: str) -> int:
 
 def _fill(pattern: str, key: str, **values: str) -> str:
     allowed = ", ".join(f"{{{name}}}" for name in values)
+    allowed += "; {era} needs dataset.eras" if "{era}" in pattern and "era" not in values else ""
     error = ConfigError(f"dataset.{key} is {pattern!r}; the placeholders that it may hold are {allowed}")
     try:
         parts = list(Formatter().parse(pattern))
