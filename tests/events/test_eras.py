@@ -271,7 +271,6 @@ def test_the_description_has_a_line_for_each_era(folder):
     ("systematic", "eras", "says"),
     [
         (LUMI, [], r"systematics\.s\.correlated: by is 'era', and the dataset has no eras"),
-        (LUMI | {"correlated": {"by": "channel"}}, ["A"], "by is 'channel', which is not possible yet"),
         ({"kind": "free", "samples": ["QCD"], "correlated": {"by": "era"}}, ["A"], "kind 'free' cannot vary"),
         (LUMI | {"correlated": {"by": "month"}}, ["A"], "month"),
     ],

@@ -21,7 +21,7 @@ from inferno_cli.fit.problem import numpy_backend, open_problem
 from inferno_cli.histograms.fitted import specification
 from inferno_cli.likelihood.expectation import Expectation, expectation, expected_yields, nll, yields_and_jacobian
 from inferno_cli.likelihood.information import bin_variance, information_matrix, poi_variance
-from inferno_cli.likelihood.modifiers import StatError
+from inferno_cli.likelihood.modifiers import NormFactor, StatError
 from inferno_cli.likelihood.readers import pyhf as reader
 from inferno_cli.likelihood.spec import Spec
 from inferno_cli.likelihood.writers import cabinetry, datacard
@@ -242,7 +242,20 @@ def test_the_card_of_two_channels_has_the_yields_of_the_workspace(regions, tmp_p
         np.testing.assert_allclose(found, np.concatenate([expected[place] for place in order]), rtol=1e-10)
 
 
-def test_cabinetry_rebuilds_two_channels(regions, tmp_path, monkeypatch):
+def with_factor_on(spec: Spec, *names: str) -> Spec:
+    """The second channel with the factor QCD_norm on these of its samples alone."""
+    first, second = spec.channels
+    samples = []
+    for sample in second.samples:
+        own = tuple(item for item in sample.modifiers if item.name != "QCD_norm")
+        is_scaled = sample.name in names or sample.parent in names
+        samples.append(replace(sample, modifiers=(*own, NormFactor("QCD_norm")) if is_scaled else own))
+    return replace(spec, channels=(first, replace(second, samples=tuple(samples))))
+
+
+@pytest.mark.parametrize("is_everywhere", [True, False])
+def test_cabinetry_rebuilds_two_channels(is_everywhere, regions, tmp_path, monkeypatch):
+    regions = regions if is_everywhere else with_factor_on(regions)
     monkeypatch.chdir(tmp_path)
     content = writer.workspace(regions)
     model, data = model_of(content)
@@ -263,16 +276,9 @@ def test_cabinetry_rebuilds_two_channels(regions, tmp_path, monkeypatch):
             np.testing.assert_allclose(rebuilt.logpdf(point, data), model.logpdf(point, data), rtol=1e-10)
 
 
-def test_a_factor_in_one_channel_of_its_sample_is_no_word_of_cabinetrys(regions, tmp_path):
-    first, second = regions.channels
-    samples = []
-    for sample in second.samples:
-        own = tuple(item for item in sample.modifiers if item.name != "QCD_norm")
-        samples.append(replace(sample, modifiers=own))
-    odd = replace(regions, channels=(first, replace(second, samples=tuple(samples))))
-    with pytest.raises(
-        WorkspaceError, match=r"the factor 'QCD_norm' is on 'QCD' in SR and not in .*; set export=false"
-    ):
+def test_a_factor_on_other_samples_in_other_channels_is_no_word_of_cabinetrys(regions, tmp_path):
+    odd = with_factor_on(regions, "signal")
+    with pytest.raises(WorkspaceError, match=r"the factor 'QCD_norm' is on .* and not in .*; set export=false"):
         cabinetry.write(odd, tmp_path)
     with pytest.raises(WorkspaceError, match="set export=false"):
         datacard.write(odd, tmp_path, data="Asimov data")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from inferno_cli.config.steps import TrainConfig
 from inferno_cli.events.modifiers import Morph, NormFactor, NormSys
 from inferno_cli.section import POI, REGION, Names
 from inferno_cli.training.objectives import FigureOfMerit
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class Measurement:
         pois: The POIs, ``mu`` first. HistFactory has one; the others are NormFactors, which scale signals of their own.
         merit: The number that the epoch and the bins are chosen by.
         channels: Names of its channels.
+        only_in: Parameters of one channel: its name, and the names in the likelihood of its folds.
     """
 
     samples: Names
@@ -40,6 +44,7 @@ class Measurement:
     pois: Names = (POI,)
     merit: FigureOfMerit = field(default_factory=FigureOfMerit)
     channels: Names = (REGION,)
+    only_in: Mapping[str, Names] = field(default_factory=dict)
 
     @classmethod
     def from_config(cls, config: TrainConfig, names: Names, *, of_training: bool = False) -> Measurement:
@@ -51,8 +56,11 @@ class Measurement:
         bounds = dict.fromkeys(free, config.likelihood.poi_bounds)
         normalisation: dict[str, dict[str, tuple[float, float]]] = {}
         shapes: dict[str, dict[str, Morph]] = {}
+        only_in: dict[str, Names] = {}
         for effect in config.effects(names):
             parameter, sample = effect.parameter, effect.sample
+            if effect.channel:
+                only_in[parameter] = (effect.channel, *config.folds_of(effect.channel))
             match effect.modifier:
                 case NormFactor() as factor:
                     free[parameter] = (*free.get(parameter, ()), sample)
@@ -74,7 +82,20 @@ class Measurement:
             pois=tuple(config.pois),
             merit=config.model.objective.merit(tuple(config.pois)),
             channels=tuple(name for name, channel in config.channels.items() if channel.train or not of_training),
+            only_in=only_in,
         )
+
+    def within(self, channel: str) -> Measurement:
+        """Return what of the measurement acts in one channel of the likelihood."""
+        elsewhere = {name for name, channels in self.only_in.items() if channel not in channels}
+        if not elsewhere:
+            return self
+
+        def acting(effects: Mapping[str, T]) -> dict[str, T]:
+            return {name: value for name, value in effects.items() if name not in elsewhere}
+
+        kinds = acting(self.free), acting(self.normalisation), acting(self.shapes)
+        return replace(self, free=kinds[0], normalisation=kinds[1], shapes=kinds[2])
 
     @property
     def parameters(self) -> Names:

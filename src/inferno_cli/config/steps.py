@@ -14,7 +14,7 @@ from inferno_cli.config.schema import Binning, Coverage, Likelihood, Model, Nuis
 from inferno_cli.errors import closest
 from inferno_cli.events.channels import Channel, Channels
 from inferno_cli.events.dataset import Dataset, Request
-from inferno_cli.events.effects import Effect, effects
+from inferno_cli.events.effects import Effect, effects, require_consistent
 from inferno_cli.names import fold_of, staterror_of
 from inferno_cli.section import POI, REGION, Finite, Names, Paths, Section, Seed, Texts, require_name
 
@@ -133,15 +133,17 @@ class TrainConfig(FolderStep):
     @property
     def fitted_channels(self) -> Names:
         """Names of the channels in the likelihood, of which each fold is one where the network makes the bins."""
-        found = []
-        for name, channel in self.channels.items():
-            n_folds = self.dataset.n_folds if channel.observable.is_trained else 1
-            found += [fold_of(name, fold, n_folds) for fold in range(n_folds)]
-        return tuple(found)
+        return tuple(part for name in self.channels for part in self.folds_of(name))
+
+    def folds_of(self, channel: str) -> Names:
+        """Return the names in the likelihood of what the networks make of a channel, or the one that it has."""
+        n_folds = self.dataset.n_folds if self.channels[channel].observable.is_trained else 1
+        return tuple(fold_of(channel, fold, n_folds) for fold in range(n_folds))
 
     def effects(self, names: Names) -> tuple[Effect, ...]:
         """Return what the systematics ``names`` do to the samples of the likelihood."""
-        return effects(self.dataset.systematics, names, self.sample_names, self.dataset.eras_of)
+        channels = tuple(self.channels)
+        return effects(self.dataset.systematics, names, self.sample_names, self.dataset.eras_of, channels)
 
     @property
     def request(self) -> Request:
@@ -228,6 +230,7 @@ class TrainConfig(FolderStep):
             raise ValueError(
                 f"channels: a fold of one is called as another: {', '.join(self.fitted_channels)}; rename one"
             )
+        require_consistent(self.effects(self.nuisance.fit))
         for name in self.parameters(self.nuisance.fit):
             if name.partition("[")[0] in map(staterror_of, self.fitted_channels):
                 raise ValueError(

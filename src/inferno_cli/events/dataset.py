@@ -17,7 +17,7 @@ from inferno_cli.events.assignment import FileTree, Parts, SplitAssignment
 from inferno_cli.events.channels import Cells, Channels, everything
 from inferno_cli.events.effects import AnySystematic, Effect, effects, require_consistent
 from inferno_cli.events.features import Inputs
-from inferno_cli.events.sample import Events, FloatArray
+from inferno_cli.events.sample import Events, FloatArray, Sample
 from inferno_cli.events.systematic import Origin
 from inferno_cli.events.validation import Validated
 from inferno_cli.section import POI, REGION, Names, Seed, require_group, require_name
@@ -37,6 +37,18 @@ class Request:
     effects: tuple[Effect, ...]
     seed: int
     channels: Channels = field(default_factory=everything)
+
+    def divided(self, sample: Sample, cells: Cells) -> list[tuple[Sample, NDArray[np.intp]]]:
+        """Divide a sample into the channels, each with its own variations, see ``Channels.divided``."""
+        only: dict[str, str] = {}
+        for effect in self.effects_on(sample.name):
+            if effect.channel:
+                only |= dict.fromkeys(effect.members, effect.channel)
+        found = []
+        for part, rows in self.channels.divided(sample, cells):
+            of_others = [label for label, channel in only.items() if channel != part.channel]
+            found.append((part.without(of_others), rows))
+        return found
 
     def effects_on(self, sample: str) -> list[Effect]:
         """Return the effects on one sample."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING
 
 from inferno_cli.choices import any_of
@@ -25,6 +26,7 @@ class Effect:
         systematic: Key of the definition in the dataset.
         members: Of eigenvectors: the label of each pair of variations, and its number. Else one: the parameter.
         era: The era whose events it varies; empty: those of all.
+        channel: The channel whose templates it varies; empty: those of all.
     """
 
     parameter: str
@@ -33,6 +35,7 @@ class Effect:
     definition: Systematic
     members: Mapping[str, int]
     era: str = ""
+    channel: str = ""
 
     @property
     def modifier(self) -> Modifier:
@@ -46,9 +49,15 @@ class Effect:
 
 
 def effects(
-    systematics: Mapping[str, Systematic], names: Sequence[str], samples: Names, eras_of: Callable[[str], Names]
+    systematics: Mapping[str, Systematic],
+    names: Sequence[str],
+    samples: Names,
+    eras_of: Callable[[str], Names],
+    channels: Names = ("",),
 ) -> tuple[Effect, ...]:
     """Return what the systematics ``names`` do to ``samples``, which are of some eras, in their order.
+
+    Without ``channels`` one is said for all of them, under the name of the systematic alone.
 
     Raises:
         ValueError: If one has a parameter for each era, and there are none.
@@ -56,7 +65,7 @@ def effects(
     made = []
     for name in names:
         item = systematics[name]
-        is_by_era = item.parameter_by == "era"
+        is_by_era, is_by_channel = item.parameter_by == "era", item.parameter_by == "channel"
         if is_by_era and not any(eras_of(sample) for sample in samples):
             raise ValueError(
                 f"systematics.{name}.correlated: by is 'era', and the dataset has no eras; see dataset.eras"
@@ -64,9 +73,10 @@ def effects(
         for sample in samples:
             if sample not in item.samples:
                 continue
-            for era in eras_of(sample) if is_by_era else ("",):
-                for parameter, members in item.parameters(name, sample, era).items():
-                    made.append(Effect(parameter, sample, name, item, members, era))
+            eras = eras_of(sample) if is_by_era else ("",)
+            for era, channel in product(eras, channels if is_by_channel else ("",)):
+                for parameter, members in item.parameters(name, sample, era or channel).items():
+                    made.append(Effect(parameter, sample, name, item, members, era, channel))
     return tuple(made)
 
 

@@ -74,7 +74,7 @@ class GeneratedDataset(Dataset):
             for name, features, expected in zip(self.sample_names, drawn, self.expected, strict=True):
                 sample = self._sample(name, features, expected, request)
                 cells = np.stack([self.cells(channels, view) for view in sample.features])
-                samples += [part for part, _ in channels.divided(sample, cells)]
+                samples += [part for part, _ in request.divided(sample, cells)]
                 digest.update(features.tobytes())
             splits[split] = tuple(part for part in samples if part.bins is None)
             # Where the bins are not trained, one split is as good as another: that of the templates.
@@ -143,12 +143,12 @@ class GeneratedDataset(Dataset):
             parts.append(features)
         return np.concatenate(parts)
 
-    def _channel_yields(self, sample: Sample, channels: Channels) -> tuple[ChannelYield, ...]:
+    def _channel_yields(self, sample: Sample, request: Request) -> tuple[ChannelYield, ...]:
         """Return what each channel has of a sample; nothing where one has everything."""
-        if channels.is_everything:
+        if request.channels.is_everything:
             return ()
-        cells = np.stack([self.cells(channels, view) for view in sample.features])
-        return tuple(ChannelYield.of(part) for part, _ in channels.divided(sample, cells))
+        cells = np.stack([self.cells(request.channels, view) for view in sample.features])
+        return tuple(ChannelYield.of(part) for part, _ in request.divided(sample, cells))
 
     def validated(self, request: Request, source_branches: Names) -> Validated:
         """Describe the template split: the three splits are generated alike, and this one is what is fitted."""
@@ -166,7 +166,7 @@ class GeneratedDataset(Dataset):
                 missing={NOMINAL: np.zeros(len(self.features), dtype=np.intp)},
                 overlap={},
                 splits=(train, validation, template),
-                channels=self._channel_yields(parts[-1], request.channels),
+                channels=self._channel_yields(parts[-1], request),
             )
             samples.append(sample)
         return Validated(

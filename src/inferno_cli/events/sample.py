@@ -121,25 +121,35 @@ class Sample:
                 f"sample {self.name!r}: a split of {weights.shape[1]} events has no positive yield left; "
                 f"the sample has {len(self.group)} events. Give it more events or a larger share in dataset.splits"
             )
-        weights = weights * (self.yields[:, None] / kept)
-        bins = None if self.bins is None else self.bins[:, rows]
-        return replace(self, features=self.features[:, rows], group=self.group[rows], weights=weights, bins=bins)
+        return replace(self._of(rows), weights=weights * (self.yields[:, None] / kept))
 
     def only(self, systematics: Collection[str]) -> Sample:
         """Return the sample with the nominal and these variations, without the events that none of them selects."""
-        chosen = [i for i, item in enumerate(self.variations) if item == NOMINAL or item.systematic in systematics]
+        others = [item.systematic for item in self.variations[1:] if item.systematic not in systematics]
+        if not others:
+            return self
+        left = self.without(others)
+        return left._of(np.flatnonzero(left.weights.any(axis=0)))
+
+    def _of(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> Sample:
+        """Return some of the events as they are."""
+        bins = None if self.bins is None else self.bins[:, rows]
+        weights, features = self.weights[:, rows], self.features[:, rows]
+        return replace(self, group=self.group[rows], features=features, weights=weights, bins=bins)
+
+    def without(self, systematics: Collection[str]) -> Sample:
+        """Return the sample, with all its events, without these variations."""
+        chosen = [i for i, item in enumerate(self.variations) if item.systematic not in systematics]
         if len(chosen) == len(self.variations):
             return self
         blocks = sorted({self.view[i] for i in chosen})
-        rows = self.weights[chosen].any(axis=0)
         return replace(
             self,
-            group=self.group[rows],
             variations=tuple(self.variations[i] for i in chosen),
-            features=self.features[blocks][:, rows],
+            features=self.features[blocks],
             view=tuple(blocks.index(self.view[i]) for i in chosen),
-            weights=self.weights[chosen][:, rows],
-            bins=None if self.bins is None else self.bins[blocks][:, rows],
+            weights=self.weights[chosen],
+            bins=None if self.bins is None else self.bins[blocks],
         )
 
     def scaled(self, factor: float) -> Sample:

@@ -49,8 +49,8 @@ class Correlation(Section):
     """How the effects of one systematic are correlated."""
 
     by: Literal["sample", "era", "channel"]
-    """Each of these has a nuisance parameter of its own: NAME_SAMPLE, or NAME_ERA, which varies the events of that
-    era."""
+    """Each of these has a nuisance parameter of its own: NAME_SAMPLE, NAME_ERA, which varies the events of that era, or
+    NAME_CHANNEL, which varies the templates of that channel."""
 
 
 def _bool_or_object(value: Any) -> str:
@@ -107,7 +107,8 @@ class Systematic(Section):
     modifier_name: str | None = None
     """Name of the nuisance parameter, if not that of the systematic: those that share one are fully correlated."""
     correlated: AnyCorrelation = True
-    """true: one nuisance parameter; false: each sample has its own, NAME_SAMPLE; {by: era}: each era, NAME_ERA."""
+    """true: one nuisance parameter; false: each sample has its own, NAME_SAMPLE; {by: era} or {by: channel}: each of
+    these, NAME_ERA or NAME_CHANNEL."""
     group: str | None = None
     """Part of the error of mu that it is counted in; without it the fit groups by the type of the modifier."""
 
@@ -126,8 +127,6 @@ class Systematic(Section):
                 f"modifier_name {self.modifier_name!r} shares one parameter, and correlated=false asks for one per "
                 "sample; drop one of the two"
             )
-        if self.parameter_by == "channel":
-            raise ValueError("correlated: by is 'channel', which is not possible yet; choose sample or era")
         if self.parameter_by == "era" and not self.can_be_by_era:
             raise ValueError(f"correlated: by is 'era', and kind {self.kind!r} cannot vary the events of one era alone")
         return self
@@ -142,13 +141,13 @@ class Systematic(Section):
     def check(self, key: str, dataset: Origin) -> None:
         """Raise ValueError, with the key in front, if the dataset cannot have this systematic."""
 
-    def parameters(self, name: str, sample: str, era: str = "") -> dict[str, dict[str, int]]:
+    def parameters(self, name: str, sample: str, part: str = "") -> dict[str, dict[str, int]]:
         """Return the nuisance parameters of one sample, each with the labels of its variations and their numbers.
 
-        The systematic is called ``name`` in the dataset. Those of an era vary the events of that era.
+        The systematic is called ``name`` in the dataset. Those of a ``part``, an era or a channel, vary what is in it.
         """
-        own = {"sample": sample, "era": era}.get(self.parameter_by or "")
-        parameter = (self.modifier_name or name) + ("" if own is None else f"_{own}")
+        own = sample if self.parameter_by == "sample" else part
+        parameter = (self.modifier_name or name) + (f"_{own}" if own else "")
         return {parameter: {parameter: 0}}
 
     @abstractmethod

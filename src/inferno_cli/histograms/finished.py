@@ -48,10 +48,10 @@ def finished(
         prune: Relative change below which an effect is left out; None: none is.
         keep: Parameters that are not pruned.
     """
-    symmetric = [symmetrised(item, measurement, symmetrise) for item in merged]
+    symmetric = [symmetrised(item, measurement.within(item.channel), symmetrise) for item in merged]
     smooth, unsmoothed = [], dict[tuple[str, str], None]()
     for item in symmetric:
-        left, too_few = smoothed(item, measurement)
+        left, too_few = smoothed(item, measurement.within(item.channel))
         smooth.append(left)
         unsmoothed |= dict.fromkeys(too_few)
     channels, left_over, small = pruned(smooth, measurement, prune, keep)

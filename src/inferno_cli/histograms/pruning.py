@@ -70,7 +70,7 @@ def pruned(
     stays = (*measurement.unconstrained, *keep)
     found = []
     for templates in channels:
-        pruned_there, items = _of_channel(templates, measurement, threshold, stays)
+        pruned_there, items = _of_channel(templates, measurement.within(templates.channel), threshold, stays)
         found.append(pruned_there)
         told += [replace(item, channel="" if len(channels) == 1 else templates.channel) for item in items]
     shapes: dict[str, Mapping[str, Morph]] = {}

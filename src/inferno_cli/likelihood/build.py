@@ -63,8 +63,11 @@ def build(
             bounds, constraint = (STATERROR_BOUNDS,) * n, Gaussian((1.0,) * n, None)
             name = staterror_of(channel.name)
             parameters.append(Parameter(name, (1.0,) * n, bounds, (False,) * n, constraint, per_bin=True))
-    built = tuple(Channel(item.name, tuple(_samples(measurement, item)), item.observed) for item in channels)
-    return Spec(built, tuple(parameters), POI, MEASUREMENT)
+    built = []
+    for item in channels:
+        samples = _samples(measurement.within(item.name), item)
+        built.append(Channel(item.name, tuple(samples), item.observed))
+    return Spec(tuple(built), tuple(parameters), POI, MEASUREMENT)
 
 
 def _samples(measurement: Measurement, channel: ChannelTemplates) -> list[Sample]:

@@ -271,7 +271,8 @@ def _responses(
     for templates in fitted.channels:
         rows = [row for row, name in enumerate(names) if name == templates.channel]
         samples, own = [explainer.samples[row] for row in rows], [bins[row] for row in rows]
-        for item in yield_changes(samples, own, templates, explainer.measurement, steps):
+        measurement = explainer.measurement.within(templates.channel)
+        for item in yield_changes(samples, own, templates, measurement, steps):
             yield ResponseRecord.of(item, templates.channel)
 
 

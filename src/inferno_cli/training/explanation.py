@@ -64,7 +64,8 @@ class Explainer:
         The bins are those of the fit. Where these events leave one without the support that ``binning`` asks for, it
         is merged with a neighbour as in the training: an empty bin that a variation fills would be fake information.
         """
-        return tuple(smoothed(item, self.measurement)[0] for item in self._filled(samples, self.rule))
+        filled = self._filled(samples, self.rule)
+        return tuple(smoothed(item, self.measurement.within(item.channel))[0] for item in filled)
 
     def _filled(self, samples: Sequence[Sample], rule: Binning | None) -> tuple[Templates, ...]:
         fillings = self.observables.fillings(samples, self.observables.assign(samples))

@@ -100,7 +100,8 @@ def final_templates(
         parts = [sample.subset(rows) for sample, rows in zip(samples, half, strict=True)]
         numbers = [array[:, rows] for array, rows in zip(bins, half, strict=True)]
         refilled = [item.templates(measurement) for item in observables.fillings(parts, numbers)]
-        smooth = [smoothed(item, measurement)[0] for item in merged(refilled, measurement, groups=groups)]
+        halved = merged(refilled, measurement, groups=groups)
+        smooth = [smoothed(item, measurement.within(item.channel))[0] for item in halved]
         # The staterror of the whole: what differs between the halves is noise alone.
         of_half = replace(template_channels(measurement, smooth), relative_error=model.relative_error)
         halves.append(covariance(of_half).diagonal().sqrt().tolist())

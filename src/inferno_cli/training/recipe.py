@@ -61,7 +61,7 @@ class Filling:
         templates = fill(self.samples, self.bins, self.n_bins, self.observed, **about)
         if self.error_scale:
             templates = templates.with_errors_scaled(self.error_scale)
-        return scaled(templates, measurement)
+        return scaled(templates, measurement.within(self.channel))
 
 
 def fixed_fillings(
@@ -106,12 +106,12 @@ def merged(
     if groups is not None:
         found = [replace(item.grouped(groups[item.channel]), ordered=True) for item in found]
     if rule is not None:
-        every = [enveloped(item, measurement) for item in found]
+        every = [enveloped(item, measurement.within(item.channel)) for item in found]
         # Of several signals the fit says with which bin one without events is merged, whatever the noise.
         has_order = all(item.ordered for item in found)
         is_asked = rule.merge_noise or (len(measurement.pois) > 1 and not has_order)
         found = list(merge(found, rule, linear_fit(measurement, every) if is_asked else None))
-    return tuple(enveloped(item, measurement) for item in found)
+    return tuple(enveloped(item, measurement.within(item.channel)) for item in found)
 
 
 def template_channels(measurement: Measurement, channels: Sequence[Templates]) -> Expectation:

@@ -112,7 +112,7 @@ class SoftLikelihood:
             share = (squares @ membership[stratum.view[0]]) / squares.sum()
             variance = yields[0] ** 2 / stratum.effective_events * share
             varied = {}
-            for parameter, by_sample in self.measurement.shapes.items():
+            for parameter, by_sample in self.measurement.within(stratum.channel).shapes.items():
                 if (morph := by_sample.get(stratum.name)) is not None:
                     varied[parameter, stratum.name] = _soft_pair(morph, templates)
             found = _SoftTemplates(stratum.name, templates[stratum.variations[0]], variance, varied)

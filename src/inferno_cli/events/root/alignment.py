@@ -12,6 +12,7 @@ from inferno_cli.errors import ConfigError, DatasetError
 from inferno_cli.events.assignment import Division
 from inferno_cli.events.channel import NO_BIN
 from inferno_cli.events.channels import Cells, Channels, everything
+from inferno_cli.events.dataset import Request
 from inferno_cli.events.effects import Effect
 from inferno_cli.events.ids import UNKNOWN, EventIds
 from inferno_cli.events.root.layout import NtupleLayout
@@ -166,7 +167,9 @@ class Alignment:
         groups = np.arange(self.groups[sample.name])
         return split_rows(sample.group, splits.shares, generator(seed, f"split {sample.name}"), groups)
 
-    def in_splits(self, sample: Sample, rows: Sequence[NDArray[np.intp]]) -> tuple[list[Sample], list[list[Sample]]]:
+    def in_splits(
+        self, sample: Sample, rows: Sequence[NDArray[np.intp]], request: Request
+    ) -> tuple[list[Sample], list[list[Sample]]]:
         """Return what channels have of a sample: all events of those with bins of their own, and the splits of others.
 
         Each part is reweighted to the yield in its channel.
@@ -179,7 +182,7 @@ class Alignment:
             number[of_split] = i
         fixed: list[Sample] = []
         splits: list[list[Sample]] = [[] for _ in rows]
-        for part, own in self.channels.divided(sample, self.cells.pop(sample.name)):
+        for part, own in request.divided(sample, self.cells.pop(sample.name)):
             if part.bins is not None:
                 fixed.append(part)
                 continue

@@ -86,7 +86,7 @@ def _sample(
     for branch in source_branches:
         _refuse_leaks(reader, alignment.ids[name], name, branch, tables, split)
     nominal, dataset = tables[NOMINAL], reader.dataset
-    channels = [part for part, _ in request.channels.divided(events, alignment.cells.pop(name))]
+    channels = [part for part, _ in request.divided(events, alignment.cells.pop(name))]
     return ValidatedSample(
         events=events,
         features=nominal.features,

@@ -62,7 +62,7 @@ class NtupleDataset(NtupleLayout):
             effects = request.effects_on(name)
             sample = alignment.aligned(name, reader.tables(name, effects), effects)
             rows = alignment.split(sample, request.seed)
-            own, parts = alignment.in_splits(sample, rows)
+            own, parts = alignment.in_splits(sample, rows, request)
             fixed += own
             for split, part in zip(splits, parts, strict=True):
                 split += part

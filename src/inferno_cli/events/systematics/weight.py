@@ -60,9 +60,9 @@ class WeightSystematic(OneSided):
         if not dataset.has_files:
             raise ValueError(f"{key}: the dataset has no weight branches; kind 'weight' is for ntuples")
 
-    def parameters(self, name: str, sample: str, era: str = "") -> dict[str, dict[str, int]]:
+    def parameters(self, name: str, sample: str, part: str = "") -> dict[str, dict[str, int]]:
         """Return one parameter, or one for each eigenvector."""
-        (parameter,) = found = super().parameters(name, sample, era)
+        (parameter,) = found = super().parameters(name, sample, part)
         if self.members is None:
             return found
         labels = {f"{parameter}_{number}": number for number in range(self.members)}

@@ -117,23 +117,22 @@ def config(spec: Spec, known: Names, folder: Path) -> Config:
     """Describe a likelihood in cabinetry's words; its histograms are in ``folder``.
 
     Raises:
-        WorkspaceError: If a factor or a staterror acts on a sample in some of its channels alone: there is no word.
+        WorkspaceError: If a factor acts on other samples in other channels, or a staterror on a sample in some of its
+            channels alone: there is no word.
     """
     factors: list[Config] = []
     for parameter in factors_of(spec):
-        scaled: list[str] = []
-        for name, by_channel in samples_of(spec).items():
-            if _in_all(name, by_channel, mod.NormFactor(parameter.name), parameter.name):
-                scaled.append(known.samples[name])
+        scaled, regions = _scaled(spec, parameter.name)
+        entry = {"Name": parameter.name, "Samples": [known.samples[name] for name in scaled]}
         bounds = list(parameter.bounds[0])
-        factors.append({"Name": parameter.name, "Samples": scaled, "Nominal": parameter.init[0], "Bounds": bounds})
+        factors.append({**entry, **_regions(spec, regions), "Nominal": parameter.init[0], "Bounds": bounds})
     samples: list[Config] = [{"Name": DATA, "Data": True}]
     for name, by_channel in samples_of(spec).items():
         has = {channel: bool(sample.having(mod.StatError)) for channel, sample in by_channel.items()}
         if len(set(has.values())) > 1:
             raise _unsayable(f"staterror is on {name!r}", [channel for channel, found in has.items() if found])
-        entry = {"Name": known.samples[name], "DisableStaterror": not all(has.values())}
-        samples.append(entry | _regions(spec, by_channel))
+        named = {"Name": known.samples[name], "DisableStaterror": not all(has.values())}
+        samples.append(named | _regions(spec, by_channel))
     return {
         "General": {
             "Measurement": spec.measurement,
@@ -148,12 +147,21 @@ def config(spec: Spec, known: Names, folder: Path) -> Config:
     }
 
 
-def _in_all(name: str, by_channel: Mapping[str, Sample], factor: mod.NormFactor, parameter: str) -> bool:
-    """Whether a factor acts on a sample, in all of its channels."""
-    having = [channel for channel, sample in by_channel.items() if factor in sample.modifiers]
-    if having and len(having) < len(by_channel):
-        raise _unsayable(f"the factor {parameter!r} is on {name!r}", having)
-    return bool(having)
+def _scaled(spec: Spec, parameter: str) -> tuple[list[str], list[str]]:
+    """Return the samples that a factor scales, and the channels in which it does: every one that has such a sample."""
+    factor = mod.NormFactor(parameter)
+    found: dict[str, list[str]] = {}
+    for name, by_channel in samples_of(spec).items():
+        for channel, sample in by_channel.items():
+            if factor in sample.modifiers:
+                found.setdefault(channel, []).append(name)
+    samples = list(dict.fromkeys(name for names in found.values() for name in names))
+    for name in samples:
+        for channel in samples_of(spec)[name]:
+            if channel in found and name not in found[channel]:
+                raise _unsayable(f"the factor {parameter!r} is on {name!r}", [x for x, y in found.items() if name in y])
+    is_everywhere = all(channel in found for name in samples for channel in samples_of(spec)[name])
+    return samples, [channel.name for channel in spec.channels] if is_everywhere else list(found)
 
 
 def _unsayable(what: str, channels: Sequence[str]) -> WorkspaceError:
