@@ -242,20 +242,21 @@ def test_the_card_of_two_channels_has_the_yields_of_the_workspace(regions, tmp_p
         np.testing.assert_allclose(found, np.concatenate([expected[place] for place in order]), rtol=1e-10)
 
 
-def with_factor_on(spec: Spec, *names: str) -> Spec:
-    """The second channel with the factor QCD_norm on these of its samples alone."""
-    first, second = spec.channels
+def with_factor_on(spec: Spec, number: int, *names: str) -> Spec:
+    """One of two channels with the factor QCD_norm on these of its samples alone."""
+    channels = list(spec.channels)
     samples = []
-    for sample in second.samples:
+    for sample in channels[number].samples:
         own = tuple(item for item in sample.modifiers if item.name != "QCD_norm")
         is_scaled = sample.name in names or sample.parent in names
         samples.append(replace(sample, modifiers=(*own, NormFactor("QCD_norm")) if is_scaled else own))
-    return replace(spec, channels=(first, replace(second, samples=tuple(samples))))
+    channels[number] = replace(channels[number], samples=tuple(samples))
+    return replace(spec, channels=tuple(channels))
 
 
 @pytest.mark.parametrize("is_everywhere", [True, False])
 def test_cabinetry_rebuilds_two_channels(is_everywhere, regions, tmp_path, monkeypatch):
-    regions = regions if is_everywhere else with_factor_on(regions)
+    regions = regions if is_everywhere else with_factor_on(regions, 1)
     monkeypatch.chdir(tmp_path)
     content = writer.workspace(regions)
     model, data = model_of(content)
@@ -277,7 +278,7 @@ def test_cabinetry_rebuilds_two_channels(is_everywhere, regions, tmp_path, monke
 
 
 def test_a_factor_on_other_samples_in_other_channels_is_no_word_of_cabinetrys(regions, tmp_path):
-    odd = with_factor_on(regions, "signal")
+    odd = with_factor_on(regions, 0, "signal")
     with pytest.raises(WorkspaceError, match=r"the factor 'QCD_norm' is on .* and not in .*; set export=false"):
         cabinetry.write(odd, tmp_path)
     with pytest.raises(WorkspaceError, match="set export=false"):

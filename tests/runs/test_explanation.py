@@ -85,7 +85,11 @@ def test_a_shuffle_is_that_of_its_seed() -> None:
 # ------------------------------------------------------------------------------------------------ importance
 def explainer(weights: Sequence[Sequence[float]], *overrides: str) -> Explainer:
     """A classifier with one linear layer, in the fitted bins that its own events give."""
-    events = ("dataset.events={train: 400, validation: 400, template: 4000}", "model.bins=4")
+    events = (
+        "dataset.events={train: 400, validation: 400, template: 4000}",
+        "model.bins=4",
+        "model.summary.edges=uniform",
+    )
     lenient = ("binning.min_effective_events=1", "binning.merge_noise=false")
     config = synthetic("model=bce", "nuisance=r_lambda", *events, *lenient, *overrides)
     made = load(config)
