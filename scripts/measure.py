@@ -27,6 +27,7 @@ EXPERIMENTS: dict[str, tuple[list[str], dict[str, list[str]]]] = {
 # The classifier of the reproduction: fewer hidden units than INFERNO has, and equal bins.
 PUBLISHED = ["model=bce", "model.hidden=[20,20]", "model.edges=uniform"]
 EXPERIMENTS["top11004 published"] = (["+experiment=top11004"], {**MODELS, "BCE": PUBLISHED})
+EXPERIMENTS["top11004 multiclass"] = (["+experiment=top11004"], {"multi-class": ["model=multiclass"]})
 # The synthetic experiments have the equal bins of the publications.
 EXPERIMENTS["synthetic balanced"] = (["+experiment=synthetic", "model.edges=balanced"], {"BCE": MODELS["BCE"]})
 # Fitted with all systematics of the dataset, trained with some.

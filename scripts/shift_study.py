@@ -12,20 +12,21 @@ import argparse
 from pathlib import Path
 from statistics import median
 
-from measure import sweep
+from measure import PUBLISHED, sweep
 
 SIZES = (0, 5, 10, 15, 20)
 """Shift of MET in GeV at one standard deviation; the yield changes by 6% at every size."""
 
 
-MODELS = ("bce", "inferno")
+MODELS = {"bce": PUBLISHED, "inferno": ["model=inferno"]}
+"""The classifier is that of the reproduction, as the picture in the documentation has it."""
 
 
 def widths(size: float, seeds: list[int], overrides: list[str]) -> dict[str, list[float]]:
     """MINOS widths of mu by model, one for each seed."""
     found = {}
-    for model in MODELS:
-        common = ["+experiment=shift", f"model={model}", f"dataset.systematics.toy_shift.size={size}"]
+    for model, own in MODELS.items():
+        common = ["+experiment=shift", *own, f"dataset.systematics.toy_shift.size={size}"]
         minos = [item.parameters["mu"].minos for item in sweep(seeds, [*common, *overrides])]
         found[model] = [up - down for down, up in filter(None, minos)]
     return found
