@@ -362,7 +362,10 @@ def test_every_trainer_composes(name):
     assert compose(f"trainer={name}").trainer.accelerator == name
 
 
-@pytest.mark.parametrize(("name", "data"), [(name, {"data": "observed", "observed": "observed"}.get(name, "asimov")) for name in names("fit")])
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [(name, {"data": "observed", "observed": "observed"}.get(name, "asimov")) for name in names("fit")],
+)
 def test_every_fit_composes(name, data):
     assert compose(*TOP, f"fit={name}").fit.data == data
 

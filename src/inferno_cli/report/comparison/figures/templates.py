@@ -6,13 +6,14 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from inferno_cli.drawing.stack import bin_edges, finish_bins
-from inferno_cli.drawing.style import SIGNAL
+from inferno_cli.drawing.style import SIGNAL, short
 from inferno_cli.report.comparison.comparison import Comparison
 from inferno_cli.report.comparison.figures._common import MAX_PANELS, legend_below, new_figure, point_name
 from inferno_cli.report.comparison.points import Point
 from inferno_cli.runs.record import BinRecord
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 POSITION = 4
@@ -51,7 +52,23 @@ def _templates(comparison: Comparison, found: Sequence[tuple[Point, Sequence[Bin
         axes.set_yscale("log")
         axes.set_title(point_name(comparison, point), fontsize=8)
         finish_bins(axes, len(bins), "bin")
+        _name_channels(axes, [item.channel for item in bins])
         if not spot[1]:
             axes.set_ylabel("expected events")
+    if any(len({item.channel for item in bins}) > 1 for _, bins in shown):
+        low, high = grid[0, 0].get_ylim()
+        grid[0, 0].set_ylim(low, 3 * high)  # room for the names, in all panels
     legend_below(figure)
     return figure
+
+
+def _name_channels(axes: Axes, channels: Sequence[str]) -> None:
+    """Draw a line where the next channel begins, and write their names at the top."""
+    starts = [number for number, name in enumerate(channels) if number == 0 or channels[number - 1] != name]
+    if len(starts) == 1:
+        return
+    for start in starts:
+        if start:
+            axes.axvline(start - 0.5, color="black", linewidth=0.8, linestyle=":")
+        place = axes.get_xaxis_transform()
+        axes.text(start - 0.4, 0.98, short(channels[start]), fontsize=6, va="top", transform=place)
