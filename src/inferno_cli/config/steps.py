@@ -255,8 +255,8 @@ class TrainConfig(FolderStep):
         if name not in systematics:
             raise ValueError(
                 f"nuisance.fit: dataset {self.dataset.name!r} has no systematic {name!r}"
-                f"{closest(name, systematics)}. Choose those to fit: nuisance=every (all of the dataset), nuisance=none, or "
-                "'nuisance.fit=[...]'"
+                f"{closest(name, systematics)}. Choose those to fit: nuisance=every, all of the dataset, "
+                "nuisance=none, or 'nuisance.fit=[...]'"
             )
         systematic = systematics[name]
         if not set(systematic.samples) & set(self.sample_names):
