@@ -49,9 +49,9 @@ class Study(Section):
     """Which of the two sizes."""
     repeats: Annotated[int, Field(ge=1)]
     """Runs of each point, with seeds from 0."""
-    quick: dict[str, float | str | dict[str, float]]
+    quick: dict[str, float | str | dict[str, float | tuple[int, ...]]]
     """Numbers of the small size, which the study's file uses."""
-    full: dict[str, float | str | dict[str, float]]
+    full: dict[str, float | str | dict[str, float | tuple[int, ...]]]
     """Numbers of the large size, which the study's file uses: the published ones where they are stated."""
 
 
