@@ -57,8 +57,11 @@ class Measurement:
         normalisation: dict[str, dict[str, tuple[float, float]]] = {}
         shapes: dict[str, dict[str, Morph]] = {}
         only_in: dict[str, Names] = {}
+        channels = tuple(name for name, channel in config.channels.items() if channel.train or not of_training)
         for effect in config.effects(names):
             parameter, sample = effect.parameter, effect.sample
+            if effect.channel and effect.channel not in channels:
+                continue  # nothing would depend on it
             if effect.channel:
                 only_in[parameter] = (effect.channel, *config.folds_of(effect.channel))
             match effect.modifier:
@@ -81,7 +84,7 @@ class Measurement:
             staterror=config.likelihood.staterror,
             pois=tuple(config.pois),
             merit=config.model.objective.merit(tuple(config.pois)),
-            channels=tuple(name for name, channel in config.channels.items() if channel.train or not of_training),
+            channels=channels,
             only_in=only_in,
         )
 

@@ -141,9 +141,12 @@ class TrainConfig(FolderStep):
         return tuple(fold_of(channel, fold, n_folds) for fold in range(n_folds))
 
     def effects(self, names: Names) -> tuple[Effect, ...]:
-        """Return what the systematics ``names`` do to the samples of the likelihood."""
-        channels = tuple(self.channels)
-        return effects(self.dataset.systematics, names, self.sample_names, self.dataset.eras_of, channels)
+        """Return what the systematics ``names`` do to the samples of the likelihood, in the channels that have them."""
+        channels, found = tuple(self.channels), list[Effect]()
+        for effect in effects(self.dataset.systematics, names, self.sample_names, self.dataset.eras_of, channels):
+            if not effect.channel or self.channels[effect.channel].has(effect.sample):
+                found.append(effect)
+        return tuple(found)
 
     @property
     def request(self) -> Request:

@@ -14,7 +14,7 @@ from inferno_cli.choices import any_of
 from inferno_cli.errors import DatasetError
 from inferno_cli.events.channel import NO_BIN, ChannelObservable
 from inferno_cli.events.observables.summary import TrainedSummary
-from inferno_cli.events.sample import Observed, Sample
+from inferno_cli.events.sample import Observed, Sample, require_yields
 from inferno_cli.section import REGION, ExpressionText, Names, Section
 
 if TYPE_CHECKING:
@@ -44,6 +44,10 @@ class Channel(Section):
     """Samples that it has; null: each that has events in it."""
     train: bool = True
     """Whether it is in the training's likelihood; the fit has every channel."""
+
+    def has(self, sample: str) -> bool:
+        """Whether a sample may have events in it."""
+        return self.samples is None or sample in self.samples
 
 
 @dataclass(frozen=True)
@@ -168,7 +172,7 @@ class Channels:
             return [(replace(sample, channel=name), np.arange(len(sample.group)))]
         found = []
         for name, channel in self.by_name.items():
-            if channel.samples is not None and sample.name not in channel.samples:
+            if not channel.has(sample.name):
                 continue
             observable, first = channel.observable, self.starts[name]
             inside = (cells >= first) & (cells < first + observable.n_bins)
@@ -176,6 +180,8 @@ class Channels:
             if not len(rows):
                 continue
             inside = inside[:, rows]
+            weights = sample.weights[:, rows] * inside[list(sample.view)]
+            require_yields(sample.name, sample.variations, weights.sum(axis=1), name)
             part = Sample(
                 name=sample.name,
                 is_signal=sample.is_signal,
@@ -183,7 +189,7 @@ class Channels:
                 variations=sample.variations,
                 features=sample.features[:, rows, :] if observable.is_trained else sample.features[:, rows, :0],
                 view=sample.view,
-                weights=sample.weights[:, rows] * inside[list(sample.view)],
+                weights=weights,
                 channel=name,
                 bins=None if observable.is_trained else np.where(inside, cells[:, rows] - first, 0),
             )

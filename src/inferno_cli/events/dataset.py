@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from inferno_cli.errors import closest
+from inferno_cli.errors import DatasetError, closest
 from inferno_cli.events.assignment import FileTree, Parts, SplitAssignment
 from inferno_cli.events.channels import Cells, Channels, everything
 from inferno_cli.events.effects import AnySystematic, Effect, effects, require_consistent
@@ -49,6 +49,25 @@ class Request:
             of_others = [label for label, channel in only.items() if channel != part.channel]
             found.append((part.without(of_others), rows))
         return found
+
+    def require_acting(self, samples: Sequence[Sample]) -> None:
+        """Check that every parameter of one channel has events there, given all samples in all channels.
+
+        Raises:
+            DatasetError: If one has none: nothing depends on it, and without a constraint no fit can end.
+        """
+        present = {(sample.channel, sample.name) for sample in samples}
+        touched: dict[tuple[str, str, str], list[str]] = {}
+        for effect in self.effects:
+            if effect.channel:
+                touched.setdefault((effect.systematic, effect.channel, effect.parameter), []).append(effect.sample)
+        for (systematic, channel, parameter), names in touched.items():
+            if not any((channel, name) in present for name in names):
+                raise DatasetError(
+                    f"systematics.{systematic}: no event of {', '.join(names)} is in channel {channel!r}, and nothing "
+                    f"depends on its parameter {parameter!r}. Name the samples that the channel has: "
+                    f"channels.{channel}.samples"
+                )
 
     def effects_on(self, sample: str) -> list[Effect]:
         """Return the effects on one sample."""

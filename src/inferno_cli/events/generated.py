@@ -79,6 +79,7 @@ class GeneratedDataset(Dataset):
             splits[split] = tuple(part for part in samples if part.bins is None)
             # Where the bins are not trained, one split is as good as another: that of the templates.
             fixed = [part for part in samples if part.bins is not None]
+        request.require_acting([*fixed, *splits["template"]])
         rng = generator(request.seed, "observed")
         observed = np.concatenate(self.draw(rng, *rng.poisson(self.expected)))
         digest.update(observed.tobytes())

@@ -83,15 +83,7 @@ class Sample:
             raise DatasetError(f"sample {self.name!r}: features, group and weights differ in length")
         if not n_events:
             raise DatasetError(f"sample {self.name!r} has no events")
-        for variation, total in zip(self.variations, self.yields, strict=True):
-            if not total > 0:
-                where, key = "", "likelihood.samples"
-                if self.channel != REGION:
-                    where, key = f", channel {self.channel!r}", f"likelihood.samples or channels.{self.channel}.samples"
-                raise TemplateError(
-                    f"sample {self.name!r}{where}, {variation}: the weights sum to {total:g}, expected a positive "
-                    f"yield; check the weight expression or leave the sample out with {key}"
-                )
+        require_yields(self.name, self.variations, self.yields, "" if self.channel == REGION else self.channel)
 
     @property
     def yields(self) -> FloatArray:
@@ -118,8 +110,9 @@ class Sample:
         kept = weights.sum(axis=1, keepdims=True)
         if weights.shape[1] == 0 or not (kept > 0).all():
             raise DatasetError(
-                f"sample {self.name!r}: a split of {weights.shape[1]} events has no positive yield left; "
-                f"the sample has {len(self.group)} events. Give it more events or a larger share in dataset.splits"
+                f"sample {self.name!r}, channel {self.channel!r}: a split of {weights.shape[1]} events has no positive "
+                f"yield left; the sample has {len(self.group)} events there. Give it more events or a larger share in "
+                f"dataset.splits, or leave it out with channels.{self.channel}.samples"
             )
         return replace(self._of(rows), weights=weights * (self.yields[:, None] / kept))
 
@@ -166,6 +159,23 @@ class Sample:
             view=(*self.view, n, n + 1),
             weights=np.concatenate([self.weights, np.stack([up[1], down[1]])]),
         )
+
+
+def require_yields(sample: str, variations: Sequence[Variation], yields: FloatArray, channel: str) -> None:
+    """Check the yield of every variation of a sample, shape (n_variations,), in a channel; empty: in all of them.
+
+    Raises:
+        TemplateError: If one is not positive.
+    """
+    where, key = "", "likelihood.samples"
+    if channel:
+        where, key = f", channel {channel!r}", f"likelihood.samples or channels.{channel}.samples"
+    for variation, total in zip(variations, yields, strict=True):
+        if not total > 0:
+            raise TemplateError(
+                f"sample {sample!r}{where}, {variation}: the weights sum to {total:g}, expected a positive "
+                f"yield; check the weight expression or leave the sample out with {key}"
+            )
 
 
 @dataclass(frozen=True)

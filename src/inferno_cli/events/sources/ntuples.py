@@ -67,6 +67,7 @@ class NtupleDataset(NtupleLayout):
             for split, part in zip(splits, parts, strict=True):
                 split += part
             divisions |= alignment.divisions(sample, rows)
+        request.require_acting([*fixed, *splits[0]])
         _tell_absent(request, [*fixed, *splits[0]])
         observed = reader.used_data(reader.observed(), request.seed)
         checksum = reader.checksum()
@@ -191,7 +192,7 @@ def _tell_absent(request: Request, samples: Sequence[Sample]) -> None:
     """Say which samples have no event in a channel that could have them."""
     present = {(sample.channel, sample.name) for sample in samples}
     for name, channel in request.channels.by_name.items():
-        wanted = [sample for sample in request.samples if channel.samples is None or sample in channel.samples]
+        wanted = [sample for sample in request.samples if channel.has(sample)]
         absent = [sample for sample in wanted if (name, sample) not in present]
         if absent:
             log.info(f"events: no event of {', '.join(absent)} is in channel {name}")
