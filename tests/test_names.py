@@ -35,7 +35,7 @@ from omegaconf import OmegaConf
 from inferno_cli.config.load import resolve
 from inferno_cli.config.measurement import Measurement
 from inferno_cli.config.steps import TrainConfig
-from inferno_cli.drawing.stack import colours_of, merged
+from inferno_cli.drawing.stack import BACKGROUND_COLOURS, Layers
 from inferno_cli.drawing.style import plain, save_figures
 from inferno_cli.errors import ConfigError, DatasetError, WorkspaceError
 from inferno_cli.events.effects import effects, require_consistent
@@ -515,8 +515,10 @@ def test_a_sample_with_an_at_sign_is_no_free_shape():
 
 
 def test_a_sample_called_other_is_not_the_rest():
-    yields = {f"s{i}": 100.0 - i for i in range(7)} | {"other": 50.0, "small": 1.0}
-    stack = merged({name: np.array([total]) for name, total in yields.items()}, colours_of(yields, set()))
+    large = len(BACKGROUND_COLOURS) - 1
+    yields = {f"s{i}": 100.0 - i for i in range(large)} | {"other": 50.0, "small": 1.0}
+    layers = Layers.choose(yields, set())
+    stack = layers.stack({name: np.array([total]) for name, total in yields.items()})
     assert stack["other"] == [50.0]
     assert stack["(other)"] == [1.0]
 

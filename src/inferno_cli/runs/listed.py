@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal
 
@@ -95,7 +96,7 @@ def listed(places: Sequence[str]) -> list[ListedRun]:
 
 
 def known_names() -> frozenset[str]:
-    """Return what the steps write at the top of the folder of a run."""
+    """Return what the steps write at the top of the folder of a run: names, or patterns of them."""
     files = (name.partition("/")[0] for name in (*KEPT, *MADE, *table_files()))
     return frozenset((*files, STATUS_FILE, LOCK, PARTIAL, "predictions", "explain"))
 
@@ -105,7 +106,8 @@ def strangers(folder: Path) -> list[str]:
     known = known_names()
     found = []
     for entry in os.scandir(folder):
-        is_ours = entry.name in known or entry.name.endswith((".log", ".partial")) or entry.name.startswith(".partial-")
+        is_named = any(fnmatchcase(entry.name, pattern) for pattern in known)
+        is_ours = is_named or entry.name.endswith((".log", ".partial")) or entry.name.startswith(".partial-")
         is_comparison = entry.name == "compare" or entry.name.startswith("compare-")
         if not is_ours and not (is_comparison and Path(entry.path, "compare.json").is_file()):
             found.append(entry.name)
