@@ -20,8 +20,10 @@ from inferno_cli.events.assignment import SplitAssignment
 from inferno_cli.histograms.templates import Templates
 
 Table = dict[str, NDArray[Any]]
-SIZES = {"signal": 400, "fakes": 700, "top": 500, "Data": 400}
-MEANS = {"signal": 1.0, "fakes": -0.7, "top": 0.0, "Data": -0.3}
+SIZES = {"signal": 400, "fakes": 700, "top": 500}
+MEANS = {"signal": 1.0, "fakes": -0.7, "top": 0.0}
+OBSERVED = {"signal": 160, "fakes": 280, "top": 200}
+"""Observed events that are drawn like a sample; no other number is as large as their sum."""
 JES = 0.08
 SELECTIONS = {"SR": "pt >= 40", "CR": "pt >= 20 and pt < 40", "low": "pt < 20"}
 SLICES = {"SR": (40.0, np.inf), "CR": (20.0, 40.0), "low": (-np.inf, 20.0)}
@@ -37,12 +39,11 @@ SYSTEMATICS: dict[str, Any] = {
 
 def table(name: str, shift: float = 0.0) -> Table:
     """Events of one sample; ``shift`` is a relative change of ``pt``, of which a few events get lost."""
-    n, random = SIZES[name], np.random.default_rng(len(name))
+    random, sizes = np.random.default_rng(len(name)), OBSERVED if name == "Data" else {name: SIZES[name]}
+    n = sum(sizes.values())
     event = random.permutation(n) + 1
-    pt = 12 + random.exponential(30, n)
-    if name == "top":
-        pt += 12
-    x = random.normal(MEANS[name], 1, n) + 0.3 * np.log(pt / 40)
+    pt = 12 + random.exponential(30, n) + 12 * np.repeat([like == "top" for like in sizes], list(sizes.values()))
+    x = random.normal(np.repeat([MEANS[like] for like in sizes], list(sizes.values())), 1) + 0.3 * np.log(pt / 40)
     made = {
         "run": np.ones(n, dtype=np.int64),
         "event": event.astype(np.int64),
@@ -60,7 +61,7 @@ def table(name: str, shift: float = 0.0) -> Table:
 
 def trees() -> dict[str, Table]:
     """All trees by name."""
-    found = {name: table(name) for name in SIZES}
+    found = {name: table(name) for name in (*SIZES, "Data")}
     for name in SIMULATED:
         found |= {f"{name}_jes_up": table(name, JES), f"{name}_jes_down": table(name, -JES)}
     found["Data"] = {key: values for key, values in found["Data"].items() if key not in ("w", "pdf")}

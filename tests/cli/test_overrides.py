@@ -68,6 +68,9 @@ def test_the_first_value_needs_no_key_where_the_step_has_an_argument() -> None:
         ("fit.bounds.QCD_norm=[0,1]", True),
         ("dataset.systematics.toy_shift.group=closure", True),  # of the section of its kind
         ("dataset.samples.WZJets.weight=w", True),
+        ("dataset.splits={folds: 5, validation: 0.2}", True),
+        ("dataset.samples={WZJets: {weight: w}}", True),
+        ("dataset.splits={validation: 0.2}", False),
         ("model.bins=5", False),  # it is there
         ("dataset.samples.WZ.weight=w", False),  # no such sample: Hydra says so
         ("dataset.systematics.jes.size=2", False),  # of another kind

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 import uproot
 
+from inferno_cli import open_run
 from inferno_cli.histograms.templates import Templates
-from integration.conftest import Outcome, inferno, own_analysis, succeed, table
+from integration.conftest import FIT_ONLY_MU, Outcome, inferno, own_analysis, succeed, table
 
 N = 7717
 """Observed events: no other number of these runs, and far from what is expected."""
@@ -265,3 +266,59 @@ def test_predictions_leave_the_observed_events_out(blinded: Blinded, tmp_path: P
     succeed("predict", run, f"input={copy}", "tree=Data", "unblind=true", f"output={tmp_path / 'two'}")
     with uproot.open(tmp_path / "two" / "copy.root") as file:
         assert file["Data"].num_entries == N
+
+
+# ---------------------------------------------------------------------------------------------- channels and folds
+CHANNELS = """\
+SR: {selection: y > -0.5}
+CR: {selection: y > -1 and y <= -0.5, observable: {kind: histogram, expression: x, edges: [-1, 0], overflow: true}}
+low: {selection: y <= -1, observable: {kind: count}}
+"""
+
+
+@pytest.fixture(scope="module")
+def in_channels(tmp_path_factory: pytest.TempPathFactory) -> tuple[Outcome, Path, dict[str, Outcome]]:
+    """An unblinded run with channels and folds, and a folder with blinded steps of the same, by name."""
+    top = tmp_path_factory.mktemp("channels")
+    data = table(N, -0.6, first_id=9000)
+    made = own_analysis(top / "good", Data={key: data[key] for key in ("run", "event", "x", "y")})
+    (made / "channels").mkdir()
+    (made / "channels" / "mine.yaml").write_text(CHANNELS)
+    luminosity = ("dataset.luminosity_scale=8.0", "dataset.splits={folds: 2, validation: 0.3}", "channels=mine")
+    analysis = ("--config-dir", str(made), "+experiment=mine", *luminosity)
+    point = (*analysis, *QUICK, "model.bins=3", "fit=data", "trainer.max_epochs=3")
+    plain = (*FIT_ONLY_MU, "export=false", "report.plots=false", "tracking=none")
+    shown = succeed("train", *point, *plain, "unblind=true", at(top / "open"))
+    folder = top / "hidden"
+    runs = {"train": succeed("train", *point, *SHOWN, at(folder))}
+    of = f"run={runs['train'].path.parent}"
+    runs["data"] = succeed("data", *analysis, *SHOWN, at(folder))
+    runs["explain"] = succeed("explain", of, "repeats=1", "report.plots=false")
+    runs["predict"] = succeed("predict", of)
+    runs["compare"] = succeed("compare", f"runs={folder}/runs/*/*", at(folder))
+    return shown, folder, runs
+
+
+def test_nothing_tells_what_was_observed_in_a_channel_or_a_fold(
+    in_channels: tuple[Outcome, Path, dict[str, Outcome]],
+) -> None:
+    shown, folder, runs = in_channels
+    counts: list[float] = []
+    for templates in open_run(shown.path.parent).channels.values():
+        assert templates.observed is not None
+        own = templates.observed.values().tolist()
+        counts += [*own, sum(own)]
+    truth = Truth(tuple(counts), shown.results.mu.bestfit)
+    assert len(open_run(shown.path.parent).channels) == 4
+    assert leaks(shown.path.parent, truth)["workspace.json"] >= {*counts[:2]}
+    assert leaks(folder, truth) == {}
+    for outcome in runs.values():
+        assert truth.told_by(in_text(outcome.out + outcome.err)) == set()
+    hidden = runs["train"].results
+    assert hidden.blinded
+    assert hidden.mu.hesse == shown.results.mu.hesse
+    workspace = json.loads((runs["train"].path.parent / "workspace.json").read_text())
+    nominal = {name: item.nominal.sum(axis=0) for name, item in open_run(runs["train"].path.parent).channels.items()}
+    assert {item["name"] for item in workspace["observations"]} == set(nominal)
+    for item in workspace["observations"]:
+        np.testing.assert_allclose(item["data"], nominal[item["name"]])

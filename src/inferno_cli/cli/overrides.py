@@ -60,7 +60,14 @@ def with_optional(step: Any, name: str, overrides: list[str], own: Path | None) 
         group = key.partition(".")[0]
         if group in ADDED_GROUPS and not _is_set(values, [group]):
             raise ConfigError(f"{text}: no {group} is chosen; add {group}=NAME")
-        is_new = key and not _is_set(values, key.split(".")) and has_optional(step.SCHEMA, values, key.split("."))
+        parts = key.split(".")
+        if _is_set(values, parts):
+            # A mapping may have keys that no file sets, too: dataset.splits={folds: 5}. The section refuses others.
+            is_new = (
+                text[len(key) + 1 :].startswith("{") and not _is_sweep(text) and _adds(_parsed(text), values, parts)
+            )
+        else:
+            is_new = bool(key) and has_optional(step.SCHEMA, values, parts)
         added.append(f"++{text}" if is_new else text)
     return added
 
@@ -75,6 +82,21 @@ def _is_sweep(text: str) -> bool:
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     return bool(OverridesParser.create().parse_override(text).is_sweep_override())
+
+
+def _adds(given: Any, values: Any, parts: list[str]) -> bool:
+    """Whether a mapping has keys, at any depth, that are not in the one of a key that is set."""
+    for part in parts:
+        values = values[part]
+    if not isinstance(given, dict) or not isinstance(values, dict):
+        return False
+    return any(key not in values or _adds(value, values, [key]) for key, value in given.items())
+
+
+def _parsed(text: str) -> Any:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    return OverridesParser.create().parse_override(text).value()
 
 
 def _is_set(values: Any, parts: list[str]) -> bool:
