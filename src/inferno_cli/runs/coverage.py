@@ -188,13 +188,7 @@ def coverage(
             f"events of this run are [{', '.join(measurement.movable)}]. Add nominal to it"
         )
     fits, data = Fits(workspace, config.fit, where), []
-    low, high = fits.poi_bounds
-    for truth in every:
-        if not low <= truth.mu <= high:
-            raise TemplateError(
-                f"coverage.mu has {truth.mu:g}, and the fit looks for mu between {low:g} and {high:g}. Widen "
-                "likelihood.poi_bounds"
-            )
+    _require_within(every, fits.poi_bounds)
     for number, truth in enumerate(every):
         drawn = _draw(source, truth, measurement, fits, settings.experiments, (config.seed, number))
         data.append((drawn, truth.mu))
@@ -210,6 +204,17 @@ def coverage(
                 "coverage.mu or coverage.nuisance"
             )
     return CoverageStudy(origin=source.origin, truths=tuple(_records(every, ensembles, source, measurement)))
+
+
+def _require_within(every: Sequence[Truth], bounds: tuple[float, float]) -> None:
+    """Check that the fit can find each true mu."""
+    low, high = bounds
+    for truth in every:
+        if not low <= truth.mu <= high:
+            raise TemplateError(
+                f"coverage.mu has {truth.mu:g}, and the fit looks for mu between {low:g} and {high:g}. Widen "
+                "likelihood.poi_bounds"
+            )
 
 
 def _draw(

@@ -29,7 +29,7 @@ from inferno_cli.section import REGION
 if TYPE_CHECKING:
     from inferno_cli.config.steps import ExplainConfig
     from inferno_cli.events.dataset import LogRatio
-    from inferno_cli.events.sample import Events
+    from inferno_cli.events.sample import Events, Sample
     from inferno_cli.histograms.feature_map import FeatureMap
     from inferno_cli.histograms.finished import Finished
     from inferno_cli.histograms.templates import Bins, Templates
@@ -177,9 +177,9 @@ def compositions(channels: Sequence[Templates]) -> tuple[BinComposition, ...]:
         total, error = templates.nominal.sum(axis=0), np.sqrt(templates.variance.sum(axis=0))
         nothing = np.zeros(templates.n_bins)
         for i, group in enumerate(templates.groups):
-            samples = {
-                name: (float(nominal.get(name, nothing)[i]), float(deviation.get(name, nothing)[i])) for name in names
-            }
+            samples = {}
+            for name in names:
+                samples[name] = float(nominal.get(name, nothing)[i]), float(deviation.get(name, nothing)[i])
             of_all = float(total[i]), float(error[i])
             found.append(BinComposition(channel=templates.channel, merged_from=group, samples=samples, total=of_all))
     return tuple(found)
@@ -267,13 +267,21 @@ def _responses(
     explainer: Explainer, bins: Sequence[Bins], fitted: Finished, steps: Mapping[str, float]
 ) -> Iterator[ResponseRecord]:
     """Yield the responses of the bins of each channel."""
-    names = [explainer.observables.name_of(sample) for sample in explainer.samples]
     for templates in fitted.channels:
-        rows = [row for row, name in enumerate(names) if name == templates.channel]
-        samples, own = [explainer.samples[row] for row in rows], [bins[row] for row in rows]
+        samples, own = _within(explainer, bins, templates.channel)
         measurement = explainer.measurement.within(templates.channel)
         for item in yield_changes(samples, own, templates, measurement, steps):
             yield ResponseRecord.of(item, templates.channel)
+
+
+def _within(explainer: Explainer, bins: Sequence[Bins], channel: str) -> tuple[list[Sample], list[Bins]]:
+    """Return the samples in a channel of the likelihood, and their bins."""
+    samples, own = [], []
+    for sample, numbers in zip(explainer.samples, bins, strict=True):
+        if explainer.observables.name_of(sample) == channel:
+            samples.append(sample)
+            own.append(numbers)
+    return samples, own
 
 
 def bins_over_features(
@@ -292,10 +300,8 @@ def bins_over_features(
     names, ranges = list(explainer.observables.features), finished.config.dataset.inputs.ranges
     observables, maps = explainer.observables, []
     shown = [observables.name(channel, 0) for channel in observables.channels.trained]
-    rows_of = [observables.name_of(sample) for sample in explainer.samples]
     for name in shown:
-        rows = [row for row, other in enumerate(rows_of) if other == name]
-        samples, own = [explainer.samples[row] for row in rows], [bins[row] for row in rows]
+        samples, own = _within(explainer, bins, name)
         n_bins = sum(item.channel == name for item in found.bins)
         for pair in pairs:
             item = feature_map(samples, own, n_bins, names, pair, config.cells, ranges)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -82,7 +83,6 @@ def pipeline(config: TrainConfig, folder: Path, version: str, pretrained: RunFol
 
     With the network of a finished run, ``pretrained``, nothing is trained.
     """
-    from inferno_cli.events.channels import Channels
     from inferno_cli.histograms.templates import save
     from inferno_cli.likelihood.writers import cabinetry, datacard, pyhf
     from inferno_cli.report.presentation import presentation
@@ -90,27 +90,14 @@ def pipeline(config: TrainConfig, folder: Path, version: str, pretrained: RunFol
     from inferno_cli.report.run.summary import write_tables
     from inferno_cli.runs.folder import RESULTS_FILE, TEMPLATES_FILE
     from inferno_cli.runs.training_record import merging, pruning, training_results
-    from inferno_cli.training.evaluation import Likelihoods
-    from inferno_cli.training.final_templates import final_templates
-    from inferno_cli.training.observables import Observables
     from inferno_cli.training.onnx import export_all
 
     clock = Stopwatch()
     events, trained = _networks(config, folder, clock, pretrained)
     with clock.part("templates", "templates: filling and merging bins"):
-        observables = Observables(tuple(item.observable for item in trained), Channels(config.channels))
-        final = final_templates(
-            observables,
-            Likelihoods.from_config(config),
-            events,
-            symmetrise=config.likelihood.symmetrise,
-            prune=config.likelihood.prune,
-            keep=config.named_in_fit,
-            seed=config.data_seed,
-        )
+        observables, final = _templates(config, events, trained)
         stored = tuple(replace(item, observed=None) if config.is_blind else item for item in final.channels)
         save(stored, folder / TEMPLATES_FILE)
-        observables = replace(observables, groups={item.channel: item.groups for item in final.channels})
     for line in (*merging(config, final), *pruning(config, final)):
         log.info(line)
     with clock.part("onnx", "onnx: the network and its bins as ONNX"):
@@ -212,6 +199,26 @@ def _taken(config: TrainConfig, folder: Path, events: Events, fold: int, pretrai
     observable = retaken(pretrained.observables.networks[fold], config.model.summary, events.train)
     likelihoods, name = Likelihoods.from_config(config), checkpoint_name(fold, events.n_folds)
     return take_pretrained(observable, likelihoods, events, pretrained.folder, folder, name)
+
+
+def _templates(config: TrainConfig, events: Events, trained: Sequence[Training]) -> tuple[Observables, FinalTemplates]:
+    """Return the networks with the bins that are fitted, and the templates in these."""
+    from inferno_cli.events.channels import Channels
+    from inferno_cli.training.evaluation import Likelihoods
+    from inferno_cli.training.final_templates import final_templates
+    from inferno_cli.training.observables import Observables
+
+    observables = Observables(tuple(item.observable for item in trained), Channels(config.channels))
+    final = final_templates(
+        observables,
+        Likelihoods.from_config(config),
+        events,
+        symmetrise=config.likelihood.symmetrise,
+        prune=config.likelihood.prune,
+        keep=config.named_in_fit,
+        seed=config.data_seed,
+    )
+    return replace(observables, groups={item.channel: item.groups for item in final.channels}), final
 
 
 def _fit(config: TrainConfig, folder: Path, final: FinalTemplates, key: str) -> tuple[Spec, FitResult]:

@@ -16,7 +16,8 @@ from inferno_cli.histograms.finished import finished
 from inferno_cli.histograms.pruning import Pruned
 from inferno_cli.histograms.smoothing import smoothed
 from inferno_cli.histograms.symmetry import Parts
-from inferno_cli.histograms.templates import Templates
+from inferno_cli.histograms.templates import Bins, Templates
+from inferno_cli.likelihood.expectation import Expectation
 from inferno_cli.likelihood.information import covariance
 from inferno_cli.training.evaluation import Likelihoods
 from inferno_cli.training.observables import Observables
@@ -94,17 +95,7 @@ def final_templates(
     variance = float(covariance(model)[0, 0])
     fit = linear_fit(measurement, channels)
 
-    groups = {templates.channel: templates.groups for templates in channels}
-    halves = []
-    for half in _halves(samples, seed):
-        parts = [sample.subset(rows) for sample, rows in zip(samples, half, strict=True)]
-        numbers = [array[:, rows] for array, rows in zip(bins, half, strict=True)]
-        refilled = [item.templates(measurement) for item in observables.fillings(parts, numbers)]
-        halved = merged(refilled, measurement, groups=groups)
-        smooth = [smoothed(item, measurement.within(item.channel))[0] for item in halved]
-        # The staterror of the whole: what differs between the halves is noise alone.
-        of_half = replace(template_channels(measurement, smooth), relative_error=model.relative_error)
-        halves.append(covariance(of_half).diagonal().sqrt().tolist())
+    observables = replace(observables, groups={templates.channel: templates.groups for templates in channels})
     shares = zip(model.parameters, fit.noise_shares().tolist(), strict=True)
     noise: dict[str, float] = {}
     for templates in channels:
@@ -120,10 +111,33 @@ def final_templates(
         noise_information=noise,
         noise_shares={name: share for name, share in shares if name in measurement.shapes},
         parts=final.parts,
-        stability={name: (first, second) for name, first, second in zip(model.parameters, *halves, strict=True)},
+        stability=_stability(observables, samples, bins, measurement, model, seed),
         pruned=final.pruned,
         unsmoothed=final.unsmoothed,
     )
+
+
+def _stability(
+    observables: Observables,
+    samples: Sequence[Sample],
+    bins: Sequence[Bins],
+    measurement: Measurement,
+    model: Expectation,
+    seed: int,
+) -> dict[str, tuple[float, float]]:
+    """Return the standard deviation of each parameter of the fitted ``model`` from two halves of the events."""
+    deviations = []
+    for half in _halves(samples, seed):
+        parts = [sample.subset(rows) for sample, rows in zip(samples, half, strict=True)]
+        numbers = [array[:, rows] for array, rows in zip(bins, half, strict=True)]
+        filled = [item.templates(measurement) for item in observables.fillings(parts, numbers)]
+        smooth = []
+        for item in merged(filled, measurement, groups=observables.groups):
+            smooth.append(smoothed(item, measurement.within(item.channel))[0])
+        # The staterror of the whole: what differs between the halves is noise alone.
+        of_half = replace(template_channels(measurement, smooth), relative_error=model.relative_error)
+        deviations.append(covariance(of_half).diagonal().sqrt().tolist())
+    return dict(zip(model.parameters, zip(*deviations, strict=True), strict=True))
 
 
 def _halves(samples: Sequence[Sample], seed: int) -> list[list[NDArray[np.intp]]]:
