@@ -71,7 +71,8 @@ def draw(
 def _figures(results: Results, templates: Mapping[str, Templates], shown: Presentation) -> Iterator[tuple[str, Figure]]:
     canvas = Canvas(results.label, title(results), shown)
     if results.trained_in is None and results.training is not None and results.training.loss:
-        yield "training", _training(canvas, results.training)
+        for fold, training in enumerate(results.folds or (results.training,)):
+            yield f"training_fold{fold}" if results.folds else "training", _training(canvas, training)
     layers = _layers(templates.values(), shown)
     for channel, item in templates.items():
         yield "templates" if len(templates) == 1 else f"templates_{channel}", _templates(canvas, channel, item, layers)

@@ -32,7 +32,7 @@ from inferno_cli.signals import held
 
 if TYPE_CHECKING:
     from inferno_cli.config.schema import Tracking
-    from inferno_cli.runs.record import Results
+    from inferno_cli.runs.record import Results, TrainingRecord
 
 log = logging.getLogger(__name__)
 
@@ -199,7 +199,8 @@ def log_results(logged: Run, folder: Path, results: Results, description: str, *
     if results.trained_in is not None:
         logged.tags({"trained_in": results.trained_in.folder, "checkpoint": results.trained_in.checkpoint})
     elif results.training is not None:
-        logged.epochs([{name: x for name, x in epoch.items() if x is not None} for epoch in results.training.history])
+        for fold, training in enumerate(results.folds or (results.training,)):
+            logged.epochs(list(_epochs(training, f"fold {fold}/" if results.folds else "")))
     logged.metrics(results.metrics())
     logged.tags({DESCRIPTION: description})
     logged.artifacts(filter(Path.is_file, (folder / name for name in (*FILES, *table_files()))))
@@ -208,6 +209,12 @@ def log_results(logged: Run, folder: Path, results: Results, description: str, *
         logged.artifacts(_workspace_of_fit(results))
     for name in ("plots", "export", *(("checkpoints",) if checkpoint else ())):
         logged.artifacts(filter(Path.is_file, sorted((folder / name).glob("*"))), name)
+
+
+def _epochs(training: TrainingRecord, prefix: str) -> Iterator[dict[str, float]]:
+    """Yield the numbers of every epoch of a network, with something in front of their names."""
+    for epoch in training.history:
+        yield {f"{prefix}{name}": value for name, value in epoch.items() if value is not None}
 
 
 def log_configuration(logged: Run, folder: Path) -> None:
