@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -52,7 +53,7 @@ def run_and_log(
 
     from inferno_cli.report.run.summary import headline
     from inferno_cli.runs import search
-    from inferno_cli.runs.folder import CONFIG_FILE, Status, finish, holds_finished
+    from inferno_cli.runs.folder import CONFIG_FILE, PARTIAL, Status, finish, holds_finished
     from inferno_cli.runs.mlflow.run import log_configuration, log_results, result_stays, tracked
     from inferno_cli.runs.mlflow.store import check
 
@@ -73,6 +74,7 @@ def run_and_log(
                 if logged is not None:
                     logged.tags({"pruned": str(stop)})
                 Status("pruned", point, error=str(stop)).write(job.folder)
+                shutil.rmtree(job.folder / PARTIAL, ignore_errors=True)
                 search.log.info(f"pruned: {stop}")
                 return None
             finish(job.folder, point)  # whatever becomes of the tracking

@@ -67,7 +67,7 @@ def run(config: TrainConfig, composed: Any) -> float | None:
         show_run(before)
         return objective(Results.load(before / RESULTS_FILE))
     results = run_and_log(
-        partial(pipeline, config, job.folder, version, network),
+        partial(pipeline, config, job.folder, version, point, network),
         composed,
         config.tracking,
         job,
@@ -78,10 +78,13 @@ def run(config: TrainConfig, composed: Any) -> float | None:
     return None if results is None else objective(results)
 
 
-def pipeline(config: TrainConfig, folder: Path, version: str, pretrained: RunFolder | None = None) -> Results:
+def pipeline(
+    config: TrainConfig, folder: Path, version: str, point: str, pretrained: RunFolder | None = None
+) -> Results:
     """Train, bin, fit and report; return the record, which is written to the folder of the run last.
 
-    With the network of a finished run, ``pretrained``, nothing is trained.
+    With the network of a finished run, ``pretrained``, nothing is trained. A training of the same ``point`` that was
+    interrupted in this folder goes on.
     """
     from inferno_cli.histograms.templates import save
     from inferno_cli.likelihood.writers import cabinetry, datacard, pyhf
@@ -93,7 +96,7 @@ def pipeline(config: TrainConfig, folder: Path, version: str, pretrained: RunFol
     from inferno_cli.training.onnx import export_all
 
     clock = Stopwatch()
-    events, trained = _networks(config, folder, clock, pretrained)
+    events, trained = _networks(config, folder, clock, point, pretrained)
     with clock.part("templates", "templates: filling and merging bins"):
         observables, final = _templates(config, events, trained)
         stored = tuple(replace(item, observed=None) if config.is_blind else item for item in final.channels)
@@ -131,7 +134,7 @@ def pipeline(config: TrainConfig, folder: Path, version: str, pretrained: RunFol
 
 
 def _networks(
-    config: TrainConfig, folder: Path, clock: Stopwatch, pretrained: RunFolder | None
+    config: TrainConfig, folder: Path, clock: Stopwatch, point: str, pretrained: RunFolder | None
 ) -> tuple[Events, list[Training]]:
     """Read the events, and train a network on them, or one for each fold; or take those of another run."""
     from inferno_cli.runs.folder import CONFIG_FILE
@@ -156,7 +159,7 @@ def _networks(
         of_folds = "" if events.n_folds == 1 else f", {events.n_folds} folds"
         with clock.part("training", f"training: {model.name}, {epochs}{of_folds}"):
             for fold in range(events.n_folds):
-                networks.append(_trained(config, folder, events.fold(fold), fold))
+                networks.append(_trained(config, folder, events.fold(fold), fold, point))
         return events, networks
     require_same_division(config, pretrained, events.checksum)
     shutil.copyfile(pretrained.folder / CONFIG_FILE, folder / TRAINED_IN)
@@ -166,13 +169,16 @@ def _networks(
     return events, networks
 
 
-def _trained(config: TrainConfig, folder: Path, events: Events, fold: int) -> Training:
-    """Train the network of one fold."""
+def _trained(config: TrainConfig, folder: Path, events: Events, fold: int, point: str) -> Training:
+    """Train the network of one fold, or go on where the same training was interrupted."""
+    from inferno_cli.runs.folder import PARTIAL
     from inferno_cli.runs.search import watcher
     from inferno_cli.training.evaluation import Likelihoods
     from inferno_cli.training.observable import CHECKPOINTS, checkpoint_name
+    from inferno_cli.training.partial import Partial
     from inferno_cli.training.trainer import train
 
+    name = checkpoint_name(fold, events.n_folds)
     if events.n_folds > 1:
         log.info(f"training: fold {fold + 1} of {events.n_folds}")
     return train(
@@ -184,9 +190,10 @@ def _trained(config: TrainConfig, folder: Path, events: Events, fold: int) -> Tr
         config.trainer,
         seed=config.seed_of(fold),
         folder=folder / CHECKPOINTS,
-        name=checkpoint_name(fold, events.n_folds),
+        name=name,
         log_ratio=config.dataset.exact_classifier(),
         watch=watcher(config.trainer.max_epochs) if fold == 0 else None,
+        partial=Partial.of_training(folder / PARTIAL, name, (point, events.checksum)),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import lightning.pytorch as pl
@@ -65,6 +66,11 @@ class Module(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Store what the summary learnt."""
         checkpoint[SUMMARY] = self.observable.summary.state
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take what the summary had learnt before the training was interrupted."""
+        summary = self.observable.summary.restored(checkpoint[SUMMARY])
+        self.observable = replace(self.observable, summary=summary)
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:  # noqa: ARG002
         """One forward pass over nominal and varied events of all samples together."""

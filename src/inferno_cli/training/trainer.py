@@ -30,6 +30,7 @@ from inferno_cli.training.module import Module
 from inferno_cli.training.networks import Network
 from inferno_cli.training.objectives import Objective
 from inferno_cli.training.observable import NETWORK, SUMMARY, Observable, checkpoint_name
+from inferno_cli.training.partial import KeepEpoch, Partial
 from inferno_cli.training.soft_likelihood import SoftLikelihood
 from inferno_cli.training.summaries import NominalEvents, Summary
 
@@ -54,6 +55,11 @@ class Validation(Callback):
         self.samples, self.likelihoods, self.advance, self.watch = events.validation, likelihoods, advance, watch
         self.fixed = likelihoods.fixed(events, likelihoods.fitted)
         self.epochs: list[Epoch] = []
+
+    def go_on(self, epochs: Sequence[Epoch]) -> None:
+        """Take the epochs of a training that was interrupted."""
+        self.epochs = list(epochs)
+        self.advance(len(epochs), is_line=False)
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
         """Move the bar, whose unit is the epoch."""
@@ -133,6 +139,7 @@ def train(
     name: str = checkpoint_name(0, 1),
     log_ratio: LogRatio | None = None,
     watch: Watch | None = None,
+    partial: Partial | None = None,
 ) -> Training:
     """Train a network, or take one that is exact as it is.
 
@@ -143,6 +150,7 @@ def train(
         name: Name of its file.
         log_ratio: The exact densities, for a network that is made of them.
         watch: Told of every epoch.
+        partial: Where every epoch is kept, so that the same training goes on from there; None: nowhere.
 
     Returns:
         The network of the epoch with the smallest honest validation value, as a running mean (``MONITOR``).
@@ -171,11 +179,20 @@ def train(
             module = create(network, summary, objective, likelihood, samples, events.features, settings)
             validation = Validation(events, likelihoods, advance, watch)
             checkpoint = _checkpoint(folder / name)
-            trainer = _lightning(settings, folder, [validation, checkpoint])
-            trainer.fit(module, datamodule=_Data(samples, settings.batch_size, seed))
+            callbacks: list[Callback] = [validation, checkpoint]
+            interrupted = None if partial is None else partial.read()
+            if partial is not None:
+                callbacks.append(KeepEpoch(partial, checkpoint, lambda: validation.epochs, interrupted))
+            if interrupted is not None:
+                validation.go_on(interrupted.epochs)
+                interrupted.restore(folder / name)
+            if interrupted is None or not interrupted.is_over:
+                trainer, data = _lightning(settings, folder, callbacks), _Data(samples, settings.batch_size, seed)
+                before = None if interrupted is None or partial is None else partial.path
+                trainer.fit(module, datamodule=data, ckpt_path=before, weights_only=True)
     finally:
         torch.set_num_threads(threads)
-    epochs, path = tuple(validation.epochs), Path(checkpoint.best_model_path)
+    epochs, path = tuple(validation.epochs), folder / name
     best = _take_best(module, epochs, path, likelihoods.trained)
     is_fitted = likelihoods.trained == likelihoods.fitted
     judged = best.evaluation if is_fitted else judge(module.observable, likelihoods, events)
