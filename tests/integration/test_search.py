@@ -36,7 +36,9 @@ class Pipeline:
         self.configs: list[TrainConfig] = []
         self.before: Callable[[TrainConfig], None] = lambda config: None
 
-    def __call__(self, config: TrainConfig, folder: Path, version: str, taken: RunFolder | None = None) -> Results:
+    def __call__(
+        self, config: TrainConfig, folder: Path, version: str, point: str, taken: RunFolder | None = None
+    ) -> Results:
         self.configs.append(config)
         self.before(config)
         variance = (0.3 + abs(config.trainer.learning_rate - 0.003) + 0.001 * config.model.summary.bins) ** 2

@@ -49,7 +49,9 @@ class Pipeline:
         self.taken: list[RunFolder | None] = []
         self.before: Callable[[TrainConfig], None] = lambda config: None
 
-    def __call__(self, config: TrainConfig, folder: Path, version: str, taken: RunFolder | None = None) -> Results:
+    def __call__(
+        self, config: TrainConfig, folder: Path, version: str, point: str, taken: RunFolder | None = None
+    ) -> Results:
         self.before(config)
         self.configs.append(config)
         self.taken.append(taken)

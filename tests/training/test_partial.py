@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import lightning.pytorch as pl
 import pytest
 import torch
 from conftest import load, synthetic
 
 from inferno_cli.config.steps import TrainConfig
 from inferno_cli.events.sample import Events
+from inferno_cli.training import partial
 from inferno_cli.training import trainer as trainer_module
 from inferno_cli.training.epochs import Training
 from inferno_cli.training.evaluation import Evaluation, Likelihoods
@@ -29,6 +31,12 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
+def _every_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep every epoch, however short."""
+    monkeypatch.setattr(partial, "SHARE", math.inf)
 
 
 class Killed(BaseException):
@@ -195,3 +203,31 @@ def test_it_says_behind_which_epoch_it_goes_on(
         "training: goes on behind epoch 3",
         "training: had ended before the run was interrupted, after epoch 4",
     ]
+
+
+def test_writing_takes_at_most_a_hundredth_of_the_time(
+    events: Events, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a clock on which an epoch takes a second, and the file 0.025 s: every third epoch is kept, and the last."""
+    monkeypatch.setattr(partial, "SHARE", 0.01)
+    now, kept = [0.0], list[float]()
+
+    original = pl.Trainer.save_checkpoint
+
+    def save(trainer: pl.Trainer, path: Path, *rest: Any) -> None:
+        if rest:  # of the weights alone
+            original(trainer, path, *rest)
+            return
+        kept.append(now[0])
+        now[0] += 0.025
+        Path(path).touch()
+
+    def watch(validation: Any, *_: Any) -> float:
+        now[0] = len(validation.epochs)
+        return 1.0
+
+    monkeypatch.setattr("lightning.pytorch.Trainer.save_checkpoint", save)
+    monkeypatch.setattr(trainer_module.Validation, "_smoothed", watch)
+    monkeypatch.setattr(partial.time, "perf_counter", lambda: now[0])
+    trained(configured("trainer.max_epochs=8"), events, tmp_path, kill=9)
+    assert kept == [1, 4, 7, 8]

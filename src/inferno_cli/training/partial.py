@@ -7,9 +7,13 @@ the state of every random generator, the curves, and the weights of the selected
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
+import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile, ZipFile
@@ -27,6 +31,8 @@ from inferno_cli.training.evaluation import NOTHING, Evaluation
 
 log = logging.getLogger(__name__)
 
+SHARE = 0.01
+"""Most of the time of a training that its file may take: where epochs are shorter, some are not kept."""
 KEY = "inferno_cli"
 """Of what is added to Lightning's checkpoint."""
 
@@ -65,7 +71,8 @@ class Partial:
                 damaged = stored.testzip()  # torch itself does not look at the checksums
             if damaged is not None:
                 raise BadZipFile(f"the checksum of {damaged} in it is another one")
-            found = Interrupted.of_stored(torch.load(self.path, map_location="cpu", weights_only=True)[KEY])
+            found = Interrupted(**torch.load(self.path, map_location="cpu", weights_only=True)[KEY])
+            n_epochs = len(found.epochs)
         except Exception as error:  # torch raises many kinds for a damaged file
             said = (str(error).strip().splitlines() or [""])[0]
             log.info(f"training: begins anew, as {self.path} is damaged ({type(error).__name__}: {said})")
@@ -77,9 +84,9 @@ class Partial:
             )
             return None
         if found.is_over:
-            log.info(f"training: had ended before the run was interrupted, after epoch {len(found.epochs)}")
+            log.info(f"training: had ended before the run was interrupted, after epoch {n_epochs}")
         else:
-            log.info(f"training: goes on behind epoch {len(found.epochs)}")
+            log.info(f"training: goes on behind epoch {n_epochs}")
         return found
 
 
@@ -89,51 +96,41 @@ class Interrupted:
 
     Attributes:
         of: Digest, see ``Partial``.
-        epochs: Training curves.
-        best: Content of the checkpoint of the selected epoch.
+        curves: Epochs, each as one line of JSON: torch takes long to store thousands of numbers one by one.
+        best: Content of the checkpoint of the selected epoch, uint8.
         batches: State of the generator of the batches.
         torch_generators: Those of torch's own generators: of the CPU, then of each GPU.
         is_over: Whether there is no epoch left.
     """
 
     of: str
-    epochs: tuple[Epoch, ...]
-    best: bytes
+    curves: str
+    best: torch.Tensor
     batches: torch.Tensor
-    torch_generators: tuple[torch.Tensor, ...]
+    torch_generators: list[torch.Tensor]
     is_over: bool
 
-    def stored(self) -> dict[str, Any]:
-        """Return what torch stores and reads without running code."""
-        best = torch.frombuffer(bytearray(self.best), dtype=torch.uint8)
-        epochs = [asdict(epoch) for epoch in self.epochs]
-        generators = list(self.torch_generators)
-        return {**vars(self), "best": best, "epochs": epochs, "torch_generators": generators}
-
-    @classmethod
-    def of_stored(cls, stored: dict[str, Any]) -> Interrupted:
-        """Return the same of what was read."""
-        epochs = []
-        for item in stored["epochs"]:
-            evaluation = Evaluation(**item["evaluation"])
+    @cached_property
+    def epochs(self) -> tuple[Epoch, ...]:
+        """Training curves."""
+        found = []
+        for line in self.curves.splitlines():
+            number, loss, values = json.loads(line)
+            evaluation = Evaluation(**values)
             # An epoch without bins is recognised by the one object that says so.
-            epochs.append(Epoch(item["number"], item["loss"], NOTHING if evaluation == NOTHING else evaluation))
-        changed = {
-            "epochs": tuple(epochs),
-            "best": stored["best"].numpy().tobytes(),
-            "torch_generators": tuple(stored["torch_generators"]),
-        }
-        return cls(**{**stored, **changed})
+            found.append(Epoch(number, loss, NOTHING if evaluation == NOTHING else evaluation))
+        return tuple(found)
 
     def restore(self, best: Path) -> None:
         """Write the checkpoint of the selected epoch, which is removed when a run begins."""
         best.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(best, self.best)
+        write_whole(best, self.best.numpy().tobytes())
 
 
 class KeepEpoch(Checkpoint):
-    """Writes the file at the end of every epoch, behind all that happens there, and restores what Lightning does not.
+    """Writes the file at the end of an epoch, behind all that happens there, and restores what Lightning does not.
 
+    Every epoch is kept, unless writing takes more than ``SHARE`` of the time since the one that was kept last.
     Lightning calls it after the callbacks that are no ``Checkpoint``, and after those that come before it in the list.
     """
 
@@ -145,6 +142,9 @@ class KeepEpoch(Checkpoint):
         interrupted: Interrupted | None,
     ) -> None:
         self.partial, self.best, self.epochs, self.interrupted = partial, best, epochs, interrupted
+        self.lines = [] if interrupted is None else interrupted.curves.splitlines()
+        self.next = -math.inf
+        """When the next epoch may be kept, in seconds of ``time.perf_counter``."""
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
         """Set the generators as they were after the last epoch: nothing before has to be drawn as it was."""
@@ -158,13 +158,21 @@ class KeepEpoch(Checkpoint):
         self.interrupted = None
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
-        """Write the file in one step."""
+        """Write the file in one step, at the end of the training in any case: what follows may be killed as well."""
+        start = time.perf_counter()
+        if start < self.next and not self._is_over(trainer):
+            return
         try:
             self.partial.path.parent.mkdir(parents=True, exist_ok=True)
             with whole(self.partial.path) as path:
                 trainer.save_checkpoint(path)
         except OSError as error:
             raise OutputError(f"{self.partial.path} cannot be written: {error}") from error
+        end = time.perf_counter()
+        self.next = end + (end - start) / SHARE
+
+    def _is_over(self, trainer: pl.Trainer) -> bool:
+        return trainer.should_stop or len(self.epochs()) == trainer.max_epochs
 
     def on_save_checkpoint(
         self,
@@ -173,17 +181,19 @@ class KeepEpoch(Checkpoint):
         checkpoint: dict[str, Any],
     ) -> None:
         """Add what Lightning's checkpoint lacks; not called for that of the weights alone."""
-        epochs = tuple(self.epochs())
+        for epoch in self.epochs()[len(self.lines) :]:
+            self.lines.append(json.dumps([epoch.number, epoch.loss, asdict(epoch.evaluation)]))
+        best = bytearray(Path(self.best.best_model_path).read_bytes())
         of_gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
         found = Interrupted(
             of=self.partial.of,
-            epochs=epochs,
-            best=Path(self.best.best_model_path).read_bytes(),
+            curves="\n".join(self.lines),
+            best=torch.frombuffer(best, dtype=torch.uint8),
             batches=_batches(trainer).generator.get_state(),
-            torch_generators=(torch.get_rng_state(), *of_gpus),
-            is_over=trainer.should_stop or len(epochs) == trainer.max_epochs,
+            torch_generators=[torch.get_rng_state(), *of_gpus],
+            is_over=self._is_over(trainer),
         )
-        checkpoint[KEY] = found.stored()
+        checkpoint[KEY] = vars(found)
 
 
 def _batches(trainer: pl.Trainer) -> StratifiedBatches:
