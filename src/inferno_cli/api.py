@@ -123,6 +123,11 @@ def training_set(config: TrainConfig, events: Events, device: str = "cpu") -> tu
     from inferno_cli.training.batches import StratifiedBatches
     from inferno_cli.training.evaluation import Likelihoods
 
+    if not events.train:
+        raise DatasetError(
+            f"the events are in {events.n_folds} folds, and no split of all of them is trained on. Take the splits of "
+            "one network: events.fold(number)"
+        )
     likelihoods = Likelihoods.from_config(config)
     samples = [sample.only(likelihoods.trained.variations) for sample in events.train]
     likelihood = likelihoods.soft(likelihoods.trained, samples, events)

@@ -46,6 +46,10 @@ class Module(pl.LightningModule):
         """Whether the epoch prepares the network and its bins mean nothing yet."""
         return self.trainer.current_epoch < self.warm_up_epochs
 
+    def on_fit_start(self) -> None:
+        """Take what is constant to the device, once."""
+        self.likelihood = self.likelihood.on(self.device)
+
     def on_train_epoch_start(self) -> None:
         """Place the bins once the network is prepared."""
         if self.trainer.current_epoch == self.warm_up_epochs:

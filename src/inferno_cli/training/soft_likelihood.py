@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -79,6 +79,10 @@ class SoftLikelihood:
         strata = tuple(Stratum.of(sample, effective_events(template, sample)) for sample in samples)
         return cls(measurement, strata, tuple(channel_templates(item, torch.from_numpy) for item in fixed))
 
+    def on(self, device: torch.device) -> SoftLikelihood:
+        """Return the likelihood with its fixed templates on a device, so that no step has to move them."""
+        return replace(self, fixed=tuple(_moved(item, device) for item in self.fixed))
+
     @property
     def categories(self) -> list[int]:
         """Number of the sample of each entry of a batch, among all."""
@@ -118,7 +122,7 @@ class SoftLikelihood:
             found = _SoftTemplates(stratum.name, templates[stratum.variations[0]], variance, varied)
             channels.setdefault(stratum.channel, []).append(found)
         soft = [_channel(name, samples) for name, samples in channels.items()]
-        fixed = [_moved(item, batch[0][1]) for item in self.fixed]
+        fixed = self.on(batch[0][1].device).fixed
         return expectation(build(self.measurement, [*soft, *fixed]))
 
 
@@ -141,10 +145,10 @@ def _channel(name: str, samples: Sequence[_SoftTemplates]) -> ChannelTemplates:
     return ChannelTemplates(name, tuple(sample.name for sample in samples), nominal, variance, varied)
 
 
-def _moved(channel: ChannelTemplates, like: Tensor) -> ChannelTemplates:
-    """Return templates on the device of another tensor."""
-    varied = {key: (up.to(like.device), down.to(like.device)) for key, (up, down) in channel.varied.items()}
-    nominal, variance = channel.nominal.to(like.device), channel.variance.to(like.device)
+def _moved(channel: ChannelTemplates, device: torch.device) -> ChannelTemplates:
+    """Return templates on a device; those that are there are not copied."""
+    varied = {key: (up.to(device), down.to(device)) for key, (up, down) in channel.varied.items()}
+    nominal, variance = channel.nominal.to(device), channel.variance.to(device)
     return ChannelTemplates(channel.name, channel.samples, nominal, variance, varied)
 
 
