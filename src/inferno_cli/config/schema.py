@@ -49,6 +49,8 @@ class Model(Section):
     """Bins of the histogram before sparse ones are merged: for the summary."""
     edges: Any = None
     """Edges of the bins of a classifier's score: for the summary."""
+    cuts: Any = None
+    """Features with a cut and the side that passes, {NAME: above}, or how many: for the network and the summary."""
     temperature: Any = None
     """Temperature of the softmax: for the summary."""
     hidden: Any = None
@@ -73,6 +75,11 @@ class Model(Section):
                 f"{self.objective.kind!r} has one output for each sample, and the summary {self.summary.kind!r} takes "
                 f"{self.summary.n_outputs} for other things; choose model/summary=categories"
             )
+        if self.summary.n_trained and not self.objective.sees_bins:
+            raise ValueError(
+                f"the bins of the summary {self.summary.kind!r} are learnt, and {self.objective.kind!r} does not "
+                "depend on them; choose model/objective=poi_variance, or for a score model.edges=balanced"
+            )
         for part in (self.network, self.objective):
             if part.only_outputs not in (None, self.summary.n_outputs):
                 raise ValueError(
@@ -80,6 +87,11 @@ class Model(Section):
                     f"{self.summary.kind!r} takes {self.summary.n_outputs}; choose another model/summary"
                 )
         return self
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether an objective has anything to train, in the network or in its summary."""
+        return self.network.is_trained or self.summary.n_trained > 0
 
     def of_the_network(self) -> dict[str, Any]:
         """Return what a trained network depends on, by what it is called on the command line."""

@@ -155,7 +155,7 @@ def _networks(
         events = replace(events, assignment=None)  # as large as the ids of all events
     networks = []
     if pretrained is None:
-        epochs = f"at most {config.trainer.max_epochs} epochs" if model.network.is_trained else "exact, not trained"
+        epochs = f"at most {config.trainer.max_epochs} epochs" if model.is_trained else "not trained"
         of_folds = "" if events.n_folds == 1 else f", {events.n_folds} folds"
         with clock.part("training", f"training: {model.name}, {epochs}{of_folds}"):
             for fold in range(events.n_folds):

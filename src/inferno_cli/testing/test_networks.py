@@ -86,7 +86,8 @@ def test_nothing_is_left_on_the_cpu(network: Network) -> None:
 
 @every_network
 def test_the_onnx_file_agrees(network: Network, tmp_path: Path) -> None:
-    summary = Score(bins=5, edge_width=0.1) if network.only_outputs == 1 else Softmax(bins=5, temperature=0.1)
+    score, softmax = Score(bins=5, edge_width=0.1), Softmax(bins=max(2, n_outputs(network)), temperature=0.1)
+    summary = score if network.only_outputs == 1 else softmax
     observable = Observable(built(network), summary, ("x", "y", "z"))
 
     assert export(observable, tmp_path / "model.onnx", features(200).numpy()) < 1e-6

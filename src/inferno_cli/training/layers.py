@@ -74,6 +74,26 @@ class Quadratic(nn.Module):
         return graph("Add", graph("MatMul", graph("Mul", x, slope), ones), constant)
 
 
+class Columns(nn.Module):
+    """Some of the features as they are; which ones is stored with the network."""
+
+    columns: Tensor
+
+    def __init__(self, columns: Sequence[int]) -> None:
+        super().__init__()
+        self.register_buffer("columns", torch.tensor(columns))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Take them from features, shape (..., n_features)."""
+        return x[..., self.columns]
+
+    def to_onnx(self, graph: Graph, x: str) -> str:
+        """Add the layer; return the name of its output."""
+        import numpy as np
+
+        return graph("Gather", x, graph.constant(self.columns.cpu(), np.int64), axis=-1)
+
+
 def last_linear(network: nn.Sequential) -> nn.Linear:
     """Return the last layer of a network.
 
@@ -87,6 +107,21 @@ def last_linear(network: nn.Sequential) -> nn.Linear:
             "model.objective its last layer has to be nn.Linear"
         )
     return layer
+
+
+@torch.no_grad()
+def scale_outputs(network: nn.Sequential, features: Tensor, deviation: float) -> None:
+    """Give every output mean 0 and a standard deviation over features, shape (n_events, n_features)."""
+    outputs, last = network(features), last_linear(network)
+    factor = deviation / outputs.std(dim=0)
+    last.weight *= factor[:, None]
+    last.bias.copy_((last.bias - outputs.mean(dim=0)) * factor)
+
+
+def spread_outputs(network: nn.Sequential, features: Tensor, deviation: float) -> None:
+    """Do as ``scale_outputs`` does, but for a network that is not trained: its outputs stay what they are."""
+    if isinstance(network[-1], nn.Linear):
+        scale_outputs(network, features, deviation)
 
 
 def moments(features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:

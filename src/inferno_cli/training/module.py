@@ -15,16 +15,20 @@ from inferno_cli.training.batches import Batch, StratifiedBatches
 from inferno_cli.training.objectives import Objective
 from inferno_cli.training.observable import SUMMARY, Observable
 from inferno_cli.training.soft_likelihood import SoftLikelihood
-from inferno_cli.training.summaries import NominalEvents
+from inferno_cli.training.summaries import NominalEvents, Summary
 
 SPREAD_EVENTS = 10_000
 """Most nominal events of each sample over which the bins are spread."""
 
 
 class Module(pl.LightningModule):
-    """An observable in training, in place; the ``deviation`` of each feature (n_features,) is the unit of its noise."""
+    """An observable in training, in place; the ``deviation`` of each feature (n_features,) is the unit of its noise.
+
+    The ``numbers`` are what the summary has of its own to be trained, shape (n_trained,).
+    """
 
     deviation: Tensor
+    numbers: nn.Parameter | None
 
     def __init__(
         self,
@@ -39,6 +43,8 @@ class Module(pl.LightningModule):
         self.settings, self.network = settings, observable.network
         self.head = objective.warm_up_head(self.network, max(likelihood.categories) + 1)
         self.warm_up_epochs = objective.warm_up_epochs(settings.max_epochs)
+        n_trained = observable.summary.n_trained
+        self.register_parameter("numbers", nn.Parameter(torch.zeros(n_trained)) if n_trained else None)
         self.register_buffer("deviation", deviation, persistent=False)
 
     @property
@@ -58,6 +64,12 @@ class Module(pl.LightningModule):
             self.observable.summary.spread(self.network, batches.nominal_features(SPREAD_EVENTS))
             self.place_bins()
 
+    @property
+    def summary(self) -> Summary:
+        """The summary at the values of now of what is trained of it."""
+        summary = self.observable.summary
+        return summary if self.numbers is None else summary.at(self.numbers)
+
     def place_bins(self) -> None:
         """Place the bins of a summary that has them where the events are."""
         batches = self.trainer.train_dataloader
@@ -65,7 +77,7 @@ class Module(pl.LightningModule):
         samples = []
         for stratum, (features, weights) in zip(self.likelihood.strata, batches.tensors, strict=True):
             samples.append(NominalEvents(stratum.name, stratum.is_signal, features[0], weights[0]))
-        self.observable = self.observable.placed(samples)
+        self.observable = replace(self.observable, summary=self.summary).placed(samples)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Store what the summary learnt."""
@@ -86,7 +98,7 @@ class Module(pl.LightningModule):
             loss = self.objective.warm_up_loss(outputs, batch, self.likelihood)
         else:
             outputs = forward_together(self.network, blocks)
-            loss = self.objective.loss(outputs, batch, self.observable.summary, self.likelihood)
+            loss = self.objective.loss(outputs, batch, self.summary, self.likelihood)
         self.log("loss", loss, on_step=False, on_epoch=True)
         return loss
 

@@ -89,6 +89,7 @@ class Observable:
         try:
             stored = torch.load(path, map_location="cpu", weights_only=True)
             summary = summary.restored(stored.get(SUMMARY, {}))
+            network = network.for_features(features)
             built = network.build(torch.zeros(len(features)), torch.ones(len(features)), summary.n_outputs)
             own = [name for name in stored["state_dict"] if name.startswith(NETWORK)]
             built.load_state_dict({name.removeprefix(NETWORK): stored["state_dict"][name] for name in own})

@@ -159,7 +159,8 @@ def train(
         SingularInformationError: If no epoch gave a finite hard validation value.
     """
     summary = summary.for_samples({sample.name: sample.is_signal for sample in events.train})
-    if not network.is_trained:
+    network = network.for_features(events.features)
+    if not (network.is_trained or summary.n_trained):
         return _as_it_is(network, summary, objective, likelihoods, events, folder / name, log_ratio)
     start = time.perf_counter()
     threads = torch.get_num_threads()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
-from inferno_cli.section import Section
+from inferno_cli.section import Names, Section
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -26,6 +26,14 @@ class Network(Section, ABC):
     needs_densities: ClassVar[bool] = False
     only_outputs: ClassVar[int | None] = None
     kind: str
+
+    def for_features(self, names: Names) -> Self:  # noqa: ARG002
+        """Return the network for features of these names, in their order, before it is built.
+
+        Raises:
+            ConfigError: If it cannot be.
+        """
+        return self
 
     @abstractmethod
     def build(self, mean: Tensor, deviation: Tensor, n_outputs: int) -> nn.Sequential:

@@ -51,12 +51,14 @@ class Objective(Section, ABC):
         only_outputs: Number of outputs of the network that it is of; None: any.
         fixed: Keys that belong to the trained network: who reuses it cannot choose them anew.
         one_output_a_sample: Whether the outputs are those of the samples, in their order.
+        sees_bins: Whether the loss depends on the bins, so that it can train what a summary has of its own.
     """
 
     nominal_only: ClassVar[bool] = False
     only_outputs: ClassVar[int | None] = None
     fixed: ClassVar[Names] = ()
     one_output_a_sample: ClassVar[bool] = False
+    sees_bins: ClassVar[bool] = True
     kind: str
 
     @abstractmethod
@@ -92,6 +94,7 @@ class BinaryClassifier(Objective):
     """Weighted binary cross-entropy of the one output, in which signal and background count half each."""
 
     only_outputs: ClassVar[int | None] = 1
+    sees_bins: ClassVar[bool] = False
 
     @abstractmethod
     def counted(
@@ -126,7 +129,9 @@ class FitObjective(Objective):
         return int(self.warm_up * max_epochs)
 
     def warm_up_head(self, network: nn.Sequential, n_samples: int) -> nn.Module | None:
-        """Return a classifier of the samples."""
+        """Return a classifier of the samples, if there is a warm-up."""
+        if not self.warm_up:
+            return None
         from torch import nn
 
         from inferno_cli.training.layers import last_linear

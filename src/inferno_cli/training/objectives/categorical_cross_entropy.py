@@ -20,6 +20,7 @@ class CategoricalCrossEntropy(Objective):
 
     nominal_only: ClassVar[bool] = True
     one_output_a_sample: ClassVar[bool] = True
+    sees_bins: ClassVar[bool] = False
     kind: Literal["categorical_cross_entropy"] = "categorical_cross_entropy"
     """Cross-entropy with one category a sample."""
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from itertools import pairwise
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
+from pydantic import Field, PrivateAttr, model_validator
+
+from inferno_cli.errors import ConfigError
 from inferno_cli.section import Names, Section
 
 if TYPE_CHECKING:
@@ -14,6 +18,11 @@ if TYPE_CHECKING:
 
     from inferno_cli.events.sample import Sample
     from inferno_cli.training.onnx import Graph
+
+SCORE_SPREAD = 1.5
+"""Standard deviation of the logit over the events when the training of the bins begins: the score is nearly uniform."""
+EDGE_SPEED = 10.0
+"""How much faster than a weight of the network a learnt edge moves: it is one number, and has to go far."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +59,7 @@ class Summary(Section, ABC):
         fixed: Keys that belong to the trained network: who reuses it cannot choose them anew.
         learnt: Keys that get their values in the training; they are stored with the network.
         one_output_a_sample: Whether the outputs are those of the samples, in their order.
+        hard_forward: Whether ``soft`` is ``hard``, and only its gradient smooth.
     """
 
     ordered: ClassVar[bool]
@@ -57,6 +67,7 @@ class Summary(Section, ABC):
     fixed: ClassVar[Names] = ()
     learnt: ClassVar[Names] = ()
     one_output_a_sample: ClassVar[bool] = False
+    hard_forward: ClassVar[bool] = False
     kind: str
 
     @property
@@ -115,6 +126,18 @@ class Summary(Section, ABC):
         return self
 
     @property
+    def n_trained(self) -> int:
+        """How many numbers of its own the objective trains beside the network; they begin at 0."""
+        return 0
+
+    def at(self, numbers: Tensor) -> Self:  # noqa: ARG002
+        """Return the summary at values of these numbers, shape (n_trained,): ``soft`` is differentiable in them.
+
+        What it has of them when a training ends, ``placed`` writes into the keys in ``learnt``.
+        """
+        return self
+
+    @property
     def state(self) -> dict[str, Any]:
         """Values of the keys in ``learnt`` that have one, for the checkpoint."""
         return self.model_dump(mode="json", include=set(self.learnt), exclude_none=True)
@@ -126,3 +149,159 @@ class Summary(Section, ABC):
             ValueError: If they do not fit.
         """
         return type(self).model_validate({**self.model_dump(), **state}, strict=False)
+
+
+class ScoreBins(Summary, ABC):
+    """Bins of the score, the sigmoid of one output: all but the soft ones.
+
+    Where the events of a network are between 0 and 1 depends on how it is trained: bins of equal width may have few
+    of them. Edges at quantiles follow the events, and any increasing function of the score has the same bins. At
+    quantiles of the signal, most of the background is in the first bins. Balanced, signal and background have half
+    of the weight each, as they have in the cross-entropy: then both ends of the score have bins. Learnt edges are
+    trained with the network, by the same gradient: they are the cumulative softmax of as many numbers as there are
+    bins, so they rise by construction.
+    """
+
+    ordered: ClassVar[bool] = True
+    learnt: ClassVar[Names] = ("edges_at",)
+    bins: Annotated[int, Field(ge=2, le=200)]
+    """Bins before sparse ones are merged."""
+    edges: Literal["uniform", "signal", "balanced", "learnt"] = "uniform"
+    """Edges: `uniform`, at quantiles of `signal`, or of signal and background, half each (`balanced`), or `learnt`."""
+    edges_at: tuple[Annotated[float, Field(ge=0, le=1)], ...] | None = None
+    """Scores of the inner edges that are not uniform: the training places and stores them."""
+    _numbers: Tensor | None = PrivateAttr(default=None)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.edges_at is None:
+            return self
+        if self.edges == "uniform":
+            raise ValueError("edges_at has edges at quantiles, and edges is uniform; leave edges_at out")
+        if len(self.edges_at) != self.bins - 1:
+            raise ValueError(
+                f"edges_at has the edges of {len(self.edges_at) + 1} bins, and bins is {self.bins}; leave edges_at out"
+            )
+        if any(low > high for low, high in pairwise(self.edges_at)):
+            raise ValueError(f"edges_at does not rise: {self.edges_at}")
+        return self
+
+    @property
+    def n_outputs(self) -> int:
+        """The logit of the score."""
+        return 1
+
+    @property
+    def n_bins(self) -> int:
+        """Bins before sparse ones are merged."""
+        return self.bins
+
+    @property
+    def response_names(self) -> Names:
+        """The score."""
+        return ("score",)
+
+    @property
+    def n_trained(self) -> int:
+        """One number for each bin where the edges are learnt."""
+        return self.bins if self.edges == "learnt" else 0
+
+    def at(self, numbers: Tensor) -> Self:
+        """Return the summary with the edges that are the cumulative softmax of numbers, shape (bins,)."""
+        if not self.n_trained:
+            return self
+        summary = self.model_copy()
+        summary._numbers = numbers
+        return summary
+
+    def positions(self, outputs: Tensor) -> Tensor:
+        """Number of the bin and how far in it each score is, shape (...): between 0 and the number of bins."""
+        from inferno_cli.training.edges import position
+
+        score = self.response(outputs)[..., 0]
+        return score * self.bins if self.edges == "uniform" else position(score, self._inner(score), 0.0, 1.0)
+
+    def hard(self, outputs: Tensor) -> Tensor:
+        """Bins whose lower edge belongs to them."""
+        from inferno_cli.training.edges import number
+
+        score = self.response(outputs)[..., 0]
+        if self.edges == "uniform":
+            return (score * self.bins).long().clamp_max(self.bins - 1)
+        return number(score, self._inner(score))
+
+    def margin(self, outputs: Tensor) -> Tensor:
+        """Difference of the score from the nearest edge."""
+        score = self.response(outputs)
+        if self.edges != "uniform":
+            return (score - self._inner(score)).abs().amin(dim=-1)
+        scaled = score[..., 0] * self.bins
+        return (scaled - scaled.round()).abs() / self.bins
+
+    def response(self, outputs: Tensor) -> Tensor:
+        """The score."""
+        return outputs.double().sigmoid()
+
+    def placed(self, samples: Sequence[NominalEvents], outputs: Callable[[Tensor], Tensor]) -> Self:
+        """Place the edges at quantiles, so that every bin has the same share of the events, or where they are learnt.
+
+        Raises:
+            ConfigError: If they are learnt, and nothing is trained.
+        """
+        import torch
+
+        from inferno_cli.training.quantiles import quantiles
+
+        if self.edges == "uniform":
+            return self
+        if self.edges == "learnt":
+            return self._with(self._learnt_edges())
+        scores, weights = [], []
+        for is_signal in (True, False) if self.edges == "balanced" else (True,):
+            chosen = [sample for sample in samples if sample.is_signal == is_signal]
+            total = sum(float(sample.weights.sum()) for sample in chosen)
+            for sample in chosen:
+                scores.append(self.response(outputs(sample.features))[..., 0])
+                weights.append(sample.weights / total)
+        return self._with(quantiles(torch.cat(scores), torch.cat(weights), self.bins))
+
+    def to_onnx(self, graph: Graph, outputs: str) -> tuple[str, str]:
+        """Add the sigmoid, and its bin."""
+        import numpy as np
+
+        response = graph("Sigmoid", outputs)
+        axis = graph.constant([-1], np.int64)
+        if self.edges != "uniform":
+            above = graph("GreaterOrEqual", response, graph.constant(self._edges_at))
+            return response, graph("ReduceSum", graph.cast(above, np.int64), axis, keepdims=0)
+        number = graph.cast(graph("Mul", response, float(self.bins)), np.int64)
+        last = graph.constant(self.bins - 1, np.int64)
+        return response, graph("Squeeze", graph("Min", number, last), axis)
+
+    def _with(self, edges: tuple[float, ...]) -> Self:
+        summary = self.model_copy(update={"edges_at": edges})
+        summary._numbers = None
+        return summary
+
+    def _learnt_edges(self) -> tuple[float, ...]:
+        if self._numbers is None:
+            raise ConfigError(
+                f"the edges of the {self.bins} bins are learnt in a training, and this network comes without them. Use "
+                "model.edges=balanced, or the bins of the run in trained_in"
+            )
+        return tuple(_risen(self._numbers.detach()).tolist())
+
+    @property
+    def _edges_at(self) -> tuple[float, ...]:
+        if self.edges_at is None:
+            raise ValueError(f"the edges are not uniform ({self.edges}), and no training has placed them yet")
+        return self.edges_at
+
+    def _inner(self, score: Tensor) -> Tensor:
+        """Return the edges between bins, shape (bins - 1,)."""
+        return score.new_tensor(self._edges_at) if self._numbers is None else _risen(self._numbers).to(score)
+
+
+def _risen(numbers: Tensor) -> Tensor:
+    """Return the inner edges, shape (n - 1,), of bins whose widths are the softmax of numbers, shape (n,)."""
+    return (EDGE_SPEED * numbers.double()).softmax(dim=-1).cumsum(dim=-1)[:-1].clamp_max(1.0)

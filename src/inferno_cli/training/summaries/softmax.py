@@ -74,12 +74,6 @@ class Softmax(Summary):
         From the usual initialisation most bins win no event, and with a small temperature no gradient brings them
         back.
         """
-        import torch
+        from inferno_cli.training.layers import scale_outputs
 
-        from inferno_cli.training.layers import last_linear
-
-        with torch.no_grad():
-            outputs, last = network(features), last_linear(network)
-            factor = SPREAD * self.temperature / outputs.std(dim=0)
-            last.weight *= factor[:, None]
-            last.bias.copy_((last.bias - outputs.mean(dim=0)) * factor)
+        scale_outputs(network, features, SPREAD * self.temperature)
