@@ -221,6 +221,21 @@ def test_a_gaussian_gradient_learns_no_edges() -> None:
         GaussianGradient(bins=4, width=0.5, edges="learnt")
 
 
+def test_an_empty_bin_of_a_batch_says_nothing() -> None:
+    samples = toy(1)
+    likelihood, batch = SoftLikelihood.of(MEASUREMENT, samples, samples), to_tensors(samples, "cpu")
+    scores = [torch.logit(x.sigmoid().clamp_max(0.699)).requires_grad_() for x, _ in batch]
+    losses = []
+    for bins in (10, 7):  # of the same width below 0.7, with events in the first seven alone
+        edges = tuple((np.arange(1, bins) / 10).tolist())
+        summary = GaussianGradient(bins=bins, width=0.5, edges="balanced", edges_at=edges)
+        losses.append(PoiVariance(warm_up=0.0).loss(scores, batch, summary, likelihood))
+    losses[0].backward()  # type: ignore[no-untyped-call]
+
+    torch.testing.assert_close(losses[0], losses[1], rtol=1e-6, atol=0)
+    assert all(bool(torch.isfinite(score.grad).all()) for score in scores if score.grad is not None)
+
+
 def test_named_cuts_have_the_side_that_is_asked_for() -> None:
     samples = toy(2)
     summary = Cuts(cuts={"b": "below", "a": "above"}, width=0.1)

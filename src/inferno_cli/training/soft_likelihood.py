@@ -18,6 +18,9 @@ from inferno_cli.likelihood.build import ChannelTemplates, build
 from inferno_cli.likelihood.expectation import Expectation, expectation
 from inferno_cli.training.batches import Batch
 
+TINY_YIELD = 1e-9
+"""Expected events of each sample in a bin without any."""
+
 
 @dataclass(frozen=True)
 class Stratum:
@@ -142,7 +145,23 @@ def _channel(name: str, samples: Sequence[_SoftTemplates]) -> ChannelTemplates:
         varied.update(sample.varied)
     nominal = torch.stack([sample.nominal for sample in samples])
     variance = torch.stack([sample.variance for sample in samples])
-    return ChannelTemplates(name, tuple(sample.name for sample in samples), nominal, variance, varied)
+    return _supported(ChannelTemplates(name, tuple(sample.name for sample in samples), nominal, variance, varied))
+
+
+def _supported(channel: ChannelTemplates) -> ChannelTemplates:
+    """Return templates in which a bin without nominal events says nothing, whatever its variations have.
+
+    A batch may leave a bin empty where an event is in one alone. It has a tiny yield then, the same in every variation.
+    """
+    has = channel.nominal.sum(dim=0) > 0
+    tiny = torch.full_like(channel.nominal, TINY_YIELD)
+    varied = {}
+    for key, pair in channel.varied.items():
+        up, down = (torch.where(has, template, tiny[0]) for template in pair)
+        varied[key] = up, down
+    nominal = torch.where(has, channel.nominal, tiny)
+    variance = torch.where(has, channel.variance, torch.zeros_like(tiny))
+    return ChannelTemplates(channel.name, channel.samples, nominal, variance, varied)
 
 
 def _moved(channel: ChannelTemplates, device: torch.device) -> ChannelTemplates:
