@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from channel_ntuples import (
     EDGES,
     SIMULATED,
@@ -22,6 +25,7 @@ from channel_ntuples import (
 )
 from conftest import changed, load, synthetic, write
 
+from inferno_cli.config.measurement import Measurement
 from inferno_cli.errors import ConfigError, DatasetError, TemplateError
 from inferno_cli.events.channel import NO_BIN
 from inferno_cli.events.observables.count import Count
@@ -296,3 +300,17 @@ def test_parameters_by_channel_are_those_of_the_channels(folder):
             f"jes_{sample.channel}_up",
             f"jes_{sample.channel}_down",
         }
+
+
+# ------------------------------------------------------------------------------------------------------- the page
+def test_the_yaml_of_the_page_is_a_configuration(folder):
+    text = (Path(__file__).parents[2] / "docs/guide/channels.md").read_text(encoding="utf-8")
+    own, systematics, splits = map(yaml.safe_load, re.findall(r"```yaml[^\n]*\n(.*?)```", text, re.DOTALL))
+    names = ("ggH", "ZTT", "TT", "Fakes")
+    samples = {name: {"role": "signal" if name == "ggH" else "background"} for name in names}
+    fit = tuple(systematics["systematics"])
+    config = configured(folder, of_channels=own, samples=samples, fit=fit, **systematics, **splits)
+    assert config.fitted_channels == (*(f"SR_fold{fold}" for fold in range(5)), "top", "low")
+    assert config.parameters(fit) == ("JES_SR", "JES_top", "JES_low", "TT_norm")
+    assert Measurement.from_config(config, fit, of_training=True).channels == ("SR", "top")
+    assert config.channels["top"].observable.axis == "visible mass [GeV]"

@@ -19,7 +19,17 @@ from inferno_cli.config.load import config_folder
 pytestmark = pytest.mark.docs
 PAGE = config_folder().parent / "docs" / "extend.md"
 SOURCE = Path(inferno_cli.__file__).parents[1]
-FOLDERS = ("networks", "summaries", "objectives", "sources", "systematics", "quantities", "steps", "figures")
+FOLDERS = (
+    "networks",
+    "summaries",
+    "objectives",
+    "sources",
+    "systematics",
+    "observables",
+    "quantities",
+    "steps",
+    "figures",
+)
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +86,7 @@ def test_they_are_trained_fitted_logged_and_compared(place: Path) -> None:
 
     assert counted == "signal 100.0\nbackground 1000.0\n"
     assert (record["model"], record["dataset"]) == ("mine", "ring")
+    assert {item["channel"] for item in record["bins"]} == {"SR", "side"}
     assert 0 < record["quantities"]["entangled"]["value"] < 1
     assert re.search(r"entangled +largest correlation of mu 0\.\d\d", told)
     assert "resolution" in record["parameters"]

@@ -15,9 +15,11 @@ import pytest
 from inferno_cli.choices import conf_folders, sections
 from inferno_cli.config.load import config_folder, resolve
 from inferno_cli.config.steps import TrainConfig
+from inferno_cli.events.channels import Channel, Channels
 from inferno_cli.events.dataset import Dataset, Request
 from inferno_cli.events.effects import effects
 from inferno_cli.events.modifiers import Morph
+from inferno_cli.events.observables.count import Count
 from inferno_cli.events.sample import NOMINAL, Events, Sample, Variation
 from inferno_cli.section import POI
 
@@ -146,6 +148,43 @@ def test_downsampling_scales_every_weight_and_the_data(name: str) -> None:
         assert fewer.observed is not None
         n_all, n_fewer = (sum(len(part.features) for part in x) for x in (events.observed, fewer.observed))
         assert n_fewer == pytest.approx(n_all / 2, abs=5 * n_all**0.5)
+
+
+@every_dataset
+def test_it_divides_its_events_into_channels(name: str) -> None:
+    """Two halves of a branch: the network's bins of one, and a bin of its own for the other."""
+    dataset, request = dataset_of(name), request_of(dataset_of(name))
+    # A shift moves features of events of files, and not their branches.
+    kept = [item for item in request.effects if not dataset.has_files or item.shifted_trees is not None]
+    request = replace(request, effects=tuple(kept))
+    whole, branch = dataset.load(request), dataset.inputs.branches[0]
+    if dataset.inputs.names[0] != branch:
+        pytest.skip("the first feature is no branch")
+    cut = float(np.median(np.concatenate([sample.features[0][sample.weights[0] != 0, 0] for sample in whole.template])))
+    halves = {"low": Channel(selection=f"{branch} < {cut}"), "high": Channel(selection=f"{branch} >= {cut}")}
+    halves["high"] = halves["high"].model_copy(update={"observable": Count()})
+    events = dataset.load(replace(request, channels=Channels(halves)))
+
+    assert {sample.channel for part in SPLITS for sample in split(events, part)} == {"low"}
+    assert {sample.channel for sample in events.fixed} == {"high"}
+    for before in whole.template:
+        low, high = ([x for x in part if x.name == before.name] for part in (events.template, events.fixed))
+        yields = sum(sample.yields for sample in (*low, *high))
+        # Of generated events the split of the templates alone is divided; of files all events are.
+        np.testing.assert_allclose(yields, before.yields, rtol=1e-9)
+        for sample in low:
+            is_low = sample.features[list(sample.view), :, 0] < cut
+            assert (is_low | (sample.weights == 0)).all(), "an event is where its branches are, in every variation"
+        for sample in high:
+            assert sample.features.shape[2] == 0
+            assert sample.bins is not None
+            assert not sample.bins.any()
+    if whole.observed is not None:
+        assert events.observed is not None
+        (every,) = whole.observed
+        assert [(part.channel, part.bins is None) for part in events.observed] == [("low", True), ("high", False)]
+        n_low = int((every.features[:, 0] < cut).sum())
+        assert [len(part.features) for part in events.observed] == [n_low, len(every.features) - n_low]
 
 
 @every_dataset
