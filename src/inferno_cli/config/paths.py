@@ -17,12 +17,15 @@ from inferno_cli.remote import is_remote
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-GROUP, KEY = "dataset", "path"
+Keys = tuple[str, ...]
+"""Keys of a value, from the outermost."""
 PLACEHOLDER = re.compile(r"\{\w+\}")
 
 
 def make_absolute(composed: DictConfig, hydra: Any) -> None:
-    """Make ``dataset.path`` absolute, so that a run can be read from another folder; ``hydra`` says who named it.
+    """Make the paths of events and histograms absolute, so that a run can be read from another folder.
+
+    ``hydra`` says who named them.
 
     A relative path is looked for beside the YAML file that names it, and then in the working directory; one from the
     command line in the working directory alone.
@@ -33,24 +36,48 @@ def make_absolute(composed: DictConfig, hydra: Any) -> None:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    raw = OmegaConf.to_container(composed, resolve=False)
-    section = raw.get(GROUP) if isinstance(raw, Mapping) else None
-    if not isinstance(section, Mapping) or KEY not in section:
+    raw: Any = OmegaConf.to_container(composed, resolve=False)
+    if not isinstance(raw, Mapping):
         return
-    try:
-        selected = OmegaConf.select(composed, f"{GROUP}.{KEY}")
-    except OmegaConfBaseException:
-        return  # of another key, which is told where everything is resolved
-    is_list = OmegaConf.is_list(selected)
-    texts = list(selected) if is_list else [selected]
-    if not all(isinstance(text, str) for text in texts):
-        return  # the section refuses it
-    named = _named_by(section[KEY], hydra)
-    absolute = [_absolute(text, named) for text in texts]
-    OmegaConf.update(composed, f"{GROUP}.{KEY}", absolute if is_list else absolute[0])
+    for keys in _paths(raw):
+        node: Any = composed
+        try:
+            # One key after another: a name may hold a dot.
+            for key in keys:
+                holder, node = node, node[key]
+        except OmegaConfBaseException:
+            continue  # of another key, which is told where everything is resolved
+        is_list = OmegaConf.is_list(node)
+        texts = list(node) if is_list else [node]
+        if not all(isinstance(text, str) for text in texts):
+            continue  # the section refuses it
+        named = _named_by(keys, _at(raw, keys), hydra)
+        absolute = [_absolute(text, ".".join(keys), named) for text in texts]
+        holder[keys[-1]] = absolute if is_list else absolute[0]
 
 
-def _absolute(text: str, named: Path | None) -> str:
+def _at(values: Any, keys: Keys) -> Any:
+    """Return the value of nested mappings; None: they have none."""
+    for key in keys:
+        values = values.get(key) if isinstance(values, Mapping) else None
+    return values
+
+
+def _paths(raw: Mapping[str, Any]) -> Iterator[Keys]:
+    """Yield the keys of the paths that a configuration has."""
+    candidates: list[Keys] = [("dataset", "path")]
+    channels = raw.get("channels")
+    for name in channels if isinstance(channels, Mapping) else ():
+        candidates.append(("channels", name, "observable", "file"))
+        histograms = _at(raw, ("channels", name, "histograms"))
+        for sample in histograms if isinstance(histograms, Mapping) else ():
+            candidates.append(("channels", name, "histograms", sample, "file"))
+    for keys in candidates:
+        if _at(raw, keys) is not None:
+            yield keys
+
+
+def _absolute(text: str, key: str, named: Path | None) -> str:
     if text == EMBEDDED or not text.strip() or is_remote(text) or user_path(text).is_absolute():
         return text
     here = os.path.abspath(text)  # noqa: PTH100 (a link stays what it is called)
@@ -61,7 +88,7 @@ def _absolute(text: str, named: Path | None) -> str:
         if _is_there(candidate):
             return candidate
     raise DatasetFileError(
-        f"dataset.path is {text!r} in {named}, and there is neither {beside} nor, in the working directory, {here}. "
+        f"{key} is {text!r} in {named}, and there is neither {beside} nor, in the working directory, {here}. "
         "Fix it: a relative path is looked for beside the YAML file that names it"
     )
 
@@ -73,18 +100,17 @@ def _is_there(text: str) -> bool:
     return any(True for _ in Path("/").glob(pattern.lstrip("/")))
 
 
-def _named_by(value: Any, hydra: Any) -> Path | None:
+def _named_by(keys: Keys, value: Any, hydra: Any) -> Path | None:
     """Return the YAML file that names a path, as it is written there; None: the command line, or nobody knows."""
     overrides = [text.lstrip("+~").partition("=")[0] for text in hydra.overrides.task]
-    if f"{GROUP}.{KEY}" in overrides:
+    if ".".join(keys) in overrides:
         return None
     folders = [Path(source.path) for source in hydra.runtime.config_sources if source.schema == "file"]
     # What is chosen later, as an experiment, replaces what is in the dataset.
     for group, choice in reversed(hydra.runtime.choices.items()):
         for file, values in _files(folders, group, choice):
-            own = values.get(KEY) if group == GROUP else None
-            below = values.get(GROUP)
-            if value in (own, below.get(KEY) if isinstance(below, Mapping) else None):
+            own = _at(values, keys[1:]) if group == keys[0] else None
+            if value in (own, _at(values, keys)):
                 return file
     return None
 

@@ -144,9 +144,15 @@ class TrainConfig(FolderStep):
         """Return what the systematics ``names`` do to the samples of the likelihood, in the channels that have them."""
         channels, found = tuple(self.channels), list[Effect]()
         for effect in effects(self.dataset.systematics, names, self.sample_names, self.dataset.eras_of, channels):
-            if not effect.channel or self.channels[effect.channel].has(effect.sample):
+            if not effect.channel or self._may_have(effect.channel, effect.sample):
                 found.append(effect)
         return tuple(found)
+
+    def _may_have(self, channel: str, sample: str) -> bool:
+        """Whether a sample may be in a channel: its events, or a histogram of it."""
+        settings = self.channels[channel]
+        is_filled = self.dataset.has_events(sample) or settings.source_of(sample) is not None
+        return settings.has(sample) and is_filled
 
     @property
     def request(self) -> Request:
@@ -229,6 +235,8 @@ class TrainConfig(FolderStep):
                 if sample not in self.dataset.sample_names:
                     near = closest(sample, self.dataset.sample_names)
                     raise ValueError(f"{key}.samples: unknown sample {sample!r}{near}")
+            self._require_histograms(name)
+        self._require_events()
         if len(set(self.fitted_channels)) < len(self.fitted_channels):
             raise ValueError(
                 f"channels: a fold of one is called as another: {', '.join(self.fitted_channels)}; rename one"
@@ -240,6 +248,50 @@ class TrainConfig(FolderStep):
                     f"nuisance.fit: {name!r} is the statistical error of the templates of a channel; rename the "
                     "systematic or the channel"
                 )
+
+    def _require_histograms(self, name: str) -> None:
+        """Check what a channel has of histograms that somebody else made."""
+        channel, key = self.channels[name], f"channels.{name}"
+        observable = channel.observable
+        for sample in channel.histograms:
+            if sample not in self.dataset.sample_names:
+                near = closest(sample, self.dataset.sample_names)
+                raise ValueError(f"{key}.histograms: unknown sample {sample!r}{near}")
+        if not self.dataset.has_files and (channel.histograms or observable.source):
+            raise ValueError(
+                f"{key}: histograms of a file are for datasets of files, and {self.dataset.name!r} is generated"
+            )
+        if observable.source is None:
+            return
+        if observable.observed is not None and not self.dataset.has_observed:
+            raise ValueError(
+                f"{key}.observable.data is {observable.observed!r}, and no sample of the dataset has the role 'data': "
+                "all channels are fitted to what was observed, or none. Leave it out, or add the data"
+            )
+        if observable.observed is None and self.fit.data == "observed":
+            raise ValueError(
+                f"fit.data is 'observed', and channel {name!r} has no observed events; name their histogram with "
+                f"{key}.observable.data"
+            )
+
+    def _require_events(self) -> None:
+        """Check that a sample without events is a histogram in a channel, and in those that name it."""
+        for sample in self.sample_names:
+            if self.dataset.has_events(sample):
+                continue
+            missing = f"dataset.samples.{sample}.events is false"
+            having = [name for name, channel in self.channels.items() if channel.source_of(sample) is not None]
+            if not having:
+                raise ValueError(
+                    f"{missing}, and no channel has a histogram of it; see channels.NAME.histograms, or leave it out "
+                    "with likelihood.samples"
+                )
+            for name, channel in self.channels.items():
+                if name not in having and channel.samples is not None and sample in channel.samples:
+                    raise ValueError(
+                        f"channels.{name}.samples: {sample!r} is there, and {missing}: nothing fills its bins. Take it "
+                        f"out; a channel with bins of its own can have it with channels.{name}.histograms"
+                    )
 
     def _require_pois(self) -> None:
         if POI not in self.pois:

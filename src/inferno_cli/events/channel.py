@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from inferno_cli.events.ready import HistogramFile
 from inferno_cli.section import Section
 
 NO_BIN = -1
@@ -19,9 +20,11 @@ class ChannelObservable(Section, ABC):
 
     Attributes:
         is_trained: Whether the network says in which bin an event is.
+        has_events: Whether its templates are filled with events; else they are in a file.
     """
 
     is_trained: ClassVar[bool] = False
+    has_events: ClassVar[bool] = True
     kind: str
 
     @property
@@ -43,6 +46,16 @@ class ChannelObservable(Section, ABC):
     def axis(self) -> str:
         """What stands below its axis in plots."""
         return ""
+
+    @property
+    def source(self) -> HistogramFile | None:
+        """The file that its templates are in; None: they are filled with events."""
+        return None
+
+    @property
+    def observed(self) -> str | None:
+        """Name of the histogram of its observed events in that file; None: there is none."""
+        return None
 
     def bins(self, values: NDArray[np.float64]) -> NDArray[np.int32]:
         """Return the bin of each event, of which ``variable`` has values (n_events,); ``NO_BIN``: none."""

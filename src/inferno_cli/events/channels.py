@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from inferno_cli.choices import any_of
 from inferno_cli.errors import DatasetError
 from inferno_cli.events.channel import NO_BIN, ChannelObservable
 from inferno_cli.events.observables.summary import TrainedSummary
+from inferno_cli.events.ready import HistogramFile
 from inferno_cli.events.sample import Observed, Sample, require_yields
 from inferno_cli.section import REGION, ExpressionText, Names, Section
 
@@ -44,9 +45,33 @@ class Channel(Section):
     """Samples that it has; null: each that has events in it."""
     train: bool = True
     """Whether it is in the training's likelihood; the fit has every channel."""
+    histograms: dict[str, HistogramFile] = Field(default={})
+    """Samples that come as histograms of somebody else's, with the bins of the channel, in the place of events."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.observable.is_trained and self.histograms:
+            raise ValueError(
+                f"histograms: {', '.join(self.histograms)} would be a histogram of bins that the network makes, which "
+                "nobody has before it is trained; expected events. Take the sample out, or give it to a channel with "
+                "bins of its own"
+            )
+        if not self.observable.has_events and self.selection is not None:
+            raise ValueError(
+                f"selection: the channel is made of histograms (kind {self.observable.kind!r}), and there are no "
+                "events to select; leave it out"
+            )
+        for name in self.histograms:
+            if self.samples is not None and name not in self.samples:
+                raise ValueError(f"histograms: {name!r} is not in samples, {list(self.samples)}; add it there")
+        return self
+
+    def source_of(self, sample: str) -> HistogramFile | None:
+        """Return the file that the histograms of a sample are in; None: it is made of events, or left out."""
+        return self.histograms.get(sample, self.observable.source) if self.has(sample) else None
 
     def has(self, sample: str) -> bool:
-        """Whether a sample may have events in it."""
+        """Whether a sample may be in it."""
         return self.samples is None or sample in self.samples
 
 
@@ -103,6 +128,8 @@ class Channels:
         chosen_by = np.full(n, NO_BIN, dtype=np.int32)
         names = list(self.by_name)
         for number, (name, channel) in enumerate(self.by_name.items()):
+            if not channel.observable.has_events:
+                continue
             key = f"channels.{name}"
             inside = np.ones(n, dtype=np.bool_)
             if channel.selection is not None:
@@ -145,6 +172,8 @@ class Channels:
         """
         found = []
         for name, channel in self.by_name.items():
+            if not channel.observable.has_events:
+                continue
             first = self.starts[name]
             inside = (cells >= first) & (cells < first + channel.observable.n_bins)
             if not channel.observable.is_trained:
@@ -172,7 +201,7 @@ class Channels:
             return [(replace(sample, channel=name), np.arange(len(sample.group)))]
         found = []
         for name, channel in self.by_name.items():
-            if not channel.has(sample.name):
+            if not channel.has(sample.name) or channel.source_of(sample.name) is not None:
                 continue
             observable, first = channel.observable, self.starts[name]
             inside = (cells >= first) & (cells < first + observable.n_bins)

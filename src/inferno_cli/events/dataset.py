@@ -133,6 +133,10 @@ class Dataset(Origin):
         """Parameters of interest, mu, that of the measurement, first, and the signals that each of them scales."""
         return {POI: self.signal_names}
 
+    def has_events(self, sample: str) -> bool:
+        """Whether a sample has events; else it is a histogram in those channels that have one of it."""
+        return True
+
     @property
     def inputs(self) -> Inputs:
         """What goes into the network, and how it is computed of the branches of a file."""

@@ -221,7 +221,7 @@ def describe(
         observed_rows=None if is_blind else dataset.observed_rows,
         observed_used=None if shown.observed is None else len(shown.observed),
         samples=tuple(_sample(item) for item in dataset.samples),
-        systematics=tuple(_systematic(by_name[effect.sample], effect) for effect in effects),
+        systematics=tuple(_systematic(by_name[item.sample], item) for item in effects if item.sample in by_name),
         features=tuple(_features(shown)),
         separation=tuple(_separations(dataset)),
         histograms=histograms,
@@ -235,10 +235,9 @@ def describe(
 
 
 def _channels(dataset: Validated, *, is_blind: bool) -> Iterator[ChannelEntry]:
-    for sample in dataset.samples:
-        for item in sample.channels:
-            error = item.expected / np.sqrt(item.effective)
-            yield ChannelEntry(item.channel, item.sample, item.events, item.expected, float(error))
+    for item in (*(item for sample in dataset.samples for item in sample.channels), *dataset.ready):
+        error = item.expected / np.sqrt(item.effective)
+        yield ChannelEntry(item.channel, item.sample, item.events, item.expected, float(error))
     for channel, events in dataset.observed_channels.items():
         if not is_blind:
             yield ChannelEntry(channel, OBSERVED, events, events, float(np.sqrt(events)))

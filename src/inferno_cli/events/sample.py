@@ -43,6 +43,19 @@ Varied = tuple[NDArray[np.float32], FloatArray]
 
 
 @dataclass(frozen=True)
+class ReadyHistogram:
+    """What a histogram that somebody else made has beside its contents.
+
+    Attributes:
+        variances: Statistical variance of every bin in each variation, shape (n_variations, n_bins).
+        edges: Of its bins, shape (n_bins + 1,).
+    """
+
+    variances: FloatArray
+    edges: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class Sample:
     """The events of one sample, nominal and varied, aligned by event.
 
@@ -62,6 +75,8 @@ class Sample:
         fold: The fold whose network has not seen them; 0 where there is one network.
         bins: Bin of every event in every view, where the channel has bins of its own, shape (n_views, n_events); there
             are no features then. None: the network says.
+        histogram: Of a histogram that somebody else made: each row is one of its bins, with the contents as weights,
+            and here is what else it has. None: rows are events.
     """
 
     name: str
@@ -74,6 +89,7 @@ class Sample:
     channel: str = REGION
     fold: int = 0
     bins: NDArray[np.int32] | None = None
+    histogram: ReadyHistogram | None = None
 
     def __post_init__(self) -> None:
         n_variations, n_events = self.weights.shape
@@ -102,6 +118,9 @@ class Sample:
         Rows that are made from one generated event (``split_by``) fluctuate together: their weights are one w.
         """
         nominal = self.weights[0]
+        if self.histogram is not None:
+            variance = float(self.histogram.variances[0].sum())
+            return float(nominal.sum() ** 2 / variance) if variance > 0 else np.inf
         return float(nominal.sum() ** 2 / sum_of_squares(self.group, nominal))
 
     def subset(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> Sample:
@@ -122,6 +141,8 @@ class Sample:
         if not others:
             return self
         left = self.without(others)
+        if left.histogram is not None:
+            return left
         return left._of(np.flatnonzero(left.weights.any(axis=0)))
 
     def _of(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> Sample:
@@ -136,6 +157,9 @@ class Sample:
         if len(chosen) == len(self.variations):
             return self
         blocks = sorted({self.view[i] for i in chosen})
+        histogram = self.histogram
+        if histogram is not None:
+            histogram = replace(histogram, variances=histogram.variances[chosen])
         return replace(
             self,
             variations=tuple(self.variations[i] for i in chosen),
@@ -143,11 +167,15 @@ class Sample:
             view=tuple(blocks.index(self.view[i]) for i in chosen),
             weights=self.weights[chosen],
             bins=None if self.bins is None else self.bins[blocks],
+            histogram=histogram,
         )
 
     def scaled(self, factor: float) -> Sample:
         """Return the sample with every weight multiplied."""
-        return replace(self, weights=self.weights * factor)
+        histogram = self.histogram
+        if histogram is not None:
+            histogram = replace(histogram, variances=histogram.variances * factor**2)
+        return replace(self, weights=self.weights * factor, histogram=histogram)
 
     def with_variation(self, name: str, up: Varied, down: Varied) -> Sample:
         """Return the sample with one more systematic: features (n_events, n_features) and weights up and down."""

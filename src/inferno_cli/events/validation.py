@@ -32,7 +32,10 @@ class ChannelYield:
 
     @classmethod
     def of(cls, sample: Sample) -> ChannelYield:
-        """Count the events of a sample in its channel."""
+        """Count the events of a sample in its channel; of a histogram that somebody else made the effective ones."""
+        if sample.histogram is not None:
+            n = round(sample.effective_events) if np.isfinite(sample.effective_events) else 0
+            return cls(sample.channel, sample.name, n, float(sample.yields[0]), sample.effective_events)
         n = int((sample.weights[0] != 0).sum())
         return cls(sample.channel, sample.name, n, float(sample.yields[0]), sample.effective_events)
 
@@ -84,6 +87,7 @@ class Validated:
         observed_selection: Of the observed events alone, the same.
         inputs: How the features are computed and shown; None: they are what is generated.
         observed_channels: Observed events that are used in each channel, by name.
+        ready: Samples of channels that are histograms which somebody else made.
         observed_findings: The same of the observed events; every count is "N of M", see ``uncounted``.
     """
 
@@ -101,6 +105,7 @@ class Validated:
     observed_selection: str = ""
     inputs: Inputs | None = None
     observed_channels: Mapping[str, int] = field(default_factory=dict)
+    ready: tuple[ChannelYield, ...] = ()
 
 
 def uncounted(text: str) -> str:

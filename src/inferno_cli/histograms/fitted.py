@@ -69,6 +69,6 @@ def fitted(
     data = []
     for item in channels:
         if observed and item.observed is None:
-            raise TemplateError("fit.data is 'observed', but the dataset has no observed events")
+            raise TemplateError(f"{item.where}fit.data is 'observed', and there are no observed events")
         data.append(item.observed.values() if observed and item.observed else item.nominal.sum(axis=0))
     return specification(channels, measurement, observed=data, poi_bounds=poi_bounds)

@@ -89,6 +89,8 @@ def scaled(templates: Templates, measurement: Measurement) -> Templates:
         for sample, morph in templates.present(by_sample).items():
             if morph.scale == 1 and morph.part == "both" and not morph.mirror:
                 continue
+            if not templates.has(sample, morph.members[0]):
+                continue
             nominal = templates.values(sample)
             for label in morph.members:
                 pair = sides(morph, nominal, *_pair(templates, sample, label))
@@ -124,6 +126,8 @@ def enveloped(templates: Templates, measurement: Measurement) -> Templates:
     noise = dict(templates.noise)
     for parameter, by_sample in measurement.shapes.items():
         for sample, morph in templates.present(by_sample).items():
+            if not templates.has(sample, morph.members[0]):
+                continue
             nominal = templates.values(sample)
             pairs = {label: floored(morph, nominal, _pair(templates, sample, label)) for label in morph.members}
             if len(pairs) == 1 and not morph.mirror:

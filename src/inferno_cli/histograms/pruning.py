@@ -103,7 +103,8 @@ def _of_channel(
     histograms, noise = dict(templates.histograms), dict(templates.noise)
     for parameter, by_sample in measurement.shapes.items():
         for sample, morph in templates.present(by_sample).items():
-            item = None if parameter in stays else _small(templates, parameter, sample, morph, threshold)
+            is_kept = parameter in stays or not templates.has(sample, parameter)
+            item = None if is_kept else _small(templates, parameter, sample, morph, threshold)
             if item is None:
                 continue
             told.append(item)

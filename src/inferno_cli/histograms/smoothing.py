@@ -30,7 +30,7 @@ def smoothed(templates: Templates, measurement: Measurement) -> tuple[Templates,
     too_few = []
     for parameter, by_sample in measurement.shapes.items():
         for sample, morph in templates.present(by_sample).items():
-            if morph.smooth is None:
+            if morph.smooth is None or not templates.has(sample, parameter):
                 continue
             nominal = templates.values(sample)
             if (nominal > 0).sum() < FEWEST_BINS:

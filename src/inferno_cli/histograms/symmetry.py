@@ -69,6 +69,7 @@ def symmetrised(templates: Templates, measurement: Measurement, smallest: float 
     for parameter, by_sample in measurement.shapes.items():
         for sample, morph in templates.present(by_sample).items():
             _, noise = templates.noise.get((parameter, sample), (None, np.array(np.nan)))
+            # Without noise that is known, as of a histogram that somebody else made, nothing is judged.
             is_meant = len(morph.members) > 1 or morph.missing is not None
             if np.isnan(noise).any() or parameter in measurement.unconstrained or is_meant:
                 continue

@@ -43,7 +43,7 @@ class Templates:
         signal: Those that the POI scales.
         histograms: One histogram with weight storage per sample and variation.
         noise: Variance that the simulation's noise gives to (up - down) / 2 and to (up + down) / 2 - nominal, by
-            (systematic, sample), shape (2, B); NaN where it is not known.
+            (systematic, sample), shape (2, B); NaN where it is not known, and none of what somebody else made.
         observed: Histogram of the observed events, or None.
         groups: For each bin, the bins of the channel, before any were merged, that it is made of.
         channel: Name of the channel in the likelihood.
@@ -77,6 +77,10 @@ class Templates:
     def present(self, by_sample: Mapping[str, T]) -> dict[str, T]:
         """Return what is given of the samples that the channel has."""
         return {name: value for name, value in by_sample.items() if name in self.samples}
+
+    def has(self, sample: str, label: str) -> bool:
+        """Whether a variation acts on a sample: on histograms that somebody else made not every one does."""
+        return (sample, Variation(label, "up")) in self.histograms
 
     @property
     def nominal(self) -> FloatArray:
@@ -288,6 +292,9 @@ def fill(
     histograms: dict[tuple[str, Variation], Any] = {}
     noise: dict[tuple[str, str], FloatArray] = {}
     for sample, numbers in zip(samples, bins, strict=True):
+        if sample.histogram is not None:
+            histograms |= _of_histogram(sample, numbers, n_bins)
+            continue
         variance = BinnedVariance(sample.group, n_bins)
         places = [numbers[view] for view in sample.view]
         for row, variation in enumerate(sample.variations):
@@ -312,6 +319,18 @@ def fill(
         groups=tuple((i,) for i in range(n_bins)),
         **about,
     )
+
+
+def _of_histogram(sample: Sample, numbers: Bins, n_bins: int) -> dict[tuple[str, Variation], Any]:
+    """Fill a histogram that somebody else made. What its variations share with the nominal events nobody knows."""
+    assert sample.histogram is not None
+    found = {}
+    for row, variation in enumerate(sample.variations):
+        bins = numbers[sample.view[row]]
+        contents = (sample.weights[row], sample.histogram.variances[row])
+        values, variances = (np.bincount(bins, array, n_bins).astype(np.float64) for array in contents)
+        found[sample.name, variation] = from_arrays(values, variances)
+    return found
 
 
 Filling = tuple[Bins, FloatArray]

@@ -112,11 +112,13 @@ def _ratio(change: _Change, yields: FloatArray, variance: FloatArray) -> tuple[F
 
 
 def _moments(sample: Sample, bins: Bins, morph: Morph, n_bins: int) -> list[tuple[FloatArray, FloatArray]]:
-    """Sums of d^2 and of d n over the events of each bin, up and down, shape (B,) each.
+    """Sums of d^2 and of d n over the events of each bin, up and down, shape (B,) each; NaN where they are not known.
 
     Of an envelope the largest d^2 of its members: their weights in the quadratic sum are normed, so that is an upper
     bound.
     """
+    if sample.histogram is not None:  # of a histogram that somebody else made the events are not known
+        return [(np.full(n_bins, np.nan), np.full(n_bins, np.nan))] * len(DIRECTIONS)
     of_sides = []
     for direction in DIRECTIONS:
         # A mirror image is minus the change of the events of the other direction.

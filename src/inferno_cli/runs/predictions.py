@@ -318,6 +318,8 @@ class Writer:
         made: Columns = {name: np.full(n, -1) for name in ("channel", "bin", "network_bin")}
         made |= {name: np.full(n, np.nan) for name in self.outputs}
         for number, (name, channel) in enumerate(channels.by_name.items()):
+            if not channel.observable.has_events:
+                continue
             first, n_bins = channels.starts[name], channel.observable.n_bins
             inside = (cells >= first) & (cells < first + n_bins)
             made["channel"][inside] = number

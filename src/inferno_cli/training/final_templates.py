@@ -141,11 +141,15 @@ def _stability(
 
 
 def _halves(samples: Sequence[Sample], seed: int) -> list[list[NDArray[np.intp]]]:
-    """Return the rows of every sample in each of two halves; where one has no yield both have all rows."""
+    """Return the rows of every sample in each of two halves; where one has no yield both have all rows.
+
+    So have both of a histogram that somebody else made, which has no events to divide.
+    """
     parts = []
     for sample in samples:
         halves = split_rows(sample.group, (0.5, 0.5), generator(seed, f"halves {sample.name}"))
-        if not all((sample.weights[:, rows].sum(axis=1) > 0).all() for rows in halves):
+        has_yields = all((sample.weights[:, rows].sum(axis=1) > 0).all() for rows in halves)
+        if sample.histogram is not None or not has_yields:
             halves = [np.arange(len(sample.group))] * 2
         parts.append(halves)
     return [[rows[i] for rows in parts] for i in (0, 1)]

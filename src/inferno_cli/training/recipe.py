@@ -71,7 +71,7 @@ def fixed_fillings(
 
     Args:
         samples: Those of these channels, whatever others there are.
-        observed: The observed events of all channels.
+        observed: The observed events of all channels; those of a channel whose templates are in a file may be missing.
     """
     found = []
     for name in channels.fixed:
@@ -79,12 +79,13 @@ def fixed_fillings(
         observable = channels.by_name[name].observable
         data = None
         if observed is not None:
-            (data,) = (part.bins for part in observed if part.channel == name)
+            data = next((part.bins for part in observed if part.channel == name), None)
         bins = [sample.bins for sample in own]
-        edges, axis = observable.edges_of_bins, observable.axis
-        found.append(
-            Filling(name, own, bins, observable.n_bins, is_trained=False, observed=data, edges=edges, axis=axis)  # type: ignore[arg-type]
-        )
+        n_bins, edges, axis = observable.n_bins, observable.edges_of_bins, observable.axis
+        if not observable.has_events:  # the file has the bins, the same for all samples
+            (edges,) = {sample.histogram.edges for sample in own if sample.histogram is not None}
+            n_bins = len(edges) - 1
+        found.append(Filling(name, own, bins, n_bins, is_trained=False, observed=data, edges=edges, axis=axis))  # type: ignore[arg-type]
     return found
 
 

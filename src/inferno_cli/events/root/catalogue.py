@@ -41,7 +41,7 @@ class Catalogue:
         names = self._names(sample, variation, shifted, era)
         words: dict[str, str] = {}
         if shifted is not None:
-            words = _words(shifted.source, variation.direction)
+            words = direction_words(shifted.source, variation.direction)
             for name, pattern in (("tree", shifted.tree), ("file", shifted.file)):
                 if pattern is not None:
                     patterns[name], keys[name] = pattern, f"systematics.{shifted.systematic}.{name}"
@@ -63,7 +63,7 @@ class Catalogue:
             is_own = shifted.variation is not None
             suffix = shifted.variation if shifted.variation is not None else self.dataset.variation
             key = f"systematics.{shifted.systematic}.variation" if is_own else "variation"
-            names["variation"] = _fill(suffix, key, **_words(shifted.source, variation.direction))
+            names["variation"] = _fill(suffix, key, **direction_words(shifted.source, variation.direction))
         return names
 
     def friends(
@@ -233,9 +233,18 @@ def _entries(path: Path, tree: str) -> int:
 
 
 def _fill(pattern: str, key: str, **values: str) -> str:
+    return filled(pattern, f"dataset.{key}", **values)
+
+
+def filled(pattern: str, key: str, **values: str) -> str:
+    """Return a pattern with its placeholders filled; ``key`` is that of the configuration.
+
+    Raises:
+        ConfigError: If it holds others.
+    """
     allowed = ", ".join(f"{{{name}}}" for name in values)
     allowed += "; {era} needs dataset.eras" if "{era}" in pattern and "era" not in values else ""
-    error = ConfigError(f"dataset.{key} is {pattern!r}; the placeholders that it may hold are {allowed}")
+    error = ConfigError(f"{key} is {pattern!r}; the placeholders that it may hold are {allowed}")
     try:
         parts = list(Formatter().parse(pattern))
     except ValueError as broken:
@@ -247,7 +256,7 @@ def _fill(pattern: str, key: str, **values: str) -> str:
     return pattern.format(**values)
 
 
-def _words(source: str, direction: str) -> dict[str, str]:
+def direction_words(source: str, direction: str) -> dict[str, str]:
     """Return what the placeholders of a systematic stand for, the direction as each of them is spelt itself."""
     return {
         "systematic": source,

@@ -95,6 +95,8 @@ class NtupleSample(Section):
     """Overrides the dataset's file."""
     eras: Annotated[Names, Field(min_length=1)] | None = None
     """Eras that it has files of; null: all."""
+    events: bool = True
+    """Whether it has events; false: it is in those channels alone that have a histogram of it, see ``channels``."""
     poi: str | None = None
     """Parameter of interest that scales this signal; null: mu, that of the measurement. Others are fitted beside it."""
 
@@ -156,6 +158,10 @@ class NtupleLayout(Dataset):
             raise ValueError("samples: more than one has the role 'data'")
         for name, sample in self.samples.items():
             require_name(name, "samples")
+            if not sample.events and sample.role == "data":
+                raise ValueError(
+                    f"samples.{name}.events is false, and these are the data; leave the sample out where there are none"
+                )
             for era in sample.eras or ():
                 if era not in self.eras:
                     raise ValueError(f"samples.{name}.eras: unknown era {era!r}{closest(era, self.eras)}")
@@ -213,6 +219,10 @@ class NtupleLayout(Dataset):
     def sample_names(self) -> Names:
         """Samples of the likelihood, signal first."""
         return self.signal_names + self._with_role("background")
+
+    def has_events(self, sample: str) -> bool:
+        """Whether a sample has files with events."""
+        return self.samples[sample].events
 
     @property
     def observed_name(self) -> str | None:

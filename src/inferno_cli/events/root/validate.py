@@ -12,9 +12,10 @@ from inferno_cli.errors import DatasetError
 from inferno_cli.events.dataset import Request
 from inferno_cli.events.ids import UNKNOWN, EventIds
 from inferno_cli.events.root.alignment import Alignment
+from inferno_cli.events.root.histograms import Histograms
 from inferno_cli.events.root.layout import NtupleLayout
 from inferno_cli.events.root.reader import Reader, Table
-from inferno_cli.events.sample import DIRECTIONS, NOMINAL, Sample, Variation
+from inferno_cli.events.sample import DIRECTIONS, NOMINAL, Observed, Sample, Variation
 from inferno_cli.events.validation import ChannelYield, Validated, ValidatedSample
 
 LARGE_CHANGE, SAME_SIDE = 0.5, 0.01
@@ -25,9 +26,15 @@ def validated(dataset: NtupleLayout, request: Request, source_branches: tuple[st
     """Read and validate a dataset, see ``Dataset.validated``."""
     reader = Reader(dataset, request.channels, missing=True)
     alignment = Alignment(dataset, request.channels)
+    histograms = Histograms(dataset, request)
+    ready = histograms.samples()
+    counts = histograms.observed(ready)
+    reader.used |= histograms.used
     findings: list[str] = []
     samples = []
     for name in request.samples:
+        if not dataset.has_events(name):
+            continue
         sample = _sample(reader, alignment, name, request, source_branches)
         samples.append(sample)
         findings += [*_odd_sample(sample, dataset.features), *_odd_variations(sample.events)]
@@ -58,16 +65,22 @@ def validated(dataset: NtupleLayout, request: Request, source_branches: tuple[st
         findings=tuple(findings),
         checksum=reader.checksum(),
         observed_findings=tuple(of_data),
-        observed_channels=_observed_channels(reader, data, request),
+        observed_channels=_observed_channels(reader, data, request) | _counted(histograms.used_data(counts)),
+        ready=tuple(map(ChannelYield.of, ready)),
     )
 
 
 def _observed_channels(reader: Reader, data: Table | None, request: Request) -> dict[str, int]:
     """Return the observed events that are used in each channel; nothing where one has everything."""
-    found: dict[str, int] = {}
     if request.channels.is_everything:
-        return found
-    for part in reader.used_data(data, request.seed) or ():
+        return {}
+    return _counted(reader.used_data(data, request.seed) or ())
+
+
+def _counted(parts: Sequence[Observed]) -> dict[str, int]:
+    """Return the events of each channel."""
+    found: dict[str, int] = {}
+    for part in parts:
         found[part.channel] = found.get(part.channel, 0) + len(part.features)
     return found
 

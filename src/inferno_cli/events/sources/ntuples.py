@@ -13,6 +13,7 @@ from inferno_cli.events.assignment import Division, FileTree, Parts, SplitAssign
 from inferno_cli.events.dataset import Request
 from inferno_cli.events.root.alignment import Alignment
 from inferno_cli.events.root.catalogue import Catalogue
+from inferno_cli.events.root.histograms import Histograms, observed_checksum
 from inferno_cli.events.root.layout import EMBEDDED, NtupleLayout, NtupleSample
 from inferno_cli.events.root.reader import Reader
 from inferno_cli.events.root.validate import validated
@@ -55,10 +56,13 @@ class NtupleDataset(NtupleLayout):
     def load(self, request: Request) -> Events:
         """Read the files and divide their events."""
         reader, alignment = Reader(self, request.channels), Alignment(self, request.channels)
-        fixed: list[Sample] = []
+        histograms = Histograms(self, request)
+        ready = histograms.samples()
+        counts = histograms.observed(ready)
+        fixed: list[Sample] = list(ready)
         splits: list[list[Sample]] = [[] for _ in self.splits.shares]
         divisions: dict[str, Division] = {}
-        for name in request.samples:
+        for name in self._with_events(request):
             effects = request.effects_on(name)
             sample = alignment.aligned(name, reader.tables(name, effects), effects)
             rows = alignment.split(sample, request.seed)
@@ -70,15 +74,18 @@ class NtupleDataset(NtupleLayout):
         request.require_acting([*fixed, *splits[0]])
         _tell_absent(request, [*fixed, *splits[0]])
         observed = reader.used_data(reader.observed(), request.seed)
+        if observed is not None:
+            observed += histograms.used_data(counts)
+        reader.used |= histograms.used
         checksum = reader.checksum()
         return Events(
             name=self.name,
             features=self.features,
             **self._used_for(splits, request.seed),
-            fixed=tuple(fixed),
+            fixed=tuple(sorted(fixed, key=lambda sample: request.samples.index(sample.name))),
             observed=observed,
             checksum=checksum,
-            observed_checksum=reader.observed_checksum(),
+            observed_checksum=observed_checksum(reader.observed_checksum(), counts),
             label=reader.label(),
             assignment=SplitAssignment(
                 checksum=checksum,
@@ -89,6 +96,10 @@ class NtupleDataset(NtupleLayout):
                 n_eras=len(self.eras),
             ),
         )
+
+    def _with_events(self, request: Request) -> Names:
+        """Return the samples that have files of events."""
+        return tuple(name for name in request.samples if self.has_events(name))
 
     def _used_for(self, splits: Sequence[Sequence[Sample]], seed: int) -> dict[str, Any]:
         """Return what events are used for, as ``Events`` has it: in three splits, or in folds."""
@@ -112,7 +123,7 @@ class NtupleDataset(NtupleLayout):
             "the seed of the data": request.seed,
             "dataset.splits": str(self.splits),
             "dataset.event_id": self.event_id,
-            "dataset.samples": {name: str(self._undivided(name)) for name in request.samples},
+            "dataset.samples": {name: str(self._undivided(name)) for name in self._with_events(request)},
             "the shape systematics in nuisance.fit": sorted(
                 (effect.sample, effect.systematic, str(effect.definition)) for effect in shapes
             ),
@@ -126,13 +137,16 @@ class NtupleDataset(NtupleLayout):
 
     def files(self, request: Request) -> dict[Path, str]:
         """Return the files of the samples, of the data and of the shape systematics that are needed."""
-        names = {*request.samples} if self.observed_name is None else {*request.samples, self.observed_name}
-        catalogue = Catalogue(self)
-        paths: set[Path] = set()
+        names = {*self._with_events(request)}
+        if self.observed_name is not None:
+            names.add(self.observed_name)
+        catalogue, histograms = Catalogue(self), Histograms(self, request)
+        histograms.observed(histograms.samples())
+        paths: set[Path] = set(histograms.used)
         for name in names:
             paths |= catalogue.files(name, NOMINAL)
         for effect in request.effects:
-            if (shifted := effect.shifted_trees) is not None:
+            if effect.sample in names and (shifted := effect.shifted_trees) is not None:
                 for direction in shifted.directions:
                     variation = Variation(shifted.source, direction)
                     paths |= catalogue.files(effect.sample, variation, shifted, effect.era)
@@ -192,6 +206,8 @@ def _tell_absent(request: Request, samples: Sequence[Sample]) -> None:
     """Say which samples have no event in a channel that could have them."""
     present = {(sample.channel, sample.name) for sample in samples}
     for name, channel in request.channels.by_name.items():
+        if not channel.observable.has_events:  # the file says which it has
+            continue
         wanted = [sample for sample in request.samples if channel.has(sample)]
         absent = [sample for sample in wanted if (name, sample) not in present]
         if absent:

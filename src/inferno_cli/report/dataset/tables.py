@@ -78,7 +78,8 @@ def _channels(description: Description) -> Iterator[Table]:
     found: dict[str, dict[str, ChannelEntry]] = {}
     for item in description.channels:
         found.setdefault(item.channel, {})[item.sample] = item
-    names = [item.name for item in description.samples]
+    of_channels = [item.sample for item in description.channels if item.sample != OBSERVED]
+    names = list(dict.fromkeys([*(item.name for item in description.samples), *of_channels]))
     lines = []
     for channel, entries in found.items():
         own = [entries[name] for name in names if name in entries]
