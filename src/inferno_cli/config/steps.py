@@ -276,6 +276,10 @@ class TrainConfig(FolderStep):
 
     def _require_events(self) -> None:
         """Check that a sample without events is a histogram in a channel, and in those that name it."""
+        for names, what in ((self.signal_names, "signal"), (self.sample_names, "background")):
+            others = [name for name in names if what == "signal" or name not in self.signal_names]
+            if others and not any(map(self.dataset.has_events, others)):
+                raise ValueError(f"dataset.samples: no {what} has events, and a network is trained on events of both")
         for sample in self.sample_names:
             if self.dataset.has_events(sample):
                 continue

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from inferno_cli.events.channel import ChannelObservable
+import numpy as np
+from numpy.typing import NDArray
+
+from inferno_cli.events.channel import NO_BIN, ChannelObservable
 from inferno_cli.events.ready import HistogramFile
 from inferno_cli.section import Shown
 
@@ -42,3 +45,7 @@ class ReadyTemplates(HistogramFile, ChannelObservable):
     def axis(self) -> str:
         """The title and the unit."""
         return f"{self.title or ''} [{self.unit}]".strip() if self.unit else self.title or ""
+
+    def bins(self, values: NDArray[np.float64]) -> NDArray[np.int32]:
+        """Return ``NO_BIN`` for every event."""
+        return np.full(len(values), NO_BIN, dtype=np.int32)
