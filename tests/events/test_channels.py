@@ -302,6 +302,18 @@ def test_parameters_by_channel_are_those_of_the_channels(folder):
         }
 
 
+def test_a_parameter_of_a_channel_is_not_that_of_all_events(folder):
+    rate = {"kind": "normalisation", "samples": ["fakes"], "size": 0.1}
+    systematics = {
+        "rate": rate | {"correlated": {"by": "channel"}},
+        "two": rate | {"modifier_name": "rate_SR", "samples": ["top"]},
+    }
+    with pytest.raises(
+        ValueError, match=r"share the parameter 'rate_SR', which varies the events of SR and all events"
+    ):
+        configured(folder, systematics=systematics, fit=("rate", "two"))
+
+
 # ------------------------------------------------------------------------------------------------------- the page
 def test_the_yaml_of_the_page_is_a_configuration(folder):
     text = (Path(__file__).parents[2] / "docs/guide/channels.md").read_text(encoding="utf-8")

@@ -92,7 +92,7 @@ def require_consistent(every: Sequence[Effect]) -> None:
                 f"{effect.parameter!r} but are of kind {other.definition.kind!r} and {effect.definition.kind!r}; a "
                 "correlated pair must be of one kind: change kind, modifier_name or a name"
             )
-        if other.era != effect.era:
+        if (other.era, other.channel) != (effect.era, effect.channel):
             raise ValueError(
                 f"systematics.{other.systematic} and systematics.{effect.systematic} share the parameter "
                 f"{effect.parameter!r}, which varies {_events_of(other)} and {_events_of(effect)}; rename one"
@@ -113,4 +113,4 @@ def require_consistent(every: Sequence[Effect]) -> None:
 
 
 def _events_of(effect: Effect) -> str:
-    return f"the events of {effect.era}" if effect.era else "all events"
+    return f"the events of {effect.era or effect.channel}" if effect.era or effect.channel else "all events"
