@@ -257,14 +257,16 @@ def test_a_background_is_a_histogram_where_the_others_are_events(tmp_path):
 
 
 def test_a_sample_may_be_in_channels_of_histograms_alone(tmp_path):
-    written(tmp_path, contents() | {"CR/fakes": by_hist(QCD / 4, QCD)})
+    factors = {"": 0.25, "_ffUp": 0.3, "_ffDown": 0.2}
+    written(tmp_path, contents() | {f"CR/fakes{side}": by_hist(QCD * x, QCD) for side, x in factors.items()})
     roles = {"ttbar": {"role": "signal"}, "QCD": {"role": "background"}, "Data": {"role": "data"}}
     samples = roles | {"fakes": {"role": "background", "events": False}}
     norm = {"kind": "normalisation", "samples": ["fakes"], "size": 0.3}
-    run = config(tmp_path, samples=samples, systematics=JES | {"fakes_norm": norm}, fit=["jes", "fakes_norm"])
+    own = {"fakes_norm": norm, "ff": {"kind": "shape", "samples": ["fakes"]}}
+    run = config(tmp_path, samples=samples, systematics=JES | own, fit=["jes", *own])
     events = load(run)
     assert {sample.name for sample in events.template} == {"ttbar", "QCD"}
-    np.testing.assert_allclose(of(events, "fakes").weights, [QCD / 4])
+    np.testing.assert_allclose(of(events, "fakes").weights, [QCD * x for x in factors.values()])
     assert templates(run, events).samples == ("ttbar", "QCD", "fakes")
     validated = run.dataset.validated(run.request, ())
     assert {(item.channel, item.sample): item.expected for item in validated.ready} == {
