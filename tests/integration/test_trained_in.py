@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from pathlib import Path
 
+import numpy as np
 import pytest
+import uproot
+from conftest import write
 
 from inferno_cli.runs.record import Results
-from integration.conftest import FEW_EVENTS, FIT_ONLY_MU, QUICK, Outcome, Runs, inferno, succeed
+from integration.conftest import (
+    FEW_EVENTS,
+    FIT_ONLY_MU,
+    QUICK,
+    Outcome,
+    Runs,
+    inferno,
+    own_analysis,
+    succeed,
+    table,
+    trees,
+)
 
 FIT = (*QUICK, *FIT_ONLY_MU, "export=false")
 
@@ -146,3 +161,48 @@ def test_a_classifier_can_be_binned_and_fitted_otherwise(runs: Runs, tmp_path: P
     assert len(results.bins or ()) <= 6
     assert "QCD_norm" not in results.parameters
     assert results.training == run.results.training
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("folds", [None, 2])
+def test_new_ntuples_for_an_old_network(folds: int | None, tmp_path: Path) -> None:
+    """The first half of the new signal is the old one: what the network has seen of it is in no template."""
+    config = own_analysis(tmp_path / "old")
+    divided = () if folds is None else (f"dataset.splits.folds={folds}",)
+    point = ("--config-dir", str(config), "+experiment=mine", *FIT, *divided)
+    old = succeed("train", *point, f"hydra.run.dir={tmp_path}/a")
+    new = write(tmp_path / "new.root", trees(ttbar=table(3000, 1.0), QCD=table(3000, -1.0, first_id=90_000)))
+    words = (*point, f"dataset.path={new}", "nuisance.fit=[QCD_norm]", "nuisance.train=[QCD_norm]")
+    outcome = succeed("train", *words, f"trained_in={tmp_path}/a", f"hydra.run.dir={tmp_path}/b")
+
+    results = outcome.results
+    said = {
+        None: "900 of 6000 events were seen by the training of the network and are left out of the templates",
+        2: "1500 of 6000 events are known to the training of the networks and keep their split",
+    }[folds]
+    said += f" (ttbar {said.split()[0]})"
+    assert f"events: {said}" in outcome.out
+    assert f"{said}; validation says nothing here" in results.notes
+    assert results.trained_in is not None
+    assert results.trained_in.dataset_checksum == old.results.dataset_checksum != results.dataset_checksum
+    assert results.poi_variance is not None
+    assert (results.poi_variance.validation_hard, results.figure_of_merit) == (None, None)
+    assert math.isfinite(results.mu.hesse)
+    # The events of the old network in the new files are predicted as what the training used them for.
+    succeed("predict", f"run={tmp_path}/b", f"input={tmp_path}/old/mine.root", f"output={tmp_path}/of_b")
+    succeed("predict", f"run={tmp_path}/a", f"output={tmp_path}/of_a")
+    branches = ["split"] if folds is None else ["split", "fold", "network_bin"]
+    for name in ("ttbar", "QCD"):
+        of_a, of_b = (
+            uproot.open(f"{tmp_path}/{run}/mine.root")[name].arrays(branches, library="np") for run in ("of_a", "of_b")
+        )
+        for branch in branches:
+            np.testing.assert_array_equal(of_a[branch], of_b[branch])
+
+    other = inferno("train", *point, f"trained_in={tmp_path}/b", f"hydra.run.dir={tmp_path}/c")
+    assert other.code == 2
+    assert (
+        f"was trained on other events, in {tmp_path}/a: that run knows which. Use trained_in={tmp_path}/a" in other.err
+    )
+    bins = inferno("train", *words, "model.bins=3", f"trained_in={tmp_path}/a", f"hydra.run.dir={tmp_path}/d")
+    assert bins.code == 2

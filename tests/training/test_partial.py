@@ -98,6 +98,8 @@ SETTINGS = {
     "inferno": ("model=inferno", "trainer.schedule=cosine"),
     "warm-up": ("model=inferno", "model.warm_up=0.5"),
     "score": ("model=inferno", "model/summary=score"),
+    "kde": ("model=inferno", "model/summary=kde"),
+    "gaussian_gradient": ("model=inferno", "model/summary=gaussian_gradient"),
     "multiclass": ("model=multiclass",),
     "one_cycle": ("model=inferno", "trainer.schedule=one_cycle", "trainer.gradient_clip=1", "trainer.early_stopping=9"),
     "constant": ("model=inferno", "trainer.schedule=constant"),

@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 from inferno_cli.errors import DatasetError, closest
 from inferno_cli.events.assignment import FileTree, Parts, SplitAssignment
 from inferno_cli.events.channels import Cells, Channels, everything
+from inferno_cli.events.earlier import Earlier
 from inferno_cli.events.effects import AnySystematic, Effect, effects, require_consistent
 from inferno_cli.events.features import Inputs
 from inferno_cli.events.sample import Events, FloatArray, Sample
@@ -30,13 +31,15 @@ SUMS = ("total", "all backgrounds", "observed")
 class Request:
     """What a run needs of its dataset: samples, signal first, what the systematics do to them, a seed, and channels.
 
-    The seed is that of the events, or of how they are divided.
+    The seed is that of the events, or of how they are divided. With what an ``earlier`` training used events for, those
+    that it knows are divided as there, and all new ones are in the templates.
     """
 
     samples: Names
     effects: tuple[Effect, ...]
     seed: int
     channels: Channels = field(default_factory=everything)
+    earlier: Earlier | None = None
 
     def divided(self, sample: Sample, cells: Cells) -> list[tuple[Sample, NDArray[np.intp]]]:
         """Divide a sample into the channels, each with its own variations, see ``Channels.divided``."""
@@ -245,6 +248,18 @@ class Dataset(Origin):
     def trees(self) -> Mapping[FileTree, Parts]:
         """Return the trees that the configuration names and the files hold, also those that a run leaves out."""
         return {}
+
+    def earlier(self, trained_on: Dataset, stored: SplitAssignment) -> Earlier | None:
+        """Return how events of a dataset that a network was trained on are recognised here; None: they cannot be.
+
+        Args:
+            trained_on: That dataset.
+            stored: What the run of the training wrote down.
+
+        Raises:
+            RunError: If a key decides it that is not the same.
+        """
+        return None
 
     def assignment(
         self, request: Request, folder: Path, checksum: str, trees: Sequence[FileTree], elsewhere: str | None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -15,6 +15,7 @@ from inferno_cli.section import REGION
 
 if TYPE_CHECKING:
     from inferno_cli.events.assignment import SplitAssignment
+    from inferno_cli.events.earlier import Recognised
 
 FloatArray = NDArray[np.float64]
 Direction = Literal["up", "down"]
@@ -242,6 +243,8 @@ class Events:
         observed_checksum: The same of the files of the observed events alone; empty of events without files.
         assignment: Which rows of the files are in which split; None of generated events.
         folds: How the events are divided; None: into three splits.
+        recognised: By sample how many events are known to the training of a network that was trained on others; then
+            there is no training and no validation split. None: the splits are drawn here.
     """
 
     name: str
@@ -256,6 +259,7 @@ class Events:
     assignment: SplitAssignment | None = None
     fixed: tuple[Sample, ...] = ()
     folds: Folds | None = None
+    recognised: Mapping[str, Recognised] | None = None
 
     @property
     def n_folds(self) -> int:
@@ -278,7 +282,7 @@ class Events:
 
     def fold(self, number: int) -> Events:
         """Return the events with the splits of the network of one fold, which sees nothing of that fold."""
-        if self.folds is None:
+        if self.folds is None or self.recognised is not None:
             return self
         return self.folds.splits(self, number)
 

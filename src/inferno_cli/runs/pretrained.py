@@ -9,7 +9,9 @@ from typing import Any
 
 from inferno_cli.config.steps import TrainConfig
 from inferno_cli.errors import RunError
+from inferno_cli.events.assignment import SplitAssignment
 from inferno_cli.events.channels import Channels
+from inferno_cli.events.earlier import Earlier
 from inferno_cli.files import file_checksum, user_path
 from inferno_cli.runs.folder import CONFIG_FILE, RESULTS_FILE, STATUS_FILE, Status
 from inferno_cli.runs.found_run import settings_of
@@ -103,13 +105,35 @@ def provenance(run: RunFolder, config: TrainConfig) -> TrainedInRecord:
     )
 
 
+def earlier(config: TrainConfig, run: RunFolder) -> Earlier | None:
+    """Return what the training of a network used events for, where it is applied to those of other files.
+
+    None: the files are the same, or nothing says what it used; ``require_same_division`` has the last word then.
+
+    Raises:
+        RunError: If a key by which events are recognised is another one, or the run took its network itself for events
+            that are not those of the training.
+    """
+    if not (config.dataset.has_files and run.config.dataset.has_files):
+        return None
+    stored = SplitAssignment.load(run.folder, run.results.dataset_checksum)
+    if stored is None or set(config.dataset.files(config.request).values()) == set(stored.files):
+        return None
+    origin = run.results.trained_in
+    if origin is not None and origin.dataset_checksum != run.results.dataset_checksum:
+        raise RunError(
+            f"the network of {run.folder} was trained on other events, in {origin.folder}: that run knows which. Use "
+            f"trained_in={origin.folder}"
+        )
+    return config.dataset.earlier(run.config.dataset, stored)
+
+
 def require_same_division(config: TrainConfig, run: RunFolder, dataset_checksum: str) -> None:
     """Raise RunError if events that the network was trained on could be in the templates.
 
     The generated samples of the splits are independent. Other events are divided by a seeded draw, which depends on
     what is read.
     """
-    _require_same_channels(config, run)
     here = config.dataset.division(config.request)
     if here is None:
         return
@@ -123,7 +147,7 @@ def require_same_division(config: TrainConfig, run: RunFolder, dataset_checksum:
             )
 
 
-def _require_same_channels(config: TrainConfig, run: RunFolder) -> None:
+def require_same_channels(config: TrainConfig, run: RunFolder) -> None:
     """Raise RunError if a network would be used in other channels than it was trained in."""
     here, there = Channels(config.channels), Channels(run.config.channels)
     if here.trained != there.trained:

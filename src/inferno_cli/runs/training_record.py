@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from inferno_cli.events.earlier import said
 from inferno_cli.histograms.symmetry import Parts, hidden_bins, is_hidden
 from inferno_cli.runs.pretrained import provenance
 from inferno_cli.runs.record import (
@@ -49,6 +50,8 @@ def training_results(
 ) -> Results:
     """Gather what the parts of a run found; ``pretrained`` is the run whose network was taken, where there is one."""
     notes = (*fit.notes, *_template_notes(config, final), *_closed_form_notes(fit, final))
+    if events.recognised is not None:
+        notes = (*notes, said(events.recognised))
     expected = config.dataset.quoted_signal()
     trainings = tuple(_training(config, trained) for trained in networks)
     folds = trainings if len(trainings) > 1 else ()

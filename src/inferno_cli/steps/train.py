@@ -137,17 +137,20 @@ def _networks(
     config: TrainConfig, folder: Path, clock: Stopwatch, point: str, pretrained: RunFolder | None
 ) -> tuple[Events, list[Training]]:
     """Read the events, and train a network on them, or one for each fold; or take those of another run."""
+    from inferno_cli.events.earlier import said
     from inferno_cli.runs.folder import CONFIG_FILE
-    from inferno_cli.runs.pretrained import TRAINED_IN, require_same_division
+    from inferno_cli.runs.pretrained import TRAINED_IN, earlier, require_same_channels, require_same_division
     from inferno_cli.training.pretrained import require_same
 
-    model = config.model
+    model, request = config.model, config.request
     if pretrained is not None:
         there = pretrained.config
         require_same(config.dataset.inputs, model, there.dataset.inputs, there.model, pretrained.folder)
         _ = pretrained.observables  # a checkpoint that is missing is told before the events are read
+        require_same_channels(config, pretrained)
+        request = replace(request, earlier=earlier(config, pretrained))
     with clock.part("events", f"events: {config.dataset.name}"):
-        events = config.dataset.load(config.request)
+        events = config.dataset.load(request)
     if events.label:
         log.info(f"events: {events.label}")
     if events.assignment is not None:
@@ -161,7 +164,10 @@ def _networks(
             for fold in range(events.n_folds):
                 networks.append(_trained(config, folder, events.fold(fold), fold, point))
         return events, networks
-    require_same_division(config, pretrained, events.checksum)
+    if events.recognised is None:
+        require_same_division(config, pretrained, events.checksum)
+    else:
+        log.info(f"events: {said(events.recognised)}")
     shutil.copyfile(pretrained.folder / CONFIG_FILE, folder / TRAINED_IN)
     with clock.part("training", f"training: none, the network of {pretrained.folder}"):
         for fold in range(events.n_folds):

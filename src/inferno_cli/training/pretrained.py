@@ -16,7 +16,7 @@ from inferno_cli.errors import OutputError, RunError, SingularInformationError
 from inferno_cli.events.features import Inputs
 from inferno_cli.events.sample import Events, Sample
 from inferno_cli.training.epochs import Epoch, Training
-from inferno_cli.training.evaluation import Likelihoods, judge
+from inferno_cli.training.evaluation import NOTHING, Likelihoods, judge
 from inferno_cli.training.observable import CHECKPOINTS, SUMMARY, Observable
 from inferno_cli.training.summaries import NominalEvents, Summary
 
@@ -33,8 +33,9 @@ def take_pretrained(
         SingularInformationError: If the bins of the validation split cannot constrain the parameters.
     """
     start = time.perf_counter()
-    evaluation = judge(observable, likelihoods, events)
-    if not math.isfinite(evaluation.hard):
+    # Of other events than those of the training there is no validation split: all that it has not seen are templates.
+    evaluation = judge(observable, likelihoods, events) if events.validation else NOTHING
+    if events.validation and not math.isfinite(evaluation.hard):
         raise SingularInformationError(
             f"the bins of the network of {run} cannot constrain {', '.join(likelihoods.fitted.parameters)} on the "
             "validation split. Use more events, fewer nuisance parameters, or lower binning.min_effective_events"
@@ -57,6 +58,11 @@ def retaken(observable: Observable, summary: Summary, samples: Sequence[Sample])
     own, trained = (item.model_dump(exclude={item.smoothing, *item.learnt}) for item in (summary, observable.summary))
     if own == trained:
         return replace(observable, summary=summary.restored(observable.summary.state), groups=())
+    if not samples:
+        raise RunError(
+            "the bins are other ones than those of the network, and they are placed on the events that it was trained "
+            "on, which are not here. Keep model.bins and what else makes them, or use the files of the training"
+        )
     return replace(observable, summary=summary, groups=()).placed([NominalEvents.of(sample) for sample in samples])
 
 

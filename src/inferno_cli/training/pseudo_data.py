@@ -148,6 +148,10 @@ class Drawn(PseudoData):
         cls, measurement: Measurement, observables: Observables, events: Events, channels: Sequence[Templates]
     ) -> Drawn:
         """Fill the fitted bins with the split; a channel that has bins of its own is made of every event."""
+        if not events.validation:
+            raise TemplateError(
+                "events of a trained_in on other files are all templates, and none is left to draw from"
+            )
         samples = (*events.validation, *events.fixed)
         fillings = observables.fillings(samples, observables.assign(samples))
         filled = [item.templates(measurement) for item in fillings]

@@ -13,6 +13,7 @@ from inferno_cli.events.assignment import Division
 from inferno_cli.events.channel import NO_BIN
 from inferno_cli.events.channels import Cells, Channels, everything
 from inferno_cli.events.dataset import Request
+from inferno_cli.events.earlier import Earlier, Recognised
 from inferno_cli.events.effects import Effect
 from inferno_cli.events.ids import UNKNOWN, EventIds
 from inferno_cli.events.root.layout import NtupleLayout
@@ -166,6 +167,20 @@ class Alignment:
         splits = self.dataset.splits
         groups = np.arange(self.groups[sample.name])
         return split_rows(sample.group, splits.shares, generator(seed, f"split {sample.name}"), groups)
+
+    def as_earlier(self, sample: Sample, earlier: Earlier) -> tuple[list[NDArray[np.intp]], Recognised]:
+        """Return the rows of a sample in each split or fold as a training had them, and how many it knows."""
+        known, ids, first = [], [], 0
+        for events in self.ids_of[sample.name]:
+            own = self.ids[events].rows()
+            block = 0 if events == sample.name else self.blocks[events]
+            features = sample.features[block, first : first + len(own)]
+            known.append(earlier.split(sample.name, events, own, features))
+            ids.append(own)
+            first += len(own)
+        split = np.concatenate(known)
+        rows = earlier.divided(sample.name, split, np.concatenate(ids), sample.group)
+        return rows, earlier.recognised(split, rows)
 
     def in_splits(
         self, sample: Sample, rows: Sequence[NDArray[np.intp]], request: Request

@@ -8,9 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from inferno_cli.errors import DatasetError
+from inferno_cli.errors import DatasetError, RunError
 from inferno_cli.events.assignment import Division, FileTree, Parts, SplitAssignment, by_checksum
-from inferno_cli.events.dataset import Request
+from inferno_cli.events.dataset import Dataset, Request
+from inferno_cli.events.earlier import TEMPLATE, Earlier, Recognised
 from inferno_cli.events.root.alignment import Alignment
 from inferno_cli.events.root.catalogue import Catalogue
 from inferno_cli.events.root.histograms import Histograms, observed_checksum
@@ -62,39 +63,47 @@ class NtupleDataset(NtupleLayout):
         fixed: list[Sample] = list(ready)
         splits: list[list[Sample]] = [[] for _ in self.splits.shares]
         divisions: dict[str, Division] = {}
+        recognised: dict[str, Recognised] = {}
         for name in self._with_events(request):
             effects = request.effects_on(name)
             sample = alignment.aligned(name, reader.tables(name, effects), effects)
-            rows = alignment.split(sample, request.seed)
-            own, parts = alignment.in_splits(sample, rows, request)
+            if request.earlier is None:
+                rows = used = alignment.split(sample, request.seed)
+            else:
+                rows, recognised[name] = alignment.as_earlier(sample, request.earlier)
+                used = rows if self.splits.folds else rows[TEMPLATE:]
+            own, parts = alignment.in_splits(sample, used, request)
             fixed += own
-            for split, part in zip(splits, parts, strict=True):
+            for split, part in zip(splits[-len(used) :], parts, strict=True):
                 split += part
             divisions |= alignment.divisions(sample, rows)
-        request.require_acting([*fixed, *splits[0]])
-        _tell_absent(request, [*fixed, *splits[0]])
+        request.require_acting([*fixed, *splits[-1]])
+        _tell_absent(request, [*fixed, *splits[-1]])
         observed = reader.used_data(reader.observed(), request.seed)
         if observed is not None:
             observed += histograms.used_data(counts)
         reader.used |= histograms.used
-        checksum = reader.checksum()
+        assignment = SplitAssignment(
+            checksum=reader.checksum(),
+            files={file_checksum(path): path.name for path in sorted(reader.used)},
+            parts=by_checksum(reader.catalogue.trees(reader.used)),
+            divisions=divisions,
+            by_row=not self.event_id,
+            n_eras=len(self.eras),
+        )
+        if request.earlier is not None:
+            assignment = request.earlier.with_those_of_the_run(assignment)
         return Events(
             name=self.name,
             features=self.features,
             **self._used_for(splits, request.seed),
             fixed=tuple(sorted(fixed, key=lambda sample: request.samples.index(sample.name))),
             observed=observed,
-            checksum=checksum,
+            checksum=assignment.checksum,
             observed_checksum=observed_checksum(reader.observed_checksum(), counts),
             label=reader.label(),
-            assignment=SplitAssignment(
-                checksum=checksum,
-                files={file_checksum(path): path.name for path in sorted(reader.used)},
-                parts=by_checksum(reader.catalogue.trees(reader.used)),
-                divisions=divisions,
-                by_row=not self.event_id,
-                n_eras=len(self.eras),
-            ),
+            recognised=recognised or None,
+            assignment=assignment,
         )
 
     def _with_events(self, request: Request) -> Names:
@@ -130,6 +139,43 @@ class NtupleDataset(NtupleLayout):
             "dataset.file": (self.file, self.tree, self.variation),
             "dataset.eras": tuple(self.eras),
         }
+
+    def earlier(self, trained_on: Dataset, stored: SplitAssignment) -> Earlier | None:
+        """Compare ids; rows without any, or of source events that are not in them, cannot be recognised."""
+        if not isinstance(trained_on, NtupleDataset) or stored.by_row or not self.event_id:
+            return None
+        same = {
+            "dataset.event_id": (self.event_id, trained_on.event_id),
+            "dataset.splits.folds": (self.splits.folds, trained_on.splits.folds),
+        }
+        columns: dict[str, tuple[int, ...]] = {}
+        for name in self.sample_names:
+            split_by = self.samples[name].split_by
+            if name in trained_on.samples:
+                same[f"dataset.samples.{name}.split_by"] = split_by, trained_on.samples[name].split_by
+            if not set(split_by or ()) <= set(self.event_id):
+                raise RunError(
+                    f"dataset.samples.{name}.split_by is {', '.join(split_by or ())}, not in dataset.event_id: "
+                    "nothing says whether the network was trained on events of the same source. Use the files of its "
+                    "training, or train a network"
+                )
+            columns[name] = tuple(self.event_id.index(branch) for branch in split_by or self.event_id)
+        for key, (here, there) in same.items():
+            if here != there:
+                raise RunError(
+                    f"{key} is {here}, and {there} where the network was trained: the events that it was trained on "
+                    "cannot be recognised. Use the same"
+                )
+        of_run = tuple(trained_on.eras)
+        eras: list[tuple[int | None, ...]] = []
+        for era in self.era_keys:
+            if not of_run:
+                eras.append((None,))
+            elif self.eras:
+                eras.append((of_run.index(era),) if era in of_run else ())
+            else:  # which one the events are of is not known
+                eras.append(tuple(range(len(of_run))))
+        return Earlier(stored, tuple(eras), bool(self.eras), columns, self.splits.n_folds)
 
     def _undivided(self, name: str) -> NtupleSample:
         """Return a sample without its selection and its norm, on which the division does not depend."""
