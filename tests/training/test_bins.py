@@ -114,6 +114,19 @@ def test_learnt_edges_begin_equal() -> None:
     assert kde.edges_at == pytest.approx((0.2, 0.4, 0.6, 0.8))
 
 
+def test_a_score_begins_as_the_classifier_of_the_warm_up() -> None:
+    """With one signal and one background the difference of their outputs is the logarithm of the odds."""
+    network, head = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1)), nn.Linear(4, 2)
+    events, kde = normal(500, 3), Kde(bins=5, bandwidth=0.3, closed=True)
+    kde.take_over(network, head, [True, False])
+    kde.spread(network, events)
+    with torch.no_grad():
+        logits = head(network[:-1](events))
+        score, odds = network(events)[:, 0], logits[:, 0] - logits[:, 1]
+
+    torch.testing.assert_close(score, 1.5 * (odds - odds.mean()) / odds.std(), atol=1e-5, rtol=0)
+
+
 def test_learnt_edges_agree_in_onnx(tmp_path: Path) -> None:
     kde = Kde(bins=5, edges="learnt", bandwidth=0.3, closed=True).at(normal(5) / 10).placed([], lambda x: x)
     observable = Observable(nn.Sequential(nn.Linear(3, 1)), kde, ("x", "y", "z"))

@@ -61,6 +61,8 @@ class Module(pl.LightningModule):
         if self.trainer.current_epoch == self.warm_up_epochs:
             batches = self.trainer.train_dataloader
             assert isinstance(batches, StratifiedBatches)
+            if isinstance(self.head, nn.Linear):
+                self.observable.summary.take_over(self.network, self.head, self.likelihood.is_signal)
             self.observable.summary.spread(self.network, batches.nominal_features(SPREAD_EVENTS))
             self.place_bins()
 

@@ -92,6 +92,11 @@ class SoftLikelihood:
         names = list(dict.fromkeys(stratum.name for stratum in self.strata))
         return [names.index(stratum.name) for stratum in self.strata]
 
+    @property
+    def is_signal(self) -> list[bool]:
+        """Whether each sample is signal, in the order of their numbers."""
+        return list({stratum.name: stratum.is_signal for stratum in self.strata}.values())
+
     def nominal_weights(self, batch: Batch) -> list[Tensor]:
         """Nominal weights of a batch, scaled to the expected yields of the samples."""
         return [
