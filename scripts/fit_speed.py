@@ -34,11 +34,12 @@ from inferno_cli.config.fit import Fit
 from inferno_cli.config.load import config_folder, resolve
 from inferno_cli.config.steps import TrainConfig
 from inferno_cli.fit.analysis import fit_workspace
-from inferno_cli.fit.likelihood import Likelihood
+from inferno_cli.fit.auxiliary import constraint_terms
 from inferno_cli.fit.minuit import Fitter
 from inferno_cli.fit.problem import Problem, nominal, numpy_backend, open_problem
 from inferno_cli.fit.result import FitResult
 from inferno_cli.fit.starts import global_fit
+from inferno_cli.likelihood.data import Likelihood
 from inferno_cli.likelihood.expectation import expectation
 from inferno_cli.likelihood.information import poi_variance
 from inferno_cli.likelihood.readers.pyhf import specification
@@ -243,7 +244,7 @@ def gates(name: str, problem: Problem, spec: Spec, result: FitResult) -> dict[st
     errors = np.array([estimate.hesse for estimate in estimates])
     correlation = np.array([list(row.values()) for row in result.correlation.values()])
     covariance = correlation * np.outer(errors, errors)
-    likelihood = Likelihood(problem.rates, problem.model.config, problem.data, nominal(problem))
+    likelihood = Likelihood(problem.rates, constraint_terms(problem.model.config), problem.data, nominal(problem))
     gradient, unit = derivatives(problem, values, covariance, poi)
     # sigma^2 from pyhf's Hessian H alone is 2 c_mu - c^T H c, to second order in the error of the column c.
     column = covariance[:, poi]

@@ -18,11 +18,11 @@ from scipy.stats import chi2, poisson
 
 from inferno_cli.errors import FitFailedError, WorkspaceError
 from inferno_cli.fit.analysis import fit_workspace
-from inferno_cli.fit.likelihood import Likelihood
 from inferno_cli.fit.minuit import Fitter
 from inferno_cli.fit.problem import numpy_backend, open_problem
 from inferno_cli.fit.quantities.global_impacts import GlobalImpactsQuantity
 from inferno_cli.fit.result import FitResult
+from inferno_cli.likelihood.data import Likelihood
 from inferno_cli.likelihood.readers.pyhf import read_workspace, require_valid
 
 PLAIN = compose(

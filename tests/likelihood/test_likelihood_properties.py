@@ -16,8 +16,9 @@ from workspaces import model_of, random_point, workspaces
 from inferno_cli.config.measurement import Measurement
 from inferno_cli.events.modifiers import Morph
 from inferno_cli.events.sample import NOMINAL
-from inferno_cli.fit.likelihood import Likelihood
+from inferno_cli.fit.auxiliary import constraint_terms
 from inferno_cli.histograms.templates import Templates
+from inferno_cli.likelihood.data import Likelihood
 from inferno_cli.likelihood.expectation import expectation, expected_yields, nll, sample_yields
 from inferno_cli.likelihood.information import information_matrix, poi_variance
 from inferno_cli.likelihood.rates import ExactRates
@@ -201,7 +202,7 @@ def test_the_derivatives_of_any_workspace_are_those_of_pyhfs_likelihood(content,
     model, data = model_of(content)
     spec = reader.specification(model, pyhf.Workspace(content).observations, "m")
     start = np.array(model.config.suggested_init(), dtype=float)
-    likelihood = Likelihood(ExactRates(spec), model.config, data, start)
+    likelihood = Likelihood(ExactRates(expectation(spec), spec.labels), constraint_terms(model.config), data, start)
     point = random_point(model, np.random.default_rng(seed))
     # Well above the floor below which the likelihood of a bin with events is continued.
     assume((np.asarray(model.expected_actualdata(point)) > 0.1).all())

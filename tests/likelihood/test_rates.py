@@ -11,13 +11,15 @@ from hypothesis import strategies as st
 from workspaces import model_of, random_point, workspaces
 
 from inferno_cli.likelihood import rates
+from inferno_cli.likelihood.expectation import expectation
 from inferno_cli.likelihood.rates import ExactRates
 from inferno_cli.likelihood.readers import pyhf as reader
 
 
 def exact(model: Any) -> ExactRates:
     observations = {name: np.zeros(size) for name, size in model.config.channel_nbins.items()}
-    return ExactRates(reader.specification(model, observations, "m"))
+    spec = reader.specification(model, observations, "m")
+    return ExactRates(expectation(spec), spec.labels)
 
 
 def signal(**factors: str) -> dict[str, Any]:

@@ -12,12 +12,12 @@ from inferno_cli.errors import FitFailedError
 from inferno_cli.fit.covariance import inverse
 from inferno_cli.fit.estimates import parameters, recorded_names
 from inferno_cli.fit.fitted import Fitted
-from inferno_cli.fit.likelihood import Likelihood
 from inferno_cli.fit.minimum import Minimum
 from inferno_cli.fit.minuit import Fitter
 from inferno_cli.fit.problem import Problem, nominal, numpy_backend, open_problem
 from inferno_cli.fit.result import FitResult, Outcome
 from inferno_cli.fit.starts import global_fit
+from inferno_cli.likelihood.data import Likelihood
 from inferno_cli.likelihood.readers.checks import ignored
 
 if TYPE_CHECKING:

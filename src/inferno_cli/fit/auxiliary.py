@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from inferno_cli.likelihood.data import Terms
 from inferno_cli.likelihood.interpolation import FloatArray
 
 MOST_COUNTED = 1e15
@@ -65,6 +66,16 @@ class Auxiliary:
             else:
                 measured[index] = counted(np.asarray(self.factor[index] * truth[label]), rng)
         return measured
+
+
+def constraint_terms(config: Any) -> tuple[Terms, Terms]:
+    """Return the Gaussian and the Poisson terms of a model of pyhf's, the auxiliary data in its order."""
+    auxiliary = Auxiliary.of(config)
+    terms = []
+    for chosen, scale in ((auxiliary.is_normal, auxiliary.width), (~auxiliary.is_normal, auxiliary.factor)):
+        measured = auxiliary.nominal[chosen]
+        terms.append(Terms(auxiliary.parameter[chosen], np.flatnonzero(chosen), scale[chosen], measured))
+    return terms[0], terms[1]
 
 
 def counted(means: FloatArray, generator: np.random.Generator) -> FloatArray:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inferno_cli.errors import FitFailedError
-from inferno_cli.fit.likelihood import FloatArray
+from inferno_cli.likelihood.data import FloatArray
 
 SMALLEST_PIVOT = 1e-12
 """Smallest eigenvalue of the Hessian with unit diagonal: below this it is the rounding of a flat direction."""

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from inferno_cli.errors import FitFailedError
 from inferno_cli.fit.auxiliary import Auxiliary
-from inferno_cli.fit.likelihood import FloatArray
 from inferno_cli.fit.minimum import Minimum
 from inferno_cli.fit.minuit import Fitter
 from inferno_cli.fit.problem import Problem, numpy_backend, open_problem
 from inferno_cli.fit.share import Share
 from inferno_cli.fit.starts import bent
 from inferno_cli.fit.toys import Estimates, Measurement
+from inferno_cli.likelihood.data import FloatArray
 from inferno_cli.progress import Advance
 from inferno_cli.workers import in_workers
 

@@ -11,11 +11,11 @@ from typing import ParamSpec, TypeVar
 import numpy as np
 
 from inferno_cli.errors import DeeperMinimumError, FitFailedError, NegativeRateError
-from inferno_cli.fit.likelihood import FloatArray
 from inferno_cli.fit.minimum import Minimum
 from inferno_cli.fit.minuit import DEEPER, Fitter
 from inferno_cli.fit.problem import Problem
 from inferno_cli.fit.throwing import Toys
+from inferno_cli.likelihood.data import FloatArray
 
 P = ParamSpec("P")
 T = TypeVar("T")

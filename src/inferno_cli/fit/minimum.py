@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from inferno_cli.fit.likelihood import FloatArray
 from inferno_cli.fit.verdict import Verdict
+from inferno_cli.likelihood.data import FloatArray
 
 
 @dataclass(frozen=True)

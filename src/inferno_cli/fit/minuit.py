@@ -20,12 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inferno_cli.errors import DeeperMinimumError, FitFailedError, NegativeRateError
+from inferno_cli.fit.auxiliary import constraint_terms
 from inferno_cli.fit.covariance import flat_direction, inverse
-from inferno_cli.fit.likelihood import FloatArray, Likelihood
 from inferno_cli.fit.minimum import Minimum
-from inferno_cli.fit.newton import newton
 from inferno_cli.fit.problem import Problem, nominal
 from inferno_cli.fit.scaled import ScaledMinuit
+from inferno_cli.likelihood.data import FloatArray, Likelihood
+from inferno_cli.likelihood.newton import newton
 from inferno_cli.progress import Advance, progress
 
 if TYPE_CHECKING:
@@ -67,7 +68,9 @@ class Fitter:
 
     def __init__(self, problem: Problem, settings: Fit) -> None:
         self.problem, self.settings = problem, settings
-        self.likelihood = Likelihood(problem.rates, problem.model.config, problem.data, nominal(problem))
+        self.likelihood = Likelihood(
+            problem.rates, constraint_terms(problem.model.config), problem.data, nominal(problem)
+        )
         self._tick: Advance | None = None
         # Strategy 1 has a numerical Hessian of n^2 calls, which the exact one makes needless.
         self._strategies = (0, 0, 0) if self.likelihood.is_exact else (1, 0, 1)

@@ -14,8 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inferno_cli.errors import FitFailedError, UnknownModifierError, WorkspaceError, closest
-from inferno_cli.fit.likelihood import Likelihood
+from inferno_cli.fit.auxiliary import constraint_terms
 from inferno_cli.fit.pyhf_rates import PyhfRates
+from inferno_cli.likelihood.data import Likelihood
+from inferno_cli.likelihood.expectation import expectation
 from inferno_cli.likelihood.rates import ExactRates, Rates
 from inferno_cli.likelihood.readers.checks import MOST_EVENTS
 from inferno_cli.likelihood.readers.pyhf import specification
@@ -285,7 +287,8 @@ def _rates(model: Any, workspace: Any, measurement: str, engine: Engine) -> tupl
     if engine == "pyhf":
         return PyhfRates(model), ()
     try:
-        return ExactRates(specification(model, workspace.observations, measurement)), ()
+        spec = specification(model, workspace.observations, measurement)
+        return ExactRates(expectation(spec), spec.labels), ()
     except UnknownModifierError as error:
         return PyhfRates(model), (f"fitted with numerical derivatives, as with fit.engine=pyhf: {error}",)
 
@@ -297,7 +300,7 @@ def _require_likelihood(problem: Problem) -> None:
     """
     config = problem.model.config
     data = [*problem.data[: config.nmaindata], *config.auxdata]
-    likelihood = Likelihood(problem.rates, config, data, nominal(problem))
+    likelihood = Likelihood(problem.rates, constraint_terms(config), data, nominal(problem))
     start = np.array(config.suggested_init(), dtype=float)
     for point in (start, start + REFEREE_SHIFT * ~np.array(problem.fixed)):
         theirs = -float(np.squeeze(problem.model.logpdf(point, data)))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from inferno_cli.fit.likelihood import FloatArray
+from inferno_cli.likelihood.data import FloatArray
 
 FIRST_STEP, SECOND_STEP = 1e-4, 5e-3
 """Steps of the derivatives, in units of the parameter, or of its value where that is above 1.

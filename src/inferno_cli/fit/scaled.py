@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from inferno_cli.fit.likelihood import FloatArray, Likelihood
 from inferno_cli.fit.verdict import Verdict
+from inferno_cli.likelihood.data import FloatArray, Likelihood
 
 FAR = 1e4
 """Limits that are more first steps away than this are none for MINUIT."""

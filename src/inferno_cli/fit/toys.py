@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from inferno_cli.errors import FitFailedError
 from inferno_cli.fit.auxiliary import Auxiliary, counted
-from inferno_cli.fit.likelihood import FloatArray
 from inferno_cli.fit.minimum import Minimum
 from inferno_cli.fit.minuit import DEEPER, Fitter
 from inferno_cli.fit.problem import Problem
 from inferno_cli.fit.share import Share
 from inferno_cli.fit.starts import bent, deeper_beside
+from inferno_cli.likelihood.data import FloatArray
 
 
 class Distribution:

@@ -22,6 +22,9 @@ from inferno_cli.likelihood.interpolation import code4, code4p
 from inferno_cli.likelihood.modifiers import Array, Modifier
 from inferno_cli.likelihood.spec import Gaussian, Parameter, Poisson, Sample, Spec
 
+Limits = tuple[tuple[float, float], ...]
+"""Lower and upper limits of parameters."""
+
 
 @dataclass(frozen=True)
 class Constraints:
@@ -54,12 +57,16 @@ class BinFactors:
     Attributes:
         labels: Their names, one per bin.
         init: Where a fit starts, shape (G,).
+        bounds: Lower and upper limit of each.
+        fixed: Which are held constant.
         prior: Their constraint terms.
         layers: Which of them multiply a bin of a row, shape (L, R, B); G: none.
     """
 
     labels: tuple[str, ...]
     init: Array
+    bounds: Limits
+    fixed: tuple[bool, ...]
     prior: Constraints
     layers: NDArray[np.intp]
 
@@ -75,6 +82,8 @@ class Expectation:
         parameters: Names of theta.
         poi: Index of the parameter of interest.
         init: Where a fit starts, shape (P,).
+        bounds: Lower and upper limit of each of theta.
+        fixed: Which of them are held constant.
         prior: Constraint terms of theta.
         nominal: Nominal templates, shape (R, B).
         norm_factor: Which parameter multiplies which row, shape (P, R), bool.
@@ -90,6 +99,8 @@ class Expectation:
     parameters: tuple[str, ...]
     poi: int
     init: Array
+    bounds: Limits
+    fixed: tuple[bool, ...]
     prior: Constraints
     nominal: Array
     norm_factor: Array
@@ -148,6 +159,8 @@ def expectation(spec: Spec) -> Expectation:
         parameters=tuple(index),
         poi=index[spec.poi],
         init=_joined([parameter.init for parameter in scalars], like),
+        bounds=tuple(chain.from_iterable(parameter.bounds for parameter in scalars)),
+        fixed=tuple(chain.from_iterable(parameter.fixed for parameter in scalars)),
         prior=_constraints(scalars, like),
         nominal=nominal,
         norm_factor=norm_factor,
@@ -158,6 +171,8 @@ def expectation(spec: Spec) -> Expectation:
         gamma=BinFactors(
             labels=tuple(chain.from_iterable(parameter.labels for parameter in vectors)),
             init=_joined([parameter.init for parameter in vectors], like),
+            bounds=tuple(chain.from_iterable(parameter.bounds for parameter in vectors)),
+            fixed=tuple(chain.from_iterable(parameter.fixed for parameter in vectors)),
             prior=_constraints(vectors, like),
             layers=_layers(rows, channels, vectors, n_bins),
         ),

@@ -10,15 +10,15 @@ and nu_b is the sum of its cells. Every derivative is one of logarithms: dF / F 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inferno_cli.likelihood.expectation import Expectation, expectation
+from inferno_cli.likelihood.expectation import Expectation
 from inferno_cli.likelihood.interpolation import Code4, FloatArray, even_part
-from inferno_cli.likelihood.spec import Spec
 
 IntArray = NDArray[np.intp]
 
@@ -92,15 +92,13 @@ class _Point:
 
 
 class ExactRates:
-    """Rates of a specification; see ``Rates``."""
+    """Rates of a likelihood, as arrays of numpy; see ``Rates``."""
 
     is_exact = True
 
-    def __init__(self, spec: Spec) -> None:
-        model = expectation(spec)
-        labels: list[str] = []
-        for parameter in spec.parameters:
-            labels += parameter.labels
+    def __init__(self, model: Expectation, labels: Sequence[str] = ()) -> None:
+        """Take the likelihood, and the order of its parameters; without one theta and then gamma."""
+        labels = labels or (*model.parameters, *model.gamma.labels)
         index = {label: i for i, label in enumerate(labels)}
         self._theta: IntArray = np.array([index[label] for label in model.parameters], dtype=np.intp)
         self._gamma: IntArray = np.array([index[label] for label in model.gamma.labels], dtype=np.intp)

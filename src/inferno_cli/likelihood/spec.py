@@ -103,3 +103,11 @@ class Spec:
     parameters: tuple[Parameter, ...]
     poi: str
     measurement: str
+
+    @property
+    def labels(self) -> list[str]:
+        """Names of all entries of the parameters, in their order."""
+        found: list[str] = []
+        for parameter in self.parameters:
+            found += parameter.labels
+        return found

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from inferno_cli.drawing.style import Canvas
     from inferno_cli.fit.fitted import Fitted
-    from inferno_cli.fit.likelihood import FloatArray
+    from inferno_cli.likelihood.data import FloatArray
 
 MOST_BINS = 40
 """Of a distribution; fewer where there are few toys."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from inferno_cli.fit.likelihood import FloatArray, Likelihood
+from inferno_cli.likelihood.data import FloatArray, Likelihood
 
 CONVERGED = 1e-10
 """Estimated distance to the minimum (EDM) at which it stops."""

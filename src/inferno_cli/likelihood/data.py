@@ -14,12 +14,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inferno_cli.fit.auxiliary import Auxiliary
 from inferno_cli.likelihood.expectation import poisson_nll
 from inferno_cli.likelihood.rates import Rates
 
@@ -51,8 +50,10 @@ class Likelihood:
         reference: Parameters at which the rise is 0, shape (n_parameters,).
     """
 
-    def __init__(self, rates: Rates, config: Any, data: Sequence[float], reference: FloatArray) -> None:
-        """Take the rates, pyhf's model config, data with the auxiliary ones, and a reference.
+    def __init__(
+        self, rates: Rates, constraints: tuple[Terms, Terms], data: Sequence[float], reference: FloatArray
+    ) -> None:
+        """Take the rates, the Gaussian and the Poisson terms, data with the auxiliary ones, and a reference.
 
         At the reference every bin with events expects some.
         """
@@ -60,7 +61,7 @@ class Likelihood:
         self.is_exact = rates.is_exact
         self.reference = np.asarray(reference, dtype=float)
         self._nominal = rates.expected(self.reference)
-        self._terms = _constraints(config)
+        self._terms = constraints
         self._take(data)
 
     def on(self, data: Sequence[float]) -> Self:
@@ -212,7 +213,7 @@ class Likelihood:
 
 
 @dataclass(frozen=True)
-class _Terms:
+class Terms:
     """Constraint terms of one kind: index of the parameter and of its auxiliary measurement, width or rate factor."""
 
     index: NDArray[np.intp]
@@ -220,21 +221,11 @@ class _Terms:
     scale: FloatArray
     measured: FloatArray
 
-    def measuring(self, auxiliary: FloatArray) -> _Terms:
+    def measuring(self, auxiliary: FloatArray) -> Terms:
         """Return them with the measurements among all auxiliary data."""
         return replace(self, measured=auxiliary[self.entry])
 
-    def of(self, varied: NDArray[np.bool_]) -> _Terms:
+    def of(self, varied: NDArray[np.bool_]) -> Terms:
         """Return those of the parameters that are varied."""
         kept = varied[self.index]
-        return _Terms(self.index[kept], self.entry[kept], self.scale[kept], self.measured[kept])
-
-
-def _constraints(config: Any) -> tuple[_Terms, _Terms]:
-    """Return the Gaussian and the Poisson terms of a model of pyhf's, the auxiliary data in its order."""
-    auxiliary = Auxiliary.of(config)
-    terms = []
-    for chosen, scale in ((auxiliary.is_normal, auxiliary.width), (~auxiliary.is_normal, auxiliary.factor)):
-        measured = auxiliary.nominal[chosen]
-        terms.append(_Terms(auxiliary.parameter[chosen], np.flatnonzero(chosen), scale[chosen], measured))
-    return terms[0], terms[1]
+        return Terms(self.index[kept], self.entry[kept], self.scale[kept], self.measured[kept])
