@@ -84,6 +84,7 @@ class Expectation:
         init: Where a fit starts, shape (P,).
         bounds: Lower and upper limit of each of theta.
         fixed: Which of them are held constant.
+        constrained: Which of them have a Gaussian constraint term.
         prior: Constraint terms of theta.
         nominal: Nominal templates, shape (R, B).
         norm_factor: Which parameter multiplies which row, shape (P, R), bool.
@@ -101,6 +102,7 @@ class Expectation:
     init: Array
     bounds: Limits
     fixed: tuple[bool, ...]
+    constrained: tuple[bool, ...]
     prior: Constraints
     nominal: Array
     norm_factor: Array
@@ -161,6 +163,7 @@ def expectation(spec: Spec) -> Expectation:
         init=_joined([parameter.init for parameter in scalars], like),
         bounds=tuple(chain.from_iterable(parameter.bounds for parameter in scalars)),
         fixed=tuple(chain.from_iterable(parameter.fixed for parameter in scalars)),
+        constrained=tuple(isinstance(parameter.constraint, Gaussian) for parameter in scalars),
         prior=_constraints(scalars, like),
         nominal=nominal,
         norm_factor=norm_factor,

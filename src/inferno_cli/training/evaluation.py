@@ -13,10 +13,12 @@ from torch import Tensor
 from inferno_cli.config.measurement import Measurement
 from inferno_cli.config.schema import Binning
 from inferno_cli.config.steps import TrainConfig
-from inferno_cli.errors import SingularInformationError
+from inferno_cli.errors import FitFailedError, SingularInformationError
 from inferno_cli.events.channels import Channels, everything
 from inferno_cli.events.sample import Events, Sample
+from inferno_cli.histograms.binning import LinearFit
 from inferno_cli.histograms.templates import Templates
+from inferno_cli.likelihood.expectation import Expectation
 from inferno_cli.likelihood.information import correlation, covariance, poi_variance
 from inferno_cli.training.batches import to_tensors
 from inferno_cli.training.observable import Observable
@@ -143,11 +145,25 @@ def evaluate(
         soft=soft,
         hard=float(matrix[0, 0]),
         honest=fit.honest_variance(),
-        merit=fit.honest_merit(),
+        merit=_merit(measurement, model, matrix, fit),
         n_bins=n_bins,
         deviations={name: float(value) for name, value in zip(names, deviation, strict=True)},
         correlations=correlations,
     )
+
+
+def _merit(measurement: Measurement, model: Expectation, matrix: Tensor, fit: LinearFit) -> float:
+    """Return the figure of merit with the noise of the variations; infinite where the templates cannot be fitted."""
+    merit = fit.honest_merit()
+    if measurement.merit.exact is None:
+        return merit
+    # To first order the noise of the variations makes a number that is not of the covariance better than it is by as
+    # much as one that is.
+    noise = merit / float(measurement.merit.of(matrix, model.parameters))
+    try:
+        return float(measurement.merit.exact(model, measurement.pois)) * noise
+    except FitFailedError:
+        return math.inf
 
 
 def _soft_variance(

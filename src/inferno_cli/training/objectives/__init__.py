@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
@@ -31,11 +31,14 @@ class FigureOfMerit:
 
     Attributes:
         pois: POIs that it is of.
-        combined: Takes their covariance, shape (K, K), of numpy or torch, to the number.
+        combined: Takes their covariance, shape (K, K), of numpy or torch, to the number. Bins are merged by it.
+        exact: Takes templates and all POIs to the number that an epoch is chosen by, where the covariance of the POIs
+            does not say it; None: it does.
     """
 
     pois: Names = (POI,)
     combined: Callable[[Any], Any] = variance
+    exact: Callable[[Expectation, Names], Any] | None = None
 
     def of(self, covariance: Any, parameters: Sequence[str]) -> Any:
         """Return the number of a fit, given the covariance of its ``parameters``, shape (P, P)."""
@@ -120,9 +123,13 @@ class FitObjective(Objective):
     """Share of trainer.max_epochs in which the hidden layers first learn to tell the samples apart."""
 
     def loss(self, outputs: Sequence[Tensor], batch: Batch, summary: Summary, likelihood: SoftLikelihood) -> Tensor:
-        """Logarithm of the value: the same minimum, and steps that do not depend on the size of the error."""
+        """Cost of the soft templates."""
         templates = likelihood.expectation(batch, [summary.soft(output) for output in outputs])
-        return self.value(templates, likelihood.measurement.pois).log()
+        return self.cost(templates, likelihood.measurement.pois)
+
+    def cost(self, templates: Expectation, pois: Names = (POI,)) -> Tensor:
+        """Logarithm of the value: the same minimum, and steps that do not depend on the size of the error."""
+        return self.value(templates, pois).log()
 
     def warm_up_epochs(self, max_epochs: int) -> int:
         """Return a share of all epochs."""
@@ -149,3 +156,41 @@ class FitObjective(Objective):
         weight = torch.cat(likelihood.nominal_weights(batch))
         cost = nn.functional.cross_entropy(logits.double(), labels, reduction="none")
         return (weight * cost).sum() / weight.sum()
+
+
+class HypothesisTest(FitObjective):
+    """An expected p-value of one POI: everything else is profiled, the statistical errors of the templates too.
+
+    The gradient is that of the statistic at the fitted parameters (see ``likelihood.profile``).
+    """
+
+    fixed: ClassVar[Names] = ("poi",)
+    poi: str = POI
+    """The POI; others are fitted."""
+
+    @abstractmethod
+    def statistic(self, templates: Expectation) -> Tensor:
+        """Statistic of the test on Asimov data, whose POI is ``templates.poi``."""
+
+    @abstractmethod
+    def log_p_value(self, statistic: Tensor) -> Tensor:
+        """Logarithm of the p-value of a statistic; it is a number where the p-value itself is too small for one."""
+
+    def cost(self, templates: Expectation, pois: Names = (POI,)) -> Tensor:  # noqa: ARG002
+        """Logarithm of the p-value."""
+        return self.log_p_value(self.statistic(self._with_poi(templates)))
+
+    def value(self, templates: Expectation, pois: Names = (POI,)) -> Tensor:
+        """p-value."""
+        return self.cost(templates, pois).exp()
+
+    def merit(self, pois: Names) -> FigureOfMerit:  # noqa: ARG002
+        """Return what the statistic says of the variance: (mu - mu')^2 / q, which rises with the p-value."""
+        return FigureOfMerit((self.poi,), exact=self._asimov_variance)
+
+    def _asimov_variance(self, templates: Expectation, pois: Names) -> Tensor:  # noqa: ARG002
+        # arXiv:1007.1727, equation 32; mu and mu' are 0 and 1.
+        return 1 / self.statistic(self._with_poi(templates))
+
+    def _with_poi(self, templates: Expectation) -> Expectation:
+        return replace(templates, poi=templates.parameters.index(self.poi))
