@@ -53,7 +53,8 @@ def test_a_sum_is_of_what_its_terms_minimise():
     merit = objective.merit(("mu",))
     assert merit.pois == ("mu", "QCD_norm")
     assert merit.exact is not None
-    assert float(merit.exact(MODEL, ("mu",))) == pytest.approx(math.exp((cls + 2 * p0 + 0.5 * variance) / 3.5))
+    assert float(merit.exact(MODEL, ("mu",))) == pytest.approx(1 / (1 - (cls + 2 * p0 + 0.5 * variance) / 3.5))
+    assert float(objective.value(MODEL)) == pytest.approx(math.exp((cls + 2 * p0 + 0.5 * variance) / 3.5))
     matrix = covariance(MODEL)
     of_mu, of_qcd = float(matrix[0, 0]), float(matrix[1, 1])
     assert float(merit.of(matrix, MODEL.parameters)) == pytest.approx((of_mu**3 * of_qcd**0.5) ** (1 / 3.5))

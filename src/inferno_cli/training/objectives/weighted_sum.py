@@ -71,12 +71,21 @@ class WeightedSum(FitObjective):
         return (self.cost(templates, pois) / weights).exp()
 
     def merit(self, pois: Names) -> FigureOfMerit:
-        """Return the value; bins are merged by the geometric mean of what merges them for each term."""
+        """Return what rises with the sum; bins are merged by the geometric mean of what merges them for each term."""
         parts = tuple((weight, term.merit(pois)) for weight, term in self._parts())
         names: dict[str, None] = {}
         for _, part in parts:
             names |= dict.fromkeys(part.pois)
-        return FigureOfMerit(tuple(names), _Mean(parts, tuple(names)), exact=self.value)
+        return FigureOfMerit(tuple(names), _Mean(parts, tuple(names)), exact=self._merit)
+
+    def _merit(self, templates: Expectation, pois: Names) -> Tensor:
+        """Return the value, which p-values make too small for a number: below 1 its logarithm L as 1 / (1 - L).
+
+        Of a p-value, -2 L is about q and so this is about a variance, twice (mu - mu')^2 / q.
+        """
+        weights = sum(weight for weight, _ in self._parts())
+        mean = self.cost(templates, pois) / weights
+        return mean.exp() if mean > 0 else 1 / (1 - mean)
 
     def _parts(self) -> Iterator[tuple[float, FitObjective]]:
         """Yield the weight and the objective of each term that counts."""
