@@ -90,6 +90,8 @@ class TrainingRecord(Record):
     """Nuisance parameters in the training's likelihood."""
     history: tuple[dict[str, float | None], ...]
     """Every number of every epoch, as it is logged."""
+    learnt: dict[str, Any] = Field(default_factory=dict)
+    """What the summary learnt, by key: edges, cuts; those of the selected epoch."""
 
 
 class TrainedInRecord(Record):
