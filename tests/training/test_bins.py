@@ -73,6 +73,16 @@ def test_its_gradient_is_that_of_gaussians() -> None:
     torch.testing.assert_close(outputs.grad, expected)
 
 
+def test_normalised_gaussians_move_no_event_out_of_the_histogram() -> None:
+    outputs = normal(100, 1).requires_grad_()
+    summary = GaussianGradient(bins=4, width=0.5, normalised=True)
+    soft = summary.soft(outputs)
+    (gradient,) = torch.autograd.grad(soft.sum(), outputs)
+
+    assert soft.tolist() == nn.functional.one_hot(summary.hard(outputs), 4).double().tolist()
+    assert float(gradient.abs().max()) < 1e-12
+
+
 @pytest.mark.parametrize("edges", [{}, {"edges": "learnt", "edges_at": EDGES}])
 def test_a_kernel_without_width_fills_a_histogram(edges: dict[str, object]) -> None:
     summary = Kde.model_validate({"bins": 5, "bandwidth": 1e-12, "closed": True, **edges})

@@ -28,6 +28,8 @@ class GaussianGradient(ScoreBins):
     """A histogram of the sigmoid of the one output, with the gradient of Gaussians."""
     width: Positive
     """Standard deviation of the Gaussians, in bins: of the gradient alone. Published: a half."""
+    normalised: bool = False
+    """Divide the Gaussians of an event by their sum: then none is lost or made by a step. Published: false."""
 
     @model_validator(mode="after")
     def _not_learnt(self) -> Self:
@@ -42,7 +44,8 @@ class GaussianGradient(ScoreBins):
         positions = self.positions(outputs)[..., None]
         numbers = torch.arange(self.bins, device=outputs.device)
         own = (self.hard(outputs)[..., None] == numbers).double()
-        gaussian = torch.exp(-(((positions - numbers - 0.5) / self.width) ** 2) / 2)
+        exponent = -(((positions - numbers - 0.5) / self.width) ** 2) / 2
+        gaussian = exponent.softmax(dim=-1) if self.normalised else exponent.exp()
         return own + (gaussian - gaussian.detach())
 
     def spread(self, network: nn.Sequential, features: Tensor) -> None:
