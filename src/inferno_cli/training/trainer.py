@@ -179,18 +179,7 @@ def train(
             likelihood = likelihoods.soft(likelihoods.trained, samples, events)
             module = create(network, summary, objective, likelihood, samples, events.features, settings)
             validation = Validation(events, likelihoods, advance, watch)
-            checkpoint = _checkpoint(folder / name)
-            callbacks: list[Callback] = [validation, checkpoint]
-            interrupted = None if partial is None else partial.read()
-            if partial is not None:
-                callbacks.append(KeepEpoch(partial, checkpoint, lambda: validation.epochs, interrupted))
-            if interrupted is not None:
-                validation.go_on(interrupted.epochs)
-                interrupted.restore(folder / name)
-            if interrupted is None or not interrupted.is_over:
-                trainer, data = _lightning(settings, folder, callbacks), _Data(samples, settings.batch_size, seed)
-                before = None if interrupted is None or partial is None else partial.path
-                trainer.fit(module, datamodule=data, ckpt_path=before, weights_only=True)
+            _fit(module, validation, _Data(samples, settings.batch_size, seed), settings, folder / name, partial)
     finally:
         torch.set_num_threads(threads)
     epochs, path = tuple(validation.epochs), folder / name
@@ -198,6 +187,24 @@ def train(
     is_fitted = likelihoods.trained == likelihoods.fitted
     judged = best.evaluation if is_fitted else judge(module.observable, likelihoods, events)
     return Training(module.observable, epochs, best, judged, path, time.perf_counter() - start)
+
+
+def _fit(
+    module: Module, validation: Validation, data: _Data, settings: Trainer, path: Path, partial: Partial | None
+) -> None:
+    """Train a module, from its last whole epoch where that is kept; ``path`` is the checkpoint of the selected one."""
+    checkpoint = _checkpoint(path)
+    callbacks: list[Callback] = [validation, checkpoint]
+    interrupted = None if partial is None else partial.read()
+    if partial is not None:
+        callbacks.append(KeepEpoch(partial, checkpoint, lambda: validation.epochs, interrupted))
+    if interrupted is not None:
+        validation.go_on(interrupted.epochs)
+        interrupted.restore(path)
+    if interrupted is None or not interrupted.is_over:
+        before = None if interrupted is None or partial is None else partial.path
+        trainer = _lightning(settings, path.parent, callbacks)
+        trainer.fit(module, datamodule=data, ckpt_path=before, weights_only=True)
 
 
 def _take_best(module: Module, epochs: Sequence[Epoch], path: Path, measurement: Measurement) -> Epoch:
