@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from inferno_cli.cli.main import step_help
+from inferno_cli.config.load import config_folder
 from integration.conftest import FEW_EVENTS, FIT_ONLY_MU, QUICK, Runs, inferno, own_analysis, succeed
 
 HEAVY = {"torch", "lightning", "hydra", "omegaconf", "mlflow", "pyhf", "cabinetry", "numpy", "pydantic", "matplotlib"}
@@ -189,7 +190,7 @@ def test_ui_without_a_store_refuses_and_leaves_nothing_behind(tmp_path: Path, mo
         ("inferno tr", {"train"}),
         (
             "inferno train model=",
-            {"model=bce", "model=bce_augmented", "model=inferno", "model=multiclass", "model=optimal"},
+            {f"model={path.stem}" for path in (config_folder() / "model").glob("*.yaml")},
         ),
         ("inferno train model.bi", {"model.bins="}),
         ("inferno fit works", {"workspace="}),

@@ -215,7 +215,8 @@ def _closed_form(results: Results) -> Iterator[tuple[str, str]]:
         text = f"templates {_sigma(variance.templates)}"
         if variance.honest is not None:
             text += f", {_sigma(variance.honest)} with the noise of their variations"
-        if variance.validation_hard is not None:  # without a validation split there is none
+        both = variance.validation_soft, variance.validation_hard
+        if both != (None, None):  # of new ntuples there is no validation split
             text += f"; validation soft {_sigma(variance.validation_soft)}, hard {_sigma(variance.validation_hard)}"
         yield "sigma(mu), closed form", text
     if results.stability:
