@@ -532,3 +532,14 @@ def test_the_message_says_what_is_wrong_and_what_to_do():
         parse("get(w)")
     with pytest.raises(ConfigError, match=r"it holds the character '\\ud800'"):
         parse("w\ud800")
+
+
+@pytest.mark.parametrize("text", ["a = 1", "a > 1 and b = 0"])
+def test_one_sign_of_equality_is_told(text):
+    with pytest.raises(ConfigError, match="cannot be used: = compares nothing, == does"):
+        parse(text)
+
+
+def test_a_default_is_none():
+    with pytest.raises(ConfigError, match=r"cannot be used: .*(invalid syntax|never closed)"):
+        parse("first(a, default=0")

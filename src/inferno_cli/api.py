@@ -181,7 +181,7 @@ def _composed(step: str, schema: type[SectionT], overrides: tuple[str, ...], own
         with careful():
             composed = configuration.compose(step, ["~job", *overrides], own, absolute=True)
     except HydraException as error:
-        raise translated(error, step) from error
+        raise translated(error, step, overrides, own) from error
     return configuration.resolve(schema, composed)
 
 

@@ -74,6 +74,12 @@ def test_configuration(override: str, tmp_path: Path) -> None:
     refuse(*SYNTHETIC[:1], *SYNTHETIC[2:], override, output=tmp_path, error="ConfigError", says=CONFIG[override])
 
 
+def test_an_unknown_key_is_compared_with_those_of_the_choices(tmp_path: Path) -> None:
+    """top11004 has splits, and the default dataset has none."""
+    says = ("unknown key dataset.split.folds", "closest: 'dataset.splits'")
+    refuse("train", "+experiment=top11004", "dataset.split.folds=5", output=tmp_path, error="ConfigError", says=says)
+
+
 @pytest.mark.parametrize("step", ["train", "data"])
 def test_an_expression_that_is_python(step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is refused with the configuration, before a file of the dataset is opened."""

@@ -159,7 +159,7 @@ def _run(name: str, arguments: list[str]) -> None:
         _end_sweep(stop)
         raise
     except HydraException as error:
-        raise translated(error, name) from error
+        raise translated(error, name, overrides, _config_dir(flags)) from error
     except OmegaConfBaseException as error:
         raise unresolved(error) from error
     except Exception as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, get_args
@@ -88,8 +88,11 @@ def _of_what(composed: Any) -> str:
     return " for " + ", ".join(str(place) for place in found if place is not None)
 
 
-def translated(error: Exception, step: str) -> ConfigError:
-    """Say what Hydra means in one message, without its advice to add the unknown key by force."""
+def translated(error: Exception, step: str, overrides: Sequence[str] = (), own: Path | None = None) -> ConfigError:
+    """Say what Hydra means in one message, without its advice to add the unknown key by force.
+
+    The keys that it could have been are those of the choices among the overrides, with the user's folder of YAML files.
+    """
     text, cause = "", error.__cause__
     while isinstance(cause, Exception):
         text, cause = f"{text}\n{cause}", cause.__cause__
@@ -98,7 +101,7 @@ def translated(error: Exception, step: str) -> ConfigError:
     if first.endswith("raised while composing config:"):
         first = " ".join(line.strip() for line in str(error).strip().splitlines()[:2])
     if "is not in struct" in text and "Could not override" in first:
-        return _unknown_key(first.split("'")[1], step)
+        return _unknown_key(first.split("'")[1], step, _keys(step, overrides, own))
     if re.search(r"Cannot merge (DictConfig with ListConfig|ListConfig with DictConfig)", text):
         return ConfigError(
             f"{first}: Hydra puts no mapping in the place of a list, such as of dataset.features, and no list in that "
@@ -129,11 +132,11 @@ def _advised(first: str, options: list[str]) -> ConfigError:
     return ConfigError(first)
 
 
-def _unknown_key(key: str, step: str) -> ConfigError:
-    known, section = _keys(step), key.rpartition(".")[0]
-    if key in known:
-        return ConfigError(f"{key} cannot be set: {section or 'its section'} has another value")
+def _unknown_key(key: str, step: str, known: Sequence[str]) -> ConfigError:
+    section = key.rpartition(".")[0]
     beside = [name for name in known if name.rpartition(".")[0] == section]
+    if not beside and key in _keys(step, (), None):
+        return ConfigError(f"{key} cannot be set: {section or 'its section'} has another value")
     return ConfigError(
         f"unknown key {key}{closest(key, known, listed=beside)}. `inferno {step} --cfg job` prints the keys"
     )
@@ -152,13 +155,19 @@ def unresolved(error: Exception) -> ConfigError:
     return ConfigError(text if not key or key in text else f"{key}: {text}")
 
 
-def _keys(step: str) -> list[str]:
-    """Every key of a step's default configuration, dotted."""
+def _keys(step: str, overrides: Sequence[str], own: Path | None) -> list[str]:
+    """Every key of a step's configuration with the choices that were made, dotted; of the defaults if these fail."""
+    from hydra.errors import HydraException
     from omegaconf import OmegaConf
 
+    from inferno_cli.cli.overrides import chosen
     from inferno_cli.config.load import compose, flatten
 
-    values: Any = OmegaConf.to_container(compose(step))
+    try:
+        composed = compose(step, chosen(overrides), own)
+    except HydraException:  # the unknown key may stand in a choice itself
+        composed = compose(step)
+    values: Any = OmegaConf.to_container(composed)
     keys: dict[str, None] = {}
     for name, _ in flatten(values):
         parts = name.split(".")

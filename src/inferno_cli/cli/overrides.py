@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,9 +51,7 @@ def with_optional(step: Any, name: str, overrides: list[str], own: Path | None) 
     if not any(key for _, key in keys):
         return overrides
     try:
-        # A sweep over choices is left out: the sections of the defaults stand for theirs.
-        chosen = [text for text, key in keys if not key and not _is_sweep(text)]
-        values = OmegaConf.to_container(compose(name, chosen, own))
+        values = OmegaConf.to_container(compose(name, chosen(overrides), own))
     except (HydraException, OmegaConfBaseException, ConfigError):
         return overrides  # Hydra meets the same, and says it
     added = []
@@ -70,6 +69,14 @@ def with_optional(step: Any, name: str, overrides: list[str], own: Path | None) 
             is_new = bool(key) and has_optional(step.SCHEMA, values, parts)
         added.append(f"++{text}" if is_new else text)
     return added
+
+
+def chosen(overrides: Sequence[str]) -> list[str]:
+    """Return the overrides that say which keys there are: choices, and not values.
+
+    A sweep over choices is left out: the sections of the defaults stand for theirs.
+    """
+    return [text for text in overrides if not _plain_key(text) and not _is_sweep(text)]
 
 
 def _plain_key(text: str) -> str:

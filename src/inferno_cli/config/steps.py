@@ -230,7 +230,10 @@ class TrainConfig(FolderStep):
             key = f"channels.{name}"
             require_name(name, "channels")
             if channel.observable.is_trained and not channel.train:
-                raise ValueError(f"{key}.train is false, and the network makes its bins: it is trained in this channel")
+                raise ValueError(
+                    f"{key}.train is false, and the network makes its bins, so it is trained in this channel; leave "
+                    "train out, or give the channel another observable"
+                )
             for sample in channel.samples or ():
                 if sample not in self.dataset.sample_names:
                     near = closest(sample, self.dataset.sample_names)

@@ -24,6 +24,8 @@ DEFAULT = "default"
 """The one argument that has a name: what ``first``, ``max`` and ``min`` are of an empty list."""
 QUOTED = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*["]""")
 """A text in quotes."""
+SINGLE_EQUAL = re.compile(rf"(?<![=<>!])(?<!{DEFAULT})(?<!{DEFAULT} )=(?!=)")
+"""What compares nothing, and gives no default."""
 WORD = re.compile(r"[^\s()\[\]{}.,:=<>!+*/%&|^~@;-]+")
 """What stands between blanks, operators and brackets."""
 
@@ -51,7 +53,8 @@ def parse(text: str, given: Collection[str] = ()) -> Expression:
         reader = _Reader(text, frozenset(given))
         reader.read(tree.body, 0)
     except SyntaxError as error:
-        raise _refused(text, error.msg) from error
+        is_compared = SINGLE_EQUAL.search(QUOTED.sub(" ", text)) is not None
+        raise _refused(text, "= compares nothing, == does" if is_compared else error.msg) from error
     except (MemoryError, RecursionError) as error:
         raise _refused(text, "it has too many levels") from error
     return Expression(text, tuple(reader.steps))
