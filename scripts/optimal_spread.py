@@ -16,7 +16,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from inferno_cli.config.load import config_folder, resolve
-from inferno_cli.config.steps import Reference, TrainConfig
+from inferno_cli.config.published import Reference
+from inferno_cli.config.steps import TrainConfig
 from inferno_cli.events.sources.synthetic import SyntheticDataset, draw_background, draw_signal, transform
 from inferno_cli.events.systematics.normalisation import NormalisationSystematic
 from inferno_cli.events.systematics.transform import TransformSystematic

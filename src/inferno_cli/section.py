@@ -87,6 +87,12 @@ Shown = Annotated[str, AfterValidator(drawable)]
 Colour = Annotated[str, AfterValidator(colour)]
 """A colour of plots."""
 
+
+def with_unit(title: str, unit: str | None) -> str:
+    """Return what stands below an axis."""
+    return f"{title} [{unit}]".strip() if unit else title
+
+
 POI = "mu"
 REGION = "SR"
 """The channel of a run."""

@@ -17,7 +17,7 @@ from handmade import LABEL, config, put, record
 from omegaconf import OmegaConf
 
 from inferno_cli.config.load import config_folder, resolve
-from inferno_cli.config.steps import Reference
+from inferno_cli.config.published import Reference
 from inferno_cli.drawing.presentation import Presentation
 from inferno_cli.errors import ComparisonError, ConfigError, RunError
 from inferno_cli.report.comparison.comparison import Comparison, Spread

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from handmade import config, put, record
 
-from inferno_cli.config.steps import Reference
+from inferno_cli.config.published import Reference
 from inferno_cli.report.comparison.comparison import Comparison
 from inferno_cli.report.comparison.earlier import earlier_kept
 from inferno_cli.report.comparison.page import write_comparison

@@ -10,13 +10,14 @@ from pydantic_core import PydanticCustomError
 
 from inferno_cli.choices import any_of
 from inferno_cli.config.fit import Fit
+from inferno_cli.config.published import Reference
 from inferno_cli.config.schema import Binning, Coverage, Likelihood, Model, Nuisance, Report, Tracking, Trainer
 from inferno_cli.errors import closest
 from inferno_cli.events.channels import Channel, Channels
 from inferno_cli.events.dataset import Dataset, Request
 from inferno_cli.events.effects import Effect, effects, require_consistent
 from inferno_cli.names import fold_of, staterror_of
-from inferno_cli.section import POI, REGION, Finite, Names, Paths, Section, Seed, Texts, require_name
+from inferno_cli.section import POI, REGION, Names, Paths, Section, Seed, Texts, require_name
 
 if TYPE_CHECKING:
     AnyDataset = Dataset
@@ -480,53 +481,6 @@ class InitConfig(Section):
     """Folder of your own YAML files, which --config-dir takes."""
     name: str
     """Name of the dataset and of the experiment."""
-
-
-PUBLISHED = (
-    *("mu", "minos_down", "minos_up", "width", "hesse", "stat_only", "sigma_mu_soft", "sigma_mu_hard"),
-    *("significance", "p_value", "observed_significance", "observed_p_value", "goodness_of_fit", "sigma_mu_honest"),
-    *("sigma_s", "relative_error_s", "bound_s"),
-)
-"""What a published row may give; a nuisance parameter's error is ``sigma_NAME``."""
-
-
-class ReferenceRow(Section):
-    """One published point."""
-
-    model: str
-    """bce, inferno, optimal, or what else it was."""
-    at: dict[str, Any] = Field(default_factory=dict)
-    """Its place in the sweep: dotted keys of the configuration, or ``experiment``."""
-    values: dict[str, Finite | tuple[Finite, Finite]]
-    """Numbers by column, or [number, spread]."""
-    label: str = ""
-    """What the row is called in tables."""
-    source: str = ""
-    """Where the number is from; empty: as the whole reference."""
-
-    @model_validator(mode="after")
-    def _known(self) -> Self:
-        for name in self.values:
-            if name not in PUBLISHED and not name.startswith(("sigma_", "correlation_")):
-                raise ValueError(f"values: no column is called {name!r}{closest(name, PUBLISHED)}")
-        return self
-
-    @property
-    def pairs(self) -> dict[str, tuple[float, float]]:
-        """Every number with its spread, 0 where none was published."""
-        return {name: value if isinstance(value, tuple) else (value, 0.0) for name, value in self.values.items()}
-
-
-class Reference(Section):
-    """Published numbers."""
-
-    name: str
-    """What it is called."""
-    source: str = ""
-    """Where the numbers are from."""
-    note: str = ""
-    """What has to be said with them."""
-    rows: tuple[ReferenceRow, ...] = ()
 
 
 class CompareConfig(Step):

@@ -13,7 +13,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from inferno_cli.errors import DatasetError
 from inferno_cli.expressions import Expression, Lists, branch, parse, shown
-from inferno_cli.section import ExpressionText, Finite, Names, Section, Shown, require_name
+from inferno_cli.section import ExpressionText, Finite, Names, Section, Shown, require_name, with_unit
 
 MISSING = "missing"
 """Behind the name of a branch: the feature that says whether the branch has no value."""
@@ -128,7 +128,7 @@ class Inputs:
             feature = Feature(expression=definition) if isinstance(definition, str) else definition
             expressions[name] = parse(feature.expression)
             if feature.title is not None or feature.unit is not None:
-                labels[name] = (feature.title or name) + ("" if feature.unit is None else f" [{feature.unit}]")
+                labels[name] = with_unit(feature.title or name, feature.unit)
             if feature.range is not None:
                 ranges[name] = feature.range
         return cls(expressions, declared, labels, ranges)

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from inferno_cli.config.load import config_folder, resolve
-from inferno_cli.config.steps import CompareConfig, Reference
+from inferno_cli.config.published import Reference
+from inferno_cli.config.steps import CompareConfig
 from inferno_cli.errors import ConfigError
 from inferno_cli.files import user_path
 

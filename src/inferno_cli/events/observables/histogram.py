@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from inferno_cli.events.channel import NO_BIN, ChannelObservable
-from inferno_cli.section import ExpressionText, Finite, Shown
+from inferno_cli.section import ExpressionText, Finite, Shown, with_unit
 
 
 class Histogram(ChannelObservable):
@@ -52,8 +52,7 @@ class Histogram(ChannelObservable):
     @property
     def axis(self) -> str:
         """The title and the unit."""
-        name = self.title or self.expression
-        return f"{name} [{self.unit}]" if self.unit else name
+        return with_unit(self.title or self.expression, self.unit)
 
     def bins(self, values: NDArray[np.float64]) -> NDArray[np.int32]:
         """Return the bin between whose edges a value is."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from inferno_cli.events.channel import NO_BIN, ChannelObservable
 from inferno_cli.events.ready import HistogramFile
-from inferno_cli.section import Shown
+from inferno_cli.section import Shown, with_unit
 
 
 class ReadyTemplates(HistogramFile, ChannelObservable):
@@ -44,7 +44,7 @@ class ReadyTemplates(HistogramFile, ChannelObservable):
     @property
     def axis(self) -> str:
         """The title and the unit."""
-        return f"{self.title or ''} [{self.unit}]".strip() if self.unit else self.title or ""
+        return with_unit(self.title or "", self.unit)
 
     def bins(self, values: NDArray[np.float64]) -> NDArray[np.int32]:
         """Return ``NO_BIN`` for every event."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from inferno_cli.config.steps import Reference, ReferenceRow
+from inferno_cli.config.published import Reference, ReferenceRow
 from inferno_cli.config.titles import model_title
 from inferno_cli.drawing.presentation import PLAIN, Presentation
 from inferno_cli.fit.result import Column, is_ours
