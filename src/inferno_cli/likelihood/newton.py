@@ -11,6 +11,8 @@ from inferno_cli.likelihood.data import FloatArray, Likelihood
 
 CONVERGED = 1e-10
 """Estimated distance to the minimum (EDM) at which it stops."""
+FLAT = 1e-9
+"""Rise of -2 ln L, by rounding, that the last step may have."""
 NEAR = 1e-3
 """EDM of a step from which on the Hessian before it is good enough to say that the next one is not needed."""
 ROUNDING = 1e-14
@@ -56,7 +58,10 @@ def newton(
         moved = np.where(moved - low <= rounding, low, np.where(high - moved <= rounding, high, moved))
         if abs(distance) <= CONVERGED:
             onto = free & (((moved <= low) & (gradient > 0)) | ((moved >= high) & (gradient < 0)))
-            values, blocked = np.where(free, moved, values), blocked | onto
+            ended = np.where(free, moved, values)
+            # Along a flat direction a step without any gain may be long, and a valley is not straight.
+            if likelihood.rise(ended) - rise <= FLAT:
+                values, blocked = ended, blocked | onto
             break
         for _ in range(HALVINGS):
             found = likelihood.rise(values + step)
