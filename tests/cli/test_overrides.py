@@ -30,6 +30,15 @@ def test_a_group_that_is_added_needs_no_sign(group: str) -> None:
         read("fit", f"{group}=x")
 
 
+@pytest.mark.parametrize("group", ["network", "summary", "objective"])
+def test_a_part_of_the_model_needs_no_path(group: str) -> None:
+    assert read("train", f"{group}=x", "model=kde") == [f"model/{group}=x", "model=kde"]
+    assert read("data", f"{group}=a,b", sweeps=True) == [f"model/{group}=a,b"]
+    assert read("train", f"model.{group}.kind=x") == [f"model.{group}.kind=x"]
+    with pytest.raises(ConfigError, match=f"{group} is a group of `inferno train` and `inferno data`"):
+        read("fit", f"{group}=x")
+
+
 @pytest.mark.parametrize(
     ("typed", "value"),
     [

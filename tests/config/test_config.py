@@ -188,7 +188,7 @@ def test_what_has_files_of_its_own_is_answered_with_its_group():
 
 
 def test_a_missing_kind_is_answered_with_the_kinds():
-    assert "dataset.kind is missing; set it in the YAML file to one of 'ntuples', 'synthetic'" in message(
+    assert "dataset.kind is missing; set it in the YAML file to one of 'blobs', 'ntuples', 'synthetic'" in message(
         "~dataset.kind"
     )
 

@@ -14,17 +14,21 @@ from inferno_cli.errors import ConfigError
 from inferno_cli.section import LISTED
 from inferno_cli.shell import quoted
 
+MODEL_GROUPS = ("network", "summary", "objective")
+"""Groups of what a model is made of, ``model/objective``."""
+
 
 def as_hydra_reads(step: Any, overrides: list[str], *, sweeps: bool = False) -> list[str]:
     """Return the overrides of a step as Hydra reads them.
 
     - the first value needs no key where the step has an argument: ``inferno init FOLDER``
     - a group that is added needs no sign: ``experiment=top11004`` is ``+experiment=top11004``
+    - a group of the parts of a model needs no path: ``objective=p0`` is ``model/objective=p0``
     - a value may hold "=", which is an error to Hydra without quotes: ``where=dataset=htt``
     - the texts of a list may have commas between, which are points of a sweep to Hydra where one is asked for
     """
     lists = set() if sweeps else _lists(step)
-    return [_quoted(_added(step, text), lists) for text in _with_key(step, overrides)]
+    return [_quoted(_grouped(step, text), lists) for text in _with_key(step, overrides)]
 
 
 def with_optional(step: Any, name: str, overrides: list[str], own: Path | None) -> list[str]:
@@ -121,13 +125,13 @@ def _with_key(step: Any, overrides: list[str]) -> list[str]:
     return [f"{key}={quoted(overrides[0])}", *overrides[1:]]
 
 
-def _added(step: Any, text: str) -> str:
+def _grouped(step: Any, text: str) -> str:
     key = text.partition("=")[0]
-    if key not in ADDED_GROUPS:
+    if key not in (*ADDED_GROUPS, *MODEL_GROUPS):
         return text
     if not issubclass(step.SCHEMA, TrainConfig):
         raise ConfigError(f"{text}: {key} is a group of `inferno train` and `inferno data`; this step has none")
-    return f"+{text}"
+    return f"+{text}" if key in ADDED_GROUPS else f"model/{text}"
 
 
 def _lists(step: Any) -> set[str]:

@@ -53,6 +53,8 @@ class Model(Section):
     """Features with a cut and the side that passes, {NAME: above}, or how many: for the network and the summary."""
     temperature: Any = None
     """Temperature of the softmax: for the summary."""
+    bandwidth: Any = None
+    """Standard deviation of the kernel of a kernel density estimate, in bins: for the summary."""
     hidden: Any = None
     """Units of each hidden layer: for the network."""
     activation: Any = None
