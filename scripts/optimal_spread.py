@@ -30,7 +30,7 @@ def published() -> dict[str, float]:
     """Numbers of the paper, by benchmark."""
     reference = resolve(Reference, OmegaConf.load(config_folder() / "reference" / "benchmarks.yaml"))
     rows = [row for row in reference.rows if (row.model, row.label) == ("optimal", "paper")]
-    return {row.at["experiment"]: row.pairs["sigma_s"][0] for row in rows}
+    return {row.at["experiment"]: row.ranges["sigma_s"][0] for row in rows}
 
 
 class Benchmark:

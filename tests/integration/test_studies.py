@@ -29,6 +29,7 @@ POINTS = {
     "signal_yield": 4,
     "benchmarks": 5,
     "downsampling": 4,
+    "downsampling_published": 4,
     "bins": 4,
     "temperature": 6,
     "shift": 3,

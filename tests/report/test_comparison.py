@@ -15,6 +15,7 @@ import pytest
 import yaml
 from handmade import LABEL, config, put, record
 from omegaconf import OmegaConf
+from pydantic import ValidationError
 
 from inferno_cli.config.load import config_folder, resolve
 from inferno_cli.config.published import Reference
@@ -405,7 +406,7 @@ def test_references_are_valid_and_name_their_source(path: Path) -> None:
     assert reference.name == path.stem
     assert reference.source or not reference.rows
     for row in reference.rows:
-        values = {name: value for name, (value, _) in row.pairs.items()}
+        values = {name: value for name, (value, _, _) in row.ranges.items()}
         if {"minos_down", "minos_up", "width"} <= set(values):
             # Rounded before they were subtracted.
             assert values["minos_up"] - values["minos_down"] == pytest.approx(values["width"], abs=0.0021)
@@ -413,10 +414,12 @@ def test_references_are_valid_and_name_their_source(path: Path) -> None:
 
 def test_published_numbers_are_those_of_the_papers() -> None:
     rows = [row for row in published("benchmarks").rows if (row.model, row.label) != ("optimal", "computed")]
-    benchmarks = {(row.model, row.at["experiment"]): row.values["sigma_s"] for row in rows}
-    assert benchmarks["optimal", "benchmark2"] == 24.93
-    assert benchmarks["inferno", "benchmark4"] == 18.68
-    assert benchmarks["Cramer-Rao bound", "benchmark1"] == 15.506
+    benchmarks = {(row.model, row.at["experiment"]): row.ranges["sigma_s"] for row in rows}
+    assert benchmarks["optimal", "benchmark2"] == (24.93, 24.93, 24.93)
+    assert benchmarks["inferno", "benchmark4"] == pytest.approx((18.68, 18.68 - 0.07, 18.68 + 0.58))
+    assert benchmarks["Cramer-Rao bound", "benchmark1"][0] == 15.506
+    crossed = {(row.at["trained_for"], row.at["experiment"]): row.ranges for row in published("cross_training").rows}
+    assert crossed["benchmark0", "benchmark2"]["sigma_s"] == pytest.approx((23.24, 23.24 - 1.22, 23.24 + 6.54))
     (row,) = [
         row
         for row in published("downsampling").rows
@@ -427,13 +430,16 @@ def test_published_numbers_are_those_of_the_papers() -> None:
 
 
 def test_the_two_tables_of_the_thesis_are_told_apart_by_their_learning_rate() -> None:
-    """Its figure 2.5 prints var(s), and var(r) and var(lambda) in units of the constraints; here are their roots."""
+    """Its figure 2.5 prints var(s), and var(r) and var(lambda) in units of the constraints; here are their roots.
+
+    The deviations over its five samples are those of the variances; d sqrt(v) = dv / (2 sqrt(v)).
+    """
     variances = {
-        (0.2, 0.5): [(354.37, 0.40, 0.59), (273.94, 0.28, 0.17)],
-        (0.5, 0.5): [(402.72, 0.11, 0.71), (295.00, 0.05, 0.22)],
-        (1.0, 0.5): [(412.20, 0.03, 0.71), (276.97, 0.01, 0.15)],
-        (0.2, 0.8): [(395.04, 0.44, 0.48), (280.64, 0.35, 0.08)],
-        (0.2, 1.4): [(434.88, 0.44, 0.26), (275.85, 0.26, 0.02)],
+        (0.2, 0.5): [(354.37, 0.40, 0.59, 4.96), (273.94, 0.28, 0.17, 3.12)],
+        (0.5, 0.5): [(402.72, 0.11, 0.71, 5.01), (295.00, 0.05, 0.22, 22.55)],
+        (1.0, 0.5): [(412.20, 0.03, 0.71, 6.28), (276.97, 0.01, 0.15, 6.64)],
+        (0.2, 0.8): [(395.04, 0.44, 0.48, 2.53), (280.64, 0.35, 0.08, 15.41)],
+        (0.2, 1.4): [(434.88, 0.44, 0.26, 8.67), (275.85, 0.26, 0.02, 4.00)],
     }
     rows = [row for row in published("constraint_widths").rows if row.label.startswith("fig.")]
     assert len(rows) == 20
@@ -443,9 +449,24 @@ def test_the_two_tables_of_the_thesis_are_told_apart_by_their_learning_rate() ->
         assert f"figure {row.label[-3:]} (learning rate {rate})" in row.source
         if row.label == "fig. 2.5":
             widths = tuple(row.at[f"dataset.systematics.{name}.width"] for name in ("r", "lambda"))
-            s, r, rate_x2 = variances[widths][row.model == "inferno"]
-            found = [row.values[name] for name in ("sigma_s", "sigma_r", "sigma_lambda")]
+            s, r, rate_x2, deviation = variances[widths][row.model == "inferno"]
+            found = [row.ranges[name][0] for name in ("sigma_s", "sigma_r", "sigma_lambda")]
             assert found == [round(s**0.5, 2), round(r**0.5, 3), round(rate_x2**0.5, 3)]
+            assert row.ranges["sigma_s"][2] - found[0] == pytest.approx(deviation / 2 / s**0.5, abs=0.0051)
+
+
+def test_a_published_spread_may_have_two_sides() -> None:
+    """As in table 1 of the INFERNO paper, 23.24 +6.54 -1.22; one that does not hold the number is an error."""
+    row = {"model": "inferno", "values": {"sigma_s": [23.24, -1.22, 6.54], "width": [0.2, 0.1], "mu": 1.0}}
+
+    found = Reference.model_validate_json(json.dumps({"name": "own", "rows": [row]})).rows[0].ranges
+
+    assert found["sigma_s"] == pytest.approx((23.24, 22.02, 29.78))
+    assert found["width"] == pytest.approx((0.2, 0.1, 0.3))
+    assert found["mu"] == (1.0, 1.0, 1.0)
+    row["values"] = {"sigma_s": [23.24, 6.54, -1.22]}
+    with pytest.raises(ValidationError, match=r"write \[number, -down, up\]"):
+        Reference.model_validate_json(json.dumps({"name": "own", "rows": [row]}))
 
 
 @pytest.mark.parametrize("study", ["downsampling", "bins", "temperature"])

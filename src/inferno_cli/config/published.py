@@ -24,8 +24,8 @@ class ReferenceRow(Section):
     """bce, inferno, optimal, or what else it was."""
     at: dict[str, Any] = Field(default_factory=dict)
     """Its place in the sweep: dotted keys of the configuration, or ``experiment``."""
-    values: dict[str, Finite | tuple[Finite, Finite]]
-    """Numbers by column, or [number, spread]."""
+    values: dict[str, Finite | tuple[Finite, Finite] | tuple[Finite, Finite, Finite]]
+    """Numbers by column, or [number, spread], or [number, down, up] with a spread of two sides, down < 0."""
     label: str = ""
     """What the row is called in tables."""
     source: str = ""
@@ -36,12 +36,20 @@ class ReferenceRow(Section):
         for name in self.values:
             if name not in PUBLISHED and not name.startswith(("sigma_", "correlation_")):
                 raise ValueError(f"values: no column is called {name!r}{closest(name, PUBLISHED)}")
+        for name, (value, low, high) in self.ranges.items():
+            if not low <= value <= high:
+                raise ValueError(f"values: {name} is {value:g}, between {low:g} and {high:g}; write [number, -down, up]")
         return self
 
     @property
-    def pairs(self) -> dict[str, tuple[float, float]]:
-        """Every number with its spread, 0 where none was published."""
-        return {name: value if isinstance(value, tuple) else (value, 0.0) for name, value in self.values.items()}
+    def ranges(self) -> dict[str, tuple[float, float, float]]:
+        """Every number with the ends of its spread, which are the number itself where none was published."""
+        found = {}
+        for name, entry in self.values.items():
+            value, *spread = entry if isinstance(entry, tuple) else (entry, 0.0)
+            down, up = spread if len(spread) > 1 else (-spread[0], spread[0])
+            found[name] = (value, value + down, value + up)
+        return found
 
 
 class Reference(Section):

@@ -360,8 +360,8 @@ class Comparison:
             if f"correlation_{a}_{b}" in names:
                 names.setdefault(f"correlation_{b}_{a}", f"correlation_{a}_{b}")
         values = {}
-        for name, (value, spread) in row.pairs.items():
-            values[names.get(name, name)] = Spread(value, value - spread, value + spread, 0)
+        for name, (value, low, high) in row.ranges.items():
+            values[names.get(name, name)] = Spread(value, low, high, 0)
         source = row.source or self.reference.source or self.reference.name
         return Row(at, row.label or "published", 0, 0, values, source)
 
