@@ -38,7 +38,9 @@ class ReferenceRow(Section):
                 raise ValueError(f"values: no column is called {name!r}{closest(name, PUBLISHED)}")
         for name, (value, low, high) in self.ranges.items():
             if not low <= value <= high:
-                raise ValueError(f"values: {name} is {value:g}, between {low:g} and {high:g}; write [number, -down, up]")
+                raise ValueError(
+                    f"values: {name} is {value:g}, between {low:g} and {high:g}; write [number, -down, up]"
+                )
         return self
 
     @property
