@@ -39,11 +39,12 @@ def step_of(objective: str, nuisance: str) -> Callable[[], None]:
     torch.manual_seed(1)
     parts = model.network, model.summary, model.objective
     module = create(*parts, likelihood, samples, events.features, config.trainer)
+    networks = module.networks
     batch = next(iter(StratifiedBatches(samples, config.trainer.batch_size, 1, torch.device("cpu"))))
 
     def step() -> None:
-        outputs = forward_together(module.network, [features for features, _ in batch])
-        module.objective.loss(outputs, batch, module.observable.summary, likelihood).backward()
+        outputs = forward_together(networks.only.network, [features for features, _ in batch])
+        module.objective.loss(outputs, batch, [networks.only.summary] * len(batch), likelihood).backward()
         module.zero_grad()
 
     return step

@@ -21,7 +21,7 @@ from inferno_cli.histograms.templates import fill
 from inferno_cli.likelihood.information import covariance
 from inferno_cli.training.batches import to_tensors
 from inferno_cli.training.evaluation import evaluate
-from inferno_cli.training.observable import Observable
+from inferno_cli.training.observable import ChannelNetworks, Observable
 from inferno_cli.training.recipe import template_channels
 from inferno_cli.training.soft_likelihood import SoftLikelihood
 
@@ -281,9 +281,9 @@ def test_what_is_only_in_the_fit_is_absent_from_the_loss(small):
     rule = config.binning.model_copy(update={"min_effective_events": 1.0, "max_noise_information": 1e9})
     summary = config.model.summary
     network = config.model.network.build(torch.zeros(2), torch.ones(2), summary.n_outputs)
-    observable = Observable(network, summary, events.features)
+    networks = ChannelNetworks.shared(Observable(network, summary, events.features))
     found = evaluate(
-        observable, likelihood, events.validation, rule, Measurement.from_config(config, config.nuisance.fit)
+        networks, likelihood, events.validation, rule, Measurement.from_config(config, config.nuisance.fit)
     )
     assert set(found.deviations) <= {"mu", "jes"}
     assert np.isfinite(found.soft)

@@ -15,7 +15,7 @@ from inferno_cli.config.measurement import Measurement
 from inferno_cli.config.steps import TrainConfig
 from inferno_cli.events.sample import NOMINAL, Events, Sample, variations
 from inferno_cli.training.module import Module
-from inferno_cli.training.observable import Observable
+from inferno_cli.training.observable import ChannelNetworks, Observable
 from inferno_cli.training.soft_likelihood import SoftLikelihood
 
 
@@ -75,7 +75,7 @@ def told(config: TrainConfig, samples: Sequence[Sample], *tables: Sequence[int])
     nn.init.eye_(same.weight)
     network = nn.Sequential(Table(tables, n_bins), same)
     observable = Observable(network, config.model.summary, ("place",))
-    return Told(observable, config.model.objective, likelihood, config.trainer, torch.ones(1))
+    return Told(ChannelNetworks.shared(observable), config.model.objective, likelihood, config.trainer, torch.ones(1))
 
 
 def placed(name: str, nominal: Any, weights: Any, *, up: Any = None, down: Any = None, systematic: str = "r") -> Sample:

@@ -86,12 +86,12 @@ MEASUREMENT = Measurement.from_config(CONFIG, CONFIG.nuisance.fit)
 
 def evaluate(module: Told, samples: list[Sample], rule: Binning) -> Evaluation:
     """Evaluate a module in training."""
-    return evaluate_observable(module.observable, module.likelihood, samples, rule)
+    return evaluate_observable(module.networks, module.likelihood, samples, rule)
 
 
 def unmerged(samples: list[Sample]) -> Templates:
     """The templates with the planted bin in them."""
-    return fill(samples, told(CONFIG, samples, IDENTITY).observable.assign(samples), 4)
+    return fill(samples, told(CONFIG, samples, IDENTITY).networks.only.assign(samples), 4)
 
 
 def truth(kind: str) -> dict[str, float]:
@@ -155,8 +155,8 @@ def test_validation_does_not_count_it(kind: str) -> None:
 def test_the_final_templates_do_not_report_it(kind: str) -> None:
     samples = planted(kind)
 
-    observable, likelihoods = told(CONFIG, samples, IDENTITY).observable, Likelihoods.from_config(CONFIG)
-    summary = final_templates(Observables((observable,)), likelihoods, events_of(samples), symmetrise=0.05, seed=1)
+    networks, likelihoods = told(CONFIG, samples, IDENTITY).networks, Likelihoods.from_config(CONFIG)
+    summary = final_templates(Observables((networks,)), likelihoods, events_of(samples), symmetrise=0.05, seed=1)
 
     expected = truth(kind)
     (templates,) = summary.channels
@@ -188,7 +188,7 @@ def test_the_selection_does_not_love_it(kind: str, tmp_path: Path, monkeypatch: 
 def test_without_merging_the_selection_would_love_it(kind: str) -> None:
     """With its bins as they are, the epoch that must not be selected has the smaller variance of mu."""
     samples = planted(kind)
-    templates = fill(samples, told(CONFIG, samples, BAD).observable.assign(samples), 4).grouped([(0, 1), (2,), (3,)])
+    templates = fill(samples, told(CONFIG, samples, BAD).networks.only.assign(samples), 4).grouped([(0, 1), (2,), (3,)])
 
     trapped = float(covariance(template_channels(MEASUREMENT, [templates]))[0, 0].sqrt())
 
@@ -297,7 +297,7 @@ def test_noise_is_estimated_from_the_events_themselves() -> None:
         placed("signal", signal, np.full(len(signal), 0.025)),
         placed("background", background, np.full(len(background), 0.05), up=up, down=down),
     ]
-    templates = fill(samples, told(CONFIG, samples, IDENTITY).observable.assign(samples), 4)
+    templates = fill(samples, told(CONFIG, samples, IDENTITY).networks.only.assign(samples), 4)
 
     noise, _ = templates.noise["r", "background"]
 

@@ -32,7 +32,7 @@ from inferno_cli.runs.explanation import (
 )
 from inferno_cli.runs.record import PartsRecord
 from inferno_cli.training.explanation import Explainer, shuffled
-from inferno_cli.training.observable import Observable
+from inferno_cli.training.observable import ChannelNetworks, Observable
 from inferno_cli.training.observables import Observables
 
 JES = (NOMINAL, Variation("jes", "up"), Variation("jes", "down"))
@@ -99,7 +99,7 @@ def explainer(weights: Sequence[Sequence[float]], *overrides: str) -> Explainer:
         layer.weight.copy_(torch.tensor(weights))
         layer.bias.fill_(0.3)
     observable = Observable(torch.nn.Sequential(layer), config.model.summary, config.dataset.features)
-    observables = Observables((observable,), groups={"SR": ((0,), (1,), (2,), (3,))})
+    observables = Observables((ChannelNetworks.shared(observable),), groups={"SR": ((0,), (1,), (2,), (3,))})
     return Explainer(observables, made.template, measurement, config.binning)
 
 

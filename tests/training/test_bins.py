@@ -193,7 +193,7 @@ def trained(summary: AnySummary, samples: tuple[Sample, ...]) -> AnySummary:
     optimizer, objective = torch.optim.Adam([numbers], lr=0.08), PoiVariance(warm_up=0.0)
     for _ in range(60):
         optimizer.zero_grad()
-        objective.loss([x for x, _ in batch], batch, summary.at(numbers), likelihood).backward()  # type: ignore[no-untyped-call]
+        objective.loss([x for x, _ in batch], batch, [summary.at(numbers)] * len(batch), likelihood).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     return summary.at(numbers).placed(events, lambda x: x)
 
@@ -252,7 +252,7 @@ def test_an_empty_bin_of_a_batch_says_nothing() -> None:
     for bins in (10, 7):  # of the same width below 0.7, with events in the first seven alone
         edges = tuple((np.arange(1, bins) / 10).tolist())
         summary = GaussianGradient(bins=bins, width=0.5, edges="balanced", edges_at=edges)
-        losses.append(PoiVariance(warm_up=0.0).loss(scores, batch, summary, likelihood))
+        losses.append(PoiVariance(warm_up=0.0).loss(scores, batch, [summary] * len(batch), likelihood))
     losses[0].backward()  # type: ignore[no-untyped-call]
 
     torch.testing.assert_close(losses[0], losses[1], rtol=1e-6, atol=0)

@@ -78,7 +78,8 @@ def test_every_bin_of_a_category_has_its_share_of_the_events_in_it() -> None:
     known = summary(8, {"s": True, "a": False, "b": False})
     weights = {"s": 0.1, "a": 1.0, "b": 50.0}
     events = [
-        NominalEvents(name, name == "s", outputs[name], torch.full((9000,), weights[name]).double()) for name in "sab"
+        NominalEvents(name, "SR", name == "s", outputs[name], torch.full((9000,), weights[name]).double())
+        for name in "sab"
     ]
     placed = known.placed(events, lambda features: features)
 
@@ -94,7 +95,9 @@ def test_the_loss_is_the_mean_over_the_categories() -> None:
     outputs = [
         torch.zeros(1, weights.shape[1], 2) + torch.tensor([math.log(3.0), 0.0]) for _, weights in batch
     ]  # 3/4 and 1/4 for all
-    loss = CategoricalCrossEntropy().loss(outputs, batch, summary(4, {"a": True, "b": False}), likelihood)
+    loss = CategoricalCrossEntropy().loss(
+        outputs, batch, [summary(4, {"a": True, "b": False})] * len(batch), likelihood
+    )
 
     assert loss.item() == pytest.approx(-(math.log(0.75) + math.log(0.25)) / 2, rel=1e-6)
 

@@ -36,7 +36,7 @@ def made(kind: str = "inferno", activation: str = "relu", temperature: float = 0
         for parameter in network[-1].parameters():  # the bins are trained to be of the size of the temperature
             parameter *= 20 * (temperature / 0.1 if kind == "inferno" else 1)
     observable = Observable(network, config.model.summary, config.dataset.features, GROUPS)
-    samples = [NominalEvents(str(i), i == 0, torch.from_numpy(events(100)), torch.ones(100)) for i in (0, 1)]
+    samples = [NominalEvents(str(i), "SR", i == 0, torch.from_numpy(events(100)), torch.ones(100)) for i in (0, 1)]
     return observable.placed(samples)
 
 

@@ -30,8 +30,8 @@ EVENTS = "dataset.events={train: 4000, validation: 100000, template: 400000}"
 
 def variance(config: TrainConfig, events: Events, folder: Path) -> float:
     """The variance of mu from its templates."""
-    observable, likelihoods = train(config, events, folder).observable, Likelihoods.from_config(config)
-    return final_templates(Observables((observable,)), likelihoods, events, symmetrise=0.05, seed=1).poi_variance
+    networks, likelihoods = train(config, events, folder).networks, Likelihoods.from_config(config)
+    return final_templates(Observables((networks,)), likelihoods, events, symmetrise=0.05, seed=1).poi_variance
 
 
 @pytest.mark.parametrize("overrides", [(), ("dataset.signal_mean=[1.0,0.5]", "dataset.nominal={r: 0.3, lambda: 2.5}")])
@@ -102,7 +102,7 @@ def test_no_other_polynomial_has_a_smaller_cross_entropy(tmp_path: Path) -> None
 
     def loss() -> float:
         outputs = [trained.observable.outputs(x) for x, _ in batch]
-        return float(config.model.objective.loss(outputs, batch, config.model.summary, likelihood))
+        return float(config.model.objective.loss(outputs, batch, [config.model.summary] * len(batch), likelihood))
 
     best = loss()
     assert best == pytest.approx(trained.best.loss)

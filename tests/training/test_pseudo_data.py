@@ -23,7 +23,7 @@ from inferno_cli.training.pseudo_data import Drawn, Experiment, Generated, Pseud
 def source(config: TrainConfig, folder: Path) -> tuple[PseudoData, Observable, Events, Templates]:
     events = load(config)
     trained = train(config, events, folder)
-    observables = Observables((trained.observable,))
+    observables = Observables((trained.networks,))
     (templates,) = final_templates(
         observables, Likelihoods.from_config(config), events, symmetrise=None, seed=1
     ).channels

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from inferno_cli.config.steps import TrainConfig
-from inferno_cli.training.observable import SUMMARY, Observable
+from inferno_cli.training.observable import SUMMARY, ChannelNetworks, Observable
 from inferno_cli.training.pretrained import retaken
 from inferno_cli.training.quantiles import quantiles
 from inferno_cli.training.summaries import NominalEvents
@@ -25,7 +25,7 @@ SIGNAL, BALANCED = (Score(bins=4, edges=edges, edge_width=0.1) for edges in ("si
 def events(name: str, logits: list[float], weights: list[float] | None = None) -> NominalEvents:
     """Events whose one feature is the output of the network."""
     weight = torch.ones(len(logits)) if weights is None else torch.tensor(weights)
-    return NominalEvents(name, name == "signal", torch.tensor(logits)[:, None], weight.double())
+    return NominalEvents(name, "SR", name == "signal", torch.tensor(logits)[:, None], weight.double())
 
 
 def as_it_is(features: Tensor) -> Tensor:
@@ -147,11 +147,13 @@ def test_a_network_is_taken_with_its_edges_unless_others_are_asked_for() -> None
     config = configured()
     split = load(config).train
     network = nn.Sequential(nn.Linear(3, 1))
-    trained = Observable(network, config.model.summary, ("x", "y", "z")).placed([NominalEvents.of(x) for x in split])
-    edges = trained.summary.state["edges_at"]
+    observable = Observable(network, config.model.summary, ("x", "y", "z"))
+    trained = ChannelNetworks.shared(observable).placed([NominalEvents.of(x) for x in split])
+    edges = trained.only.summary.state["edges_at"]
     half = [sample.subset(rng.permutation(len(sample.group))[: len(sample.group) // 2]) for sample in split]
 
-    assert retaken(trained, config.model.summary, half).summary.state["edges_at"] == edges
-    fewer = retaken(replace(trained, groups=((0, 1), (2, 3, 4))), configured("model.bins=3").model.summary, half)
+    assert retaken(trained, config.model.summary, half).only.summary.state["edges_at"] == edges
+    merged = ChannelNetworks.shared(replace(trained.only, groups=((0, 1), (2, 3, 4))))
+    fewer = retaken(merged, configured("model.bins=3").model.summary, half).only
     assert (len(fewer.summary.state["edges_at"]), fewer.groups) == (2, ())
-    assert retaken(trained, configured("model.edges=uniform").model.summary, half).summary.state == {}
+    assert retaken(trained, configured("model.edges=uniform").model.summary, half).only.summary.state == {}

@@ -182,7 +182,7 @@ def test_the_epoch_is_selected_by_what_the_objective_minimises(kind, tmp_path):
     for name in ("poi_variance", "log_variances", "generalised_variance"):
         other = Measurement.from_config(analysis(tmp_path, {"kind": name, "warm_up": 0.0}), ("jes",))
         found[name] = evaluate(
-            trained.observable, replace(likelihood, measurement=other), events.validation, config.binning
+            trained.networks, replace(likelihood, measurement=other), events.validation, config.binning
         )
     assert found[kind].merit == pytest.approx(trained.best.evaluation.merit)
     assert found["poi_variance"].merit == found["poi_variance"].honest

@@ -68,12 +68,13 @@ def made(config: TrainConfig, events: Events) -> Module:
     parts = model.network, model.summary, model.objective
     module = create(*parts, likelihood, events.train, events.features, config.trainer)
     model.summary.spread(module.network, torch.cat([torch.from_numpy(x.features[0]) for x in events.train]))
-    module.observable = module.observable.placed([NominalEvents.of(x) for x in events.train])
+    (part,) = module.parts.values()
+    part.observable = part.observable.placed([NominalEvents.of(x) for x in events.train])
     return module
 
 
 def evaluated(module: Module, events: Events, config: TrainConfig) -> Evaluation:
-    return evaluate(module.observable, module.likelihood, events.validation, config.binning)
+    return evaluate(module.networks, module.likelihood, events.validation, config.binning)
 
 
 @pytest.fixture
@@ -203,11 +204,11 @@ def test_standardisation_counts_every_sample_alike_and_keeps_constants() -> None
 
 def test_every_bin_of_inferno_begins_with_a_share_of_the_events(events: Events) -> None:
     module = made(configured("model=inferno", "model.temperature=0.01"), events)
-    logits = torch.cat([module.observable.outputs(torch.from_numpy(x.features[0])) for x in events.train])
+    logits = torch.cat([module.networks.only.outputs(torch.from_numpy(x.features[0])) for x in events.train])
 
     torch.testing.assert_close(logits.mean(dim=0), torch.zeros(10), atol=1e-3, rtol=0)
     torch.testing.assert_close(logits.std(dim=0), torch.full((10,), SPREAD * 0.01), atol=1e-4, rtol=0)
-    assert len(module.observable.summary.hard(logits).unique()) >= 8
+    assert len(module.networks.only.summary.hard(logits).unique()) >= 8
 
 
 # ----------------------------------------------------------------------------------------------- summaries
@@ -229,12 +230,12 @@ def test_soft_templates_become_the_hard_ones_as_the_temperature_falls(events: Ev
     """With the whole split as one batch, nominal and varied."""
     module = made(configured("model=inferno"), events)
     sharp = Softmax(bins=10, temperature=1e-9)
-    logits = [module.observable.outputs(torch.from_numpy(x.features)) for x in events.template]
+    logits = [module.networks.only.outputs(torch.from_numpy(x.features)) for x in events.template]
     batch = to_tensors(events.template, "cpu")
 
     channel = module.likelihood.expectation(batch, [sharp.soft(output) for output in logits])
 
-    hard = fill(events.template, module.observable.assign(events.template), 10)
+    hard = fill(events.template, module.networks.only.assign(events.template), 10)
     np.testing.assert_allclose(channel.nominal, hard.nominal, rtol=1e-9)
     total = hard.nominal.sum(axis=0)
     np.testing.assert_allclose(channel.relative_error, np.sqrt(hard.variance.sum(axis=0)) / total, rtol=1e-9)
@@ -251,7 +252,7 @@ def test_soft_templates_are_scaled_to_the_expected_yields(events: Events) -> Non
     """A batch of any size; each sample, each variation."""
     module = made(configured("model=inferno"), events)
     batch = [(features[:, :37], weights[:, :37]) for features, weights in to_tensors(events.train, "cpu")]
-    summary, outputs = module.observable.summary, module.observable.outputs
+    summary, outputs = module.networks.only.summary, module.networks.only.outputs
     memberships = [summary.soft(outputs(features)) for features, _ in batch]
 
     channel = module.likelihood.expectation(batch, memberships)
@@ -280,7 +281,7 @@ def test_loss_of_bce_by_hand() -> None:
     samples = [signal, first, second]
     logits = [torch.tensor([[[0.0], [1.0]]]), torch.tensor([[[2.0]]]), torch.tensor([[[-1.0], [0.5]]])]
 
-    loss = CrossEntropy().loss(logits, to_tensors(samples, "cpu"), SCORE, likelihood_of(samples))
+    loss = CrossEntropy().loss(logits, to_tensors(samples, "cpu"), [SCORE] * 3, likelihood_of(samples))
 
     def softplus(x: float) -> float:
         return math.log1p(math.exp(x))
@@ -300,7 +301,7 @@ def test_loss_of_the_augmented_bce_by_hand() -> None:
     logits = [torch.tensor([[[0.0], [1.0]]]), torch.tensor([[[2.0], [-1.0]], [[0.5], [0.0]]])]
 
     likelihood, batch = likelihood_of(samples), to_tensors(samples, "cpu")
-    loss = AugmentedCrossEntropy().loss(logits, batch, SCORE, likelihood)
+    loss = AugmentedCrossEntropy().loss(logits, batch, [SCORE] * 3, likelihood)
 
     def softplus(x: float) -> float:
         return math.log1p(math.exp(x))
@@ -321,8 +322,8 @@ def test_loss_of_bce_does_not_depend_on_the_rows_of_a_sample_in_the_batch() -> N
     batch = to_tensors(samples, "cpu")
     doubled = [batch[0], (batch[1][0].repeat(1, 2, 1), batch[1][1].repeat(1, 2)), batch[2]]
 
-    once = CrossEntropy().loss(logits, batch, SCORE, likelihood)
-    twice = CrossEntropy().loss([logits[0], logits[1].repeat(1, 2, 1), logits[2]], doubled, SCORE, likelihood)
+    once = CrossEntropy().loss(logits, batch, [SCORE] * 3, likelihood)
+    twice = CrossEntropy().loss([logits[0], logits[1].repeat(1, 2, 1), logits[2]], doubled, [SCORE] * 3, likelihood)
 
     assert float(twice) == pytest.approx(float(once), rel=1e-12)
 
@@ -333,7 +334,7 @@ def test_loss_of_inferno_by_hand() -> None:
     likelihood, summary = likelihood_of(samples, effective=50.0), Softmax(bins=2, temperature=0.5)
     logits = [torch.tensor([[[0.0, 0.0], [1.0, 0.0]]]), torch.tensor([[[0.0, 1.0], [0.0, 0.0], [0.0, 0.5]]])]
 
-    loss = PoiVariance(warm_up=0.4).loss(logits, to_tensors(samples, "cpu"), summary, likelihood)
+    loss = PoiVariance(warm_up=0.4).loss(logits, to_tensors(samples, "cpu"), [summary] * len(samples), likelihood)
 
     def first_bin(difference: float) -> float:
         return 1 / (1 + math.exp(-difference / 0.5))
@@ -414,11 +415,11 @@ def test_a_step_on_the_meta_device_leaves_nothing_on_the_cpu(
 def test_outputs_in_chunks_are_the_same(events: Events, monkeypatch: pytest.MonkeyPatch) -> None:
     module = made(configured(), events)
     features = torch.from_numpy(events.template[1].features)
-    whole = module.observable.outputs(features)
+    whole = module.networks.only.outputs(features)
     monkeypatch.setattr("inferno_cli.training.observable.CHUNK", 7)
 
     assert whole.shape == (*features.shape[:-1], 10)
-    torch.testing.assert_close(module.observable.outputs(features), whole)
+    torch.testing.assert_close(module.networks.only.outputs(features), whole)
 
 
 @pytest.mark.parametrize("model", ["bce", "inferno"])
@@ -471,7 +472,7 @@ def test_the_validation_that_is_recorded_is_of_the_likelihood_that_is_fitted(
     assert set(trained.validation.deviations) == {"mu", "r", "lambda"}
     assert trained.validation.hard >= trained.best.evaluation.hard  # equal where so few events leave one bin
     assert trained.validation.soft > trained.best.evaluation.soft
-    assert judge(trained.observable, Likelihoods.from_config(config), events) == trained.validation
+    assert judge(trained.networks, Likelihoods.from_config(config), events) == trained.validation
 
 
 @pytest.mark.parametrize("model", MODELS)

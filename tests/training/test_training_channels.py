@@ -39,7 +39,7 @@ from inferno_cli.likelihood.writers import pyhf as writer
 from inferno_cli.training.batches import to_tensors
 from inferno_cli.training.evaluation import Likelihoods, evaluate
 from inferno_cli.training.final_templates import FinalTemplates, final_templates
-from inferno_cli.training.observable import Observable
+from inferno_cli.training.observable import ChannelNetworks, Observable
 from inferno_cli.training.observables import Observables
 from inferno_cli.training.pseudo_data import Drawn, Experiment, Generated, pseudo_data
 from inferno_cli.training.recipe import linear_fit, template_channels
@@ -78,7 +78,7 @@ def untrained(config: TrainConfig, number: int) -> Observable:
 
 
 def filled(config: TrainConfig, events: Events, **options: Any) -> tuple[Observables, FinalTemplates]:
-    networks = tuple(untrained(config, number) for number in range(events.n_folds))
+    networks = tuple(ChannelNetworks.shared(untrained(config, number)) for number in range(events.n_folds))
     observables = Observables(networks, Channels(config.channels))
     options = {"symmetrise": None, "seed": 1} | options
     return observables, final_templates(observables, Likelihoods.from_config(config), events, **options)
@@ -109,7 +109,7 @@ def test_the_templates_of_every_channel_are_histograms_of_its_events(folder, fil
                 np.testing.assert_allclose(histogram.variances(), merged(expected["variances"], templates), rtol=1e-6)
                 continue
             channel, fold = observables.names[templates.channel]
-            network = observables.networks[fold]
+            network = observables.networks[fold].only
             bins = network.network_bins(np.stack([rows["x"], rows["y"]], axis=1))
             own = inside(rows, channel)
             used = own & (split_of(events.assignment, name, rows) == (2 if n_folds == 1 else fold))
@@ -136,7 +136,7 @@ def test_observed_events_are_counted_where_they_are(folder, files, n_folds):
         if channel == "SR":
             features = np.stack([data["x"], data["y"]], axis=1)[inside(data, "SR")]
             found[name] = merged(
-                np.bincount(observables.networks[fold].network_bins(features), minlength=6), templates[name]
+                np.bincount(observables.networks[fold].only.network_bins(features), minlength=6), templates[name]
             )
     counts = {name: templates[name].observed.values() for name in found}
     assert sum(values.sum() for values in counts.values()) == inside(data, "SR").sum()
@@ -163,7 +163,7 @@ def of_training(config: TrainConfig, events: Events, observables: Observables, f
     fitted_bins = replace(observables, groups={item.channel: item.groups for item in final.channels}).of("SR").final
     memberships = []
     for sample in events.template:
-        bins = torch.from_numpy(fitted_bins[observables.networks[0].network_bins(sample.features)])
+        bins = torch.from_numpy(fitted_bins[observables.networks[0].only.network_bins(sample.features)])
         memberships.append(torch.nn.functional.one_hot(bins, int(fitted_bins.max()) + 1).double())
     return likelihood.expectation(to_tensors(events.template, "cpu"), memberships)
 
@@ -407,7 +407,7 @@ def test_pseudo_experiments_of_generated_events_have_the_expectation_of_every_ch
     )
     config = changed(synthetic(*many, "model.edges=uniform"), channels=own)
     events = load(config)
-    observables = Observables((_exact(config, events),), Channels(config.channels))
+    observables = Observables((ChannelNetworks.shared(_exact(config, events)),), Channels(config.channels))
     final = final_templates(observables, Likelihoods.from_config(config), events, symmetrise=None, seed=1)
     observables = replace(observables, groups={item.channel: item.groups for item in final.channels})
     data = pseudo_data(config, final.measurement, observables, events, final.channels)

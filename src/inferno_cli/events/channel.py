@@ -13,6 +13,8 @@ from inferno_cli.section import Section
 
 NO_BIN = -1
 """Of an event that no bin has."""
+SHARED = ""
+"""Name of the network of all channels that name none of their own."""
 
 
 class ChannelObservable(Section, ABC):
@@ -26,6 +28,11 @@ class ChannelObservable(Section, ABC):
     is_trained: ClassVar[bool] = False
     has_events: ClassVar[bool] = True
     kind: str
+
+    @property
+    def network_name(self) -> str:
+        """Name of the network that makes its bins, where one does."""
+        return SHARED
 
     @property
     def variable(self) -> str | None:

@@ -95,6 +95,15 @@ class Channels:
         return tuple(name for name, channel in self.by_name.items() if channel.observable.is_trained)
 
     @property
+    def networks(self) -> dict[str, Names]:
+        """The channels of each network, by its name."""
+        found: dict[str, Names] = {}
+        for name in self.trained:
+            network = self.by_name[name].observable.network_name
+            found[network] = (*found.get(network, ()), name)
+        return found
+
+    @property
     def fixed(self) -> Names:
         """Those that have bins of their own."""
         return tuple(name for name in self.by_name if name not in self.trained)

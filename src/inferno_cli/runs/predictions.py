@@ -246,7 +246,7 @@ class Writer:
         self.otherwise = UNKNOWN if dataset.has_files else NOT_USED
         """Split of every row where no event of the run is known."""
         self.copied = tuple(dict.fromkeys((*self.event_id, *keep)))
-        self.outputs = observables.networks[0].summary.response_names
+        self.outputs = observables.first.summary.response_names
         self.types = {"split": "int8", "bin": "int32", "network_bin": "int32"}
         if not observables.channels.is_everything:
             self.types["channel"] = "int8"

@@ -155,6 +155,11 @@ def require_same_channels(config: TrainConfig, run: RunFolder) -> None:
             f"the network of {run.folder} makes the bins of the channels {', '.join(there.trained)}, and here of "
             f"{', '.join(here.trained)}. Use the same, with the observable of kind 'summary'"
         )
+    if here.networks != there.networks:
+        raise RunError(
+            f"the networks of {run.folder} are {_listed(there)}, and here {_listed(here)}. Use the same names of "
+            "networks in channels"
+        )
     for name in here.trained:
         ours, theirs = here.by_name[name].selection, there.by_name[name].selection
         if ours != theirs:
@@ -162,3 +167,8 @@ def require_same_channels(config: TrainConfig, run: RunFolder) -> None:
                 f"channels.{name}.selection is {ours}, and {theirs} where the network of {run.folder} was trained. "
                 "Use the same, or train a network"
             )
+
+
+def _listed(channels: Channels) -> str:
+    """Say which channels each network has."""
+    return " and ".join(f"{name or 'one'} of {', '.join(members)}" for name, members in channels.networks.items())

@@ -98,19 +98,22 @@ class RunFolder:
         """
         require_memory(LEAST_FOR_TORCH)
         from inferno_cli.events.channels import Channels
-        from inferno_cli.training.observable import CHECKPOINTS, Observable, checkpoint_name
+        from inferno_cli.training.observable import CHECKPOINTS, ChannelNetworks, Observable, checkpoint_name
         from inferno_cli.training.observables import Observables
 
         bins, training = self.results.bins, self.results.training
         assert bins is not None
         assert training is not None
-        model, features = self.config.model, self.config.dataset.features
+        model, features, channels = self.config.model, self.config.dataset.features, Channels(self.config.channels)
         trainings = self.results.folds or (training,)
         networks = []
         for fold, item in enumerate(trainings):
             path = self.folder / CHECKPOINTS / checkpoint_name(fold, len(trainings))
-            networks.append(Observable.load(path, model.network, model.summary, features, (), item.best_epoch))
-        return Observables(tuple(networks), Channels(self.config.channels), groups_of(bins))
+            by_name = {}
+            for name in channels.networks:
+                by_name[name] = Observable.load(path, model.network, model.summary, features, (), item.best_epoch, name)
+            networks.append(ChannelNetworks.by_channels(by_name, channels.networks))
+        return Observables(tuple(networks), channels, groups_of(bins))
 
     @property
     def observable(self) -> Observable:
@@ -120,10 +123,10 @@ class RunFolder:
             RunError: If it has several; and as for ``observables``.
         """
         found = self.observables
-        trained = found.channels.trained
-        if len(trained) > 1 or len(found.networks) > 1:
+        trained, n_networks = found.channels.trained, len(found.networks) * len(found.channels.networks)
+        if len(trained) > 1 or n_networks > 1:
             raise RunError(
-                f"the run in {self.folder} has {len(found.networks)} networks for the channels {', '.join(trained)}, "
+                f"the run in {self.folder} has {n_networks} networks for the channels {', '.join(trained)}, "
                 "expected one for one channel. Choose with observables.of(CHANNEL, FOLD)"
             )
         return found.of(trained[0])

@@ -98,7 +98,7 @@ def _training(config: TrainConfig, trained: Training) -> TrainingRecord:
         sigma_mu_hard=tuple(finite(math.sqrt(epoch.evaluation.hard)) for epoch in trained.epochs),
         nuisance=config.parameters(config.nuisance.train),
         history=tuple(epoch.metrics() for epoch in trained.epochs),
-        learnt=trained.observable.summary.state,
+        learnt=trained.networks.learnt,
     )
 
 

@@ -209,9 +209,9 @@ def _taken(config: TrainConfig, folder: Path, events: Events, fold: int, pretrai
     from inferno_cli.training.observable import checkpoint_name
     from inferno_cli.training.pretrained import retaken, take_pretrained
 
-    observable = retaken(pretrained.observables.networks[fold], config.model.summary, events.train)
+    networks = retaken(pretrained.observables.networks[fold], config.model.summary, events.train)
     likelihoods, name = Likelihoods.from_config(config), checkpoint_name(fold, events.n_folds)
-    return take_pretrained(observable, likelihoods, events, pretrained.folder, folder, name)
+    return take_pretrained(networks, likelihoods, events, pretrained.folder, folder, name)
 
 
 def _templates(config: TrainConfig, events: Events, trained: Sequence[Training]) -> tuple[Observables, FinalTemplates]:
@@ -221,7 +221,7 @@ def _templates(config: TrainConfig, events: Events, trained: Sequence[Training])
     from inferno_cli.training.final_templates import final_templates
     from inferno_cli.training.observables import Observables
 
-    observables = Observables(tuple(item.observable for item in trained), Channels(config.channels))
+    observables = Observables(tuple(item.networks for item in trained), Channels(config.channels))
     final = final_templates(
         observables,
         Likelihoods.from_config(config),

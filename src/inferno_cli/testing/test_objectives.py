@@ -43,7 +43,7 @@ def network_for(objective: Objective) -> nn.Sequential:
 def loss(objective: Objective, network: nn.Module, batch: Batch) -> Tensor:
     """Return the loss of a network."""
     blocks = [features[:1] if objective.nominal_only else features for features, _ in batch]
-    return objective.loss(forward_together(network, blocks), batch, summary_for(objective), LIKELIHOOD)
+    return objective.loss(forward_together(network, blocks), batch, [summary_for(objective)] * len(batch), LIKELIHOOD)
 
 
 @every_objective

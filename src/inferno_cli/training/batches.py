@@ -37,9 +37,10 @@ class StratifiedBatches:
         self.rows = [max(-(-n // self.n_batches), min(n, WHOLE)) for n in sizes]
         self.generator = torch.Generator().manual_seed(seed)
 
-    def nominal_features(self, most: int) -> Tensor:
-        """Features of at most ``most`` nominal events of each sample, shape (n_events, n_features)."""
-        return torch.cat([features[0][weights[0] != 0][:most] for features, weights in self.tensors])
+    def nominal_features(self, most: int, rows: Sequence[int]) -> Tensor:
+        """Features of at most ``most`` nominal events of the samples of some ``rows``, shape (n_events, n_features)."""
+        chosen = [self.tensors[row] for row in rows]
+        return torch.cat([features[0][weights[0] != 0][:most] for features, weights in chosen])
 
     def __len__(self) -> int:
         return self.n_batches

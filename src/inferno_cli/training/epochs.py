@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from inferno_cli.training.evaluation import NOTHING, Evaluation
-from inferno_cli.training.observable import Observable
+from inferno_cli.training.observable import ChannelNetworks, Observable
 
 
 @dataclass(frozen=True)
@@ -45,10 +45,10 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Training:
-    """A trained network.
+    """A trained network, or several that were trained together.
 
     Attributes:
-        observable: The network of the best epoch, and its bins before any are merged.
+        networks: Those of the best epoch, and their bins before any are merged.
         epochs: Training curves.
         best: The selected epoch.
         validation: The network on the validation split, in the likelihood that is fitted.
@@ -56,9 +56,14 @@ class Training:
         seconds: Wall time.
     """
 
-    observable: Observable
+    networks: ChannelNetworks
     epochs: tuple[Epoch, ...]
     best: Epoch
     validation: Evaluation
     checkpoint: Path
     seconds: float
+
+    @property
+    def observable(self) -> Observable:
+        """The network, where there is one for all channels."""
+        return self.networks.only

@@ -21,7 +21,7 @@ from inferno_cli.histograms.templates import Templates
 from inferno_cli.likelihood.expectation import Expectation
 from inferno_cli.likelihood.information import correlation, covariance, poi_variance
 from inferno_cli.training.batches import to_tensors
-from inferno_cli.training.observable import Observable
+from inferno_cli.training.observable import ChannelNetworks
 from inferno_cli.training.recipe import Filling, fixed_fillings, linear_fit, merged, template_channels
 from inferno_cli.training.soft_likelihood import SoftLikelihood
 
@@ -95,14 +95,14 @@ NOTHING = Evaluation(math.inf, math.inf, math.inf, math.inf, 0, {}, {})
 
 @torch.no_grad()
 def evaluate(
-    observable: Observable,
+    networks: ChannelNetworks,
     likelihood: SoftLikelihood,
     samples: Sequence[Sample],
     rule: Binning,
     fitted: Measurement | None = None,
     fixed: Sequence[Templates] = (),
 ) -> Evaluation:
-    """Evaluate a network once over a whole split.
+    """Evaluate the networks of a training once over a whole split.
 
     The statistical errors are scaled to the size of the split whose templates will be fitted, and so is the support
     that the merging asks for: the value predicts that fit. A singular information matrix counts as infinite variance.
@@ -113,17 +113,17 @@ def evaluate(
         fitted: The measurement of the fit, whose parameters decide what is merged; without, that of the variance.
         fixed: Filled templates of the channels that have bins of their own, with all variations of the fit.
     """
-    measurement, summary = likelihood.measurement, observable.summary
-    outputs = [observable.outputs(torch.from_numpy(sample.features)) for sample in samples]
+    measurement = likelihood.measurement
+    outputs = [networks.outputs(sample) for sample in samples]
     if not all(bool(torch.isfinite(output).all()) for output in outputs):
         return NOTHING
-    soft = _soft_variance(observable, likelihood, samples, outputs)
+    soft = _soft_variance(networks, likelihood, samples, outputs)
     filled = []
     by_channel: dict[str, list[int]] = {}
     for row, sample in enumerate(samples):
         by_channel.setdefault(sample.channel, []).append(row)
     for channel, rows in by_channel.items():
-        own = [samples[row] for row in rows]
+        own, summary = [samples[row] for row in rows], networks.of(channel).summary
         bins = [summary.hard(outputs[row]).cpu().numpy() for row in rows]
         scale = [samples[row].effective_events / likelihood.strata[row].effective_events for row in rows]
         filling = Filling(channel, own, bins, summary.n_bins, summary.ordered, error_scale=scale)
@@ -167,24 +167,24 @@ def _merit(measurement: Measurement, model: Expectation, matrix: Tensor, fit: Li
 
 
 def _soft_variance(
-    observable: Observable, likelihood: SoftLikelihood, samples: Sequence[Sample], outputs: Sequence[Tensor]
+    networks: ChannelNetworks, likelihood: SoftLikelihood, samples: Sequence[Sample], outputs: Sequence[Tensor]
 ) -> float:
     """Return poi_variance with soft bins, of outputs for all variations of the fit; infinite where it is singular."""
     batch, memberships = [], []
     for sample, output in zip(samples, outputs, strict=True):
         trained = sample.only(likelihood.measurement.variations)
         batch += to_tensors([trained], output.device)
-        own = output if trained is sample else observable.outputs(torch.from_numpy(trained.features))
-        memberships.append(observable.summary.soft(own))
+        own = output if trained is sample else networks.outputs(trained)
+        memberships.append(networks.of(sample.channel).summary.soft(own))
     try:
         return float(poi_variance(likelihood.expectation(batch, memberships)))
     except SingularInformationError:
         return math.inf
 
 
-def judge(observable: Observable, likelihoods: Likelihoods, events: Events) -> Evaluation:
-    """Evaluate a network on the validation split in the likelihood that is fitted, whatever it was trained with."""
+def judge(networks: ChannelNetworks, likelihoods: Likelihoods, events: Events) -> Evaluation:
+    """Evaluate networks on the validation split in the likelihood that is fitted, whatever they were trained with."""
     measurement, samples = likelihoods.fitted, events.validation
     likelihood = likelihoods.soft(measurement, samples, events)
     fixed = likelihoods.fixed(events, measurement)
-    return evaluate(observable, likelihood, samples, likelihoods.binning, fixed=fixed)
+    return evaluate(networks, likelihood, samples, likelihoods.binning, fixed=fixed)

@@ -50,7 +50,7 @@ class Explainer:
 
     def _n_bins(self, sample: Sample) -> int:
         if sample.bins is None:
-            return self.observables.networks[0].summary.n_bins
+            return self.observables.first.summary.n_bins
         if sample.histogram is not None:
             return len(sample.histogram.edges) - 1
         return self.observables.channels.by_name[sample.channel].observable.n_bins

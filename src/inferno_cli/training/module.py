@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import lightning.pytorch as pl
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from inferno_cli.config.schema import Trainer
 from inferno_cli.training.batches import Batch, StratifiedBatches
 from inferno_cli.training.objectives import Objective
-from inferno_cli.training.observable import SUMMARY, Observable
+from inferno_cli.training.observable import NETWORK, SUMMARY, ChannelNetworks, Observable, key_of
 from inferno_cli.training.soft_likelihood import SoftLikelihood
 from inferno_cli.training.summaries import NominalEvents, Summary
 
@@ -21,31 +21,74 @@ SPREAD_EVENTS = 10_000
 """Most nominal events of each sample over which the bins are spread."""
 
 
-class Module(pl.LightningModule):
-    """An observable in training, in place; the ``deviation`` of each feature (n_features,) is the unit of its noise.
+@dataclass
+class Part:
+    """One of the networks of a training.
 
-    The ``numbers`` are what the summary has of its own to be trained, shape (n_trained,).
+    Attributes:
+        observable: The network and its bins, in training, in place.
+        head: What takes the place of its last layer in the warm-up.
+        numbers: What its summary has of its own to be trained, shape (n_trained,).
+        rows: The samples of a batch that it evaluates.
     """
 
-    deviation: Tensor
+    observable: Observable
+    head: nn.Module | None
     numbers: nn.Parameter | None
+    rows: tuple[int, ...]
+
+    @property
+    def summary(self) -> Summary:
+        """The summary at the values of now of what is trained of it."""
+        summary = self.observable.summary
+        return summary if self.numbers is None else summary.at(self.numbers)
+
+    def outputs(self, blocks: Sequence[Tensor], *, warming_up: bool) -> list[Tensor]:
+        """Outputs for its samples, given the features of all; in the warm-up those of the head."""
+        network = self.observable.network
+        if warming_up:
+            assert self.head is not None
+            network = nn.Sequential(network[:-1], self.head)
+        return forward_together(network, [blocks[row] for row in self.rows])
+
+
+class Module(pl.LightningModule):
+    """Networks in training, in place; the ``deviation`` of each feature (n_features,) is the unit of its noise."""
+
+    deviation: Tensor
 
     def __init__(
         self,
-        observable: Observable,
+        networks: ChannelNetworks,
         objective: Objective,
         likelihood: SoftLikelihood,
         settings: Trainer,
         deviation: Tensor,
     ) -> None:
         super().__init__()
-        self.observable, self.objective, self.likelihood = observable, objective, likelihood
-        self.settings, self.network = settings, observable.network
-        self.head = objective.warm_up_head(self.network, max(likelihood.categories) + 1)
+        self.objective, self.likelihood, self.settings = objective, likelihood, settings
         self.warm_up_epochs = objective.warm_up_epochs(settings.max_epochs)
-        n_trained = observable.summary.n_trained
-        self.register_parameter("numbers", nn.Parameter(torch.zeros(n_trained)) if n_trained else None)
+        self.name_of = networks.name_of
+        self.parts = {name: self._part(name, networks) for name in networks.by_name}
         self.register_buffer("deviation", deviation, persistent=False)
+
+    def _part(self, name: str, networks: ChannelNetworks) -> Part:
+        """Register what is trained of one network."""
+        observable = networks.by_name[name]
+        n_trained = observable.summary.n_trained
+        head = self.objective.warm_up_head(observable.network, max(self.likelihood.categories) + 1)
+        numbers = nn.Parameter(torch.zeros(n_trained)) if n_trained else None
+        self.add_module(key_of(NETWORK, name), observable.network)
+        self.add_module(key_of("head", name), head)
+        self.register_parameter(key_of("numbers", name), numbers)
+        channels = [stratum.channel for stratum in self.likelihood.strata]
+        rows = [row for row, channel in enumerate(channels) if networks.of(channel) is observable]
+        return Part(observable, head, numbers, tuple(rows))
+
+    @property
+    def networks(self) -> ChannelNetworks:
+        """The networks of now, with the bins that were placed last."""
+        return ChannelNetworks({name: part.observable for name, part in self.parts.items()}, self.name_of)
 
     @property
     def warming_up(self) -> bool:
@@ -61,16 +104,12 @@ class Module(pl.LightningModule):
         if self.trainer.current_epoch == self.warm_up_epochs:
             batches = self.trainer.train_dataloader
             assert isinstance(batches, StratifiedBatches)
-            if isinstance(self.head, nn.Linear):
-                self.observable.summary.take_over(self.network, self.head, self.likelihood.is_signal)
-            self.observable.summary.spread(self.network, batches.nominal_features(SPREAD_EVENTS))
+            for part in self.parts.values():
+                summary, network = part.observable.summary, part.observable.network
+                if isinstance(part.head, nn.Linear):
+                    summary.take_over(network, part.head, self.likelihood.is_signal)
+                summary.spread(network, batches.nominal_features(SPREAD_EVENTS, part.rows))
             self.place_bins()
-
-    @property
-    def summary(self) -> Summary:
-        """The summary at the values of now of what is trained of it."""
-        summary = self.observable.summary
-        return summary if self.numbers is None else summary.at(self.numbers)
 
     def place_bins(self) -> None:
         """Place the bins of a summary that has them where the events are."""
@@ -78,29 +117,42 @@ class Module(pl.LightningModule):
         assert isinstance(batches, StratifiedBatches)
         samples = []
         for stratum, (features, weights) in zip(self.likelihood.strata, batches.tensors, strict=True):
-            samples.append(NominalEvents(stratum.name, stratum.is_signal, features[0], weights[0]))
-        self.observable = replace(self.observable, summary=self.summary).placed(samples)
+            samples.append(NominalEvents(stratum.name, stratum.channel, stratum.is_signal, features[0], weights[0]))
+        for part in self.parts.values():
+            own = [samples[row] for row in part.rows]
+            part.observable = replace(part.observable, summary=part.summary).placed(own)
+
+    def restore(self, checkpoint: dict[str, Any]) -> None:
+        """Give the summaries what they had learnt when a checkpoint was written."""
+        for name, part in self.parts.items():
+            summary = part.observable.summary.restored(checkpoint[key_of(SUMMARY, name)])
+            part.observable = replace(part.observable, summary=summary)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Store what the summary learnt."""
-        checkpoint[SUMMARY] = self.observable.summary.state
+        """Store what the summaries learnt."""
+        for name, part in self.parts.items():
+            checkpoint[key_of(SUMMARY, name)] = part.observable.summary.state
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take what the summary had learnt before the training was interrupted."""
-        summary = self.observable.summary.restored(checkpoint[SUMMARY])
-        self.observable = replace(self.observable, summary=summary)
+        """Take what the summaries had learnt before the training was interrupted."""
+        self.restore(checkpoint)
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:  # noqa: ARG002
-        """One forward pass over nominal and varied events of all samples together."""
+        """One forward pass of each network over nominal and varied events of all its samples together."""
         nominal = self.warming_up or self.objective.nominal_only
         blocks = self.smeared([features[:1] if nominal else features for features, _ in batch])
+        outputs: dict[int, Tensor] = {}
+        summaries: dict[int, Summary] = {}
+        for part in self.parts.values():
+            own = part.outputs(blocks, warming_up=self.warming_up)
+            outputs |= dict(zip(part.rows, own, strict=True))
+            summaries |= dict.fromkeys(part.rows, part.summary)
+        in_order = [outputs[row] for row in range(len(batch))]
         if self.warming_up:
-            assert self.head is not None
-            outputs = forward_together(nn.Sequential(self.network[:-1], self.head), blocks)
-            loss = self.objective.warm_up_loss(outputs, batch, self.likelihood)
+            loss = self.objective.warm_up_loss(in_order, batch, self.likelihood)
         else:
-            outputs = forward_together(self.network, blocks)
-            loss = self.objective.loss(outputs, batch, self.summary, self.likelihood)
+            of_each = [summaries[row] for row in range(len(batch))]
+            loss = self.objective.loss(in_order, batch, of_each, self.likelihood)
         self.log("loss", loss, on_step=False, on_epoch=True)
         return loss
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from inferno_cli.errors import RunError
+from inferno_cli.events.channel import SHARED
 from inferno_cli.events.sample import Sample
 from inferno_cli.section import Names
 from inferno_cli.training.summaries import NominalEvents, Summary
@@ -24,13 +25,18 @@ if TYPE_CHECKING:
 
 CHECKPOINTS = "checkpoints"
 """Where the weights of the selected epoch of each network are in the folder of a run."""
-NETWORK = "network."
-"""In front of the names of the network's weights in it; the rest serves the training alone."""
+NETWORK = "network"
+"""In it, in front of the names of the network's weights; the rest serves the training alone."""
 SUMMARY = "summary"
 """Key in it of what the summary learnt; missing in those of earlier versions."""
 CHUNK = 50_000
 """Events that pass the network together."""
 Bins = NDArray[np.intp]
+
+
+def key_of(part: str, name: str) -> str:
+    """Return what a part of the network of a ``name`` is called in a checkpoint."""
+    return part if name == SHARED else f"{part}_{name}"
 
 
 def checkpoint_name(fold: int, n_folds: int) -> str:
@@ -78,8 +84,9 @@ class Observable:
         features: Names,
         groups: tuple[tuple[int, ...], ...],
         epoch: int,
+        name: str = SHARED,
     ) -> Observable:
-        """Load the observable of a finished run from its checkpoint; its record says the rest.
+        """Load the observable of a finished run from its checkpoint; its record says the rest, ``name`` which one.
 
         Raises:
             RunError: If there is no checkpoint, or it is not of this run.
@@ -88,11 +95,10 @@ class Observable:
             raise RunError(f"the checkpoint {path} is missing. Copy the whole folder of the run, or train again")
         try:
             stored = torch.load(path, map_location="cpu", weights_only=True)
-            summary = summary.restored(stored.get(SUMMARY, {}))
+            summary = summary.restored(stored.get(key_of(SUMMARY, name), {}))
             network = network.for_features(features)
             built = network.build(torch.zeros(len(features)), torch.ones(len(features)), summary.n_outputs)
-            own = [name for name in stored["state_dict"] if name.startswith(NETWORK)]
-            built.load_state_dict({name.removeprefix(NETWORK): stored["state_dict"][name] for name in own})
+            built.load_state_dict(weights_of(stored["state_dict"], name))
         except Exception as error:  # torch raises many kinds for a damaged file
             raise RunError(
                 f"the checkpoint {path} cannot be read, or is not of this run "
@@ -148,3 +154,72 @@ class Observable:
         logits = self.logits(features)
         network_bin = self.summary.hard(logits).cpu().numpy()
         return Prediction(self.summary.response(logits).cpu().numpy(), network_bin, self.final[network_bin])
+
+
+@dataclass(frozen=True)
+class ChannelNetworks:
+    """The networks that are trained together, with one loss.
+
+    Attributes:
+        by_name: Each with its bins, by name.
+        name_of: The network of each channel; of others it is the one that all without a name share.
+    """
+
+    by_name: Mapping[str, Observable]
+    name_of: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def shared(cls, observable: Observable) -> ChannelNetworks:
+        """Return the one network of all channels."""
+        return cls({SHARED: observable})
+
+    @classmethod
+    def by_channels(cls, by_name: Mapping[str, Observable], channels: Mapping[str, Names]) -> ChannelNetworks:
+        """Return networks, given the channels of each."""
+        name_of: dict[str, str] = {}
+        for name, members in channels.items():
+            name_of |= dict.fromkeys(members, name)
+        return cls(by_name, name_of)
+
+    def of(self, channel: str) -> Observable:
+        """Return the network of a channel."""
+        return self.by_name[self.name_of.get(channel, SHARED)]
+
+    @property
+    def first(self) -> Observable:
+        """One of them: features, number of bins and what is told of an event are those of all."""
+        return next(iter(self.by_name.values()))
+
+    @property
+    def only(self) -> Observable:
+        """The one that there is; a ValueError if there are several."""
+        (observable,) = self.by_name.values()
+        return observable
+
+    @property
+    def learnt(self) -> dict[str, Any]:
+        """What the summaries learnt, of several networks by name."""
+        if len(self.by_name) == 1:
+            return self.first.summary.state
+        return {name: observable.summary.state for name, observable in self.by_name.items()}
+
+    def outputs(self, sample: Sample) -> Tensor:
+        """Outputs for all views of a sample, shape (n_views, n_events, n_outputs)."""
+        return self.of(sample.channel).outputs(torch.from_numpy(sample.features))
+
+    def placed(self, samples: Sequence[NominalEvents]) -> ChannelNetworks:
+        """Return them with the bins that each places on the events of its channels."""
+        placed = {}
+        for name, observable in self.by_name.items():
+            own = [sample for sample in samples if self.name_of.get(sample.channel, SHARED) == name]
+            placed[name] = observable.placed(own)
+        return replace(self, by_name=placed)
+
+
+def weights_of(state: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    """Return the weights of the network of a ``name`` among those of a training."""
+    prefix, own = f"{key_of(NETWORK, name)}.", {}
+    for key, values in state.items():
+        if key.startswith(prefix):
+            own[key.removeprefix(prefix)] = values
+    return own

@@ -11,7 +11,7 @@ from inferno_cli.events.channels import Channels, everything
 from inferno_cli.events.sample import Observed, Sample
 from inferno_cli.histograms.templates import Bins
 from inferno_cli.names import fold_of
-from inferno_cli.training.observable import Observable
+from inferno_cli.training.observable import ChannelNetworks, Observable
 from inferno_cli.training.recipe import Filling, Groups, fixed_fillings
 
 
@@ -20,20 +20,25 @@ class Observables:
     """The networks of a run, and the channels in which they make the bins.
 
     Attributes:
-        networks: That of each fold.
+        networks: Those of each fold.
         channels: All channels.
         groups: For each bin of a fitted histogram, the bins that it is made of, by channel of the likelihood; empty:
             none are merged.
     """
 
-    networks: tuple[Observable, ...]
+    networks: tuple[ChannelNetworks, ...]
     channels: Channels = field(default_factory=everything)
     groups: Mapping[str, Groups] = field(default_factory=dict)
 
     @property
+    def first(self) -> Observable:
+        """One of the networks: features, number of bins and what is told of an event are those of all."""
+        return self.networks[0].first
+
+    @property
     def features(self) -> tuple[str, ...]:
         """Names of the features, in order."""
-        return self.networks[0].features
+        return self.first.features
 
     @property
     def folds(self) -> range:
@@ -61,7 +66,7 @@ class Observables:
     def of(self, channel: str, fold: int = 0) -> Observable:
         """Return the network of a fold with the bins that are fitted in a channel."""
         groups = tuple(tuple(group) for group in self.groups.get(self.name(channel, fold), ()))
-        return replace(self.networks[fold], groups=groups)
+        return replace(self.networks[fold].of(channel), groups=groups)
 
     def final(self, name: str, n_bins: int) -> Bins:
         """Return the bin of the fitted histogram of each of the bins of a channel of the likelihood, before merging."""
@@ -80,7 +85,7 @@ class Observables:
             if sample.bins is not None:
                 found.append(sample.bins.astype(np.intp))
             else:
-                found.append(self.networks[sample.fold].network_bins(sample.features))
+                found.append(self.networks[sample.fold].of(sample.channel).network_bins(sample.features))
         return found
 
     def fillings(
@@ -94,7 +99,7 @@ class Observables:
             observed: The observed events of all channels.
         """
         found = {item.channel: item for item in fixed_fillings(self.channels, samples, observed)}
-        summary = self.networks[0].summary
+        summary = self.first.summary
         for name, (channel, fold) in self.names.items():
             if name in found:
                 continue
@@ -102,7 +107,7 @@ class Observables:
             data = None
             if observed is not None:
                 (features,) = (x.features for x in observed if (x.channel, x.fold) == (channel, fold))
-                data = self.networks[fold].network_bins(features)
+                data = self.networks[fold].of(channel).network_bins(features)
             own = [samples[row] for row in rows], [bins[row] for row in rows]
             found[name] = Filling(name, *own, summary.n_bins, summary.ordered, observed=data)
         return [found[name] for name in self.names]

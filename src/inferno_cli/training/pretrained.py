@@ -17,16 +17,16 @@ from inferno_cli.events.features import Inputs
 from inferno_cli.events.sample import Events, Sample
 from inferno_cli.training.epochs import Epoch, Training
 from inferno_cli.training.evaluation import NOTHING, Likelihoods, judge
-from inferno_cli.training.observable import CHECKPOINTS, SUMMARY, Observable
+from inferno_cli.training.observable import CHECKPOINTS, SUMMARY, ChannelNetworks, key_of
 from inferno_cli.training.summaries import NominalEvents, Summary
 
 
 def take_pretrained(
-    observable: Observable, likelihoods: Likelihoods, events: Events, run: Path, folder: Path, name: str
+    networks: ChannelNetworks, likelihoods: Likelihoods, events: Events, run: Path, folder: Path, name: str
 ) -> Training:
-    """Return the network of a finished run, evaluated on the validation split of this one.
+    """Return the networks of a finished run, evaluated on the validation split of this one.
 
-    Both variances are those of the likelihood that is fitted here, whatever the network was trained with. The
+    Both variances are those of the likelihood that is fitted here, whatever they were trained with. The
     checkpoint, a file of a ``name``, is copied from the folder of the ``run`` into that of this one, see ``_store``.
 
     Raises:
@@ -34,7 +34,7 @@ def take_pretrained(
     """
     start = time.perf_counter()
     # Of other events than those of the training there is no validation split: all that it has not seen are templates.
-    evaluation = judge(observable, likelihoods, events) if events.validation else NOTHING
+    evaluation = judge(networks, likelihoods, events) if events.validation else NOTHING
     if events.validation and not math.isfinite(evaluation.hard):
         raise SingularInformationError(
             f"the bins of the network of {run} cannot constrain {', '.join(likelihoods.fitted.parameters)} on the "
@@ -43,36 +43,44 @@ def take_pretrained(
     path = folder / CHECKPOINTS / name
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _store(observable, run / CHECKPOINTS / name, path)
+        _store(networks, run / CHECKPOINTS / name, path)
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error}") from error
-    return Training(observable, (), Epoch(0, math.nan, evaluation), evaluation, path, time.perf_counter() - start)
+    return Training(networks, (), Epoch(0, math.nan, evaluation), evaluation, path, time.perf_counter() - start)
 
 
-def retaken(observable: Observable, summary: Summary, samples: Sequence[Sample]) -> Observable:
-    """Return the network of a finished run with the summary that is configured here.
+def retaken(networks: ChannelNetworks, summary: Summary, samples: Sequence[Sample]) -> ChannelNetworks:
+    """Return the networks of a finished run with the summary that is configured here.
 
     Its bins are those that the training placed; where others are asked for (another number of them, other edges) they
     are placed anew, on the training split ``samples``.
     """
-    own, trained = (item.model_dump(exclude={item.smoothing, *item.learnt}) for item in (summary, observable.summary))
-    if own == trained:
-        return replace(observable, summary=summary.restored(observable.summary.state), groups=())
-    if not samples:
+    trained = networks.first.summary
+    own, before = (item.model_dump(exclude={item.smoothing, *item.learnt}) for item in (summary, trained))
+    if own != before and not samples:
         raise RunError(
             "the bins are other ones than those of the network, and they are placed on the events that it was trained "
             "on, which are not here. Keep model.bins and what else makes them, or use the files of the training"
         )
-    return replace(observable, summary=summary, groups=()).placed([NominalEvents.of(sample) for sample in samples])
+    taken = {}
+    for name, observable in networks.by_name.items():
+        bins = summary.restored(observable.summary.state) if own == before else summary
+        taken[name] = replace(observable, summary=bins, groups=())
+    with_bins = replace(networks, by_name=taken)
+    return with_bins if own == before else with_bins.placed([NominalEvents.of(sample) for sample in samples])
 
 
-def _store(observable: Observable, there: Path, path: Path) -> None:
+def _store(networks: ChannelNetworks, there: Path, path: Path) -> None:
     """Copy the checkpoint of a run as it is, but for bins that were placed anew."""
     stored = torch.load(there, map_location="cpu", weights_only=True)
-    if observable.summary.state == stored.get(SUMMARY, {}):
+    states, before = {}, {}
+    for name, observable in networks.by_name.items():
+        key = key_of(SUMMARY, name)
+        states[key], before[key] = observable.summary.state, stored.get(key, {})
+    if states == before:
         shutil.copyfile(there, path)
     else:
-        torch.save({**stored, SUMMARY: observable.summary.state}, path)
+        torch.save({**stored, **states}, path)
 
 
 def require_same(inputs: Inputs, model: Model, trained_inputs: Inputs, trained: Model, run: Path) -> None:

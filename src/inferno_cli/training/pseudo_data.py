@@ -112,8 +112,8 @@ class Generated(PseudoData):
             inside = (cells >= start) & (cells < start + n_made)
             numbers: NDArray[np.signedinteger] = cells[inside] - start
             if observable.is_trained:
-                numbers = self.observables.networks[fold].network_bins(features[inside])
-                n_made = self.observables.networks[fold].summary.n_bins
+                network = self.observables.of(channel, fold)
+                numbers, n_made = network.network_bins(features[inside]), network.summary.n_bins
             found[inside] = first + self.observables.final(name, n_made)[numbers]
             first += len(self.observables.groups[name])
         return found

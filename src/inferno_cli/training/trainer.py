@@ -6,8 +6,7 @@ import logging
 import math
 import time
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from inferno_cli.config.measurement import Measurement
 from inferno_cli.config.schema import Trainer
 from inferno_cli.errors import ConfigError, SingularInformationError
+from inferno_cli.events.channel import SHARED
 from inferno_cli.events.dataset import LogRatio
 from inferno_cli.events.sample import Events, Sample
 from inferno_cli.progress import Advance, progress
@@ -29,7 +29,7 @@ from inferno_cli.training.layers import moments
 from inferno_cli.training.module import Module
 from inferno_cli.training.networks import Network
 from inferno_cli.training.objectives import Objective
-from inferno_cli.training.observable import NETWORK, SUMMARY, Observable, checkpoint_name
+from inferno_cli.training.observable import NETWORK, SUMMARY, ChannelNetworks, Observable, checkpoint_name, key_of
 from inferno_cli.training.partial import KeepEpoch, Partial
 from inferno_cli.training.soft_likelihood import SoftLikelihood
 from inferno_cli.training.summaries import NominalEvents, Summary
@@ -71,8 +71,8 @@ class Validation(Callback):
         evaluation, judges = NOTHING, self.likelihoods
         if not pl_module.warming_up:
             pl_module.place_bins()
-            observable, likelihood = pl_module.observable, pl_module.likelihood
-            evaluation = evaluate(observable, likelihood, self.samples, judges.binning, judges.fitted, self.fixed)
+            networks, likelihood = pl_module.networks, pl_module.likelihood
+            evaluation = evaluate(networks, likelihood, self.samples, judges.binning, judges.fitted, self.fixed)
         epoch = Epoch(trainer.current_epoch, float(trainer.callback_metrics["loss"]), evaluation)
         self.epochs.append(epoch)
         pl_module.log(MONITOR, self._smoothed(trainer.max_epochs))
@@ -141,7 +141,7 @@ def train(
     watch: Watch | None = None,
     partial: Partial | None = None,
 ) -> Training:
-    """Train a network, or take one that is exact as it is.
+    """Train a network, or those of several channels with one loss, or take one that is exact as it is.
 
     Args:
         likelihoods: What the loss has of the analysis, and what is fitted of it.
@@ -177,7 +177,8 @@ def train(
             torch.manual_seed(seed)
             samples = [sample.only(likelihoods.trained.variations) for sample in events.train]
             likelihood = likelihoods.soft(likelihoods.trained, samples, events)
-            module = create(network, summary, objective, likelihood, samples, events.features, settings)
+            networks = likelihoods.channels.networks
+            module = create(network, summary, objective, likelihood, samples, events.features, settings, networks)
             validation = Validation(events, likelihoods, advance, watch)
             _fit(module, validation, _Data(samples, settings.batch_size, seed), settings, folder / name, partial)
     finally:
@@ -185,8 +186,8 @@ def train(
     epochs, path = tuple(validation.epochs), folder / name
     best = _take_best(module, epochs, path, likelihoods.trained)
     is_fitted = likelihoods.trained == likelihoods.fitted
-    judged = best.evaluation if is_fitted else judge(module.observable, likelihoods, events)
-    return Training(module.observable, epochs, best, judged, path, time.perf_counter() - start)
+    judged = best.evaluation if is_fitted else judge(module.networks, likelihoods, events)
+    return Training(module.networks, epochs, best, judged, path, time.perf_counter() - start)
 
 
 def _fit(
@@ -218,7 +219,7 @@ def _take_best(module: Module, epochs: Sequence[Epoch], path: Path, measurement:
             "binning.min_effective_events; and no two parameters may do the same to every template"
         )
     module.load_state_dict(stored["state_dict"])
-    module.observable = replace(module.observable, summary=module.observable.summary.restored(stored[SUMMARY]))
+    module.restore(stored)
     return best
 
 
@@ -230,12 +231,20 @@ def create(
     samples: Sequence[Sample],
     features: Names,
     settings: Trainer,
+    channels: Mapping[str, Names] | None = None,
 ) -> Module:
-    """Create the module of a training, standardised on the nominal events of its ``samples``, the training split."""
+    """Create the module of a training, standardised on the nominal events of its ``samples``, the training split.
+
+    Args:
+        channels: Those of each network; None: there is one.
+    """
     nominal = [torch.from_numpy(sample.features[0][sample.weights[0] != 0]) for sample in samples]
     mean, deviation = moments(nominal)
-    observable = Observable(network.build(mean, deviation, summary.n_outputs), summary, features)
-    return Module(observable, objective, likelihood, settings, deviation)
+    networks = {}
+    for name in channels or (SHARED,):
+        networks[name] = Observable(network.build(mean, deviation, summary.n_outputs), summary, features)
+    of_channels = ChannelNetworks.by_channels(networks, channels or {})
+    return Module(of_channels, objective, likelihood, settings, deviation)
 
 
 def _checkpoint(path: Path) -> ModelCheckpoint:
@@ -284,23 +293,28 @@ def _as_it_is(
     n_features = len(events.features)
     built = network.build(torch.zeros(n_features), torch.ones(n_features), summary.n_outputs)
     network.fill(built, log_ratio)
-    observable = Observable(built, summary, events.features).placed([NominalEvents.of(x) for x in events.train])
+    channels = likelihoods.channels.networks
+    by_name = dict.fromkeys(channels, Observable(built, summary, events.features))
+    networks = ChannelNetworks.by_channels(by_name, channels).placed([NominalEvents.of(x) for x in events.train])
     samples = [sample.only(likelihoods.trained.variations) for sample in events.validation]
     likelihood = likelihoods.soft(likelihoods.trained, samples, events)
     fixed = likelihoods.fixed(events, likelihoods.fitted)
-    evaluation = evaluate(observable, likelihood, events.validation, likelihoods.binning, likelihoods.fitted, fixed)
+    evaluation = evaluate(networks, likelihood, events.validation, likelihoods.binning, likelihoods.fitted, fixed)
     if not math.isfinite(evaluation.hard):
         raise SingularInformationError(
             f"the bins of the network {network.kind!r} cannot constrain {', '.join(likelihoods.trained.parameters)} on "
             "the validation split. Use more bins, more events, or lower binning.min_effective_events"
         )
     batch = to_tensors(samples, "cpu")
-    loss = objective.loss(
-        [observable.outputs(features) for features, _ in batch], batch, observable.summary, likelihood
-    )
+    summaries = [networks.of(sample.channel).summary for sample in samples]
+    loss = objective.loss([networks.outputs(sample) for sample in samples], batch, summaries, likelihood)
     epoch = Epoch(0, float(loss), evaluation)
     path.parent.mkdir(parents=True, exist_ok=True)
-    weights = {f"{NETWORK}{name}": value for name, value in built.state_dict().items()}
-    torch.save({"epoch": 0, "state_dict": weights, SUMMARY: observable.summary.state}, path)
-    judged = judge(observable, likelihoods, events)
-    return Training(observable, (epoch,), epoch, judged, path, time.perf_counter() - start)
+    weights, states = {}, {}
+    for name, observable in networks.by_name.items():
+        states[key_of(SUMMARY, name)] = observable.summary.state
+        for key, value in built.state_dict().items():
+            weights[f"{key_of(NETWORK, name)}.{key}"] = value
+    torch.save({"epoch": 0, "state_dict": weights, **states}, path)
+    judged = judge(networks, likelihoods, events)
+    return Training(networks, (epoch,), epoch, judged, path, time.perf_counter() - start)

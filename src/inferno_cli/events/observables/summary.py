@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from inferno_cli.events.channel import ChannelObservable
+from pydantic import Field
+
+from inferno_cli.events.channel import SHARED, ChannelObservable
 
 
 class TrainedSummary(ChannelObservable):
@@ -13,3 +15,10 @@ class TrainedSummary(ChannelObservable):
     is_trained: ClassVar[bool] = True
     kind: Literal["summary"] = "summary"
     """The trained summary."""
+    network: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")] | None = None
+    """Name of its network, which channels of the same name share; null: the one that all without a name share."""
+
+    @property
+    def network_name(self) -> str:
+        """The name, or that of the shared one."""
+        return SHARED if self.network is None else self.network

@@ -65,8 +65,10 @@ class Objective(Section, ABC):
     kind: str
 
     @abstractmethod
-    def loss(self, outputs: Sequence[Tensor], batch: Batch, summary: Summary, likelihood: SoftLikelihood) -> Tensor:
-        """Loss of a batch, a float64 scalar."""
+    def loss(
+        self, outputs: Sequence[Tensor], batch: Batch, summaries: Sequence[Summary], likelihood: SoftLikelihood
+    ) -> Tensor:
+        """Loss of a batch, a float64 scalar; there is a summary for the outputs of each sample."""
 
     def merit(self, pois: Names) -> FigureOfMerit:  # noqa: ARG002
         """Return what chooses the epoch and the bins in a measurement of ``pois``: the variance of mu."""
@@ -105,7 +107,13 @@ class BinaryClassifier(Objective):
     ) -> tuple[list[Tensor], list[Tensor]]:
         """Return the outputs that count, and their weights: for each sample, shape (n,) each."""
 
-    def loss(self, outputs: Sequence[Tensor], batch: Batch, summary: Summary, likelihood: SoftLikelihood) -> Tensor:  # noqa: ARG002
+    def loss(
+        self,
+        outputs: Sequence[Tensor],
+        batch: Batch,
+        summaries: Sequence[Summary],  # noqa: ARG002
+        likelihood: SoftLikelihood,
+    ) -> Tensor:
         """Cross-entropy."""
         from inferno_cli.training.costs import balanced_cross_entropy
 
@@ -122,9 +130,12 @@ class FitObjective(Objective):
     warm_up: Annotated[float, Field(ge=0, lt=1)]
     """Share of trainer.max_epochs in which the hidden layers first learn to tell the samples apart."""
 
-    def loss(self, outputs: Sequence[Tensor], batch: Batch, summary: Summary, likelihood: SoftLikelihood) -> Tensor:
+    def loss(
+        self, outputs: Sequence[Tensor], batch: Batch, summaries: Sequence[Summary], likelihood: SoftLikelihood
+    ) -> Tensor:
         """Cost of the soft templates."""
-        templates = likelihood.expectation(batch, [summary.soft(output) for output in outputs])
+        memberships = [summary.soft(output) for summary, output in zip(summaries, outputs, strict=True)]
+        templates = likelihood.expectation(batch, memberships)
         return self.cost(templates, likelihood.measurement.pois)
 
     def cost(self, templates: Expectation, pois: Names = (POI,)) -> Tensor:

@@ -24,7 +24,13 @@ class CategoricalCrossEntropy(Objective):
     kind: Literal["categorical_cross_entropy"] = "categorical_cross_entropy"
     """Cross-entropy with one category a sample."""
 
-    def loss(self, outputs: Sequence[Tensor], batch: Batch, summary: Summary, likelihood: SoftLikelihood) -> Tensor:  # noqa: ARG002
+    def loss(
+        self,
+        outputs: Sequence[Tensor],
+        batch: Batch,
+        summaries: Sequence[Summary],  # noqa: ARG002
+        likelihood: SoftLikelihood,
+    ) -> Tensor:
         """Mean over the categories, of the nominal events."""
         names = list(dict.fromkeys(stratum.name for stratum in likelihood.strata))
         total = batch[0][1].new_zeros(())

@@ -27,16 +27,18 @@ EDGE_SPEED = 10.0
 
 @dataclass(frozen=True)
 class NominalEvents:
-    """The nominal events of one sample in the training split, on which bins are placed.
+    """The nominal events of one sample in one channel in the training split, on which bins are placed.
 
     Attributes:
         name: Name of the sample.
+        channel: Name of the channel.
         is_signal: Whether the POI scales it.
         features: Shape (n_events, n_features).
         weights: Expected events, negative ones among them; shape (n_events,), float64.
     """
 
     name: str
+    channel: str
     is_signal: bool
     features: Tensor
     weights: Tensor
@@ -47,7 +49,7 @@ class NominalEvents:
         import torch
 
         features, weights = (torch.from_numpy(array[0]) for array in (sample.features, sample.weights))
-        return cls(sample.name, sample.is_signal, features, weights)
+        return cls(sample.name, sample.channel, sample.is_signal, features, weights)
 
 
 class Summary(Section, ABC):
