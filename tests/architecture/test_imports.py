@@ -27,7 +27,7 @@ ALLOWED = {
     "report": {"config", "drawing", "events", "histograms", "fit", "runs"},
     "testing": {"config", "drawing", "events", "fit", "histograms", "training"},
 }
-CHOICES = {f"inferno_cli.training.{kind}" for kind in ("networks", "summaries", "objectives")}
+CHOICES = {f"inferno_cli.training.{kind}" for kind in ("networks", "summaries", "objectives", "metrics")}
 """Packages of choices: open to all, as the configuration is made of their sections."""
 OPEN = {
     "choices",

@@ -14,6 +14,7 @@ import pyhf
 import pytest
 import uproot
 from conftest import compose, covariance_by_differences
+from workspaces import model_of
 
 from inferno_cli.config.measurement import Measurement
 from inferno_cli.histograms.templates import Templates
@@ -129,6 +130,39 @@ def test_templates_that_were_saved_give_the_variance_of_the_record(experiment: s
     assert outcome.results.poi_variance is not None
     found = float(poi_variance(template_channels(measurement, [loaded])))
     assert found == pytest.approx(outcome.results.poi_variance.templates, rel=1e-10)
+
+
+@pytest.fixture
+def precise() -> Iterator[None]:
+    """Let pyhf minimise to the end."""
+    pyhf.set_backend("numpy", pyhf.optimize.scipy_optimizer(tolerance=1e-10, maxiter=10_000))
+    yield
+    pyhf.set_backend("numpy")
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_the_p_values_of_a_run_are_those_of_pyhf_on_its_workspace(
+    experiment: str, model: str, runs: Runs, precise: None
+) -> None:
+    outcome = runs(experiment, model)
+    spec = json.loads(Path(outcome.results.workspace).read_text())
+    found = outcome.results.metric_values
+    fitted, _ = model_of(spec)
+    index = fitted.config.poi_index
+    nominal = np.array(fitted.config.suggested_init(), dtype=float)
+    bounds = fitted.config.suggested_bounds()
+    bounds[index] = (0.0, 10.0)
+    for kind, tested, truth, statistic in (("p0", 0.0, 1.0, "q0"), ("cls", 1.0, 0.0, "qtilde")):
+        nominal[index] = truth
+        data = fitted.expected_data(nominal)
+        value = pyhf.infer.hypotest(
+            tested, data, fitted, init_pars=nominal.tolist(), par_bounds=bounds, test_stat=statistic
+        )
+        assert found[kind] == pytest.approx(float(value), rel=1e-6)
+    assert found["sigma_mu"] == pytest.approx(outcome.results.mu.hesse, rel=1e-5)
+    significance = outcome.results["significance"].expected
+    assert found["sigma_mu_asimov"] == pytest.approx(1 / significance, rel=1e-5)
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)

@@ -63,8 +63,8 @@ def test_the_covariance_of_the_pois_is_that_block_of_the_whole():
         (PoiVariance(warm_up=0, poi="mu_b"), lambda c: c[1, 1]),
         (LogVariances(warm_up=0), lambda c: np.sqrt(c[0, 0] * c[1, 1])),
         (LogVariances(warm_up=0, pois=("mu_b",)), lambda c: c[1, 1]),
-        (GeneralisedVariance(warm_up=0), lambda c: np.sqrt(c[0, 0] * c[1, 1] - c[0, 1] ** 2)),
-        (GeneralisedVariance(warm_up=0, pois=("mu",)), lambda c: c[0, 0]),
+        (GeneralisedVariance(warm_up=0, nuisance=False), lambda c: np.sqrt(c[0, 0] * c[1, 1] - c[0, 1] ** 2)),
+        (GeneralisedVariance(warm_up=0, nuisance=False, pois=("mu",)), lambda c: c[0, 0]),
     ],
     ids=lambda item: getattr(item, "kind", ""),
 )
@@ -75,6 +75,23 @@ def test_every_objective_says_what_it_makes_of_the_errors(objective: FitObjectiv
     measurement = two_signals(merit=objective.merit(POIS))
     # Without variations there is no noise: what chooses the bins is the same number.
     assert linear_fit(measurement, [templates()]).honest_merit() == pytest.approx(value, rel=1e-9)
+
+
+def test_the_generalised_variance_is_that_of_all_parameters_but_those_pois_that_are_not_asked_for():
+    channel, matrix = template_channels(two_signals(), [templates()]), by_hand()
+    every, one = (GeneralisedVariance(warm_up=0, pois=pois) for pois in (None, ("mu_b",)))
+    assert float(every.value(channel, POIS)) == pytest.approx(np.linalg.det(matrix) ** (1 / 3), rel=1e-3)
+    # ln det I is what it minimises, in units of the number of parameters.
+    information = np.linalg.inv(matrix)
+    assert float(every.cost(channel, POIS)) == pytest.approx(-np.log(np.linalg.det(information)) / 3, rel=1e-3)
+    assert float(one.value(channel, POIS)) == pytest.approx(np.linalg.det(matrix[1:, 1:]) ** (1 / 2), rel=1e-3)
+    merit = every.merit(POIS)
+    assert merit.exact is not None
+    assert float(merit.exact(channel, POIS)) == float(every.value(channel, POIS))
+    # Bins are merged for the POIs.
+    block = covariance(channel).numpy()
+    expected = np.sqrt(np.linalg.det(block[:2, :2]))
+    assert float(merit.of(block, channel.parameters)) == pytest.approx(expected, rel=1e-9)
 
 
 def test_no_objective_but_that_of_one_poi_depends_on_the_order_or_size_of_another():
@@ -169,9 +186,16 @@ def analysis(folder: Path, objective: dict[str, object]) -> TrainConfig:
     return changed(config, model=model, trainer=settings["trainer"] | {"max_epochs": 3})
 
 
-@pytest.mark.parametrize("kind", ["poi_variance", "log_variances", "generalised_variance"])
+OF_THE_POIS = {
+    "poi_variance": {"kind": "poi_variance", "warm_up": 0.0},
+    "log_variances": {"kind": "log_variances", "warm_up": 0.0},
+    "generalised_variance": {"kind": "generalised_variance", "warm_up": 0.0, "nuisance": False},
+}
+
+
+@pytest.mark.parametrize("kind", OF_THE_POIS)
 def test_the_epoch_is_selected_by_what_the_objective_minimises(kind, tmp_path):
-    config = analysis(tmp_path, {"kind": kind, "warm_up": 0.0})
+    config = analysis(tmp_path, OF_THE_POIS[kind])
     events = load(config)
     trained = train(config, events, tmp_path)
     merits = [epoch.evaluation.merit for epoch in trained.epochs]
@@ -179,8 +203,8 @@ def test_the_epoch_is_selected_by_what_the_objective_minimises(kind, tmp_path):
     likelihoods = Likelihoods.from_config(config)
     likelihood = SoftLikelihood.of(likelihoods.fitted, events.validation, events.template)
     found = {}
-    for name in ("poi_variance", "log_variances", "generalised_variance"):
-        other = Measurement.from_config(analysis(tmp_path, {"kind": name, "warm_up": 0.0}), ("jes",))
+    for name, objective in OF_THE_POIS.items():
+        other = Measurement.from_config(analysis(tmp_path, objective), ("jes",))
         found[name] = evaluate(
             trained.networks, replace(likelihood, measurement=other), events.validation, config.binning
         )

@@ -9,6 +9,7 @@ from typing import TypeVar
 from inferno_cli.config.steps import TrainConfig
 from inferno_cli.events.modifiers import Morph, NormFactor, NormSys
 from inferno_cli.section import POI, REGION, Names
+from inferno_cli.training.metrics import metrics
 from inferno_cli.training.objectives import FigureOfMerit
 
 T = TypeVar("T")
@@ -72,6 +73,9 @@ class Measurement:
                     normalisation.setdefault(parameter, {})[sample] = yields.factors
                 case Morph() as morph:
                     shapes.setdefault(parameter, {})[sample] = morph
+        merit = config.model.objective.merit(tuple(config.pois))
+        if config.trainer.select is not None:
+            merit = metrics()[config.trainer.select].choosing(merit)
         freed = config.parameters(tuple(name for name in config.nuisance.unconstrained if name in names))
         return cls(
             samples=config.sample_names,
@@ -83,7 +87,7 @@ class Measurement:
             unconstrained=freed,
             staterror=config.likelihood.staterror,
             pois=tuple(config.pois),
-            merit=config.model.objective.merit(tuple(config.pois)),
+            merit=merit,
             channels=channels,
             only_in=only_in,
         )

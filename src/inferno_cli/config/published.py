@@ -8,13 +8,14 @@ from pydantic import Field, model_validator
 
 from inferno_cli.errors import closest
 from inferno_cli.section import Finite, Section
+from inferno_cli.training.metrics import metrics
 
 PUBLISHED = (
     *("mu", "minos_down", "minos_up", "width", "hesse", "stat_only", "sigma_mu_soft", "sigma_mu_hard"),
     *("significance", "p_value", "observed_significance", "observed_p_value", "goodness_of_fit", "sigma_mu_honest"),
     *("sigma_s", "relative_error_s", "bound_s"),
 )
-"""What a published row may give; a nuisance parameter's error is ``sigma_NAME``."""
+"""What a published row may give, beside metrics; a nuisance parameter's error is ``sigma_NAME``."""
 
 
 class ReferenceRow(Section):
@@ -34,8 +35,9 @@ class ReferenceRow(Section):
     @model_validator(mode="after")
     def _known(self) -> Self:
         for name in self.values:
-            if name not in PUBLISHED and not name.startswith(("sigma_", "correlation_")):
-                raise ValueError(f"values: no column is called {name!r}{closest(name, PUBLISHED)}")
+            known = (*PUBLISHED, *metrics())
+            if name not in known and not name.startswith(("sigma_", "correlation_")):
+                raise ValueError(f"values: no column is called {name!r}{closest(name, known)}")
         for name, (value, low, high) in self.ranges.items():
             if not low <= value <= high:
                 raise ValueError(

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from inferno_cli.choices import any_of
 from inferno_cli.errors import ConfigError, closest
 from inferno_cli.progress import Mode
 from inferno_cli.section import Colour, Finite, Names, NonNegative, Positive, Section, Shown, require_name
+from inferno_cli.training.metrics import require_metric
 from inferno_cli.training.networks import Network
 from inferno_cli.training.objectives import Objective
 from inferno_cli.training.summaries import Summary
@@ -133,10 +134,19 @@ class Trainer(Section):
     """How the learning rate goes on over the epochs."""
     gradient_clip: NonNegative
     """Largest norm of the gradient; 0 switches clipping off."""
+    select: str | None = None
+    """Metric of the hard bins of the validation split that chooses the epoch; null: what the objective minimises."""
     early_stopping: Annotated[int, Field(ge=1)] | None
     """Stop after so many epochs without a better hard validation value; null: never."""
     progress: Mode
     """How far the training is: a bar on a terminal, lines in a log."""
+
+    @field_validator("select")
+    @classmethod
+    def _known(cls, name: str | None) -> str | None:
+        if name is not None:
+            require_metric(name)
+        return name
 
 
 class Nuisance(Section):

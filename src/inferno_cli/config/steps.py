@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from inferno_cli.choices import any_of
@@ -18,6 +18,7 @@ from inferno_cli.events.dataset import Dataset, Request
 from inferno_cli.events.effects import Effect, effects, require_consistent
 from inferno_cli.names import fold_of, staterror_of
 from inferno_cli.section import POI, REGION, Names, Paths, Section, Seed, Texts, require_name
+from inferno_cli.training.metrics import require_metric
 
 if TYPE_CHECKING:
     AnyDataset = Dataset
@@ -492,6 +493,8 @@ class CompareConfig(Step):
     """Conditions on the configuration of the runs, `key=value` or `key!=value`; a list, or commas between."""
     baseline: Texts = ()
     """Conditions, as in ``where``, on the runs whose `sigma(mu)` the others are divided by; none: `model=bce`."""
+    metrics: Texts = ()
+    """Metrics that are columns on the terminal as well, such as p0; a list, or commas between. The files have all."""
     output: str | None
     """Folder of the tables and figures; null: ``compare`` in the folder that all runs have in common.
 
@@ -503,3 +506,10 @@ class CompareConfig(Step):
     """Published numbers; the name ``auto`` stands for those of the study that the runs belong to."""
     track: bool
     """Log everything to the sweep's parent run in MLflow, where there is one."""
+
+    @field_validator("metrics")
+    @classmethod
+    def _known(cls, names: Texts) -> Texts:
+        for name in names:
+            require_metric(name)
+        return names

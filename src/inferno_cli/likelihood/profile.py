@@ -77,7 +77,7 @@ def profiled(model: Expectation, tested: float, truth: float) -> Array:
     theta, gamma = _at(model, tested), model.gamma.init
     if not getattr(model.nominal, "is_meta", False):  # numbers that are none cannot be fitted
         xp, options = array_namespace(theta), {"dtype": theta.dtype, "device": device(theta)}
-        fitted = best_fit(_without_graph(model), tested, truth)
+        fitted = best_fit(without_graph(model), tested, truth)
         n_theta = len(model.parameters)
         theta, gamma = xp.asarray(fitted[:n_theta], **options), xp.asarray(fitted[n_theta:], **options)
     return _rise(model, theta, gamma, _at(model, truth))
@@ -210,7 +210,7 @@ def _require_information(model: Expectation) -> None:
         covariance(model)
 
 
-def _without_graph(model: Expectation) -> Expectation:
+def without_graph(model: Expectation) -> Expectation:
     """Return a likelihood with arrays of numpy."""
     return replace(
         model,

@@ -51,10 +51,13 @@ def completed(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the configuration of a run with a model of parts, and systematics that say which part counts.
 
     Until version 1.1 a model was one thing with a ``kind``, and its temperature was also the width of the edges of a
-    score; ``part: shape`` was ``normalisation: false``.
+    score; ``part: shape`` was ``normalisation: false``. The generalised variance was of the POIs alone.
     """
     values = _with_parts_of_systematics(values)
     model = values.get("model")
+    objective: Any = model.get("objective") if isinstance(model, dict) else None
+    if isinstance(model, dict) and isinstance(objective, dict) and objective.get("kind") == "generalised_variance":
+        return {**values, "model": {**model, "objective": {"nuisance": False, **objective}}}
     if not isinstance(model, dict) or model.get("kind") not in ("bce", "inferno", "optimal"):
         return dict(values)
     model = {"name": model["kind"], "warm_up": 0.4, **{key: value for key, value in model.items() if key != "kind"}}

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from inferno_cli.events.modifiers import MorphPart
 from inferno_cli.files import read_json, write_whole
-from inferno_cli.fit.result import FitResult, Record, put
+from inferno_cli.fit.result import Finite, FitResult, Record, put
 from inferno_cli.histograms.binning import effective_events
 from inferno_cli.histograms.templates import Templates
 from inferno_cli.runs.coverage import CoverageStudy
@@ -126,6 +126,11 @@ class Results(FitResult):
     """Must be shown with every number ("simulated stand-in, not CMS data"); empty when there is nothing to say."""
     seed: int | None = None
     poi_variance: PoiVarianceRecord | None = None
+    metric_values: dict[str, Finite] = Field(default_factory=dict, alias="metrics")
+    """Every metric of the templates that are fitted, on Asimov data of the nominal parameters, by kind; null: infinite.
+
+    Empty in records of before. One that cannot be had is missing, and a note says why.
+    """
     figure_of_merit: float | None = None
     """Root of what the epoch and the bins are chosen by, on the validation split; with one POI sigma(mu), honest."""
     noise_information: dict[str, float] | None = None
@@ -179,6 +184,8 @@ class Results(FitResult):
         if self.poi_variance is not None:
             for key, variance in self.poi_variance.model_dump().items():
                 values[f"sigma_mu/{key}"] = None if variance is None else math.sqrt(variance)
+        for kind, value in self.metric_values.items():
+            values[f"metrics/{kind}"] = value
         if self.figure_of_merit is not None:
             values["figure_of_merit"] = self.figure_of_merit
         if self.coverage is not None:

@@ -71,6 +71,7 @@ def training_results(
             templates=final.poi_variance,
             honest=finite(final.honest_variance),
         ),
+        metrics=dict(final.metrics),
         figure_of_merit=finite(math.sqrt(sum(item.validation.merit for item in networks) / len(networks))),
         noise_information=final.noise_information,
         noise_shares=final.noise_shares,
@@ -123,6 +124,8 @@ def _template_notes(config: TrainConfig, final: FinalTemplates) -> Iterator[str]
                 f"binning.max_noise_information={config.binning.max_noise_information:g}: its constraint is too small"
             )
     yield from even_notes(final.parts, bin_labels(final.channels))
+    for kind, why in final.unmeasured.items():
+        yield f"no {kind} of the templates: {why}"
     if final.unsmoothed:
         names = ", ".join(f"{parameter} on {sample}" for parameter, sample in final.unsmoothed)
         yield f"not smoothed, for want of three bins with a positive yield: {names}"

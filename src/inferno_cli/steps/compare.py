@@ -54,7 +54,7 @@ def run(config: CompareConfig, composed: Any) -> None:  # noqa: ARG001
             if (uri := log_files(sweep / PARENT_FILE, files, "compare", headline(comparison))) is not None:
                 log.info("tracking: logged to the parent run of %s in %s", sweep, uri)
     finally:  # after the log, which must not depend on who reads the table
-        show_comparison(comparison)
+        show_comparison(comparison, config.metrics)
     sys.stdout.write(f"results: {files[-1]}\n")
 
 

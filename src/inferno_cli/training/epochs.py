@@ -39,6 +39,7 @@ class Epoch:
             "validation/bins": float(self.evaluation.n_bins),
             **{f"validation/sigma/{name}": value for name, value in self.evaluation.deviations.items()},
             **{f"validation/correlation/{pair}": value for pair, value in self.evaluation.correlations.items()},
+            **{f"validation/metrics/{kind}": value for kind, value in self.evaluation.metrics.items()},
         }
         return {name: value if math.isfinite(value) else None for name, value in values.items()}
 

@@ -21,6 +21,7 @@ from inferno_cli.histograms.templates import Templates
 from inferno_cli.likelihood.expectation import Expectation
 from inferno_cli.likelihood.information import correlation, covariance, poi_variance
 from inferno_cli.training.batches import to_tensors
+from inferno_cli.training.metrics import measured
 from inferno_cli.training.observable import ChannelNetworks
 from inferno_cli.training.recipe import Filling, fixed_fillings, linear_fit, merged, template_channels
 from inferno_cli.training.soft_likelihood import SoftLikelihood
@@ -78,6 +79,7 @@ class Evaluation:
         n_bins: Hard bins that are left.
         deviations: Standard deviation of every parameter with hard bins, by name; empty when singular.
         correlations: Correlation of each pair of parameters, by "a-b".
+        metrics: Every metric with hard bins that is quick and can be had, by its kind (``training.metrics``).
     """
 
     soft: float
@@ -87,6 +89,7 @@ class Evaluation:
     n_bins: int
     deviations: dict[str, float]
     correlations: dict[str, float]
+    metrics: dict[str, float] = field(default_factory=dict)
 
 
 NOTHING = Evaluation(math.inf, math.inf, math.inf, math.inf, 0, {}, {})
@@ -149,6 +152,7 @@ def evaluate(
         n_bins=n_bins,
         deviations={name: float(value) for name, value in zip(names, deviation, strict=True)},
         correlations=correlations,
+        metrics=measured(model, of_an_epoch=True)[0],
     )
 
 

@@ -20,6 +20,7 @@ from inferno_cli.histograms.templates import Bins, Templates
 from inferno_cli.likelihood.expectation import Expectation
 from inferno_cli.likelihood.information import covariance
 from inferno_cli.training.evaluation import Likelihoods
+from inferno_cli.training.metrics import measured
 from inferno_cli.training.observables import Observables
 from inferno_cli.training.recipe import linear_fit, merged, template_channels
 
@@ -42,6 +43,8 @@ class FinalTemplates:
         stability: For each parameter its standard deviation from two disjoint halves of the split.
         pruned: Effects that were left out.
         unsmoothed: (parameter, sample) of what was to be smoothed, and has too few bins.
+        metrics: Every metric of these templates that can be had, by its kind (``training.metrics``).
+        unmeasured: Why the others cannot.
     """
 
     channels: tuple[Templates, ...]
@@ -56,6 +59,8 @@ class FinalTemplates:
     stability: dict[str, tuple[float, float]]
     pruned: tuple[Pruned, ...]
     unsmoothed: tuple[tuple[str, str], ...]
+    metrics: Mapping[str, float]
+    unmeasured: Mapping[str, str]
 
 
 @torch.no_grad()
@@ -94,6 +99,7 @@ def final_templates(
     model = template_channels(measurement, channels)
     variance = float(covariance(model)[0, 0])
     fit = linear_fit(measurement, channels)
+    metrics, unmeasured = measured(model)
 
     observables = replace(observables, groups={templates.channel: templates.groups for templates in channels})
     shares = zip(model.parameters, fit.noise_shares().tolist(), strict=True)
@@ -114,6 +120,8 @@ def final_templates(
         stability=_stability(observables, samples, bins, measurement, model, seed),
         pruned=final.pruned,
         unsmoothed=final.unsmoothed,
+        metrics=metrics,
+        unmeasured=unmeasured,
     )
 
 

@@ -30,6 +30,7 @@ from inferno_cli.runs.found_run import FoundRun
 from inferno_cli.runs.points import MODEL
 from inferno_cli.runs.record import Results
 from inferno_cli.section import POI
+from inferno_cli.training.metrics import metrics
 
 BASELINE = ("model=bce",)
 """What the others are divided by unless something else is asked for."""
@@ -273,12 +274,17 @@ class Comparison:
         return (*of_the_pois, *_of_the_fits(self.results), *OF_THE_RUN)
 
     @cached_property
+    def _metrics(self) -> tuple[Quantity, ...]:
+        return tuple(Quantity(kind, item.title, _metric(kind), item.form) for kind, item in metrics().items())
+
+    @cached_property
     def quantities(self) -> tuple[Quantity, ...]:
         """Every column, first those of the main table; without those that no run has."""
         pairs = [pair for pair in itertools.combinations((POI, *self.nuisances), 2) if not self._is_main(*pair)]
         nuisances = [name for name in self.nuisances if name not in self.pois]
         found = [
             *self._main,
+            *self._metrics,
             *(Quantity(f"sigma_{name}", f"sigma({name})", _sigma(name)) for name in nuisances),
             *(Quantity(f"correlation_{a}_{b}", f"cor({a}, {b})", _correlation(a, b)) for a, b in pairs),
         ]
@@ -306,10 +312,16 @@ class Comparison:
         return tuple(sorted(found, key=lambda item: item.name not in published))
 
     @cached_property
+    def metrics(self) -> tuple[Quantity, ...]:
+        """Columns of the table of metrics of the templates."""
+        names = {item.name for item in self._metrics} - {item.name for item in self._main}
+        return tuple(item for item in self.quantities if item.name in names)
+
+    @cached_property
     def others(self) -> tuple[Quantity, ...]:
         """Columns of the table of nuisance parameters."""
-        main = {item.name for item in self._main}
-        return tuple(item for item in self.quantities if item.name not in main)
+        before = {item.name for item in (*self._main, *self._metrics)}
+        return tuple(item for item in self.quantities if item.name not in before)
 
     @cached_property
     def rows(self) -> tuple[Row, ...]:
@@ -375,6 +387,10 @@ class Comparison:
 
 def _p_value(z: float) -> float:
     return math.erfc(z / math.sqrt(2)) / 2
+
+
+def _metric(kind: str) -> Callable[[Results], float | None]:
+    return lambda results: results.metric_values.get(kind)
 
 
 def _bestfit(name: str) -> Callable[[Results], float | None]:

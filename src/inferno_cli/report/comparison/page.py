@@ -86,6 +86,8 @@ def as_html(comparison: Comparison, pictures: Mapping[str, bytes], added: Sequen
     parts = [table(comparison, comparison.main).html(comparison.label)]
     if lines := remarks(comparison):
         parts.append(as_list(lines))
+    if comparison.metrics:
+        parts += ["<h2>Metrics of the templates</h2>", table(comparison, comparison.metrics).html(comparison.label)]
     if comparison.others:
         others = table(comparison, comparison.others).html(comparison.label)
         parts += ["<h2>Nuisance parameters: HESSE errors and correlations</h2>", others]

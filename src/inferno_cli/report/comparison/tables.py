@@ -95,11 +95,12 @@ def foremost(comparison: Comparison, names: Sequence[str] = FOREMOST) -> list[Qu
     return chosen
 
 
-def show_comparison(comparison: Comparison) -> None:
-    """Print the main table to stdout."""
+def show_comparison(comparison: Comparison, metrics: Sequence[str] = ()) -> None:
+    """Print the main table to stdout, with some of the metrics."""
     console = terminal(WIDTH_OF_A_WIDE_ONE)
     show_title(console, comparison.title, comparison.label)
     columns = foremost(comparison, FOREMOST if console.width < WIDE else ())
+    columns += [item for item in comparison.metrics if item.name in metrics]
     # One column has room for the spread over the repeats.
     spread = "sigma_s" if any(item.name == "sigma_s" for item in columns) else "width"
     console.print(table(comparison, columns, spread).on_terminal())
@@ -175,9 +176,9 @@ def as_csv(comparison: Comparison) -> str:
 
 
 def as_markdown(comparison: Comparison, added: Sequence[Table] = ()) -> str:
-    """Return the main table, that of the nuisance parameters, and further ones as Markdown."""
+    """Return the main table, those of the metrics and of the nuisance parameters, and further ones as Markdown."""
     lines = [f"# {markdown(comparison.title)}", ""]
-    for columns in (comparison.main, comparison.others):
+    for columns in (comparison.main, comparison.metrics, comparison.others):
         if columns:
             lines += [f"**{markdown(comparison.label)}**", ""] if comparison.label else []
             lines += [*table(comparison, columns).markdown(), ""]

@@ -17,6 +17,7 @@ from inferno_cli.names import markdown, printable
 from inferno_cli.report.tables import Line, Table
 from inferno_cli.runs.record import Results
 from inferno_cli.section import POI
+from inferno_cli.training.metrics import metrics
 
 MAX_NUISANCES = 8
 """Rows of nuisance parameters; a workspace can have hundreds, and results.json has them all."""
@@ -182,6 +183,7 @@ def _facts(results: Results) -> Iterator[tuple[str, str]]:
         yield "correlation", f"{results.correlation[one][other]:+.2f} of {one} and {other}"
     for name, quantity, value in results.outcomes():
         yield from quantity.rows(name, value, results)
+    yield from _metrics(results)
     yield from _closed_form(results)
     if results.coverage is not None and (overall := results.coverage.overall()) is not None:
         (minos, error), (hesse, _) = overall.coverage_minos, overall.coverage_hesse
@@ -202,6 +204,17 @@ def _facts(results: Results) -> Iterator[tuple[str, str]]:
         yield "note", note
     if len(results.notes) > MAX_NOTES:
         yield "note", f"and {len(results.notes) - MAX_NOTES} more in results.json"
+
+
+def _metrics(results: Results) -> Iterator[tuple[str, str]]:
+    """Yield the foremost metrics of the templates."""
+    texts = []
+    for kind, metric in metrics().items():
+        value = results.metric_values.get(kind)
+        if metric.is_foremost and value is not None:
+            texts.append(f"{metric.title} {value:{metric.form}}")
+    if texts:
+        yield "expected at nominal", ", ".join(texts)
 
 
 def _closed_form(results: Results) -> Iterator[tuple[str, str]]:
