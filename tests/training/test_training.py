@@ -30,7 +30,7 @@ from inferno_cli.training.module import Module
 from inferno_cli.training.objectives.augmented_cross_entropy import AugmentedCrossEntropy
 from inferno_cli.training.objectives.cross_entropy import CrossEntropy
 from inferno_cli.training.objectives.poi_variance import PoiVariance
-from inferno_cli.training.observable import Observable
+from inferno_cli.training.observable import ChannelNetworks
 from inferno_cli.training.soft_likelihood import SoftLikelihood, Stratum
 from inferno_cli.training.summaries import NominalEvents
 from inferno_cli.training.summaries.score import Score
@@ -487,8 +487,8 @@ def scripted(monkeypatch: pytest.MonkeyPatch, values: list[float]) -> list[dict[
     """Let the validation say ``values``; return the weights of the network at each epoch as they come."""
     states: list[dict[str, Tensor]] = []
 
-    def said(observable: Observable, *_: Any) -> Evaluation:
-        states.append({name: value.clone() for name, value in observable.network.state_dict().items()})
+    def said(networks: ChannelNetworks, *_: Any) -> Evaluation:
+        states.append({name: value.clone() for name, value in networks.only.network.state_dict().items()})
         value = values[len(states) - 1]
         return Evaluation(soft=0.01, hard=value, honest=value, merit=value, n_bins=3, deviations={}, correlations={})
 
