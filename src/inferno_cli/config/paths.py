@@ -23,7 +23,7 @@ PLACEHOLDER = re.compile(r"\{\w+\}")
 
 
 def make_absolute(composed: DictConfig, hydra: Any) -> None:
-    """Make the paths of events and histograms absolute, so that a run can be read from another folder.
+    """Make the paths of events, histograms and networks absolute, so that a run can be read from another folder.
 
     ``hydra`` says who named them.
 
@@ -65,7 +65,7 @@ def _at(values: Any, keys: Keys) -> Any:
 
 def _paths(raw: Mapping[str, Any]) -> Iterator[Keys]:
     """Yield the keys of the paths that a configuration has."""
-    candidates: list[Keys] = [("dataset", "path")]
+    candidates: list[Keys] = [("dataset", "path"), ("model", "file"), ("model", "network", "file")]
     channels = raw.get("channels")
     for name in channels if isinstance(channels, Mapping) else ():
         candidates.append(("channels", name, "observable", "file"))

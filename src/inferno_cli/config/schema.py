@@ -52,6 +52,10 @@ class Model(Section):
     """Edges of the bins of a classifier's score: for the summary."""
     cuts: Any = None
     """Features with a cut and the side that passes, {NAME: above}, or how many: for the network and the summary."""
+    features: Any = None
+    """Features that are scores, or are binned, {NAME: edges or number of bins}; or how many of the first."""
+    file: Any = None
+    """ONNX file of a network of anybody: for the network."""
     temperature: Any = None
     """Temperature of the softmax: for the summary."""
     bandwidth: Any = None

@@ -91,7 +91,7 @@ class TrainingRecord(Record):
     history: tuple[dict[str, float | None], ...]
     """Every number of every epoch, as it is logged."""
     learnt: dict[str, Any] = Field(default_factory=dict)
-    """What the summary learnt, by key: edges, cuts; those of the selected epoch."""
+    """What the summary learnt, by key: edges, cuts; those of the selected epoch. And what a network is set to."""
 
 
 class TrainedInRecord(Record):

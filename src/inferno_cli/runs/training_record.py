@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from inferno_cli.events.earlier import said
 from inferno_cli.histograms.symmetry import Parts, hidden_bins, is_hidden
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from inferno_cli.runs.run_folder import RunFolder
     from inferno_cli.training.epochs import Training
     from inferno_cli.training.final_templates import FinalTemplates
+    from inferno_cli.training.networks import Network
+    from inferno_cli.training.observable import ChannelNetworks
 
 HONEST = 0.05
 """Relative difference of sigma(mu) with the noise of the variations above which a note says so."""
@@ -99,8 +101,16 @@ def _training(config: TrainConfig, trained: Training) -> TrainingRecord:
         sigma_mu_hard=tuple(finite(math.sqrt(epoch.evaluation.hard)) for epoch in trained.epochs),
         nuisance=config.parameters(config.nuisance.train),
         history=tuple(epoch.metrics() for epoch in trained.epochs),
-        learnt=trained.networks.learnt,
+        learnt=_learnt(config.model.network, trained.networks),
     )
+
+
+def _learnt(network: Network, networks: ChannelNetworks) -> dict[str, Any]:
+    """Return what summaries learnt and what networks were set to before, of several networks by name."""
+    found = {}
+    for name, observable in networks.by_name.items():
+        found[name] = network.about(observable.network) | observable.summary.state
+    return found if len(found) > 1 else next(iter(found.values()))
 
 
 def _mean(variances: Iterable[float]) -> float | None:

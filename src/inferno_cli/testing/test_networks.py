@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from inferno_cli.testing.parts import each, normal
+from inferno_cli.events.dataset import LogRatio
+from inferno_cli.testing.parts import each, normal, samples
 from inferno_cli.training.layers import last_linear
 from inferno_cli.training.networks import Network
 from inferno_cli.training.observable import Observable
 from inferno_cli.training.onnx import export
+from inferno_cli.training.summaries import NominalEvents
 from inferno_cli.training.summaries.score import Score
 from inferno_cli.training.summaries.softmax import Softmax
 
@@ -26,10 +30,22 @@ def n_outputs(network: Network) -> int:
 
 
 def built(network: Network) -> nn.Sequential:
-    """Build a network for three features on very different scales."""
+    """Build a network for three features on very different scales, and set what is not trained."""
     with torch.random.fork_rng():
         torch.manual_seed(1)
-        return network.build(MEAN.clone(), DEVIATION.clone(), n_outputs(network))
+        made = network.build(MEAN.clone(), DEVIATION.clone(), n_outputs(network))
+    with torch.no_grad():
+        network.fill(made, events(), LogRatio(np.array([0.1, 0, 1]), np.array([1.0, -0.01, 30.0]), 0.5, 0.1))
+    return made
+
+
+def events() -> list[NominalEvents]:
+    """Return a signal and a background of features on these scales."""
+    found = []
+    for sample in samples():
+        nominal = NominalEvents.of(sample)
+        found.append(replace(nominal, features=MEAN + DEVIATION * nominal.features))
+    return found
 
 
 def features(n_events: int) -> Tensor:

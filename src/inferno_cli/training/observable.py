@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -195,13 +195,6 @@ class ChannelNetworks:
         """The one that there is; a ValueError if there are several."""
         (observable,) = self.by_name.values()
         return observable
-
-    @property
-    def learnt(self) -> dict[str, Any]:
-        """What the summaries learnt, of several networks by name."""
-        if len(self.by_name) == 1:
-            return self.first.summary.state
-        return {name: observable.summary.state for name, observable in self.by_name.items()}
 
     def outputs(self, sample: Sample) -> Tensor:
         """Outputs for all views of a sample, shape (n_views, n_events, n_outputs)."""

@@ -35,11 +35,12 @@ OPSET, IR_VERSION = 13, 7
 
 
 class Graph:
-    """Nodes and constants, named by number."""
+    """Nodes and constants, named by number; the version of each set of operators, by its domain."""
 
     def __init__(self) -> None:
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
+        self.domains: dict[str, int] = {"": OPSET}
 
     def constant(self, value: Any, dtype: type = np.float64) -> str:
         """Add a constant; return its name."""
@@ -142,7 +143,7 @@ def export(observable: Observable, path: Path, sample: NDArray[np.float32], **me
     inputs = [value("features", TensorProto.FLOAT, ["n", len(observable.features)])]
     made = helper.make_model(
         helper.make_graph(graph.nodes, "observable", inputs, outputs, graph.constants),
-        opset_imports=[helper.make_opsetid("", OPSET)],
+        opset_imports=[helper.make_opsetid(domain, version) for domain, version in graph.domains.items()],
         ir_version=IR_VERSION,
         producer_name="inferno_cli",
     )

@@ -178,7 +178,9 @@ def train(
             samples = [sample.only(likelihoods.trained.variations) for sample in events.train]
             likelihood = likelihoods.soft(likelihoods.trained, samples, events)
             networks = likelihoods.channels.networks
-            module = create(network, summary, objective, likelihood, samples, events.features, settings, networks)
+            module = create(
+                network, summary, objective, likelihood, samples, events.features, settings, networks, log_ratio
+            )
             validation = Validation(events, likelihoods, advance, watch)
             _fit(module, validation, _Data(samples, settings.batch_size, seed), settings, folder / name, partial)
     finally:
@@ -232,6 +234,7 @@ def create(
     features: Names,
     settings: Trainer,
     channels: Mapping[str, Names] | None = None,
+    log_ratio: LogRatio | None = None,
 ) -> Module:
     """Create the module of a training, standardised on the nominal events of its ``samples``, the training split.
 
@@ -240,11 +243,36 @@ def create(
     """
     nominal = [torch.from_numpy(sample.features[0][sample.weights[0] != 0]) for sample in samples]
     mean, deviation = moments(nominal)
-    networks = {}
+    networks = _built(network, summary, samples, features, (mean, deviation), channels or {}, log_ratio)
+    return Module(networks, objective, likelihood, settings, deviation)
+
+
+@torch.no_grad()
+def _built(
+    network: Network,
+    summary: Summary,
+    samples: Sequence[Sample],
+    features: Names,
+    standard: tuple[torch.Tensor, torch.Tensor],
+    channels: Mapping[str, Names],
+    log_ratio: LogRatio | None,
+) -> ChannelNetworks:
+    """Build the network of each of some channels, or the one of all, and set what is not trained on its own events.
+
+    Args:
+        samples: The training split.
+        standard: Mean and standard deviation of each feature.
+        channels: Those of each network; empty: there is one.
+    """
+    networks = ChannelNetworks.by_channels({}, channels)
+    nominal = [NominalEvents.of(sample) for sample in samples]
+    by_name = {}
     for name in channels or (SHARED,):
-        networks[name] = Observable(network.build(mean, deviation, summary.n_outputs), summary, features)
-    of_channels = ChannelNetworks.by_channels(networks, channels or {})
-    return Module(of_channels, objective, likelihood, settings, deviation)
+        built = network.build(*standard, summary.n_outputs)
+        own = [sample for sample in nominal if networks.name_of.get(sample.channel, SHARED) == name]
+        network.fill(built, own, log_ratio)
+        by_name[name] = Observable(built, summary, features)
+    return replace(networks, by_name=by_name)
 
 
 def _checkpoint(path: Path) -> ModelCheckpoint:
@@ -290,12 +318,10 @@ def _as_it_is(
 ) -> Training:
     """Return a network that is not trained as if after one epoch, whose loss is that of the validation split."""
     start = time.perf_counter()
-    n_features = len(events.features)
-    built = network.build(torch.zeros(n_features), torch.ones(n_features), summary.n_outputs)
-    network.fill(built, log_ratio)
+    standard = torch.zeros(len(events.features)), torch.ones(len(events.features))
     channels = likelihoods.channels.networks
-    by_name = dict.fromkeys(channels, Observable(built, summary, events.features))
-    networks = ChannelNetworks.by_channels(by_name, channels).placed([NominalEvents.of(x) for x in events.train])
+    networks = _built(network, summary, events.train, events.features, standard, channels, log_ratio)
+    networks = networks.placed([NominalEvents.of(sample) for sample in events.train])
     samples = [sample.only(likelihoods.trained.variations) for sample in events.validation]
     likelihood = likelihoods.soft(likelihoods.trained, samples, events)
     fixed = likelihoods.fixed(events, likelihoods.fitted)
@@ -313,7 +339,7 @@ def _as_it_is(
     weights, states = {}, {}
     for name, observable in networks.by_name.items():
         states[key_of(SUMMARY, name)] = observable.summary.state
-        for key, value in built.state_dict().items():
+        for key, value in observable.network.state_dict().items():
             weights[f"{key_of(NETWORK, name)}.{key}"] = value
     torch.save({"epoch": 0, "state_dict": weights, **states}, path)
     judged = judge(networks, likelihoods, events)

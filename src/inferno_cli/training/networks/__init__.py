@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar, Self
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from inferno_cli.section import Names, Section
 
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from inferno_cli.events.dataset import LogRatio
+    from inferno_cli.training.summaries import NominalEvents
 
 
 class Network(Section, ABC):
@@ -35,6 +37,14 @@ class Network(Section, ABC):
         """
         return self
 
+    def require(self, names: Names) -> None:
+        """Check before the events are read that there can be a network for features of these names.
+
+        Raises:
+            ConfigError: If there cannot.
+        """
+        self.for_features(names)
+
     @abstractmethod
     def build(self, mean: Tensor, deviation: Tensor, n_outputs: int) -> nn.Sequential:
         """Return a network that standardises its features itself, with its first weights.
@@ -44,5 +54,18 @@ class Network(Section, ABC):
         training split, shape (n_features,).
         """
 
-    def fill(self, network: nn.Sequential, log_ratio: LogRatio | None) -> None:
-        """Set what is not trained, from the exact densities of the dataset where they are known."""
+    def fill(self, network: nn.Sequential, samples: Sequence[NominalEvents], log_ratio: LogRatio | None) -> None:
+        """Set what no objective trains, once, before a training; a checkpoint has it afterwards.
+
+        Args:
+            network: As ``build`` returns it.
+            samples: The nominal events of each sample in the training split.
+            log_ratio: The exact densities of the dataset where they are known.
+
+        Raises:
+            ConfigError: If it cannot be set.
+        """
+
+    def about(self, network: nn.Sequential) -> dict[str, Any]:  # noqa: ARG002
+        """Return what the record of a run says of what ``fill`` has set, by key."""
+        return {}

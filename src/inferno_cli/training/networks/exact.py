@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from inferno_cli.errors import ConfigError
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from inferno_cli.events.dataset import LogRatio
+    from inferno_cli.training.summaries import NominalEvents
 
 
 class Exact(Network):
@@ -30,7 +32,7 @@ class Exact(Network):
 
         return nn.Sequential(Quadratic(len(mean)))
 
-    def fill(self, network: nn.Sequential, log_ratio: LogRatio | None) -> None:
+    def fill(self, network: nn.Sequential, samples: Sequence[NominalEvents], log_ratio: LogRatio | None) -> None:  # noqa: ARG002
         """Set the coefficients to those of the densities."""
         import torch
 

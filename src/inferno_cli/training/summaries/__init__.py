@@ -23,6 +23,8 @@ SCORE_SPREAD = 1.5
 """Standard deviation of the logit over the events when the training of the bins begins: the score is nearly uniform."""
 EDGE_SPEED = 10.0
 """How much faster than a weight of the network a learnt edge moves: it is one number, and has to go far."""
+NARROWEST = 1e-9
+"""Least width of a bin that learnt edges begin with: of none the logarithm is not a number."""
 
 
 @dataclass(frozen=True)
@@ -162,24 +164,31 @@ class Summary(Section, ABC):
 
 
 class ScoreBins(Summary, ABC):
-    """Bins of the score, the sigmoid of one output: all but the soft ones.
+    """Bins of the score, one output or its sigmoid: all but the soft ones.
 
     Where the events of a network are between 0 and 1 depends on how it is trained: bins of equal width may have few
     of them. Edges at quantiles follow the events, and any increasing function of the score has the same bins. At
     quantiles of the signal, most of the background is in the first bins. Balanced, signal and background have half
     of the weight each, as they have in the cross-entropy: then both ends of the score have bins. Learnt edges are
     trained with the network, by the same gradient: they are the cumulative softmax of as many numbers as there are
-    bins, so they rise by construction.
+    bins, so they rise by construction. A network that is trained spreads its scores over them before; those of one that
+    is not are where they are, and equal widths are no place to begin at.
     """
 
     ordered: ClassVar[bool] = True
-    learnt: ClassVar[Names] = ("edges_at",)
+    learnt: ClassVar[Names] = ("edges_at", "starts_at")
     bins: Annotated[int, Field(ge=2, le=200)]
     """Bins before sparse ones are merged."""
     edges: Literal["uniform", "signal", "balanced", "learnt"] = "uniform"
     """Edges: `uniform`, at quantiles of `signal`, or of signal and background, half each (`balanced`), or `learnt`."""
+    learnt_from: Literal["uniform", "signal", "balanced"] = "uniform"
+    """Edges that learnt ones begin at; of a network that is not trained, such as `external`, take `balanced`."""
+    output: Literal["logit", "score"] = "logit"
+    """What the output of the network is: the logit of the score, or the score itself, between 0 and 1."""
     edges_at: tuple[Annotated[float, Field(ge=0, le=1)], ...] | None = None
     """Scores of the inner edges that are not uniform: the training places and stores them."""
+    starts_at: tuple[Annotated[float, Field(ge=0, le=1)], ...] | None = None
+    """Scores that learnt edges began at, where these are not uniform: the training stores them."""
     _numbers: Tensor | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
@@ -217,7 +226,10 @@ class ScoreBins(Summary, ABC):
         return self.bins if self.edges == "learnt" else 0
 
     def at(self, numbers: Tensor) -> Self:
-        """Return the summary with the edges that are the cumulative softmax of numbers, shape (bins,)."""
+        """Return the summary with the edges that are the cumulative softmax of numbers, shape (bins,).
+
+        They are logarithms of the widths, in those at the start.
+        """
         if not self.n_trained:
             return self
         summary = self.model_copy()
@@ -265,36 +277,61 @@ class ScoreBins(Summary, ABC):
 
     def response(self, outputs: Tensor) -> Tensor:
         """The score."""
-        return outputs.double().sigmoid()
+        own = outputs.double()
+        return own.sigmoid() if self.output == "logit" else own.clamp(0.0, 1.0)
 
     def placed(self, samples: Sequence[NominalEvents], outputs: Callable[[Tensor], Tensor]) -> Self:
         """Place the edges at quantiles, so that every bin has the same share of the events, or where they are learnt.
 
         Raises:
-            ConfigError: If they are learnt, and nothing is trained.
+            ConfigError: If they are learnt, and nothing is trained; or if the outputs are no scores.
         """
+        if self.output == "score":
+            self._require_scores(samples, outputs)
+        if self.edges == "uniform":
+            return self
+        if self.edges != "learnt":
+            return self._with(self._quantiles(self.edges, samples, outputs))
+        if self._numbers is not None and self.learnt_from != "uniform" and self.starts_at is None:
+            begun = self.model_copy(update={"starts_at": self._quantiles(self.learnt_from, samples, outputs)})
+            return begun._with(begun._learnt_edges())
+        return self._with(self._learnt_edges())
+
+    def _require_scores(self, samples: Sequence[NominalEvents], outputs: Callable[[Tensor], Tensor]) -> None:
+        for sample in samples:
+            lowest, highest = outputs(sample.features).aminmax()
+            if not 0 <= float(lowest) <= float(highest) <= 1:
+                raise ConfigError(
+                    f"model.summary.output is 'score', a number from 0 to 1, and the events of {sample.name} have "
+                    f"{float(lowest):.4g} to {float(highest):.4g}. Use model.summary.output=logit, whose sigmoid is "
+                    "binned, for any other number"
+                )
+
+    def _quantiles(
+        self, of: str, samples: Sequence[NominalEvents], outputs: Callable[[Tensor], Tensor]
+    ) -> tuple[float, ...]:
+        """Return the inner edges at quantiles of the scores of the signal, or of signal and background, half each."""
         import torch
 
         from inferno_cli.training.quantiles import quantiles
 
-        if self.edges == "uniform":
-            return self
-        if self.edges == "learnt":
-            return self._with(self._learnt_edges())
         scores, weights = [], []
-        for is_signal in (True, False) if self.edges == "balanced" else (True,):
+        for is_signal in (True, False) if of == "balanced" else (True,):
             chosen = [sample for sample in samples if sample.is_signal == is_signal]
             total = sum(float(sample.weights.sum()) for sample in chosen)
             for sample in chosen:
                 scores.append(self.response(outputs(sample.features))[..., 0])
                 weights.append(sample.weights / total)
-        return self._with(quantiles(torch.cat(scores), torch.cat(weights), self.bins))
+        return quantiles(torch.cat(scores), torch.cat(weights), self.bins)
 
     def to_onnx(self, graph: Graph, outputs: str) -> tuple[str, str]:
-        """Add the sigmoid, and its bin."""
+        """Add the score, and its bin."""
         import numpy as np
 
-        response = graph("Sigmoid", outputs)
+        if self.output == "logit":
+            response = graph("Sigmoid", outputs)
+        else:
+            response = graph("Max", graph("Min", outputs, 1.0), 0.0)
         axis = graph.constant([-1], np.int64)
         if self.edges != "uniform":
             above = graph("GreaterOrEqual", response, graph.constant(self._edges_at))
@@ -314,7 +351,7 @@ class ScoreBins(Summary, ABC):
                 f"the edges of the {self.bins} bins are learnt in a training, and this network comes without them. Use "
                 "model.edges=balanced, or the bins of the run in trained_in"
             )
-        return tuple(_risen(self._numbers.detach()).tolist())
+        return tuple(self._live(self._numbers.detach()).tolist())
 
     @property
     def _edges_at(self) -> tuple[float, ...]:
@@ -324,9 +361,12 @@ class ScoreBins(Summary, ABC):
 
     def _inner(self, score: Tensor) -> Tensor:
         """Return the edges between bins, shape (bins - 1,)."""
-        return score.new_tensor(self._edges_at) if self._numbers is None else _risen(self._numbers).to(score)
+        return score.new_tensor(self._edges_at) if self._numbers is None else self._live(self._numbers).to(score)
 
-
-def _risen(numbers: Tensor) -> Tensor:
-    """Return the inner edges, shape (n - 1,), of bins whose widths are the softmax of numbers, shape (n,)."""
-    return (EDGE_SPEED * numbers.double()).softmax(dim=-1).cumsum(dim=-1)[:-1].clamp_max(1.0)
+    def _live(self, numbers: Tensor) -> Tensor:
+        """Return the inner edges, shape (bins - 1,), for numbers of shape (bins,), in float64."""
+        widths = EDGE_SPEED * numbers.double()
+        if self.starts_at is not None:
+            begun = widths.new_tensor([0.0, *self.starts_at, 1.0]).diff()
+            widths = widths + begun.clamp_min(NARROWEST).log()
+        return widths.softmax(dim=-1).cumsum(dim=-1)[:-1].clamp_max(1.0)

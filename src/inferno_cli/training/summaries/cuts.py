@@ -118,8 +118,9 @@ class Cuts(Summary):
 
         centred = graph("Sub", outputs, graph.constant(self._known(self.cuts_at)))
         response = graph("Div", centred, graph.constant(self._known(self.scales)))
-        worst = graph("ReduceMin", response, axes=[-1], keepdims=0)
-        return response, graph.cast(graph("GreaterOrEqual", worst, 0.0), np.int64)
+        passed = graph.cast(graph("GreaterOrEqual", response, 0.0), np.int64)
+        number = graph("ReduceSum", passed, graph.constant([-1], np.int64), keepdims=0)
+        return response, graph.cast(graph("Equal", number, graph.constant(self.n_outputs, np.int64)), np.int64)
 
     def _begun(self, samples: Sequence[NominalEvents], outputs: Callable[[Tensor], Tensor]) -> Self:
         """Return the summary with starts and scales; signal and background count half each, as in a classifier."""
