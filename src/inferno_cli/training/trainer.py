@@ -272,7 +272,7 @@ def _built(
         own = [sample for sample in nominal if networks.name_of.get(sample.channel, SHARED) == name]
         network.fill(built, own, log_ratio)
         by_name[name] = Observable(built, summary, features)
-    return replace(networks, by_name=by_name)
+    return ChannelNetworks(by_name, networks.name_of)
 
 
 def _checkpoint(path: Path) -> ModelCheckpoint:
