@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, PrivateAttr
 
@@ -20,7 +20,7 @@ class Features(Network):
     is_trained: ClassVar[bool] = False
     kind: Literal["features"] = "features"
     """The features as they are."""
-    features: Annotated[int, Field(ge=1)] | Annotated[Names, Field(min_length=1)] | dict[str, str]
+    features: Annotated[int, Field(ge=1)] | Annotated[Names, Field(min_length=1)] | dict[str, Any]
     """Their names, or how many of the first; of a mapping its keys count."""
 
     _columns: tuple[int, ...] | None = PrivateAttr(default=None)
@@ -42,12 +42,12 @@ class Features(Network):
             if name not in names:
                 raise ConfigError(
                     f"the network 'features' takes {name!r}, and dataset.features has not got it"
-                    f"{closest(name, names)}. Fix model.cuts, or model.network.features"
+                    f"{closest(name, names)}. Fix model.cuts, model.features or model.network.features"
                 )
         if len(wanted) != self.only_outputs:
             raise ConfigError(
                 f"the network 'features' takes {self.only_outputs} features, and dataset.features has {len(names)}. "
-                "Fix model.cuts, or model.network.features"
+                "Fix model.cuts, model.features or model.network.features"
             )
         known._columns = tuple(names.index(name) for name in wanted)
         return known
