@@ -33,11 +33,14 @@ POINTS = {
     "bins": 4,
     "temperature": 6,
     "shift": 3,
+    "losses": 12,
     "initialisation": 5,
     "coverage": 1,
     "cross_training": 1,
     "range_of_validity": 9,
 }
+MODELS = {"losses": "kde"}
+"""Model of the points of a study that is not INFERNO."""
 TAKES = {"cross_training": ("+experiment=benchmark2", "trained_for=benchmark2"), "range_of_validity": ()}
 """Studies that take the networks of `benchmarks`, and which of their points are enough here."""
 
@@ -96,7 +99,8 @@ def test_study_has_its_points_and_the_published_ones_beside(study: str, tmp_path
         start(tmp_path, "+study=benchmarks", "study.repeats=1", "model=inferno", "+experiment=benchmark2")
         pipeline.configs.clear()
 
-    outcome = start(tmp_path, f"+study={study}", "study.repeats=1", "model=inferno", *TAKES.get(study, ()))
+    model = f"model={MODELS.get(study, 'inferno')}"
+    outcome = start(tmp_path, f"+study={study}", "study.repeats=1", model, *TAKES.get(study, ()))
 
     assert outcome.code == 0, outcome.err
     assert len(pipeline.configs) == POINTS[study]

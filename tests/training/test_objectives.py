@@ -42,7 +42,29 @@ def test_a_p_value_chooses_the_epoch_by_the_variance_that_its_statistic_stands_f
         merit = objective.merit(("mu",))
         assert merit.exact is not None
         assert float(merit.exact(MODEL, ("mu",))) == pytest.approx(1 / float(statistic(MODEL)))
-        assert float(objective.value(MODEL)) == pytest.approx(math.exp(float(objective.cost(MODEL))))
+        assert float(objective.cost(MODEL)) == pytest.approx(-math.log(float(statistic(MODEL))))
+        tail = math.erfc((float(statistic(MODEL)) / 2) ** 0.5) / 2
+        assert float(objective.value(MODEL)) == pytest.approx(tail * (2 if objective.kind == "cls" else 1))
+
+
+def test_a_lucky_batch_does_not_decide():
+    """Without background in a bin q0 has no limit, and neither has a mean of ln p over batches: of -ln q it has."""
+    lucky = replace(MODEL, nominal=MODEL.nominal * torch.tensor([[1, 1, 1, 1], [1, 1, 1, 1e-9], [1, 1, 1, 1e-9]]))
+    objective = DiscoveryPValue(warm_up=0.0)
+    assert float(q0(lucky)) > 5 * float(q0(MODEL))
+
+    def gradient(model) -> float:
+        nominal = model.nominal.clone().requires_grad_()
+        (found,) = torch.autograd.grad(objective.cost(replace(model, nominal=nominal)), nominal)
+        return float(found[0, 0].abs())  # of the signal in a bin that is the same in both
+
+    assert gradient(lucky) < gradient(MODEL)
+
+
+def test_templates_without_signal_have_a_cost():
+    empty = replace(MODEL, nominal=MODEL.nominal * torch.tensor([[0.0], [1.0], [1.0]]))
+    for objective in (DiscoveryPValue(warm_up=0.0), ExclusionCls(warm_up=0.0)):
+        assert math.isfinite(float(objective.cost(empty)))
 
 
 def test_a_sum_is_of_what_its_terms_minimise():
@@ -53,7 +75,7 @@ def test_a_sum_is_of_what_its_terms_minimise():
     merit = objective.merit(("mu",))
     assert merit.pois == ("mu", "QCD_norm")
     assert merit.exact is not None
-    assert float(merit.exact(MODEL, ("mu",))) == pytest.approx(1 / (1 - (cls + 2 * p0 + 0.5 * variance) / 3.5))
+    assert float(merit.exact(MODEL, ("mu",))) == pytest.approx(math.exp((cls + 2 * p0 + 0.5 * variance) / 3.5))
     assert float(objective.value(MODEL)) == pytest.approx(math.exp((cls + 2 * p0 + 0.5 * variance) / 3.5))
     matrix = covariance(MODEL)
     of_mu, of_qcd = float(matrix[0, 0]), float(matrix[1, 1])

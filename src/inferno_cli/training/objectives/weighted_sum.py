@@ -42,8 +42,8 @@ class _Mean:
 class WeightedSum(FitObjective):
     """The weighted sum of objectives of the fit.
 
-    Each enters with what it minimises by itself: the logarithm of a p-value or of a variance. So a weight is that of a
-    relative gain, and no term drowns another one for being small.
+    Each enters with what it minimises by itself: the logarithm of a variance, of a p-value that which its statistic
+    stands for. So a weight is that of a relative gain, and no term drowns another one for being small.
     """
 
     fixed: ClassVar[Names] = ("terms",)
@@ -66,7 +66,7 @@ class WeightedSum(FitObjective):
         return total
 
     def value(self, templates: Expectation, pois: Names = (POI,)) -> Tensor:
-        """Weighted geometric mean of the values."""
+        """Weighted geometric mean of the variances that the terms minimise the logarithm of."""
         weights = sum(weight for weight, _ in self._parts())
         return (self.cost(templates, pois) / weights).exp()
 
@@ -76,16 +76,7 @@ class WeightedSum(FitObjective):
         names: dict[str, None] = {}
         for _, part in parts:
             names |= dict.fromkeys(part.pois)
-        return FigureOfMerit(tuple(names), _Mean(parts, tuple(names)), exact=self._merit)
-
-    def _merit(self, templates: Expectation, pois: Names) -> Tensor:
-        """Return the value, which p-values make too small for a number: below 1 its logarithm L as 1 / (1 - L).
-
-        Of a p-value, -2 L is about q and so this is about a variance, twice (mu - mu')^2 / q.
-        """
-        weights = sum(weight for weight, _ in self._parts())
-        mean = self.cost(templates, pois) / weights
-        return mean.exp() if mean > 0 else 1 / (1 - mean)
+        return FigureOfMerit(tuple(names), _Mean(parts, tuple(names)), exact=self.value)
 
     def _parts(self) -> Iterator[tuple[float, FitObjective]]:
         """Yield the weight and the objective of each term that counts."""
