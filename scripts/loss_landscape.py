@@ -23,10 +23,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inferno_cli.likelihood import modifiers as mod
-from inferno_cli.likelihood.expectation import Expectation, expectation, expected_yields, nll
+from inferno_cli.likelihood.asimov import AsimovFit
+from inferno_cli.likelihood.expectation import Expectation, expectation
 from inferno_cli.likelihood.information import covariance
 from inferno_cli.likelihood.profile import log_cls, log_p0, q0, q_of_exclusion
 from inferno_cli.likelihood.spec import Channel, Gaussian, Parameter, Sample, Spec
+from inferno_cli.training.metrics.gaussianity import Gaussianity
 
 SIGNAL, BACKGROUND = np.array([5.0, 11.0]), np.array([50.0, 50.0])
 SHIFT = np.array([1.0, -1.0])
@@ -37,8 +39,6 @@ PARAMETERS = (
 )
 TERMS = ("sigma_mu", "p0", "cls", "cls_plus_p0", "generalised_variance", "gaussianity")
 TITLES = ("sigma(mu)", "p0", "CLs", "CLs + p0", "generalised variance", "deviation from a Gaussian")
-POINTS = 21
-"""Points on each axis of the grid, of two standard deviations, on which the likelihood is compared with a Gaussian."""
 Floats = NDArray[np.float64]
 
 
@@ -47,25 +47,6 @@ def model(u: float, d: float) -> Expectation:
     shape = mod.HistoSys("shape", BACKGROUND + u * SHIFT, BACKGROUND + d * SHIFT)
     samples = (Sample("signal", SIGNAL, (mod.NormFactor("mu"),)), Sample("background", BACKGROUND, (shape,)))
     return expectation(Spec((Channel("bins", samples),), PARAMETERS, "mu", "landscape"))
-
-
-def gaussianity(likelihood: Expectation, matrix: Floats) -> float:
-    """Return the mean squared difference of L / L(best) and the Gaussian with this covariance, shape (2, 2).
-
-    It is taken on a grid in units of the principal standard deviations about the best fit of the Asimov data.
-    """
-    data = expected_yields(likelihood, likelihood.init)
-    least = float(nll(likelihood, likelihood.init, data))
-    axis, half = np.linspace(-2, 2, POINTS), np.linalg.cholesky(matrix)
-    squares = []
-    for pull in np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2):
-        theta = likelihood.init + half @ pull
-        if not (expected_yields(likelihood, theta) > 0).all():
-            ratio = 0.0  # such data cannot be
-        else:
-            ratio = math.exp(least - float(nll(likelihood, theta, data)))
-        squares.append((ratio - math.exp(-pull @ pull / 2)) ** 2)
-    return float(np.mean(squares))
 
 
 def terms(u: float, d: float) -> dict[str, float]:
@@ -79,7 +60,7 @@ def terms(u: float, d: float) -> dict[str, float]:
         cls,
         p0 + cls,
         float(np.linalg.det(matrix)),
-        gaussianity(likelihood, matrix),
+        Gaussianity().value(AsimovFit(likelihood)),
     )
     return dict(zip(TERMS, values, strict=True))
 

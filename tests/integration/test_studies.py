@@ -38,6 +38,8 @@ POINTS = {
     "coverage": 1,
     "cross_training": 1,
     "range_of_validity": 9,
+    "summaries": 4,
+    "baselines": 1,
 }
 MODELS = {"losses": "kde"}
 """Model of the points of a study that is not INFERNO."""

@@ -284,6 +284,14 @@ def test_features_are_taken_by_name() -> None:
         Features(features=3).for_features(("x", "y"))
 
 
+def test_fine_bins_stay_balanced_where_an_experiment_has_equal_ones() -> None:
+    config = synthetic("+experiment=benchmark2", "model=kde_fine")
+    summary = config.model.summary
+    assert isinstance(summary, Kde)
+    assert (summary.bins, summary.edges, summary.bandwidth) == (40, "balanced", 1.5)
+    assert (config.trainer.batch_size, config.trainer.learning_rate) == (8000, 0.003)
+
+
 SMALL = ("trainer.max_epochs=2", "trainer.progress=none", "model.batch_size=200", "nuisance=none")
 
 

@@ -7,6 +7,7 @@ Signal: (x0, x1) is normal with unit covariance, x2 is exponential with rate 2. 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
@@ -135,12 +136,41 @@ def log_density(x: FloatArray, mean: Sequence[float], variance: Sequence[float],
     return np.asarray(-0.5 * pulls.sum(axis=1) - rate * x[:, 2] - norm)
 
 
+@dataclass(frozen=True)
+class ExactYields:
+    """What the exact densities expect at n points of the space of the features, and how it changes with P parameters.
+
+    Attributes:
+        points: Features, shape (n, 3).
+        expected: Events, shape (n,).
+        derivatives: Of ``expected`` in s (per event) and in each nuisance parameter (per standard deviation), (P, n).
+        prior: Information on each that its constraint has, shape (P,).
+    """
+
+    points: FloatArray
+    expected: FloatArray
+    derivatives: FloatArray
+    prior: FloatArray
+
+    @property
+    def covariance(self) -> FloatArray:
+        """Smallest possible covariance of s and the nuisance parameters, shape (P, P)."""
+        information = (self.derivatives / self.expected) @ self.derivatives.T + np.diag(self.prior)
+        return np.asarray(np.linalg.inv(information))
+
+
 def cramer_rao_bound(dataset: SyntheticDataset, fitted: Names, unconstrained: Names) -> float | None:
     """Smallest possible standard deviation of s, in events, for any summary of the data.
 
     The extended likelihood of the exact densities gives the information matrix of (s, r, lambda, b), integrated on a
     grid; nuisance parameters enter with their constraints, those that are not ``fitted`` are known.
     """
+    exact = exact_yields(dataset, fitted, unconstrained)
+    return None if exact is None else float(np.sqrt(exact.covariance[0, 0]))
+
+
+def exact_yields(dataset: SyntheticDataset, fitted: Names, unconstrained: Names) -> ExactYields | None:
+    """Return what the exact densities expect on a grid; None with a shift, whose density is not known."""
     grid, volume = _grid(dataset)
     s, b = dataset.expected
     mean, rate = dataset.background_mean, dataset.nominal.rate
@@ -166,9 +196,7 @@ def cramer_rao_bound(dataset: SyntheticDataset, fitted: Names, unconstrained: Na
             prior.append(0.0)
         else:  # an artificial shift, whose density is not known
             return None
-    jacobian = np.stack(derivatives)
-    information = (jacobian * (volume / (s * f_s + b * f_b))) @ jacobian.T + np.diag(prior)
-    return float(np.sqrt(np.linalg.inv(information)[0, 0]))
+    return ExactYields(grid, (s * f_s + b * f_b) * volume, np.stack(derivatives) * volume, np.array(prior))
 
 
 def _grid(dataset: SyntheticDataset) -> tuple[FloatArray, FloatArray]:
