@@ -23,6 +23,7 @@ FOLDERS = (
     "networks",
     "summaries",
     "objectives",
+    "metrics",
     "sources",
     "systematics",
     "observables",
@@ -71,10 +72,10 @@ def commands(program: str) -> list[str]:
 
 def test_every_choice_of_the_page_passes_the_shipped_tests(place: Path) -> None:
     (tests,) = commands("pytest")
-    mine = "residual or logit or two_points or ring or resolution or entangled"
+    mine = "residual or logit or two_points or purest or ring or resolution or entangled"
     told = run(place, "pytest", "-q", "-p", "no:cacheprovider", "-k", mine, *shlex.split(tests))
 
-    assert int(re.search(r"(\d+) passed", told).group(1)) >= 35  # type: ignore[union-attr]
+    assert int(re.search(r"(\d+) passed", told).group(1)) >= 38  # type: ignore[union-attr]
 
 
 def test_they_are_trained_fitted_logged_and_compared(place: Path) -> None:
@@ -88,6 +89,9 @@ def test_they_are_trained_fitted_logged_and_compared(place: Path) -> None:
     assert (record["model"], record["dataset"]) == ("mine", "ring")
     assert {item["channel"] for item in record["bins"]} == {"SR", "side"}
     assert 0 < record["quantities"]["entangled"]["value"] < 1
+    largest = max(bin["signal"] / bin["background"] for bin in record["bins"])
+    assert record["metrics"]["purest"] == pytest.approx(largest)
+    assert record["training"]["history"][-1]["validation/metrics/purest"] > 0
     assert re.search(r"entangled +largest correlation of mu 0\.\d\d", told)
     assert "resolution" in record["parameters"]
     assert (place / "compared" / "seconds.png").is_file()

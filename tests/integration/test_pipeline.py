@@ -20,6 +20,7 @@ from inferno_cli.config.measurement import Measurement
 from inferno_cli.histograms.templates import Templates
 from inferno_cli.likelihood.information import poi_variance
 from inferno_cli.runs.record import Results
+from inferno_cli.training.metrics import metrics
 from inferno_cli.training.recipe import template_channels
 from integration.conftest import FEW_EVENTS, FIT_ONLY_MU, LABEL, QUICK, Runs, comparable, own_analysis, succeed
 
@@ -57,6 +58,11 @@ def test_record_has_every_field(experiment: str, model: str, runs: Runs) -> None
         "honest",
     }
     assert all(value > 0 for value in record["poi_variance"].values())
+    assert set(record["metrics"]) == set(metrics())
+    assert all(math.isfinite(value) for value in record["metrics"].values())
+    assert record["metrics"]["sigma_mu"] == pytest.approx(math.sqrt(record["poi_variance"]["templates"]), rel=1e-9)
+    of_an_epoch = {f"validation/metrics/{kind}" for kind in metrics() if kind != "gaussianity"}
+    assert of_an_epoch <= set(record["training"]["history"][-1])
     assert set(record["stability"]) == {"mu"} | NUISANCES[experiment]
     assert {"events", "training", "templates", "fit"} <= set(record["timing"])
     assert all(seconds >= 0 for seconds in record["timing"].values())

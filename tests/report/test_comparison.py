@@ -121,6 +121,31 @@ def test_a_run_that_was_repeated_after_it_failed_is_not_missing(sweep: Path, tmp
     assert row.values["width"].median == pytest.approx(0.27)
 
 
+def test_the_metrics_of_the_templates_have_a_table_of_their_own(
+    sweep: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert compared(sweep).metrics == ()  # of runs of before
+    for seed, p0 in enumerate((1e-3, 4e-3, 2e-3), 1):
+        values = {**record(0.3, seed=seed), "metrics": {"p0": p0, "gaussianity": None, "of_a_package": 1.0}}
+        put(tmp_path / "new" / str(seed), config("bce", 5, seed), values)
+    comparison = compared(tmp_path / "new")
+
+    (row,) = comparison.rows
+    assert [item.name for item in comparison.metrics] == ["p0"]
+    assert row.values["p0"] == Spread(2e-3, 1e-3, 4e-3, 3)
+    assert not {"p0"} & {item.name for item in (*comparison.main, *comparison.others)}
+    table, heading = "2.00e-03 [1.00e-03, 4.00e-03]", "Metrics of the templates"
+    assert table in as_markdown(comparison)
+    page = as_html(comparison, {})
+    assert table in page
+    assert heading in page
+    (head, *lines) = csv.reader(io.StringIO(as_csv(comparison)))
+    assert lines[0][head.index("p0")] == "0.002"
+    for metrics, is_shown in (((), False), (("p0", "cls"), True)):
+        show_comparison(comparison, metrics)
+        assert ("2.00e-03" in capsys.readouterr().out) == is_shown
+
+
 def test_the_same_point_and_seed_counts_once(sweep: Path, tmp_path: Path) -> None:
     put(tmp_path / "z", config("bce", 5, 1, nuisance=ALONE), record(0.50), "model=bce")
 

@@ -134,8 +134,9 @@ def _template_notes(config: TrainConfig, final: FinalTemplates) -> Iterator[str]
                 f"binning.max_noise_information={config.binning.max_noise_information:g}: its constraint is too small"
             )
     yield from even_notes(final.parts, bin_labels(final.channels))
-    for kind, why in final.unmeasured.items():
-        yield f"no {kind} of the templates: {why}"
+    for why in dict.fromkeys(final.unmeasured.values()):
+        kinds = [kind for kind, reason in final.unmeasured.items() if reason == why]
+        yield f"no metric {', '.join(kinds)} of the templates: {why}"
     if final.unsmoothed:
         names = ", ".join(f"{parameter} on {sample}" for parameter, sample in final.unsmoothed)
         yield f"not smoothed, for want of three bins with a positive yield: {names}"
