@@ -390,6 +390,30 @@ def no_open_figures() -> Any:
     assert dict(matplotlib.rcParams) == style
 
 
+def test_the_training_curve_has_what_chose_the_epoch_where_that_is_not_the_variance_of_mu(fit: FitResult) -> None:
+    results = full_record(fit)
+    assert results.training is not None
+
+    def curve(merits: list[float | None]) -> Any:
+        honest = [None, 0.5, 0.3]
+        pairs = zip(merits, honest, strict=True)
+        history = tuple({"validation/figure_of_merit": a, "validation/sigma_mu_honest": b} for a, b in pairs)
+        assert results.training is not None
+        return results.training.model_copy(update={"history": history}).other_merits
+
+    assert curve([None, 0.2, 0.1]) == (None, 0.2, 0.1)
+    assert curve([None, 0.5, 0.3]) is None
+    assert results.training.other_merits is None  # of an earlier version
+
+
+def test_the_foremost_metrics_are_in_the_summary(fit: FitResult) -> None:
+    values = {"p0": 1.5e-7, "cls": None, "z_asimov": 6.0, "of_a_package": 1.0}
+    console = Console(record=True, width=80, file=io.StringIO())
+    console.print(summary(full_record(fit).model_copy(update={"metric_values": values})))
+    (line,) = (line for line in console.export_text().splitlines() if line.startswith("metrics"))
+    assert line.split() == ["metrics", "p0", "1.50e-07"]
+
+
 @pytest.mark.usefixtures("no_open_figures")
 def test_plots_of_a_training(fit: FitResult, tmp_path: Path) -> None:
     paths = draw(

@@ -93,6 +93,14 @@ class TrainingRecord(Record):
     learnt: dict[str, Any] = Field(default_factory=dict)
     """What the summary learnt, by key: edges, cuts; those of the selected epoch. And what a network is set to."""
 
+    @property
+    def other_merits(self) -> tuple[float | None, ...] | None:
+        """Root of what chose the epoch, of every epoch; None if it was the variance of mu, and in records of before."""
+        merits = tuple(epoch.get("validation/figure_of_merit") for epoch in self.history)
+        of_mu = tuple(epoch.get("validation/sigma_mu_honest") for epoch in self.history)
+        is_known = any(merit is not None for merit in merits)
+        return merits if is_known and merits != of_mu else None
+
 
 class TrainedInRecord(Record):
     """The finished run whose network was taken; its resolved configuration is in ``trained_in.yaml``."""

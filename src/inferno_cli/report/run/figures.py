@@ -98,10 +98,13 @@ def _training(canvas: Canvas, training: TrainingRecord) -> Figure:
     best = training.best_epoch + 1
     upper.plot(epochs, np.array(training.loss, dtype=float), ".-", color=MUTED)
     upper.set_ylabel("training loss")
-    curves: Sequence[tuple[str, tuple[float | None, ...], str, str]] = (
+    curves: list[tuple[str, tuple[float | None, ...], str, str]] = [
         ("soft bins", training.sigma_mu_soft, ACCENT, ".--"),
         ("hard bins (selects the epoch)", training.sigma_mu_hard, SIGNAL, ".-"),
-    )
+    ]
+    if (merits := training.other_merits) is not None:
+        curves[1] = ("hard bins", training.sigma_mu_hard, SIGNAL, ".-")
+        curves.append(("figure of merit (selects the epoch)", merits, MUTED, ".-"))
     for label, values, colour, line in curves:
         # None, a singular information matrix, becomes a gap.
         lower.plot(epochs, np.array(values, dtype=float), line, color=colour, label=label)

@@ -214,7 +214,7 @@ def _metrics(results: Results) -> Iterator[tuple[str, str]]:
         if metric.is_foremost and value is not None:
             texts.append(f"{metric.title} {value:{metric.form}}")
     if texts:
-        yield "expected at nominal", ", ".join(texts)
+        yield "metrics", ", ".join(texts)
 
 
 def _closed_form(results: Results) -> Iterator[tuple[str, str]]:
