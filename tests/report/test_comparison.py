@@ -452,6 +452,9 @@ def test_published_numbers_are_those_of_the_papers() -> None:
     ]
     assert row.values["significance"] == 12.25
     assert row.values["sigma_jes"] == 0.72
+    (row,) = published("top11004").rows
+    assert row.ranges["mu"] == pytest.approx((0.99, 0.80, 1.24))
+    assert "152 +- 12 (stat) +- 32 (syst) +- 3 (lumi) pb" in published("top11004").note
 
 
 def test_the_two_tables_of_the_thesis_are_told_apart_by_their_learning_rate() -> None:
