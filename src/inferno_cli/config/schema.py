@@ -142,6 +142,10 @@ class Trainer(Section):
     """Metric of the hard bins of the validation split that chooses the epoch; null: what the objective minimises."""
     early_stopping: Annotated[int, Field(ge=1)] | None
     """Stop after so many epochs without a better hard validation value; null: never."""
+    members: Annotated[int, Field(ge=1)] = 1
+    """Trainings of each network, with other first weights, batches and noise; the validation split chooses one."""
+    workers: Annotated[int, Field(ge=1)] = 1
+    """Processes that train folds and members; the result is the same. With several, a search prunes no trial."""
     progress: Mode
     """How far the training is: a bar on a terminal, lines in a log."""
 

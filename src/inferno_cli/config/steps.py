@@ -106,11 +106,19 @@ class TrainConfig(FolderStep):
         """Seed of the events and of how they are divided."""
         return self.seed if self.dataset.seed is None else self.dataset.seed
 
-    def seed_of(self, fold: int) -> int:
-        """Return the seed of the training of a network, of which each fold has one."""
+    @property
+    def n_members(self) -> int:
+        """Trainings of each network; one where nothing is trained."""
+        return self.trainer.members if self.model.is_trained else 1
+
+    def seed_of(self, fold: int, member: int = 0) -> int:
+        """Return the seed of a training, of which each fold has one, or one for each member."""
         import numpy as np
 
-        return self.seed if fold == 0 else int(np.random.SeedSequence([self.seed, fold]).generate_state(1)[0])
+        if fold == 0 and member == 0:
+            return self.seed
+        numbers = [self.seed, fold] if member == 0 else [self.seed, fold, member]
+        return int(np.random.SeedSequence(numbers).generate_state(1)[0])
 
     @property
     def sample_names(self) -> Names:

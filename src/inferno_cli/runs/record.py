@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -102,6 +103,32 @@ class TrainingRecord(Record):
         return merits if is_known and merits != of_mu else None
 
 
+class MemberRecord(Record):
+    """One of several trainings of the same network, or of those of all folds; null: it cannot constrain mu."""
+
+    seeds: tuple[int, ...]
+    """Of each fold: a run with it as ``seed``, and the same ``dataset.seed``, is this training alone."""
+    chosen_for: tuple[int, ...]
+    """Folds for which the validation split chose it."""
+    figure_of_merit: float | None
+    """What it is chosen by, on the validation split."""
+    sigma_mu_validation: float | None
+    """sigma(mu) there, with the noise of the variations in it."""
+    sigma_mu: float | None
+    """Of the Asimov fit of its templates, in closed form."""
+    sigma_mu_honest: float | None
+    """The same with the noise of the variations in it."""
+    trainings: tuple[TrainingRecord, ...]
+    """Of each fold."""
+
+    @property
+    def optimism(self) -> float | None:
+        """How much larger sigma(mu) is with the templates than on the validation split, relative; both honest."""
+        if self.sigma_mu_honest is None or self.sigma_mu_validation is None:
+            return None
+        return self.sigma_mu_honest / self.sigma_mu_validation - 1
+
+
 class TrainedInRecord(Record):
     """The finished run whose network was taken; its resolved configuration is in ``trained_in.yaml``."""
 
@@ -159,6 +186,12 @@ class Results(FitResult):
     """Of the run in ``trained_in``, where there is one; of several networks that of the first fold."""
     folds: tuple[TrainingRecord, ...] = ()
     """Of the network of each fold, where there are several."""
+    members: tuple[MemberRecord, ...] = ()
+    """All trainings, where ``trainer.members`` asks for several; the rest is of those that were chosen."""
+    optimism: float | None = None
+    """How much larger sigma(mu) is with the templates than on the validation split, relative; both honest."""
+    optimism_of_members: float | None = None
+    """Mean of the same over all members: what is beyond it comes from choosing."""
     trained_in: TrainedInRecord | None = None
     dataset_checksum: str
     code_version: str
@@ -196,6 +229,9 @@ class Results(FitResult):
             values[f"metrics/{kind}"] = value
         if self.figure_of_merit is not None:
             values["figure_of_merit"] = self.figure_of_merit
+        if self.members:
+            values |= {"optimism": self.optimism, "optimism_of_members": self.optimism_of_members}
+            values |= {f"members/sigma_mu/{name}": value for name, value in self.spread_of_members().items()}
         if self.coverage is not None:
             values |= dict(self.coverage.metrics())
         for name, seconds in self.timing.items():
@@ -203,6 +239,13 @@ class Results(FitResult):
         for name, value in super().metrics().items():
             put(values, name, value)
         return {name: value for name, value in values.items() if value is not None}
+
+    def spread_of_members(self) -> dict[str, float]:
+        """Return the smallest, median and largest sigma(mu) of the members; empty where there are none."""
+        values = [item.sigma_mu for item in self.members if item.sigma_mu is not None]
+        if not values:
+            return {}
+        return {"low": min(values), "median": statistics.median(values), "high": max(values)}
 
     def save(self, path: Path) -> None:
         """Write the file in one step: it is whole, or not there."""

@@ -7,6 +7,7 @@ import itertools
 import json
 import logging
 import math
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -56,10 +57,13 @@ class Trial:
 
 
 def objective(results: Results) -> float | None:
-    """Return what a search minimises: the figure of merit on the validation split; None where there is none.
+    """Return what a search minimises: the figure of merit on the validation split, of members the median, or None.
 
     The runs of earlier versions have the hard one alone.
     """
+    of_members = [item.figure_of_merit for item in results.members if item.figure_of_merit is not None]
+    if of_members:  # the best of several is luck to a point that is searched
+        return statistics.median(of_members)
     if results.figure_of_merit is not None:
         return results.figure_of_merit
     found = results.poi_variance

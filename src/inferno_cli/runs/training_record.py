@@ -11,6 +11,7 @@ from inferno_cli.events.earlier import said
 from inferno_cli.histograms.symmetry import Parts, hidden_bins, is_hidden
 from inferno_cli.runs.pretrained import provenance
 from inferno_cli.runs.record import (
+    MemberRecord,
     PartsRecord,
     PoiVarianceRecord,
     PrunedRecord,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from inferno_cli.runs.run_folder import RunFolder
     from inferno_cli.training.epochs import Training
     from inferno_cli.training.final_templates import FinalTemplates
+    from inferno_cli.training.members import Member
     from inferno_cli.training.networks import Network
     from inferno_cli.training.observable import ChannelNetworks
 
@@ -111,6 +113,43 @@ def _learnt(network: Network, networks: ChannelNetworks) -> dict[str, Any]:
     for name, observable in networks.by_name.items():
         found[name] = network.about(observable.network) | observable.summary.state
     return found if len(found) > 1 else next(iter(found.values()))
+
+
+def with_members(record: Results, config: TrainConfig, members: Sequence[Member]) -> Results:
+    """Return the record of the chosen trainings with all members in it."""
+    found = []
+    for member in members:
+        final, judged = member.templates, [training.validation for training in member.trainings]
+        found.append(
+            MemberRecord(
+                seeds=tuple(config.seed_of(fold, member.number) for fold in range(len(judged))),
+                chosen_for=member.chosen_for,
+                figure_of_merit=_root(_mean(item.merit for item in judged)),
+                sigma_mu_validation=_root(_mean(item.honest for item in judged)),
+                sigma_mu=None if final is None else math.sqrt(final.poi_variance),
+                sigma_mu_honest=None if final is None else math.sqrt(final.honest_variance),
+                trainings=tuple(_training(config, training) for training in member.trainings),
+            )
+        )
+    if not found:
+        return record
+    values = [item.optimism for item in found if item.optimism is not None]
+    variance, optimism = record.poi_variance, None
+    if variance is not None and variance.honest is not None and variance.validation_honest is not None:
+        optimism = math.sqrt(variance.honest / variance.validation_honest) - 1
+    mean = sum(values) / len(values) if values else None
+    notes = record.notes
+    if n_failed := config.n_members - len(found):
+        notes = (
+            *notes,
+            f"{n_failed} of {config.n_members} members failed: their bins could not constrain the parameters",
+        )
+    update = {"members": tuple(found), "optimism": optimism, "optimism_of_members": mean, "notes": notes}
+    return record.model_copy(update=update)
+
+
+def _root(variance: float | None) -> float | None:
+    return None if variance is None else math.sqrt(variance)
 
 
 def _mean(variances: Iterable[float]) -> float | None:

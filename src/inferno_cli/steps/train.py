@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -15,9 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inferno_cli.config.steps import TrainConfig
-from inferno_cli.errors import FitFailedError, OutputError, TemplateError
+from inferno_cli.errors import FitFailedError, OutputError, SingularInformationError, TemplateError
 from inferno_cli.files import read_json
 from inferno_cli.progress import Stopwatch
+from inferno_cli.steps._networks import Networks, networks
 
 if TYPE_CHECKING:
     from inferno_cli.config.schema import Coverage
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from inferno_cli.runs.run_folder import RunFolder
     from inferno_cli.training.epochs import Training
     from inferno_cli.training.final_templates import FinalTemplates
+    from inferno_cli.training.members import Member
     from inferno_cli.training.observables import Observables
 
 log = logging.getLogger(__name__)
@@ -92,13 +93,15 @@ def pipeline(
     from inferno_cli.report.run.figures import draw
     from inferno_cli.report.run.summary import write_tables
     from inferno_cli.runs.folder import RESULTS_FILE, TEMPLATES_FILE
-    from inferno_cli.runs.training_record import merging, pruning, training_results
+    from inferno_cli.runs.training_record import merging, pruning, training_results, with_members
     from inferno_cli.training.onnx import export_all
 
     clock = Stopwatch()
-    events, trained = _networks(config, folder, clock, point, pretrained)
+    trained = networks(config, folder, clock, point, pretrained)
+    events = trained.events
     with clock.part("templates", "templates: filling and merging bins"):
-        observables, final = _templates(config, events, trained)
+        observables, final = _templates(config, events, trained.chosen)
+        members = _members(config, trained, final)
         stored = tuple(replace(item, observed=None) if config.is_blind else item for item in final.channels)
         save(stored, folder / TEMPLATES_FILE)
     for line in (*merging(config, final), *pruning(config, final)):
@@ -117,8 +120,9 @@ def pipeline(
             datacard.write(likelihood, folder / "export", data=data, label=events.label)
     path = folder / pyhf.FILE
     record = training_results(
-        config, events, trained, final, path, fit, version=version, seconds=clock.seconds, pretrained=pretrained
+        config, events, trained.chosen, final, path, fit, version=version, seconds=clock.seconds, pretrained=pretrained
     )
+    record = with_members(record, config, members)
     if config.coverage is not None:
         with clock.part("coverage", "coverage: pseudo-experiments whose truth is known"):
             record = _with_coverage(record, config, config.coverage, events, observables, final, path)
@@ -131,89 +135,6 @@ def pipeline(
     write_tables(record, folder)
     record.save(folder / RESULTS_FILE)
     return record
-
-
-def _networks(
-    config: TrainConfig, folder: Path, clock: Stopwatch, point: str, pretrained: RunFolder | None
-) -> tuple[Events, list[Training]]:
-    """Read the events, and train a network on them, or one for each fold; or take those of another run."""
-    from inferno_cli.events.earlier import said
-    from inferno_cli.runs.folder import CONFIG_FILE
-    from inferno_cli.runs.pretrained import TRAINED_IN, earlier, require_same_channels, require_same_division
-    from inferno_cli.training.pretrained import require_same
-
-    model, request = config.model, config.request
-    if pretrained is not None:
-        there = pretrained.config
-        require_same(config.dataset.inputs, model, there.dataset.inputs, there.model, pretrained.folder)
-        _ = pretrained.observables  # a checkpoint that is missing is told before the events are read
-        require_same_channels(config, pretrained)
-        request = replace(request, earlier=earlier(config, pretrained))
-    else:
-        model.network.require(config.dataset.features)  # what it lacks is told before the events are read
-    with clock.part("events", f"events: {config.dataset.name}"):
-        events = config.dataset.load(request)
-    if events.label:
-        log.info(f"events: {events.label}")
-    if events.assignment is not None:
-        events.assignment.save(folder)
-        events = replace(events, assignment=None)  # as large as the ids of all events
-    networks = []
-    if pretrained is None:
-        epochs = f"at most {config.trainer.max_epochs} epochs" if model.is_trained else "not trained"
-        of_folds = "" if events.n_folds == 1 else f", {events.n_folds} folds"
-        with clock.part("training", f"training: {model.name}, {epochs}{of_folds}"):
-            for fold in range(events.n_folds):
-                networks.append(_trained(config, folder, events.fold(fold), fold, point))
-        return events, networks
-    if events.recognised is None:
-        require_same_division(config, pretrained, events.checksum)
-    else:
-        log.info(f"events: {said(events.recognised)}")
-    shutil.copyfile(pretrained.folder / CONFIG_FILE, folder / TRAINED_IN)
-    with clock.part("training", f"training: none, the network of {pretrained.folder}"):
-        for fold in range(events.n_folds):
-            networks.append(_taken(config, folder, events.fold(fold), fold, pretrained))
-    return events, networks
-
-
-def _trained(config: TrainConfig, folder: Path, events: Events, fold: int, point: str) -> Training:
-    """Train the network of one fold, or go on where the same training was interrupted."""
-    from inferno_cli.runs.folder import PARTIAL
-    from inferno_cli.runs.search import watcher
-    from inferno_cli.training.evaluation import Likelihoods
-    from inferno_cli.training.observable import CHECKPOINTS, checkpoint_name
-    from inferno_cli.training.partial import Partial
-    from inferno_cli.training.trainer import train
-
-    name = checkpoint_name(fold, events.n_folds)
-    if events.n_folds > 1:
-        log.info(f"training: fold {fold + 1} of {events.n_folds}")
-    return train(
-        config.model.network,
-        config.model.summary,
-        config.model.objective,
-        Likelihoods.from_config(config),
-        events,
-        config.trainer,
-        seed=config.seed_of(fold),
-        folder=folder / CHECKPOINTS,
-        name=name,
-        log_ratio=config.dataset.exact_classifier(),
-        watch=watcher(config.trainer.max_epochs) if fold == 0 else None,
-        partial=Partial.of_training(folder / PARTIAL, name, (point, events.checksum)),
-    )
-
-
-def _taken(config: TrainConfig, folder: Path, events: Events, fold: int, pretrained: RunFolder) -> Training:
-    """Take the network of one fold of another run."""
-    from inferno_cli.training.evaluation import Likelihoods
-    from inferno_cli.training.observable import checkpoint_name
-    from inferno_cli.training.pretrained import retaken, take_pretrained
-
-    networks = retaken(pretrained.observables.networks[fold], config.model.summary, events.train)
-    likelihoods, name = Likelihoods.from_config(config), checkpoint_name(fold, events.n_folds)
-    return take_pretrained(networks, likelihoods, events, pretrained.folder, folder, name)
 
 
 def _templates(config: TrainConfig, events: Events, trained: Sequence[Training]) -> tuple[Observables, FinalTemplates]:
@@ -234,6 +155,23 @@ def _templates(config: TrainConfig, events: Events, trained: Sequence[Training])
         seed=config.data_seed,
     )
     return replace(observables, groups={item.channel: item.groups for item in final.channels}), final
+
+
+def _members(config: TrainConfig, trained: Networks, final: FinalTemplates) -> list[Member]:
+    """Return the members, with the templates of each; ``final`` has those of the chosen ones."""
+    from inferno_cli.training.members import Member
+
+    found = []
+    for number, trainings in trained.complete.items():
+        chosen_for = tuple(fold for fold, training in enumerate(trainings) if training is trained.chosen[fold])
+        templates: FinalTemplates | None = final
+        if len(chosen_for) < len(trainings):
+            try:
+                _, templates = _templates(config, trained.events, trainings)
+            except SingularInformationError:
+                templates = None
+        found.append(Member(number, trainings, templates, chosen_for))
+    return found
 
 
 def _fit(config: TrainConfig, folder: Path, final: FinalTemplates, key: str) -> tuple[Spec, FitResult]:

@@ -39,9 +39,13 @@ def key_of(part: str, name: str) -> str:
     return part if name == SHARED else f"{part}_{name}"
 
 
-def checkpoint_name(fold: int, n_folds: int) -> str:
-    """Return the name of the file with the weights of the network of one fold, or of the one that there is."""
-    return "best.ckpt" if n_folds == 1 else f"best_fold{fold}.ckpt"
+def checkpoint_name(fold: int, n_folds: int, member: int | None = None) -> str:
+    """Return the name of the file with the weights of the network of one fold, or of the one that there is.
+
+    Of several members of a fold each has its own, and the chosen one that of the fold as well: None.
+    """
+    of_fold = "best" if n_folds == 1 else f"best_fold{fold}"
+    return f"{of_fold}.ckpt" if member is None else f"{of_fold}_member{member}.ckpt"
 
 
 @dataclass(frozen=True)

@@ -232,11 +232,25 @@ def _closed_form(results: Results) -> Iterator[tuple[str, str]]:
         if both != (None, None):  # of new ntuples there is no validation split
             text += f"; validation soft {_sigma(variance.validation_soft)}, hard {_sigma(variance.validation_hard)}"
         yield "sigma(mu), closed form", text
+    yield from _members(results)
     if results.stability:
         texts = []
         for name in by_correlation(results, list(results.stability), MAX_NUISANCES):
             texts.append(f"{name} " + " | ".join(f"{error:#.3g}" for error in results.stability[name]))
         yield "HESSE, two halves", ", ".join(texts)
+
+
+def _members(results: Results) -> Iterator[tuple[str, str]]:
+    """Yield what the members say of the chosen one."""
+    if not (spread := results.spread_of_members()):
+        return
+    text = f"{len(results.members)}: sigma(mu) {spread['median']:#.4g} [{spread['low']:#.4g}, {spread['high']:#.4g}]"
+    if results.optimism is not None and results.optimism_of_members is not None:
+        text += (
+            f"; templates against validation {results.optimism:+.1%} of the chosen one, "
+            f"{results.optimism_of_members:+.1%} of all"
+        )
+    yield "members", text
 
 
 def _sigma(variance: float | None) -> str:
