@@ -298,7 +298,7 @@ def test_trials_worse_than_the_median_are_pruned(tmp_path: Path, monkeypatch: py
     states = [said and said.state for i in range(2) if (said := Status.read(folder / str(i)))]
     assert states == ["finished", "pruned"]
     assert "epoch   3/4" in outcome.out
-    assert "pruned: after epoch 3 sigma(mu) is worse than the median" in outcome.out
+    assert "pruned: after epoch 3 its figure of merit is worse than the median" in outcome.out
     assert "search: 1 finished, 1 pruned" in outcome.out
     assert outcome.path == folder / "search.csv"
 

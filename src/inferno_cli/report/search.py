@@ -45,8 +45,8 @@ def show_trials(tried: Sequence[Trial], version: str) -> None:
     states = [row.state for row in rows]
     said = ", ".join(f"{states.count(state)} {word}" for state, word in WORDS.items() if state in states)
     console = terminal(WIDTH_OF_A_WIDE_ONE)
-    console.print(f"search: {said}; sigma(mu) on the validation split, hard bins (Optuna {version})")
-    headings = ("trial", "sigma(mu)", *(key.rpartition(".")[2] for key in keys), "")
+    console.print(f"search: {said}; figure of merit on the validation split, hard bins (Optuna {version})")
+    headings = ("trial", "merit", *(key.rpartition(".")[2] for key in keys), "")
     lines = []
     for row in rows[:SHOWN]:
         value = "" if row.value is None else f"{row.value:.4f}"

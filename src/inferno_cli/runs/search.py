@@ -46,7 +46,7 @@ class Trial:
     state: str
     """complete, pruned, fail, running, or stopped: killed before its end, and asked for again."""
     value: float | None
-    """The hard sigma(mu) on the validation split; of a pruned trial at its last epoch."""
+    """The figure of merit on the validation split; of a pruned trial at its last epoch."""
     params: Mapping[str, Any]
     error: str = ""
 
@@ -256,7 +256,7 @@ def asked(study: Study) -> int:
 
 
 def watcher(max_epochs: int) -> Callable[[int, float], None] | None:
-    """Return what is called with every epoch and its hard sigma(mu), and raises Pruned; None outside of a search.
+    """Return what is called with every epoch and its figure of merit, and raises Pruned; None outside of a search.
 
     Only the second half of the epochs is looked at: a network that warms up says nothing before.
     """
@@ -278,6 +278,6 @@ def watcher(max_epochs: int) -> Callable[[int, float], None] | None:
             return
         trial.report(value, epoch)
         if trial.should_prune():
-            raise Pruned(f"after epoch {epoch + 1} sigma(mu) is worse than the median of the other trials")
+            raise Pruned(f"after epoch {epoch + 1} its figure of merit is worse than the median of the other trials")
 
     return watch
