@@ -270,6 +270,7 @@ def _few(arguments: list[str]) -> list[str]:
             "bins": ["model=bce", "model.bins=5"],
             "downsampling": ["model=bce", "dataset.downsample_factor=0.9"],
             "temperature": ["model.temperature=0.1"],
+            "losses": ["objective=cross_entropy", "model.bins=5", *FEW_EVENTS],
             "rate": [],
         }
         assert chosen["study"] in points, "say here which points of the study are enough"

@@ -91,6 +91,19 @@ def statuses(folder: Path) -> list[tuple[str, Status]]:
     return [(path.parent.name, said) for path in found if (said := Status.read(path.parent)) is not None]
 
 
+def test_objectives_are_swept_without_their_path(tmp_path: Path, pipeline: Pipeline) -> None:
+    kinds = ("cross_entropy", "cross_entropy_augmented", "cls", "p0", "poi_variance")
+    objectives = ",".join(kinds)
+
+    outcome = start(tmp_path, "+experiment=blobs", f"objective={objectives}", "model.bins=5", "seed=1,2,3")
+
+    assert outcome.code == 0, outcome.err
+    models = [config.model for config in pipeline.configs]
+    assert [model.objective.kind for model in models[::3]] == [kinds[0], "augmented_cross_entropy", *kinds[2:]]
+    assert {(model.summary.kind, model.summary.n_bins, model.network.kind) for model in models} == {("kde", 5, "mlp")}
+    assert [config.seed for config in pipeline.configs] == 5 * [1, 2, 3]
+
+
 def test_every_study_is_tested() -> None:
     assert set(STUDIES) == set(POINTS)
 

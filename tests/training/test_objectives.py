@@ -135,3 +135,5 @@ def test_the_keys_of_the_command_line():
     assert objective.terms == {"cls": 1, "p0": 2}
     assert objective.warm_up == config.model.warm_up
     assert compose("dataset=synthetic", "model/objective=p0").model.objective.kind == "p0"
+    augmented = compose("+experiment=blobs", "model/objective=cross_entropy_augmented").model.objective
+    assert augmented == compose("+experiment=blobs", "model/objective=augmented_cross_entropy").model.objective
