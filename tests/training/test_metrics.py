@@ -20,7 +20,7 @@ from inferno_cli.likelihood.information import covariance, poi_variance
 from inferno_cli.likelihood.profile import q0, q_of_exclusion, without_graph
 from inferno_cli.runs.training_record import even_notes
 from inferno_cli.training.metrics import measured, metrics
-from inferno_cli.training.metrics.gaussianity import profiled_rise
+from inferno_cli.training.metrics.gaussianity import ProfiledRise
 from inferno_cli.training.objectives import FigureOfMerit
 from inferno_cli.training.objectives.constraint_deviation import ConstraintDeviation
 from inferno_cli.training.objectives.generalised_variance import GeneralisedVariance
@@ -134,7 +134,7 @@ def test_the_likelihood_is_profiled_over_the_statistical_errors(staterror: str):
     rng = np.random.default_rng(1)
     for _ in range(5):
         theta = model.init + np.linalg.cholesky(fit.covariance) @ rng.normal(size=len(model.parameters))
-        rise = profiled_rise(model, theta, fit.expected)
+        rise = ProfiledRise(model)(theta)
         assert rise == pytest.approx(rise_by_minimising(model, theta), rel=1e-5, abs=1e-7)
 
 

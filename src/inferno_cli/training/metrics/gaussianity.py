@@ -35,11 +35,11 @@ class Gaussianity(Metric):
         """Return the mean squared difference; infinite where no point has a likelihood."""
         import numpy as np
 
-        model = fit.model
+        profile = ProfiledRise(fit.model)
         factor = np.linalg.cholesky(fit.covariance)
         squares = []
-        for point in normal_points(len(model.parameters)):
-            rise = profiled_rise(model, model.init + factor @ point, fit.expected)
+        for point in normal_points(len(factor)):
+            rise = profile(fit.model.init + factor @ point)
             if rise is not None:
                 squares.append((rise - point @ point / 2) ** 2)
         return float(np.mean(squares)) if squares else math.inf
@@ -63,29 +63,38 @@ def normal_points(n_parameters: int) -> FloatArray:
     return np.asarray(order.T)
 
 
-def profiled_rise(model: Expectation, theta: FloatArray, events: FloatArray) -> float | None:
-    """Return -ln L at theta (P,) above that at the nominal parameters, which make ``events`` (N,) expected.
+class ProfiledRise:
+    """-ln L of Asimov data above that at the nominal parameters, the statistical errors of the templates profiled."""
 
-    The statistical errors of the templates are profiled. None where a bin expects no events, or fewer.
-    """
-    import numpy as np
+    def __init__(self, model: Expectation) -> None:
+        """Take the templates, arrays of numpy."""
+        import numpy as np
 
-    from inferno_cli.likelihood.expectation import sample_yields
+        from inferno_cli.likelihood.rates import ExactRates
 
-    yields = sample_yields(model, theta)
-    varied = model.total(np.where(model.in_staterror[:, None], yields, 0.0))
-    constant = model.total(yields) - varied
-    gamma = _best_gamma(varied, constant, events, model.relative_error)
-    expected = gamma * varied + constant
-    filled = events > 0
-    if not (expected[filled] > 0).all():
-        return None
-    rise = (expected - events).sum() - (events[filled] * np.log(expected[filled] / events[filled])).sum()
-    known = model.relative_error > 0
-    rise += (((gamma - 1)[known] / model.relative_error[known]) ** 2).sum() / 2
-    has_prior = model.prior.width > 0
-    pulls = (theta - model.init)[has_prior] / model.prior.width[has_prior]
-    return float(rise + (pulls**2).sum() / 2)
+        self.model, self._rates = model, ExactRates(model)
+        self._one = np.ones_like(model.gamma.init)
+        self.events = self._rates.expected(np.concatenate([model.init, self._one]))
+
+    def __call__(self, theta: FloatArray) -> float | None:
+        """Return it at theta (P,); None where a bin expects no events, or fewer."""
+        import numpy as np
+
+        model, events = self.model, self.events
+        # What is expected is linear in the gammas, of which each bin has one.
+        once, twice = (self._rates.expected(np.concatenate([theta, times * self._one])) for times in (1, 2))
+        varied = twice - once
+        gamma = _best_gamma(varied, once - varied, events, model.relative_error)
+        expected = once + (gamma - 1) * varied
+        filled = events > 0
+        if not (expected[filled] > 0).all():
+            return None
+        rise = (expected - events).sum() - (events[filled] * np.log(expected[filled] / events[filled])).sum()
+        known = model.relative_error > 0
+        rise += (((gamma - 1)[known] / model.relative_error[known]) ** 2).sum() / 2
+        has_prior = model.prior.width > 0
+        pulls = (theta - model.init)[has_prior] / model.prior.width[has_prior]
+        return float(rise + (pulls**2).sum() / 2)
 
 
 def _best_gamma(varied: FloatArray, constant: FloatArray, events: FloatArray, width: FloatArray) -> FloatArray:
