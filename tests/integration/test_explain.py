@@ -75,6 +75,14 @@ def test_a_run_on_the_synthetic_mixture(model: str, runs: Runs, tmp_path: Path) 
     assert touched == {(name, sample) for name in ("r", "lambda") for sample in ("total", "background")}
 
 
+def test_a_run_on_two_features_of_known_densities(runs: Runs, tmp_path: Path) -> None:
+    run = runs("blobs", "inferno", "trainer.max_epochs=8", "model.learning_rate=0.001")
+    found, _ = explained(run.path.parent, tmp_path)
+
+    assert {item.feature for item in found.importance} == {"x0", "x1"}
+    assert (tmp_path / "bins_x0_x1.png").is_file()
+
+
 def test_without_plots_the_same_numbers_come_out(runs: Runs, tmp_path: Path) -> None:
     run = runs("synthetic", "bce").path.parent
     first, _ = explained(run, tmp_path / "a", "report.plots=false")

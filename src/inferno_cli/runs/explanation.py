@@ -42,7 +42,7 @@ Array = NDArray[Any]
 POINTS = 200
 """Along each axis of a plane through the space of the features."""
 QUANTILES = (0.16, 0.5, 0.84)
-"""Of the third feature of the synthetic mixture: where the planes are."""
+"""Of the third feature, where there is one: where the planes are."""
 SCHEMA: Literal["inferno_cli/explanation/1"] = "inferno_cli/explanation/1"
 EXPLANATION_FILE = "explain.json"
 
@@ -310,15 +310,22 @@ def bins_over_features(
 
 
 def _planes(exact: LogRatio, explainer: Explainer) -> list[Slice]:
+    """Return the bins over the first two of two or three features, at quantiles of the third one."""
     samples = [sample for sample in explainer.samples if sample.bins is None]
     values = np.concatenate([sample.features[0] for sample in samples]).astype(np.float64)
     weights = np.concatenate([sample.weights[0] for sample in samples])
     ends = [weighted_quantiles(column, weights, (0.005, 0.995)) for column in values.T[:2]]
-    first, second, third = explainer.observables.features
+    first, second, *others = explainer.observables.features
     axes = {name: np.linspace(low, high, POINTS) for name, (low, high) in zip((first, second), ends, strict=True)}
+    fixed: list[tuple[dict[str, float], str]] = [({}, "")]
+    if others:
+        (third,) = others
+        levels = weighted_quantiles(values[:, 2], weights, QUANTILES)
+        fixed = []
+        for share, value in zip(QUANTILES, levels, strict=True):
+            fixed.append(({third: float(value)}, f"{third} = {value:.2f} ({share:.0%} quantile)"))
     slices = []
-    for share, value in zip(QUANTILES, weighted_quantiles(values[:, 2], weights, QUANTILES), strict=True):
-        points, bins = explainer.plane(axes, {third: float(value)})
-        title = f"{third} = {value:.2f} ({share:.0%} quantile)"
+    for others_at, title in fixed:
+        points, bins = explainer.plane(axes, others_at)
         slices.append(Slice((first, second), title, axes[first], axes[second], bins, exact.signal_share(points)))
     return slices

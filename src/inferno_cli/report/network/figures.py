@@ -213,7 +213,7 @@ def _bar(figure: Figure, image: Any, axes: Sequence[Axes], n_bins: int) -> None:
 def _slices(canvas: Canvas, slices: Sequence[Slice], n_bins: int, labels: Mapping[str, str]) -> Figure:
     if slices[0].signal_share is not None:
         canvas = replace(canvas, title=f"{canvas.title}; white lines: share of signal, from the exact densities")
-    figure = canvas.figure(width=2.75 * len(slices) + 1.1, height=3.6)
+    figure = canvas.figure(width=max(2.75 * len(slices) + 1.1, 6.6), height=3.6)  # the title has to fit
     panels = figure.subplots(1, len(slices), sharey=True, squeeze=False)[0]
     for axes, item in zip(panels, slices, strict=True):
         image = _bins(axes, item.x, item.y, item.bin, n_bins)
