@@ -259,6 +259,41 @@ def test_an_empty_bin_of_a_batch_says_nothing() -> None:
     assert all(bool(torch.isfinite(score.grad).all()) for score in scores if score.grad is not None)
 
 
+def along_quantiles(scores: Tensor, numbers: Tensor) -> Kde:
+    """Bins of the scores of a signal and a background, half of them each, with edges at numbers."""
+    half = len(scores) // 2
+    events = []
+    for name, part in (("signal", scores[:half]), ("background", scores[half:])):
+        events.append(NominalEvents(name, "SR", name == "signal", part[:, None], torch.ones(half).double()))
+    kde = Kde(bins=5, edges="learnt", learnt_along="balanced", output="score", bandwidth=0.3, closed=True)
+    return kde.at(torch.zeros(5)).placed(events, lambda x: x).at(numbers)
+
+
+def test_learnt_edges_begin_at_quantiles_and_move_along_them() -> None:
+    scores = normal(4000).sigmoid() ** 8  # most of them are near 0
+    placed = along_quantiles(scores, torch.zeros(5)).placed([], lambda x: x)
+
+    assert placed.edges_at == pytest.approx(
+        scores.double().quantile(torch.tensor([0.2, 0.4, 0.6, 0.8]).double()).tolist(), rel=0.02
+    )
+    assert np.bincount(placed.hard(scores[:, None]), minlength=5) == pytest.approx(np.full(5, 800), abs=3)
+    moved = along_quantiles(scores, 0.1 * normal(5)).placed([], lambda x: x)
+    assert list(moved.edges_at or ()) == sorted(moved.edges_at or ())
+    # Any increasing function of the score has the same bins, as at quantiles.
+    root = along_quantiles(scores.sqrt(), 0.1 * normal(5)).placed([], lambda x: x)
+    assert (root.hard(scores.sqrt()[:, None]) != moved.hard(scores[:, None])).double().mean() < 0.005
+
+
+def test_many_events_of_one_score_leave_the_gradient_finite() -> None:
+    scores = torch.cat([torch.ones(1500), normal(1000).sigmoid(), torch.zeros(1500)])[torch.randperm(4000)]
+    numbers = torch.zeros(5, requires_grad=True)
+    shares = along_quantiles(scores, numbers).soft(scores[:, None])
+    (1e3 * shares * normal(4000, 5)).sum().backward()  # type: ignore[no-untyped-call]
+
+    assert numbers.grad is not None
+    assert bool(torch.isfinite(numbers.grad).all())
+
+
 def test_named_cuts_have_the_side_that_is_asked_for() -> None:
     samples = toy(2)
     summary = Cuts(cuts={"b": "below", "a": "above"}, width=0.1)
@@ -303,7 +338,7 @@ SMALL = ("trainer.max_epochs=2", "trainer.progress=none", "model.batch_size=200"
         (("model=cuts", "model.cuts={x2: below, x0: above}"), {"starts", "scales", "cuts_at"}),
         (
             ("model=external", "model.features=[x1]", "model.summary.output=logit", "model.edges=learnt"),
-            {"starts_at", "edges_at"},
+            {"quantiles_at", "edges_at"},
         ),
     ],
     ids=lambda overrides: overrides[0] if isinstance(overrides, tuple) else "",

@@ -23,8 +23,10 @@ SCORE_SPREAD = 1.5
 """Standard deviation of the logit over the events when the training of the bins begins: the score is nearly uniform."""
 EDGE_SPEED = 10.0
 """How much faster than a weight of the network a learnt edge moves: it is one number, and has to go far."""
+STEPS = 200
+"""Parts into which the quantiles divide the events that learnt edges move along."""
 NARROWEST = 1e-9
-"""Least width of a bin that learnt edges begin with: of none the logarithm is not a number."""
+"""Least distance of two of these: many events may share a score."""
 
 
 @dataclass(frozen=True)
@@ -171,24 +173,24 @@ class ScoreBins(Summary, ABC):
     quantiles of the signal, most of the background is in the first bins. Balanced, signal and background have half
     of the weight each, as they have in the cross-entropy: then both ends of the score have bins. Learnt edges are
     trained with the network, by the same gradient: they are the cumulative softmax of as many numbers as there are
-    bins, so they rise by construction. A network that is trained spreads its scores over them before; those of one that
-    is not are where they are, and equal widths are no place to begin at.
+    bins, so they rise by construction. A network that is trained spreads its scores over them before; the scores of one
+    that is not are where they are, perhaps most of the signal between 0.99 and 1: their edges move along quantiles.
     """
 
     ordered: ClassVar[bool] = True
-    learnt: ClassVar[Names] = ("edges_at", "starts_at")
+    learnt: ClassVar[Names] = ("edges_at", "quantiles_at")
     bins: Annotated[int, Field(ge=2, le=200)]
     """Bins before sparse ones are merged."""
     edges: Literal["uniform", "signal", "balanced", "learnt"] = "uniform"
     """Edges: `uniform`, at quantiles of `signal`, or of signal and background, half each (`balanced`), or `learnt`."""
-    learnt_from: Literal["uniform", "signal", "balanced"] = "uniform"
-    """Edges that learnt ones begin at; of a network that is not trained, such as `external`, take `balanced`."""
+    learnt_along: Literal["uniform", "signal", "balanced"] = "uniform"
+    """What learnt edges begin at and move along; of a network that is not trained, as `external`, take `balanced`."""
     output: Literal["logit", "score"] = "logit"
     """What the output of the network is: the logit of the score, or the score itself, between 0 and 1."""
     edges_at: tuple[Annotated[float, Field(ge=0, le=1)], ...] | None = None
     """Scores of the inner edges that are not uniform: the training places and stores them."""
-    starts_at: tuple[Annotated[float, Field(ge=0, le=1)], ...] | None = None
-    """Scores that learnt edges began at, where these are not uniform: the training stores them."""
+    quantiles_at: tuple[Annotated[float, Field(ge=0, le=1)], ...] | None = None
+    """Scores at the quantiles that learnt edges move along, where these are not uniform: the training stores them."""
     _numbers: Tensor | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
@@ -226,10 +228,7 @@ class ScoreBins(Summary, ABC):
         return self.bins if self.edges == "learnt" else 0
 
     def at(self, numbers: Tensor) -> Self:
-        """Return the summary with the edges that are the cumulative softmax of numbers, shape (bins,).
-
-        They are logarithms of the widths, in those at the start.
-        """
+        """Return the summary with the edges that are the cumulative softmax of numbers, shape (bins,)."""
         if not self.n_trained:
             return self
         summary = self.model_copy()
@@ -256,7 +255,9 @@ class ScoreBins(Summary, ABC):
         from inferno_cli.training.edges import position
 
         score = self.response(outputs)[..., 0]
-        return score * self.bins if self.edges == "uniform" else position(score, self._inner(score), 0.0, 1.0)
+        if self.edges == "uniform":
+            return score * self.bins
+        return position(self._along(score), self._along(self._inner(score)), 0.0, 1.0)
 
     def hard(self, outputs: Tensor) -> Tensor:
         """Bins whose lower edge belongs to them."""
@@ -291,11 +292,11 @@ class ScoreBins(Summary, ABC):
         if self.edges == "uniform":
             return self
         if self.edges != "learnt":
-            return self._with(self._quantiles(self.edges, samples, outputs))
-        if self._numbers is not None and self.learnt_from != "uniform" and self.starts_at is None:
-            begun = self.model_copy(update={"starts_at": self._quantiles(self.learnt_from, samples, outputs)})
-            return begun._with(begun._learnt_edges())
-        return self._with(self._learnt_edges())
+            return self._with(self._quantiles(self.edges, samples, outputs, self.bins))
+        if self._numbers is None or self.learnt_along == "uniform" or self.quantiles_at is not None:
+            return self._with(self._learnt_edges())
+        begun = self.model_copy(update={"quantiles_at": self._quantiles(self.learnt_along, samples, outputs, STEPS)})
+        return begun._with(begun._learnt_edges())
 
     def _require_scores(self, samples: Sequence[NominalEvents], outputs: Callable[[Tensor], Tensor]) -> None:
         for sample in samples:
@@ -308,9 +309,9 @@ class ScoreBins(Summary, ABC):
                 )
 
     def _quantiles(
-        self, of: str, samples: Sequence[NominalEvents], outputs: Callable[[Tensor], Tensor]
+        self, of: str, samples: Sequence[NominalEvents], outputs: Callable[[Tensor], Tensor], n_parts: int
     ) -> tuple[float, ...]:
-        """Return the inner edges at quantiles of the scores of the signal, or of signal and background, half each."""
+        """Return inner edges at quantiles of the scores of the signal, or of signal and background, half each."""
         import torch
 
         from inferno_cli.training.quantiles import quantiles
@@ -322,7 +323,7 @@ class ScoreBins(Summary, ABC):
             for sample in chosen:
                 scores.append(self.response(outputs(sample.features))[..., 0])
                 weights.append(sample.weights / total)
-        return quantiles(torch.cat(scores), torch.cat(weights), self.bins)
+        return quantiles(torch.cat(scores), torch.cat(weights), n_parts)
 
     def to_onnx(self, graph: Graph, outputs: str) -> tuple[str, str]:
         """Add the score, and its bin."""
@@ -365,8 +366,17 @@ class ScoreBins(Summary, ABC):
 
     def _live(self, numbers: Tensor) -> Tensor:
         """Return the inner edges, shape (bins - 1,), for numbers of shape (bins,), in float64."""
-        widths = EDGE_SPEED * numbers.double()
-        if self.starts_at is not None:
-            begun = widths.new_tensor([0.0, *self.starts_at, 1.0]).diff()
-            widths = widths + begun.clamp_min(NARROWEST).log()
-        return widths.softmax(dim=-1).cumsum(dim=-1)[:-1].clamp_max(1.0)
+        from inferno_cli.training.edges import interpolated
+
+        along = (EDGE_SPEED * numbers.double()).softmax(dim=-1).cumsum(dim=-1)[:-1].clamp_max(1.0)
+        if self.quantiles_at is None:
+            return along
+        return interpolated(along, along.new_tensor([0.0, *self.quantiles_at, 1.0]))
+
+    def _along(self, score: Tensor) -> Tensor:
+        """Return the share of the quantiles that is below each score, shape (...); without any the score itself."""
+        from inferno_cli.training.edges import position
+
+        if self.quantiles_at is None:
+            return score
+        return position(score, score.new_tensor(self.quantiles_at), 0.0, 1.0, NARROWEST) / STEPS
