@@ -39,7 +39,7 @@ def run(config: TrainConfig, composed: Any) -> float | None:
     """Run the pipeline once.
 
     Returns:
-        What a search minimises, the hard sigma(mu) on the validation split; None if it stopped this trial early.
+        What a search minimises (``runs.search.objective``); None if it stopped this trial early.
     """
     from inferno_cli.code import code_version
     from inferno_cli.memory import LEAST_FOR_TORCH, require_memory
