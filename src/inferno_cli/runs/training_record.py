@@ -117,35 +117,33 @@ def _learnt(network: Network, networks: ChannelNetworks) -> dict[str, Any]:
 
 def with_members(record: Results, config: TrainConfig, members: Sequence[Member]) -> Results:
     """Return the record of the chosen trainings with all members in it."""
-    found = []
-    for member in members:
-        final, judged = member.templates, [training.validation for training in member.trainings]
-        found.append(
-            MemberRecord(
-                seeds=tuple(config.seed_of(fold, member.number) for fold in range(len(judged))),
-                chosen_for=member.chosen_for,
-                figure_of_merit=_root(_mean(item.merit for item in judged)),
-                sigma_mu_validation=_root(_mean(item.honest for item in judged)),
-                sigma_mu=None if final is None else math.sqrt(final.poi_variance),
-                sigma_mu_honest=None if final is None else math.sqrt(final.honest_variance),
-                trainings=tuple(_training(config, training) for training in member.trainings),
-            )
-        )
-    if not found:
+    if not members:
         return record
+    found = tuple(_member(config, member) for member in members)
     values = [item.optimism for item in found if item.optimism is not None]
     variance, optimism = record.poi_variance, None
     if variance is not None and variance.honest is not None and variance.validation_honest is not None:
         optimism = math.sqrt(variance.honest / variance.validation_honest) - 1
     mean = sum(values) / len(values) if values else None
-    notes = record.notes
-    if n_failed := config.n_members - len(found):
-        notes = (
-            *notes,
-            f"{n_failed} of {config.n_members} members failed: their bins could not constrain the parameters",
-        )
-    update = {"members": tuple(found), "optimism": optimism, "optimism_of_members": mean, "notes": notes}
+    notes, n_failed = record.notes, config.n_members - len(found)
+    if n_failed:
+        of_all = f"{n_failed} of {config.n_members} members failed"
+        notes = (*notes, f"{of_all}: their bins could not constrain the parameters")
+    update = {"members": found, "optimism": optimism, "optimism_of_members": mean, "notes": notes}
     return record.model_copy(update=update)
+
+
+def _member(config: TrainConfig, member: Member) -> MemberRecord:
+    final, judged = member.templates, [training.validation for training in member.trainings]
+    return MemberRecord(
+        seeds=tuple(config.seed_of(fold, member.number) for fold in range(len(judged))),
+        chosen_for=member.chosen_for,
+        figure_of_merit=_root(_mean(item.merit for item in judged)),
+        sigma_mu_validation=_root(_mean(item.honest for item in judged)),
+        sigma_mu=None if final is None else math.sqrt(final.poi_variance),
+        sigma_mu_honest=None if final is None else math.sqrt(final.honest_variance),
+        trainings=tuple(_training(config, training) for training in member.trainings),
+    )
 
 
 def _root(variance: float | None) -> float | None:

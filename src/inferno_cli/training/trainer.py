@@ -6,7 +6,8 @@ import logging
 import math
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +164,24 @@ def train(
     if not (network.is_trained or summary.n_trained):
         return _as_it_is(network, summary, objective, likelihoods, events, folder / name, log_ratio)
     start = time.perf_counter()
+    path = folder / name
+    samples = [sample.only(likelihoods.trained.variations) for sample in events.train]
+    likelihood, channels = likelihoods.soft(likelihoods.trained, samples, events), likelihoods.channels.networks
+    with _alone(settings, seed) as advance:
+        parts = network, summary, objective
+        module = create(*parts, likelihood, samples, events.features, settings, channels, log_ratio)
+        validation = Validation(events, likelihoods, advance, watch)
+        _fit(module, validation, _Data(samples, settings.batch_size, seed), settings, path, partial)
+    epochs = tuple(validation.epochs)
+    best = _take_best(module, epochs, path, likelihoods.trained)
+    is_fitted = likelihoods.trained == likelihoods.fitted
+    judged = best.evaluation if is_fitted else judge(module.networks, likelihoods, events)
+    return Training(module.networks, epochs, best, judged, path, time.perf_counter() - start)
+
+
+@contextmanager
+def _alone(settings: Trainer, seed: int) -> Iterator[Advance]:
+    """Give a training its threads, its seed and its progress, and leave those of the program as they were."""
     threads = torch.get_num_threads()
     torch.set_num_threads(settings.threads)
     try:
@@ -175,21 +194,9 @@ def train(
             warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # Lightning's use of torch's pytree
             logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
             torch.manual_seed(seed)
-            samples = [sample.only(likelihoods.trained.variations) for sample in events.train]
-            likelihood = likelihoods.soft(likelihoods.trained, samples, events)
-            networks = likelihoods.channels.networks
-            module = create(
-                network, summary, objective, likelihood, samples, events.features, settings, networks, log_ratio
-            )
-            validation = Validation(events, likelihoods, advance, watch)
-            _fit(module, validation, _Data(samples, settings.batch_size, seed), settings, folder / name, partial)
+            yield advance
     finally:
         torch.set_num_threads(threads)
-    epochs, path = tuple(validation.epochs), folder / name
-    best = _take_best(module, epochs, path, likelihoods.trained)
-    is_fitted = likelihoods.trained == likelihoods.fitted
-    judged = best.evaluation if is_fitted else judge(module.networks, likelihoods, events)
-    return Training(module.networks, epochs, best, judged, path, time.perf_counter() - start)
 
 
 def _fit(
