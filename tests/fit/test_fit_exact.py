@@ -548,6 +548,25 @@ def test_the_deeper_of_two_minima_is_found(up, down, minos):
     assert [result.parameters[name].bestfit for name in result.parameters] == pytest.approx(values.tolist(), abs=0.01)
 
 
+def test_without_signal_the_deeper_of_two_minima_counts():
+    """A discovery with a minimum next to the nominal parameters, and a deeper one where the shape makes up for mu."""
+    up, down = [45.602, 43.941, 9.154, 0.944, 0.359], [14.436, 79.748, 4.698, 0.799, 0.319]
+    shape = {"name": "h", "type": "histosys", "data": {"hi_data": up, "lo_data": down}}
+    background = sample("b", [94.648, 2.703, 2.246, 0.302, 0.101], shape)
+    spec = workspace(sample("s", [2.3768, 2.184, 5.2362, 3.711, 6.492], normfactor()), background, data=[1.0] * 5)
+    model, _ = model_of(spec)
+    point = np.array(model.config.suggested_init())
+    data = model.expected_data(point)
+    at_best = -2 * model.logpdf(point, data)[0]
+    point[model.config.poi_index] = 0.0
+    index, rises = model.config.par_names.index("h"), []
+    for value in np.linspace(-0.6, 1.2, 1801):
+        point[index] = value
+        rises.append(-2 * float(model.logpdf(point, data)[0]) - at_best)
+    result = fit(spec, data="asimov", significance=True)
+    assert result["significance"].expected == pytest.approx(math.sqrt(min(rises)), rel=1e-5)
+
+
 @pytest.mark.parametrize("engine", ["exact", "pyhf"])
 def test_two_factors_of_one_sample_are_named_also_where_one_is_zero(engine):
     """Along their valley one of them may reach 0, where the other has no effect."""

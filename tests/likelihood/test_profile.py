@@ -26,7 +26,7 @@ from inferno_cli.histograms.templates import Templates
 from inferno_cli.likelihood import modifiers as mod
 from inferno_cli.likelihood import profile
 from inferno_cli.likelihood.build import ChannelTemplates, build
-from inferno_cli.likelihood.expectation import Expectation, expectation
+from inferno_cli.likelihood.expectation import Expectation, expectation, expected_yields
 from inferno_cli.likelihood.profile import asimov_significance, log_cls, log_p0, q0, q_of_exclusion
 from inferno_cli.likelihood.rates import ExactRates
 from inferno_cli.likelihood.readers import pyhf as reader
@@ -357,3 +357,33 @@ def test_a_fit_that_does_not_converge_is_an_error(monkeypatch):
     )
     with pytest.raises(FitFailedError, match="the fit of the templates with mu = 0 does not converge"):
         q0(channel_of(*everything()))
+
+
+# ------------------------------------------------------------------------------------------------------- two minima
+def one_sided(seed: int) -> Expectation:
+    """A likelihood of three bins whose background is larger both up and down, each way by something else."""
+    rng = np.random.default_rng(seed)
+    signal, background = rng.uniform(2, 8, 3), rng.uniform(5, 30, 3)
+    up, down = (background * rng.uniform(1.0, 2.5, 3) for _ in range(2))
+    varied = {("jes", "background"): (up, down)}
+    templates = make_templates({"signal": signal, "background": background}, varied=varied)
+    measurement = make_measurement(("signal", "background"), shapes={"jes": True}, staterror=False)
+    return channel_of(measurement, templates)
+
+
+@pytest.mark.parametrize("seed", range(15))
+def test_of_two_minima_the_deeper_one_is_taken(seed: int) -> None:
+    model = as_numpy(one_sided(seed))
+    jes = model.parameters.index("jes")
+    for tested, truth, statistic in ((0.0, 1.0, q0), (1.0, 0.0, q_of_exclusion)):
+        point = np.array(model.init, dtype=float)
+        point[model.poi] = truth
+        events = np.asarray(expected_yields(model, point))
+        least = math.inf
+        for value in np.linspace(-4, 4, 1601):
+            point[model.poi], point[jes] = tested, value
+            expected = np.asarray(expected_yields(model, point))
+            if (expected > 0).all():
+                rise = 2 * float((expected - events - events * np.log(expected / events)).sum()) + value**2
+                least = min(least, rise)
+        assert float(statistic(model)) == pytest.approx(least, rel=1e-3, abs=1e-6)

@@ -16,6 +16,7 @@ from scipy.stats import norm
 from inferno_cli.errors import FitFailedError
 from inferno_cli.fit.minimum import Minimum
 from inferno_cli.fit.minuit import Fitter
+from inferno_cli.fit.starts import bent, lowest
 
 BAND = (2, 1, 0, -1, -2)
 """Fluctuations of the background, in standard deviations, that give the limits from -2 to +2 sigma."""
@@ -36,8 +37,8 @@ def root_q0(fitter: Fitter, best: Minimum) -> float:
         raise FitFailedError(f"without signal no events are expected in {where}, and there are some")
     # Many standard deviations away the likelihood may have several minima: from near and from the nominal parameters.
     held = {poi: 0.0}
-    rise = min(fitter.minimum("the fit without signal", held, start).rise for start in (best, None))
-    return math.sqrt(max(rise - best.rise, 0.0))
+    found = lowest(fitter, "the fit without signal", held, (best, None), bent(fitter))
+    return math.sqrt(max(found.rise - best.rise, 0.0))
 
 
 def asimov(fitter: Fitter, at: Minimum) -> tuple[Fitter, Minimum]:
@@ -69,14 +70,14 @@ class _Profile:
 
     def __init__(self, fitter: Fitter, best: Minimum) -> None:
         self._fitter, self.best = fitter, best
-        self._start = best
+        self._start, self._mirrored = best, bent(fitter)
 
     def rise(self, value: float) -> float:
         problem = self._fitter.problem
         what = f"the fit with {problem.poi_name} = {value:.4g}"
         # Where the profile has two branches, one from its start may stay on the higher one: also from the best fit.
-        found = [self._fitter.minimum(what, {problem.poi: value}, start) for start in (self._start, self.best)]
-        self._start = min(found, key=lambda minimum: minimum.rise)
+        starts = self._start, self.best
+        self._start = lowest(self._fitter, what, {problem.poi: value}, starts, self._mirrored)
         return max(self._start.rise - self.best.rise, 0.0)
 
 
@@ -105,7 +106,7 @@ def limits(
     """
     problem, target = fitter.problem, math.log(1 - confidence_level)
     tolerance = min(tolerance, error / 100)
-    without = fitter.minimum("the fit without signal", {problem.poi: 0.0}, best)
+    without = lowest(fitter, "the fit without signal", {problem.poi: 0.0}, (best,), bent(fitter))
     # q-tilde: a best fit below 0 counts as 0.
     data = _Profile(fitter, best if best.values[problem.poi] >= 0 else without)
     expected = _Profile(*asimov(fitter, without))

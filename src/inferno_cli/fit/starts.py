@@ -1,12 +1,8 @@
-"""Other starts of the fit, where the likelihood may have two minima.
-
-A shape whose variations both move a bin to the same side is nearly the same at +1 and at -1: the likelihood can have a
-minimum on either side, and a minimiser finds the one that is nearer to its start.
-"""
+"""Other starts of the fit, where the likelihood may have two minima (``likelihood.newton.bent``)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 
 import numpy as np
@@ -14,6 +10,7 @@ import numpy as np
 from inferno_cli.errors import DeeperMinimumError, FitFailedError
 from inferno_cli.fit.minimum import Minimum
 from inferno_cli.fit.minuit import DEEPER, Fitter
+from inferno_cli.likelihood import newton
 
 MOST = 4
 """Fits: each begins at a deeper minimum than that of the one before."""
@@ -49,11 +46,8 @@ def global_fit(fitter: Fitter, minos: Sequence[str]) -> Minimum:
 
 
 def deeper_beside(fitter: Fitter, found: Minimum, mirrored: Iterable[int]) -> Minimum | None:
-    """Return a deeper minimum on the other side of one of some parameters, those that are ``bent``; None without."""
-    centres = fitter.likelihood.reference
-    for index in mirrored:
-        values = found.values.copy()
-        values[index] = 2 * centres[index] - values[index]
+    """Return a deeper minimum beside that of one of some parameters, those that are ``bent``; None without."""
+    for values in newton.beside(found.values, fitter.likelihood.reference, mirrored):
         with suppress(FitFailedError):  # it was only a try
             other = fitter.minimum("the fit", best=fitter.at(values))
             if other.rise < found.rise - DEEPER:
@@ -61,19 +55,24 @@ def deeper_beside(fitter: Fitter, found: Minimum, mirrored: Iterable[int]) -> Mi
     return None
 
 
-def bent(fitter: Fitter) -> list[int]:
-    """Return the parameters that move the expected events more to one side than apart, up and down by one."""
-    problem, likelihood, centres = fitter.problem, fitter.likelihood, fitter.likelihood.reference
-    here = likelihood.expected(centres)
-    found = []
-    for index in np.flatnonzero(~np.array(problem.fixed)):
-        low, high = problem.bounds[index]
-        step = np.zeros(len(centres))
-        step[index] = 1.0
-        if not low < centres[index] - 1 < centres[index] + 1 < high:
-            continue
-        up, down = likelihood.expected(centres + step), likelihood.expected(centres - step)
-        even, odd = up + down - 2 * here, up - down
-        if np.abs(even).sum() > np.abs(odd).sum():
-            found.append(int(index))
+def lowest(
+    fitter: Fitter, what: str, held: Mapping[int, float], starts: Sequence[Minimum | None], mirrored: Iterable[int]
+) -> Minimum:
+    """Return the deepest minimum with parameters held, from some starts, and beside it in those that are ``bent``.
+
+    Raises:
+        FitFailedError: If a fit from one of the starts fails.
+    """
+    found = min((fitter.minimum(what, held, start) for start in starts), key=lambda minimum: minimum.rise)
+    for values in newton.beside(found.values, fitter.likelihood.reference, mirrored):
+        with suppress(FitFailedError):  # it was only a try
+            other = fitter.minimum(what, held, fitter.at(values))
+            if other.rise < found.rise - DEEPER:
+                found = other
     return found
+
+
+def bent(fitter: Fitter) -> list[int]:
+    """Return the parameters in which the likelihood may have two minima (``likelihood.newton.bent``)."""
+    problem, likelihood = fitter.problem, fitter.likelihood
+    return newton.bent(likelihood, problem.bounds, likelihood.reference, ~np.array(problem.fixed))

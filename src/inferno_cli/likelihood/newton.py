@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,43 @@ ROUNDING = 1e-14
 """Relative error of a step to a limit."""
 STEPS, HALVINGS = 50, 20
 """Most steps, and most halvings of one."""
+
+
+def bent(
+    likelihood: Likelihood,
+    bounds: Sequence[tuple[float, float]],
+    centres: FloatArray,
+    varied: NDArray[np.bool_],
+) -> list[int]:
+    """Return the parameters that move the expected events more to one side than apart, up and down by one.
+
+    The likelihood is nearly the same at +1 and at -1 of such a one: it can have a minimum on either side, and from a
+    start one finds that which is nearer. Arrays have shape (n_parameters,).
+    """
+    here = likelihood.expected(centres)
+    found = []
+    for index in np.flatnonzero(varied).tolist():
+        low, high = bounds[index]
+        step = np.zeros(len(centres))
+        step[index] = 1.0
+        if not low < centres[index] - 1 < centres[index] + 1 < high:
+            continue
+        up, down = likelihood.expected(centres + step), likelihood.expected(centres - step)
+        even, odd = up + down - 2 * here, up - down
+        if np.abs(even).sum() > np.abs(odd).sum():
+            found.append(index)
+    return found
+
+
+def beside(values: FloatArray, centres: FloatArray, mirrored: Iterable[int]) -> list[FloatArray]:
+    """Return starts for the other minima of some parameters, those that are ``bent``: mirrored, and at +1 and -1."""
+    points = []
+    for index in mirrored:
+        for value in (2 * centres[index] - values[index], centres[index] + 1, centres[index] - 1):
+            point = values.copy()
+            point[index] = value
+            points.append(point)
+    return points
 
 
 def newton(

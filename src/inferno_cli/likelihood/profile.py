@@ -27,11 +27,13 @@ from inferno_cli.likelihood.data import SMALLEST_SHARE, FloatArray, Likelihood, 
 from inferno_cli.likelihood.expectation import Constraints, Expectation, expected_yields
 from inferno_cli.likelihood.information import covariance
 from inferno_cli.likelihood.modifiers import Array
-from inferno_cli.likelihood.newton import newton
+from inferno_cli.likelihood.newton import bent, beside, newton
 from inferno_cli.likelihood.rates import ExactRates
 
 FAR = 1e-6
 """Estimated distance to the minimum, in -ln L, beyond which a fit has failed."""
+DEEPER = 1e-9
+"""How much less -2 ln L is in another minimum, and not by rounding."""
 BENT = 1e-9
 """Negative curvature, relative to the information, beyond which a point is a saddle and no minimum."""
 SMALLEST = 1e-20
@@ -161,11 +163,16 @@ def best_fit(model: Expectation, tested: float, truth: float) -> FloatArray:
         held[n_theta:] |= ~(model.gamma.prior.width > 0)
     bounds = (*model.bounds, *model.gamma.bounds)
     values, blocked, distance = newton(likelihood, bounds, begin, ~held)
-    for beside in _ways_down(likelihood, values, ~held & ~blocked):
-        inside = np.clip(beside, *np.transpose(bounds))
-        other, _, left = newton(likelihood, bounds, np.where(held, values, inside), ~held)
-        if likelihood.rise(other) < likelihood.rise(values):
-            values, distance = other, left
+    mirrored = bent(likelihood, bounds, begin, ~held)
+    for _ in range(1 + len(mirrored)):
+        before = values
+        for point in (*_ways_down(likelihood, values, ~held & ~blocked), *beside(values, begin, mirrored)):
+            inside = np.clip(point, *np.transpose(bounds))
+            other, held_there, left = newton(likelihood, bounds, np.where(held, values, inside), ~held)
+            if likelihood.rise(other) < likelihood.rise(values) - DEEPER:
+                values, blocked, distance = other, held_there, left
+        if values is before:
+            break
     if not abs(distance) <= FAR:
         _require_information(model)
         name = model.parameters[model.poi]
