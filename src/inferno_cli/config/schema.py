@@ -56,6 +56,8 @@ class Model(Section):
     """Features that are scores, or are binned, {NAME: edges or number of bins}; or how many of the first."""
     file: Any = None
     """ONNX file of a network of anybody: for the network."""
+    parameters: Any = None
+    """Nuisance parameters that are inputs: for the network."""
     temperature: Any = None
     """Temperature of the softmax: for the summary."""
     bandwidth: Any = None
@@ -86,6 +88,12 @@ class Model(Section):
             raise ValueError(
                 f"the bins of the summary {self.summary.kind!r} are learnt, and {self.objective.kind!r} does not "
                 "depend on them; choose model/objective=poi_variance, or for a score model.edges=balanced"
+            )
+        if self.network.is_told and (self.objective.sees_bins or self.objective.nominal_only):
+            raise ValueError(
+                f"the network {self.network.kind!r} is told by how much events are varied, which the bins of a fit are "
+                f"not, and {self.objective.kind!r} is of these bins or of nominal events alone; choose "
+                "model/objective=augmented_cross_entropy"
             )
         for part in (self.network, self.objective):
             if part.only_outputs not in (None, self.summary.n_outputs):

@@ -48,6 +48,30 @@ class Standardise(nn.Module):
         return graph.asinh(graph("Div", centred, graph.constant(self.deviation.cpu())))
 
 
+class Appended(nn.Module):
+    """Values behind the features of every event, shape (n_values,), unless they come with some of their own."""
+
+    values: Tensor
+
+    def __init__(self, n_features: int, values: Tensor) -> None:
+        super().__init__()
+        self.n_features = n_features
+        self.register_buffer("values", values)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return features and values, shape (..., n_features + n_values)."""
+        if x.shape[-1] > self.n_features:
+            return x
+        return torch.cat([x, self.values.to(x).expand(*x.shape[:-1], -1)], dim=-1)
+
+    def to_onnx(self, graph: Graph, x: str) -> str:
+        """Add the layer; return the name of its output."""
+        n_values = len(self.values)
+        identity = graph.constant(torch.eye(self.n_features, self.n_features + n_values))
+        values = graph.constant(torch.cat([torch.zeros(self.n_features).to(self.values), self.values]).cpu())
+        return graph("Add", graph("MatMul", x, identity), values)
+
+
 class Quadratic(nn.Module):
     """A polynomial of second order without mixed terms, in float64; its coefficients are not trained."""
 

@@ -53,7 +53,10 @@ class Part:
 
 
 class Module(pl.LightningModule):
-    """Networks in training, in place; the ``deviation`` of each feature (n_features,) is the unit of its noise."""
+    """Networks in training, in place; the ``deviation`` of each feature (n_features,) is the unit of its noise.
+
+    What is ``told`` of every view of each sample, shape (n_views, n_columns), is behind the features of its events.
+    """
 
     deviation: Tensor
 
@@ -64,8 +67,10 @@ class Module(pl.LightningModule):
         likelihood: SoftLikelihood,
         settings: Trainer,
         deviation: Tensor,
+        told: Sequence[Tensor] | None = None,
     ) -> None:
         super().__init__()
+        self.told = told
         self.objective, self.likelihood, self.settings = objective, likelihood, settings
         self.warm_up_epochs = objective.warm_up_epochs(settings.max_epochs)
         self.name_of = networks.name_of
@@ -98,6 +103,8 @@ class Module(pl.LightningModule):
     def on_fit_start(self) -> None:
         """Take what is constant to the device, once."""
         self.likelihood = self.likelihood.on(self.device)
+        if self.told is not None:
+            self.told = [values.to(self.device) for values in self.told]
 
     def on_train_epoch_start(self) -> None:
         """Place the bins once the network is prepared."""
@@ -140,7 +147,7 @@ class Module(pl.LightningModule):
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:  # noqa: ARG002
         """One forward pass of each network over nominal and varied events of all its samples together."""
         nominal = self.warming_up or self.objective.nominal_only
-        blocks = self.smeared([features[:1] if nominal else features for features, _ in batch])
+        blocks = self.with_told(self.smeared([features[:1] if nominal else features for features, _ in batch]))
         outputs: dict[int, Tensor] = {}
         summaries: dict[int, Summary] = {}
         for part in self.parts.values():
@@ -162,6 +169,16 @@ class Module(pl.LightningModule):
             return blocks
         width = self.settings.input_noise * self.deviation
         return [block + width * torch.randn_like(block[0]) for block in blocks]
+
+    def with_told(self, blocks: list[Tensor]) -> list[Tensor]:
+        """Blocks of features with what is told of their views."""
+        if self.told is None:
+            return blocks
+        found = []
+        for block, values in zip(blocks, self.told, strict=True):
+            own = values[: len(block), None].expand(-1, block.shape[1], -1)
+            found.append(torch.cat([block, own], dim=-1))
+        return found
 
     def configure_optimizers(self) -> Any:
         """AdamW with the configured schedule."""

@@ -52,8 +52,16 @@ LINES = 10
 class Validation(Callback):
     """After every epoch, one evaluation over the whole validation split; it selects the checkpoint."""
 
-    def __init__(self, events: Events, likelihoods: Likelihoods, advance: Advance, watch: Watch | None) -> None:
-        self.samples, self.likelihoods, self.advance, self.watch = events.validation, likelihoods, advance, watch
+    def __init__(
+        self,
+        events: Events,
+        likelihoods: Likelihoods,
+        likelihood: SoftLikelihood,
+        advance: Advance,
+        watch: Watch | None,
+    ) -> None:
+        self.samples, self.likelihoods, self.likelihood = events.validation, likelihoods, likelihood
+        self.advance, self.watch = advance, watch
         self.fixed = likelihoods.fixed(events, likelihoods.fitted)
         self.epochs: list[Epoch] = []
 
@@ -72,8 +80,8 @@ class Validation(Callback):
         evaluation, judges = NOTHING, self.likelihoods
         if not pl_module.warming_up:
             pl_module.place_bins()
-            networks, likelihood = pl_module.networks, pl_module.likelihood
-            evaluation = evaluate(networks, likelihood, self.samples, judges.binning, judges.fitted, self.fixed)
+            networks = pl_module.networks
+            evaluation = evaluate(networks, self.likelihood, self.samples, judges.binning, judges.fitted, self.fixed)
         epoch = Epoch(trainer.current_epoch, float(trainer.callback_metrics["loss"]), evaluation)
         self.epochs.append(epoch)
         pl_module.log(MONITOR, self._smoothed(trainer.max_epochs))
@@ -165,12 +173,14 @@ def train(
         return _as_it_is(network, summary, objective, likelihoods, events, folder / name, log_ratio)
     start = time.perf_counter()
     path = folder / name
-    samples = [sample.only(likelihoods.trained.variations) for sample in events.train]
-    likelihood, channels = likelihoods.soft(likelihoods.trained, samples, events), likelihoods.channels.networks
+    trained, channels = likelihoods.trained, likelihoods.channels.networks
+    own = [sample.only(trained.variations) for sample in events.train]
+    samples = network.prepared(own)
+    likelihood = likelihoods.soft(trained, samples, events)
     with _alone(settings, seed) as advance:
         parts = network, summary, objective
         module = create(*parts, likelihood, samples, events.features, settings, channels, log_ratio)
-        validation = Validation(events, likelihoods, advance, watch)
+        validation = Validation(events, likelihoods, likelihoods.soft(trained, own, events), advance, watch)
         _fit(module, validation, _Data(samples, settings.batch_size, seed), settings, path, partial)
     epochs = tuple(validation.epochs)
     best = _take_best(module, epochs, path, likelihoods.trained)
@@ -251,7 +261,7 @@ def create(
     nominal = [torch.from_numpy(sample.features[0][sample.weights[0] != 0]) for sample in samples]
     mean, deviation = moments(nominal)
     networks = _built(network, summary, samples, features, (mean, deviation), channels or {}, log_ratio)
-    return Module(networks, objective, likelihood, settings, deviation)
+    return Module(networks, objective, likelihood, settings, deviation, network.told(samples))
 
 
 @torch.no_grad()

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from inferno_cli.events.dataset import LogRatio
+    from inferno_cli.events.sample import Sample
     from inferno_cli.training.summaries import NominalEvents
 
 
@@ -22,11 +23,13 @@ class Network(Section, ABC):
         is_trained: Whether it has parameters that an objective trains.
         needs_densities: Whether it is made of the exact densities of the dataset.
         only_outputs: Number of outputs that it can have; None: any.
+        is_told: Whether it is told by how much the events of a view are varied (``told``).
     """
 
     is_trained: ClassVar[bool] = True
     needs_densities: ClassVar[bool] = False
     only_outputs: ClassVar[int | None] = None
+    is_told: ClassVar[bool] = False
     kind: str
 
     def for_features(self, names: Names) -> Self:  # noqa: ARG002
@@ -44,6 +47,20 @@ class Network(Section, ABC):
             ConfigError: If there cannot.
         """
         self.for_features(names)
+
+    def prepared(self, samples: Sequence[Sample]) -> Sequence[Sample]:
+        """Return the training split as the network is to see it, with all variations of the training.
+
+        Raises:
+            ConfigError: If it cannot be trained on them.
+        """
+        return samples
+
+    def told(self, samples: Sequence[Sample]) -> list[Tensor] | None:
+        """Return what is told of every view of each sample in the training, in columns behind its features.
+
+        Shape (n_views, n_columns) each; None: nothing. What is built takes features alone as well.
+        """
 
     @abstractmethod
     def build(self, mean: Tensor, deviation: Tensor, n_outputs: int) -> nn.Sequential:
