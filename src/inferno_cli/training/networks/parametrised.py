@@ -16,12 +16,13 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from inferno_cli.errors import ConfigError, closest
-from inferno_cli.events.sample import Sample, Variation
 from inferno_cli.section import Finite, Names
 from inferno_cli.training.networks import Network
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+    from inferno_cli.events.sample import Sample
 
 
 VALUES: Mapping[str, float] = {"up": 1.0, "down": -1.0}
@@ -81,6 +82,8 @@ class Parametrised(Network):
         return found
 
     def _with_views(self, sample: Sample) -> Sample:
+        from inferno_cli.events.sample import Variation
+
         for parameter in self.parameters:
             if Variation(parameter, "up") not in sample.variations:
                 nominal = sample.features[0], sample.weights[0]
