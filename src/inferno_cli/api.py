@@ -175,11 +175,16 @@ def fit_workspace(
 def _composed(step: str, schema: type[SectionT], overrides: tuple[str, ...], own: Path | None = None) -> SectionT:
     from hydra.errors import HydraException
 
+    from inferno_cli.choices import choices
+    from inferno_cli.cli.main import STEPS
     from inferno_cli.cli.messages import careful, translated
+    from inferno_cli.cli.overrides import as_hydra_reads, with_optional
 
+    module = choices(STEPS)[step].load()
     try:
         with careful():
-            composed = configuration.compose(step, ["~job", *overrides], own, absolute=True)
+            given = with_optional(module, step, as_hydra_reads(module, list(overrides)), own)
+            composed = configuration.compose(step, ["~job", *given], own, absolute=True)
     except HydraException as error:
         raise translated(error, step, overrides, own) from error
     return configuration.resolve(schema, composed)

@@ -81,3 +81,15 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
     code = "import sys, inferno_cli; print([x for x in ('torch', 'pyhf', 'hydra', 'numpy') if x in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout == "[]\n"
+
+
+def test_what_is_composed_is_what_the_command_line_composes() -> None:
+    """Groups of a model without their path, keys that no file sets, and mappings with other keys."""
+    overrides = (
+        "objective=weighted_sum",
+        "model.objective.terms={log_variances: 1, cls: 0, p0: 0}",
+        "fit.bounds.mu=[-1,3]",
+    )
+    config = inferno_cli.compose("model=inferno", *overrides)
+    assert config.model.objective.model_dump()["terms"] == {"log_variances": 1, "cls": 0, "p0": 0}
+    assert config.fit.bounds == {"mu": (-1.0, 3.0)}
