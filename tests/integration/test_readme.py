@@ -271,6 +271,8 @@ def _few(arguments: list[str]) -> list[str]:
             "downsampling": ["model=bce", "dataset.downsample_factor=0.9"],
             "temperature": ["model.temperature=0.1"],
             "losses": ["objective=cross_entropy", "model.bins=5", *FEW_EVENTS],
+            "summaries": ["model=kde", "+experiment=benchmark1", *FEW_EVENTS],
+            "baselines": ["model=fisher"],
             "rate": [],
         }
         assert chosen["study"] in points, "say here which points of the study are enough"

@@ -62,7 +62,19 @@ def written(measurement: Measurement, templates: Templates) -> Any:
     return model_of(workspace(fitted([templates], measurement, poi_bounds=(-10, 10), observed=False)))[0]
 
 
-def theirs(model: Any) -> tuple[float, float]:
+def starts(model: Any, nominal: np.ndarray) -> list[list[float]]:
+    """The nominal parameters, and those with one shape up or down: pyhf stays in the minimum that is nearest."""
+    found = [nominal.tolist()]
+    for name, parameter in model.config.par_map.items():
+        if name in {modifier for modifier, kind in model.config.modifiers if kind == "histosys"}:
+            for value in (1.0, -1.0):
+                start = nominal.copy()
+                start[parameter["slice"]] = value
+                found.append(start.tolist())
+    return found
+
+
+def theirs(model: Any, *, from_all_sides: bool = False) -> tuple[float, float]:
     """Return p0 and CLs of pyhf, each on the Asimov data that it is expected in."""
     nominal = np.array(model.config.suggested_init(), dtype=float)
     bounds = model.config.suggested_bounds()
@@ -71,12 +83,15 @@ def theirs(model: Any) -> tuple[float, float]:
     for tested, truth, statistic in ((0.0, 1.0, "q0"), (1.0, 0.0, "qtilde")):
         nominal[model.config.poi_index] = truth
         data = model.expected_data(nominal)
-        with warnings.catch_warnings():  # of its optimiser, at limits
-            warnings.simplefilter("ignore")
-            value = pyhf.infer.hypotest(
-                tested, data, model, init_pars=nominal.tolist(), par_bounds=bounds, test_stat=statistic
-            )
-        found.append(float(value))
+        values = []
+        for start in starts(model, nominal) if from_all_sides else [nominal.tolist()]:
+            with warnings.catch_warnings():  # of its optimiser, at limits
+                warnings.simplefilter("ignore")
+                value = pyhf.infer.hypotest(
+                    tested, data, model, init_pars=start, par_bounds=bounds, test_stat=statistic
+                )
+            values.append(float(value))
+        found.append(max(values))  # the deeper minimum with the signal held has the larger p-value
     return found[0], found[1]
 
 
@@ -92,7 +107,7 @@ def test_both_are_pyhfs_with_every_kind_of_modifier_of_a_training(staterror, pre
 @given(model=models())
 def test_both_are_pyhfs_for_random_templates(model, precise):
     likelihood = channel_of(model.measurement, model.templates)
-    expected = theirs(written(model.measurement, model.templates))
+    expected = theirs(written(model.measurement, model.templates), from_all_sides=True)
     assert (p0(likelihood), cls(likelihood)) == pytest.approx(expected, rel=1e-6, abs=1e-9)
 
 

@@ -226,7 +226,7 @@ class Results(FitResult):
             for key, variance in self.poi_variance.model_dump().items():
                 values[f"sigma_mu/{key}"] = None if variance is None else math.sqrt(variance)
         for kind, value in self.metric_values.items():
-            values[f"metrics/{kind}"] = value
+            values[f"templates/{kind}"] = value
         if self.figure_of_merit is not None:
             values["figure_of_merit"] = self.figure_of_merit
         if self.members:
