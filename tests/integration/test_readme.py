@@ -249,7 +249,8 @@ def _set_by(arguments: list[str], override: str) -> bool:
 def _few(arguments: list[str]) -> list[str]:
     """Few epochs, few generated events, and one value of a ready-made sweep."""
     chosen = dict(word.lstrip("+").split("=", 1) for word in arguments if "=" in word)
-    of_study = {"rate": "dijet", "bins": "top11004", "downsampling": "top11004", "temperature": "top11004"}
+    of_study = {"rate": "dijet", "baselines": "top11004", "bins": "top11004", "downsampling": "top11004"}
+    of_study |= {"temperature": "top11004"}
     problem = of_study.get(chosen.get("study", ""), chosen.get("dataset", chosen.get("experiment", "synthetic")))
     few = list(FEW_EVENTS) if problem.startswith(("synthetic", "benchmark")) else []
     if "sweep" in chosen:
