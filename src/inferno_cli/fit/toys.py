@@ -19,7 +19,7 @@ from inferno_cli.fit.minimum import Minimum
 from inferno_cli.fit.minuit import DEEPER, Fitter
 from inferno_cli.fit.problem import Problem
 from inferno_cli.fit.share import Share
-from inferno_cli.fit.starts import bent, deeper_beside
+from inferno_cli.fit.starts import bent, deeper_beside, lowest
 from inferno_cli.likelihood.data import FloatArray
 
 
@@ -191,7 +191,8 @@ def _rise(
     values = start.values.copy()
     values[poi] = np.clip(values[poi], *within)
     inside, start = fitter.within(*within), replace(start, values=values)
-    held = inside.minimum(f"the fit with the POI at {tested:.4g}", {poi: tested}, start)
+    # As in the data (``hypotheses``): with the POI held there may be two minima as well.
+    held = lowest(inside, f"the fit with the POI at {tested:.4g}", {poi: tested}, (start,), mirrored)
     # Half of the toys without signal have their best fit at 0: it begins there, and only goes down.
     best = inside.minimum("the fit", None, replace(held, hesse=start.hesse))
     best = deeper_beside(inside, best, mirrored) or best
