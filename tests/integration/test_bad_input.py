@@ -515,3 +515,12 @@ def test_a_mapping_in_the_place_of_a_list_is_said_to_be_hydras(tmp_path: Path) -
     (tmp_path / "dataset" / "mine.yaml").write_text("defaults: [top11004, _self_]\nfeatures: {a: ht}\n")
     message = inferno("data", "--config-dir", str(tmp_path), "dataset=mine").err
     assert "Cannot merge DictConfig with ListConfig: Hydra puts no mapping" in message
+
+
+def test_what_a_network_lacks_is_told_before_the_events_are_read(tmp_path: Path) -> None:
+    outcome = inferno(
+        "train", "model=external", "model.file=nowhere.onnx", "tracking=none", f"hydra.run.dir={tmp_path}/run"
+    )
+    assert outcome.code == 2
+    assert "nowhere.onnx cannot be read" in outcome.err
+    assert "events:" not in outcome.err

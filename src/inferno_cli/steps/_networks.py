@@ -62,6 +62,8 @@ def networks(config: TrainConfig, folder: Path, clock: Stopwatch, point: str, pr
         _ = pretrained.observables  # a checkpoint that is missing is told before the events are read
         require_same_channels(config, pretrained)
         request = replace(request, earlier=earlier(config, pretrained))
+    else:
+        model.network.require(config.dataset.features)  # what it lacks is told before the events are read
     with clock.part("events", f"events: {config.dataset.name}"):
         events = config.dataset.load(request)
     if events.label:

@@ -59,12 +59,16 @@ class Parametrised(Network):
         Raises:
             ConfigError: If a parameter varies the features of no sample.
         """
+        seen: dict[str, None] = {}
+        for sample in samples:
+            pairs = zip(sample.variations, sample.view, strict=True)
+            seen |= dict.fromkeys(variation.systematic for variation, view in pairs if view > 0)
         for parameter in self.parameters:
-            if not any(_is_seen(sample, parameter) for sample in samples):
+            if parameter not in seen:
                 raise ConfigError(
                     f"model.network.parameters has {parameter!r}, and nothing in the training varies the features of "
-                    "events with it: a change of weights or yields alone cannot be told to a network. Take it out, or "
-                    "add it to nuisance.train"
+                    f"events with it{closest(parameter, seen)}: a change of weights or yields alone cannot be told to "
+                    f"a network. Known are {', '.join(seen) or 'none'}; choose among them, or add it to nuisance.train"
                 )
         return [self._with_views(sample) for sample in samples]
 
