@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 Task = tuple[int, int]
 """A fold, and the number of a member."""
-REMEDY = "Members that had ended are kept: repeat the command with fewer trainer.workers=..."
+REMEDY = "Trainings that had ended are kept: repeat the command with fewer trainer.workers=..."
 
 
 @dataclass(frozen=True)
