@@ -404,3 +404,43 @@ def test_of_two_minima_the_deeper_one_is_taken(seed: int) -> None:
                 rise = 2 * float((expected - events - events * np.log(expected / events)).sum()) + value**2
                 least = min(least, rise)
         assert float(statistic(model)) == pytest.approx(least, rel=1e-3, abs=1e-6)
+
+
+def uneven(seed: int) -> Expectation:
+    """A likelihood of four bins whose background two parameters move more to one side than to the other."""
+    rng = np.random.default_rng(seed)
+    signal, background = rng.uniform(2, 10, 4), rng.uniform(5, 30, 4)
+    up, down = (background * rng.uniform(0.6, 2.2, 4) for _ in range(2))
+    measurement = make_measurement(
+        ("signal", "background"),
+        normalisation={"xsec": (["background"], 1.01, 0.7)},
+        shapes={"jes": True},
+        staterror=False,
+    )
+    varied = {("jes", "background"): (up, down)}
+    return channel_of(measurement, make_templates({"signal": signal, "background": background}, varied=varied))
+
+
+@pytest.mark.parametrize("seed", [153, 172, 179, 227])
+def test_of_two_minima_in_parameters_that_move_the_templates_unevenly_too(seed: int) -> None:
+    model = as_numpy(uneven(seed))
+    jes, xsec = model.parameters.index("jes"), model.parameters.index("xsec")
+    point = np.array(model.init, dtype=float)
+    point[model.poi] = 1.0
+    events = np.asarray(expected_yields(model, point))
+    point[model.poi] = 0.0
+
+    def rise(value: float) -> float:
+        point[xsec] = value
+        expected = np.asarray(expected_yields(model, point))
+        if not (expected > 0).all():
+            return 1e9
+        terms = expected - events - events * np.log(expected / events)
+        return 2 * float(terms.sum()) + point[xsec] ** 2 + point[jes] ** 2
+
+    least = math.inf
+    for shift in np.linspace(-2, 2, 201):
+        point[jes] = shift
+        for sides in ((-2, 0), (0, 2)):
+            least = min(least, minimize_scalar(rise, bounds=sides, method="bounded").fun)
+    assert float(q0(model)) == pytest.approx(least, rel=1e-3)

@@ -17,6 +17,10 @@ NEAR = 1e-3
 """EDM of a step from which on the Hessian before it is good enough to say that the next one is not needed."""
 ROUNDING = 1e-14
 """Relative error of a step to a limit."""
+ONE_SIDED = 0.5
+"""Least share of one direction in what a parameter does, of that in both, for a second minimum to be looked for."""
+FAR = 5.0
+"""Standard deviations of all bins together that data are away from what is expected, at most, in one direction."""
 STEPS, HALVINGS = 50, 20
 """Most steps, and most halvings of one."""
 
@@ -27,12 +31,15 @@ def bent(
     centres: FloatArray,
     varied: NDArray[np.bool_],
 ) -> list[int]:
-    """Return the parameters that move the expected events more to one side than apart, up and down by one.
+    """Return the parameters that move the expected events to one side, up and down by one, as well as apart.
 
-    The likelihood is nearly the same at +1 and at -1 of such a one: it can have a minimum on either side, and from a
-    start one finds that which is nearer. Arrays have shape (n_parameters,).
+    The likelihood can have a minimum on either side of such a one, and from a start one finds that which is nearer.
+    Along a parameter the expected events are nu + odd a + even a^2, in standard deviations of the data. The curvature
+    of -ln L, 1 + odd^2 - 2 even r at its centre, is negative only where the data are r > 1 / (2 even) away from what
+    is expected, and they hardly are by more than ``FAR``. Arrays have shape (n_parameters,).
     """
     here = likelihood.expected(centres)
+    deviation = np.sqrt(np.maximum(here, 1.0))
     found = []
     for index in np.flatnonzero(varied).tolist():
         low, high = bounds[index]
@@ -41,8 +48,9 @@ def bent(
         if not low < centres[index] - 1 < centres[index] + 1 < high:
             continue
         up, down = likelihood.expected(centres + step), likelihood.expected(centres - step)
-        even, odd = up + down - 2 * here, up - down
-        if np.abs(even).sum() > np.abs(odd).sum():
+        even = float(np.linalg.norm((up + down - 2 * here) / deviation)) / 2
+        odd = float(np.linalg.norm((up - down) / deviation)) / 2
+        if even > ONE_SIDED * odd and 2 * even * FAR > 1:
             found.append(index)
     return found
 
