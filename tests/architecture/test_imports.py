@@ -25,7 +25,7 @@ ALLOWED = {
     "fit": {"config", "drawing", "likelihood"},
     "runs": {"config", "events", "histograms", "likelihood", "training", "fit"},
     "report": {"config", "drawing", "events", "histograms", "fit", "runs"},
-    "testing": {"config", "drawing", "events", "fit", "histograms", "training"},
+    "testing": {"config", "drawing", "events", "fit", "histograms", "likelihood", "training"},
 }
 CHOICES = {f"inferno_cli.training.{kind}" for kind in ("networks", "summaries", "objectives", "metrics")}
 """Packages of choices: open to all, as the configuration is made of their sections."""

@@ -50,7 +50,7 @@ class Told(Module):
 
     def training_step(self, batch: Any, batch_index: int) -> Tensor:
         loss = 0 * self.network[1].weight.sum()  # type: ignore[operator, union-attr]
-        self.log("loss", loss, on_step=False, on_epoch=True)
+        self.losses.append(loss.detach())
         return loss
 
 

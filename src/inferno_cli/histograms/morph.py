@@ -22,16 +22,18 @@ TINY = 1e-12
 
 
 def morphed(morph: Morph, nominal: Any, varied: Any) -> Any:
-    """Template of one standard deviation, shape (B,): a linear function of the variation's."""
+    """Template of one standard deviation, shape (..., B): a linear function of the variation's."""
     if morph.part == "shape":
-        varied = varied * (nominal.sum() / varied.sum())
+        varied = varied * (nominal.sum(-1) / varied.sum(-1))[..., None]
     elif morph.part == "norm":
-        varied = nominal * (varied.sum() / nominal.sum())
+        varied = nominal * (varied.sum(-1) / nominal.sum(-1))[..., None]
+    if morph.scale == 1:
+        return varied
     return nominal + morph.scale * (varied - nominal)
 
 
 def sides(morph: Morph, nominal: Any, up: Any, down: Any) -> tuple[Any, Any]:
-    """Templates up and down of one standard deviation, shape (B,) each, and the mirror image of the one that is known.
+    """Templates up and down of one standard deviation, shape (..., B) each; one may be the other's mirror image.
 
     Linear in the variations, so that it does not matter whether bins are merged before or after.
     """
@@ -65,7 +67,7 @@ def floored(morph: Morph, nominal: Any, pair: tuple[Any, Any]) -> tuple[Any, Any
 
 
 def envelope(nominal: Any, pairs: Sequence[tuple[Any, Any]]) -> tuple[Any, Any]:
-    """Templates up and down of an envelope: in every bin the members' changes summed in quadrature.
+    """Templates up and down of an envelope, shape (..., B): in every bin the members' changes summed in quadrature.
 
     A member counts with the larger of its two changes towards the side in question, as asymmetric errors of Hessian
     PDF sets are combined (arXiv:1510.03865).

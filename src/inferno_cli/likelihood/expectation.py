@@ -9,18 +9,20 @@ what is fitted.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import chain
+from typing import Any
 
 import numpy as np
 from array_api_compat import array_namespace, device
 from numpy.typing import NDArray
 
 from inferno_cli.likelihood import modifiers as mod
-from inferno_cli.likelihood.interpolation import code4, code4p
+from inferno_cli.likelihood.interpolation import code4, code4_slope_at_0, code4p
 from inferno_cli.likelihood.modifiers import Array, Modifier
-from inferno_cli.likelihood.spec import Gaussian, Parameter, Poisson, Sample, Spec
+from inferno_cli.likelihood.spec import Channel, Gaussian, Parameter, Poisson, Sample, Spec
 
 Limits = tuple[tuple[float, float], ...]
 """Lower and upper limits of parameters."""
@@ -39,6 +41,14 @@ class Constraints:
     measured: Array
     width: Array
     factor: Array
+
+    @cached_property
+    def curvature(self) -> Array:
+        """Second derivatives of the Gaussian terms, shape (n, n): diagonal, 0 without one."""
+        xp = array_namespace(self.width)
+        normal = self.width > 0
+        inverse = xp.where(normal, 1 / xp.where(normal, self.width, xp.ones_like(self.width)) ** 2, 0.0)
+        return inverse * xp.eye(len(inverse), dtype=inverse.dtype, device=device(inverse))
 
     def nll(self, values: Array) -> Array:
         """Return the sum of -ln of the terms, all constants included, at parameters of shape (n,)."""
@@ -68,7 +78,20 @@ class BinFactors:
     bounds: Limits
     fixed: tuple[bool, ...]
     prior: Constraints
-    layers: NDArray[np.intp]
+    layers: Array
+
+
+@dataclass(frozen=True)
+class AtStart:
+    """What the NormFactors make of the rows where a fit starts, if one of them is not 1 there.
+
+    Attributes:
+        total: Product of those of each row, shape (R,); None: 1.
+        others: Product of those of all parameters but one, shape (P, R); None: 1.
+    """
+
+    total: Array = None
+    others: Array = None
 
 
 @dataclass(frozen=True)
@@ -90,11 +113,12 @@ class Expectation:
         norm_factor: Which parameter multiplies which row, shape (P, R), bool.
         normsys: Factors at +1 and -1, shape (2, P, R).
         histosys: Changes of the template at +1 and -1, shape (2, P, R, B).
-        in_staterror: Rows that staterror parameters multiply, shape (R,), bool.
+        in_staterror: Rows that staterror parameters multiply, shape (R,), bool; None: all.
         relative_error: Relative width of each bin's staterror, shape (N,), 0 without; None where other parameters act
             on single bins, too.
         gamma: The parameters that act on single bins.
         channels: Rows and number of bins of each channel.
+        at_start: The NormFactors at ``init``; None where a fit starts with a shape or a yield away from nominal.
     """
 
     parameters: tuple[str, ...]
@@ -112,12 +136,15 @@ class Expectation:
     relative_error: Array
     gamma: BinFactors
     channels: tuple[tuple[slice, int], ...]
+    at_start: AtStart | None
 
     def total(self, values: Array) -> Array:
         """Sum values of shape (..., R, B) over the samples of each channel, shape (..., N)."""
         xp = array_namespace(values)
+        if len(self.channels) == 1:
+            return xp.sum(values, axis=-2)
         parts = [xp.sum(values[..., rows, :n_bins], axis=-2) for rows, n_bins in self.channels]
-        return parts[0] if len(parts) == 1 else xp.concat(parts, axis=-1)
+        return xp.concat(parts, axis=-1)
 
 
 def poisson_nll(expected: Array, events: Array) -> Array:
@@ -135,10 +162,8 @@ def expectation(spec: Spec) -> Expectation:
     rows: list[Sample] = []
     channels: list[tuple[slice, int]] = []
     for channel in spec.channels:
-        # Free shapes last: the first rows are the samples of the measurement, in its order.
-        samples = sorted(channel.samples, key=lambda sample: sample.parent is not None)
-        channels.append((slice(len(rows), len(rows) + len(samples)), channel.n_bins))
-        rows += samples
+        channels.append((slice(len(rows), len(rows) + len(channel.samples)), channel.n_bins))
+        rows += rows_of(channel)
     like = rows[0].nominal
     xp, options = array_namespace(like), {"dtype": like.dtype, "device": device(like)}
     scalars = [parameter for parameter in spec.parameters if not parameter.per_bin]
@@ -157,10 +182,12 @@ def expectation(spec: Spec) -> Expectation:
         _enter_shapes(modifier, sample, at, normsys, histosys)
     vectors = [_with_width(parameter, spec) for parameter in spec.parameters if parameter.per_bin]
     in_staterror = [bool(sample.having(mod.StatError)) for sample in rows]
+    init = _joined([parameter.init for parameter in scalars], like)
+    moving = {item.name for item, _, _ in entries if not isinstance(item, mod.NormFactor | mod.Lumi)}
     return Expectation(
         parameters=tuple(index),
         poi=index[spec.poi],
-        init=_joined([parameter.init for parameter in scalars], like),
+        init=init,
         bounds=tuple(chain.from_iterable(parameter.bounds for parameter in scalars)),
         fixed=tuple(chain.from_iterable(parameter.fixed for parameter in scalars)),
         constrained=tuple(isinstance(parameter.constraint, Gaussian) for parameter in scalars),
@@ -169,7 +196,7 @@ def expectation(spec: Spec) -> Expectation:
         norm_factor=norm_factor,
         normsys=normsys,
         histosys=histosys,
-        in_staterror=xp.asarray(in_staterror, device=device(like)),
+        in_staterror=None if all(in_staterror) else xp.asarray(in_staterror, device=device(like)),
         relative_error=_relative_error(spec, vectors, like),
         gamma=BinFactors(
             labels=tuple(chain.from_iterable(parameter.labels for parameter in vectors)),
@@ -177,10 +204,33 @@ def expectation(spec: Spec) -> Expectation:
             bounds=tuple(chain.from_iterable(parameter.bounds for parameter in vectors)),
             fixed=tuple(chain.from_iterable(parameter.fixed for parameter in vectors)),
             prior=_constraints(vectors, like),
-            layers=_layers(rows, channels, vectors, n_bins),
+            layers=xp.asarray(_layers(rows, channels, vectors, n_bins), device=device(like)),
         ),
         channels=tuple(channels),
+        at_start=_at_start(scalars, moving, norm_factor, init),
     )
+
+
+def rows_of(channel: Channel) -> list[Sample]:
+    """Return the samples of a channel in the order of its rows: first those of the measurement, then free shapes."""
+    return sorted(channel.samples, key=lambda sample: sample.parent is not None)
+
+
+def _at_start(parameters: Sequence[Parameter], moving: Collection[str], norm_factor: Array, init: Array) -> Any:
+    """Return the NormFactors where a fit starts; None unless what is ``moving`` templates begins at 0."""
+    if any(parameter.name in moving and any(start != 0 for start in parameter.init) for parameter in parameters):
+        return None
+    if all(set(parameter.init) == {1.0} for parameter in parameters if parameter.name not in moving):
+        return AtStart()
+    xp = array_namespace(init)
+    factor = xp.where(norm_factor, init[:, None], xp.ones_like(init[:, None]))
+    is_zero = factor == 0
+    n_zeros = xp.sum(xp.astype(is_zero, xp.int64), axis=0)
+    divisor = xp.where(is_zero, xp.ones_like(factor), factor)
+    product = xp.prod(divisor, axis=0)
+    # All factors but one: a product that has a 0 is another one without it.
+    others = xp.where(n_zeros == xp.astype(is_zero, xp.int64), product / divisor, xp.zeros_like(factor))
+    return AtStart(xp.where(n_zeros == 0, product, xp.zeros_like(product)), others)
 
 
 def _padded(values: Array, n_bins: int) -> Array:
@@ -328,12 +378,18 @@ def sample_yields(model: Expectation, theta: Array, gamma: Array = None) -> Arra
         return yields
     padded = xp.concat([gamma, xp.ones_like(gamma[:1])])
     for layer in model.gamma.layers:
-        yields = yields * padded[xp.asarray(layer, device=device(padded))]
+        yields = yields * padded[layer]
     return yields
 
 
-def yields_and_jacobian(model: Expectation, theta: Array) -> tuple[Array, Array]:
-    """Expected events of each row and bin, shape (R, B), and d nu_b / d theta_i, shape (N, P); gamma at 1."""
+def yields_and_jacobian(model: Expectation, theta: Array = None) -> tuple[Array, Array]:
+    """Expected events of each row and bin, shape (R, B), and d nu_b / d theta_i, shape (N, P); gamma at 1.
+
+    Without ``theta`` they are those where a fit starts.
+    """
+    if theta is None and model.at_start is not None:
+        return _at_nominal(model, model.at_start)
+    theta = model.init if theta is None else theta
     xp = array_namespace(theta)
     factor, factor_slope, change, change_slope = _modifiers(model, theta)
     template = model.nominal + xp.sum(change, axis=0)
@@ -343,6 +399,21 @@ def yields_and_jacobian(model: Expectation, theta: Array) -> tuple[Array, Array]
     total = xp.prod(factor, axis=0)
     by_row = (others * factor_slope)[..., None] * template + total[:, None] * change_slope
     return total[:, None] * template, model.total(by_row).T
+
+
+def _at_nominal(model: Expectation, start: AtStart) -> tuple[Array, Array]:
+    """Do as ``yields_and_jacobian`` does where no shape and no yield is changed: what is left of the interpolations.
+
+    A training is differentiated here at every step, so that few operations matter.
+    """
+    xp = array_namespace(model.nominal)
+    slope = xp.where(model.norm_factor, 1.0, code4_slope_at_0(model.normsys))
+    up, down = xp.unstack(model.histosys)
+    nominal, change_slope = model.nominal, 0.5 * (up - down)
+    if start.total is not None:
+        slope, change_slope = start.others * slope, start.total[:, None] * change_slope
+    jacobian = model.total(slope[..., None] * nominal + change_slope).T
+    return nominal if start.total is None else start.total[:, None] * nominal, jacobian
 
 
 def expected_yields(model: Expectation, theta: Array, gamma: Array = None) -> Array:

@@ -11,7 +11,11 @@ width delta_b; eliminating it (Woodbury) gives V_b = nu_b + delta_b^2 nu_stat,b^
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from array_api_compat import array_namespace, device
@@ -29,9 +33,11 @@ def bin_variance(model: Expectation, yields: Array) -> Array:
     """Variance of each bin's content, Poisson and simulation, for yields (R, B); shape (N,)."""
     if model.relative_error is None:
         raise ValueError("the closed form profiles one staterror per channel, and no shapesys or shapefactor")
-    xp = array_namespace(yields)
+    xp, total = array_namespace(yields), model.total(yields)
+    if model.in_staterror is None:
+        return total + (model.relative_error * total) ** 2
     in_staterror = model.total(xp.where(model.in_staterror[:, None], yields, xp.zeros_like(yields)))
-    return model.total(yields) + (model.relative_error * in_staterror) ** 2
+    return total + (model.relative_error * in_staterror) ** 2
 
 
 def information_matrix(model: Expectation, theta: Array = None) -> Array:
@@ -39,31 +45,92 @@ def information_matrix(model: Expectation, theta: Array = None) -> Array:
 
     Its shape is (P, P), staterror parameters profiled out; it is differentiable with respect to the templates.
     """
-    yields, jacobian = yields_and_jacobian(model, model.init if theta is None else theta)
+    yields, jacobian = yields_and_jacobian(model, theta)
     xp = array_namespace(yields)
     variance = bin_variance(model, yields)[:, None]
     # A bin that nothing can fill says nothing; one that only a variation fills is left to make the matrix infinite.
     unused = (variance == 0) & xp.all(jacobian == 0, axis=1, keepdims=True)
-    weighted = jacobian / xp.where(unused, xp.ones_like(variance), variance)
-    constrained = model.prior.width > 0
-    prior = xp.where(constrained, 1 / xp.where(constrained, model.prior.width, 1.0) ** 2, 0.0)
-    return jacobian.T @ weighted + prior * xp.eye(len(prior), dtype=prior.dtype, device=device(prior))
+    return jacobian.T @ (jacobian / (variance + xp.astype(unused, variance.dtype))) + model.prior.curvature
+
+
+@dataclass
+class DeferredCheck:
+    """Whether information matrices of torch could be inverted, to be asked once after many of them.
+
+    To look at a number waits for the device. So a training step leaves it there, and goes on with whatever comes out.
+
+    Attributes:
+        failed: Whether one could not, shape ().
+        matrix: The first of these, shape (P, P).
+        names: Its parameters.
+    """
+
+    failed: Any = None
+    matrix: Any = None
+    names: tuple[str, ...] = ()
+
+    @contextmanager
+    def instead(self) -> Iterator[None]:
+        """Leave every check in this context for later."""
+        token = _DEFERRED.set(self)
+        try:
+            yield
+        finally:
+            _DEFERRED.reset(token)
+
+    def add(self, matrix: Array, names: Sequence[str], is_sound: Array) -> None:
+        """Note a matrix and, as a scalar of its device, whether it can be inverted."""
+        matrix = matrix.detach()
+        if self.failed is None or self.names != tuple(names):
+            self.require()
+            self.failed, self.matrix, self.names = ~is_sound, matrix, tuple(names)
+            return
+        # The first is kept: after it the weights may be anything.
+        self.matrix = array_namespace(matrix).where(self.failed, self.matrix, matrix)
+        self.failed = self.failed | ~is_sound
+
+    def require(self) -> None:
+        """Look, and forget.
+
+        Raises:
+            SingularInformationError: If one could not be inverted.
+        """
+        failed, matrix, names = self.failed, self.matrix, self.names
+        self.failed = self.matrix = None
+        if failed is not None and not getattr(failed, "is_meta", False) and bool(failed):
+            raise SingularInformationError(_flat_direction(matrix, names))
+
+
+_DEFERRED: ContextVar[DeferredCheck | None] = ContextVar("_DEFERRED", default=None)
 
 
 def _factor(matrix: Array, names: Sequence[str]) -> Array:
     """Cholesky factor, shape (P, P); an error that names the flat direction when there is none."""
     xp = array_namespace(matrix)
+    if hasattr(xp.linalg, "cholesky_ex"):
+        factor, failed = xp.linalg.cholesky_ex(matrix)
+        check = _DEFERRED.get() or DeferredCheck()
+        check.add(matrix, names, _has_pivots(factor.detach(), matrix.detach()) & (failed == 0))
+        if check is not _DEFERRED.get():
+            check.require()
+        return factor
     try:
         factor = xp.linalg.cholesky(matrix)
-    except (RuntimeError, ValueError) as error:  # the LinAlgError of torch, and of numpy
+    except ValueError as error:  # the LinAlgError of numpy
         raise SingularInformationError(_flat_direction(matrix, names)) from error
-    if not getattr(matrix, "is_meta", False):
-        # A pivot that is rounding noise is a zero: what is left of a parameter once the others are known. Scaling to
-        # a unit diagonal makes it independent of the units of the parameters.
-        left = _numbers(xp.linalg.diagonal(factor)) / np.sqrt(_numbers(xp.linalg.diagonal(matrix)).clip(min=0))
-        if not left.min() > SMALLEST_PIVOT:
-            raise SingularInformationError(_flat_direction(matrix, names))
+    if not _has_pivots(factor, matrix):
+        raise SingularInformationError(_flat_direction(matrix, names))
     return factor
+
+
+def _has_pivots(factor: Array, matrix: Array) -> Array:
+    """Return whether no pivot is rounding noise, a zero then: what is left of a parameter once the others are known.
+
+    Relative to the information on the parameter alone it does not depend on the units of the parameters.
+    """
+    xp = array_namespace(matrix)
+    left, alone = xp.linalg.diagonal(factor), xp.linalg.diagonal(matrix)
+    return xp.all(left > SMALLEST_PIVOT * xp.sqrt(xp.clip(alone, min=0.0)))
 
 
 def _numbers(values: Array) -> NDArray[np.float64]:
@@ -113,12 +180,17 @@ def poi_variance(model: Expectation, theta: Array = None) -> Array:
 def poi_covariance(model: Expectation, pois: Sequence[str], theta: Array = None) -> Array:
     """Covariance of K parameters in the Asimov fit, everything else profiled, shape (K, K); as ``poi_variance``."""
     matrix = information_matrix(model, theta)
-    factor, xp = _factor(matrix, model.parameters), array_namespace(matrix)
-    units = xp.zeros_like(matrix[:, : len(pois)])
-    for column, poi in enumerate(pois):
-        units[model.parameters.index(poi), column] = 1.0
-    half = _solved(factor, units)
-    return xp.sum(half[:, :, None] * half[:, None, :], axis=0)
+    constant = matrix.detach() if hasattr(matrix, "requires_grad") else matrix
+    factor, xp = _factor(constant, model.parameters), array_namespace(matrix)
+    rows = xp.arange(len(matrix), device=device(matrix))
+    units = xp.stack([rows == model.parameters.index(poi) for poi in pois], axis=1)
+    half = _solved(factor, xp.astype(units, matrix.dtype))
+    value = half.T @ half
+    if not hasattr(matrix, "requires_grad"):
+        return value
+    # d(I^-1) = -I^-1 dI I^-1, in far fewer operations than through the factor; the difference is 0.
+    columns = xp.linalg.solve_triangular(factor.mT, half, upper=True)
+    return value + (value - columns.T @ matrix @ columns)
 
 
 def covariance(model: Expectation, theta: Array = None) -> Array:

@@ -20,24 +20,25 @@ FloatArray = NDArray[np.float64]
 
 
 @cache
-def _coefficients(xp: Any) -> tuple[Array, Array]:
+def _coefficients(xp: Any, dtype: Any, at: Any) -> tuple[Array, Array]:
     """Powers 1 to 6 of alpha, and the matrix that takes conditions at alpha = +1 and -1 to the coefficients of these.
 
     The conditions are value, first and second derivative, each as up, down; the matrix is the inverse of the
     Vandermonde-like one written out here, shape (6, 6).
     """
+    options = {"dtype": dtype, "device": at}
     powers = xp.arange(1, 7, dtype=xp.float64)
     ones = xp.ones(6, dtype=xp.float64)
     rows = []
     for order, scale in enumerate([ones, powers, powers * (powers - 1)]):
         rows += [sign ** (powers - order) * scale for sign in (1.0, -1.0)]
-    return powers, xp.linalg.inv(xp.stack(rows))
+    return xp.asarray(powers, **options), xp.asarray(xp.linalg.inv(xp.stack(rows)), **options)
 
 
 def _polynomial(up: Array, down: Array) -> tuple[Array, Array, Array]:
     """Coefficients of alpha to the powers 1 to 6 within one sigma, shape (..., 6), and logarithms of the factors."""
     xp = array_namespace(up)
-    matrix = xp.asarray(_coefficients(xp)[1], dtype=up.dtype, device=device(up))
+    matrix = _coefficients(xp, up.dtype, device(up))[1]
     log_up, log_down = xp.log(up), xp.log(down)
     conditions = xp.stack(
         [up - 1, down - 1, up * log_up, -down * log_down, up * log_up**2, down * log_down**2], axis=-1
@@ -51,7 +52,7 @@ def code4(alpha: Array, up: Array, down: Array) -> tuple[Array, Array]:
     It is polynomial within one sigma, exponential outside; ``up`` and ``down`` are the factors at +1 and -1, positive.
     """
     xp = array_namespace(up)
-    powers = xp.asarray(_coefficients(xp)[0], dtype=up.dtype, device=device(up))
+    powers = _coefficients(xp, up.dtype, device(up))[0]
     coefficients, log_up, log_down = _polynomial(up, down)
     inside = xp.abs(alpha) <= 1
     # Each branch of a `where` is differentiated: keep the one that is not taken inside its own range.
@@ -62,6 +63,17 @@ def code4(alpha: Array, up: Array, down: Array) -> tuple[Array, Array]:
     value = xp.where(inside, 1 + xp.sum(coefficients * near**powers, axis=-1), exponential)
     slope = xp.sum(coefficients * (powers * near ** (powers - 1)), axis=-1)
     return value, xp.where(inside, slope, rate * exponential)
+
+
+def code4_slope_at_0(factors: Array) -> Array:
+    """Return the derivative of ``code4`` at alpha = 0, given the factors at +1 and -1, shape (2, ...).
+
+    It is the coefficient of the first power: f(up) - f(down) with f(x) = x (15 - 7 ln x + ln^2 x) / 16.
+    """
+    logarithm = array_namespace(factors).log(factors)
+    part = factors * (logarithm * (logarithm - 7) + 15)
+    up, down = array_namespace(factors).unstack(part)
+    return (up - down) / 16
 
 
 def code4p(alpha: Array, up: Array, down: Array) -> tuple[Array, Array]:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from inferno_cli.errors import FitFailedError
 from inferno_cli.likelihood.data import SMALLEST_SHARE, FloatArray, Likelihood, Terms
-from inferno_cli.likelihood.expectation import Constraints, Expectation, expected_yields
+from inferno_cli.likelihood.expectation import AtStart, Constraints, Expectation, expected_yields
 from inferno_cli.likelihood.information import covariance
 from inferno_cli.likelihood.modifiers import Array
 from inferno_cli.likelihood.newton import bent, beside, newton
@@ -219,6 +219,7 @@ def _require_information(model: Expectation) -> None:
 
 def without_graph(model: Expectation) -> Expectation:
     """Return a likelihood with arrays of numpy."""
+    start = model.at_start
     return replace(
         model,
         init=_numbers(model.init),
@@ -227,9 +228,17 @@ def without_graph(model: Expectation) -> Expectation:
         norm_factor=_numbers(model.norm_factor),
         normsys=_numbers(model.normsys),
         histosys=_numbers(model.histosys),
-        in_staterror=_numbers(model.in_staterror),
+        in_staterror=None if model.in_staterror is None else _numbers(model.in_staterror),
         relative_error=None if model.relative_error is None else _numbers(model.relative_error),
-        gamma=replace(model.gamma, init=_numbers(model.gamma.init), prior=_constraints(model.gamma.prior)),
+        gamma=replace(
+            model.gamma,
+            init=_numbers(model.gamma.init),
+            prior=_constraints(model.gamma.prior),
+            layers=_numbers(model.gamma.layers),
+        ),
+        at_start=start
+        if start is None or start.total is None
+        else AtStart(*map(_numbers, (start.total, start.others))),
     )
 
 

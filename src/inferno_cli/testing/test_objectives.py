@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from inferno_cli.histograms.morph import scaled
 from inferno_cli.histograms.templates import fill
+from inferno_cli.likelihood.information import DeferredCheck
 from inferno_cli.testing.parts import MEASUREMENT, each, samples
 from inferno_cli.training.batches import Batch, to_tensors
 from inferno_cli.training.module import forward_together
@@ -123,6 +127,44 @@ def test_nothing_is_left_on_the_cpu(objective: Objective) -> None:
     value.backward()  # type: ignore[no-untyped-call]
 
     assert value.is_meta
+
+
+class NoWaiting(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Fail where an operation takes a number, or an array whose size it decides, from the device: it waits for it.
+
+    Attributes:
+        kernels: How often each operation ran that calculates something: no view, no memory.
+    """
+
+    WAITING = ("_local_scalar_dense", "is_nonzero", "equal", "nonzero", "masked_select", "_unique2", "lift_fresh")
+    IDLE = ("new_empty", "empty", "_record_function_enter_new", "_record_function_exit")
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.kernels: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = function.overloadpacket.__name__
+        assert name not in self.WAITING, f"the step waits for the device in {function}"
+        result = function(*args, **(kwargs or {}))
+        if not function.is_view and name not in self.IDLE:
+            self.kernels[name] += 1
+        return result
+
+
+@every_objective
+def test_a_step_does_not_wait_for_the_device(objective: Objective) -> None:
+    network, batch = network_for(objective), to_tensors(samples(), "cpu")
+    optimizer = torch.optim.AdamW(network.parameters(), fused=True)
+    if objective.fits_templates:
+        with pytest.raises(AssertionError, match="waits for the device"), NoWaiting(), DeferredCheck().instead():
+            loss(objective, network, batch)
+        return
+    for mode in (nullcontext(), NoWaiting()):  # the first step makes the constants
+        with mode, DeferredCheck().instead():
+            loss(objective, network, batch).backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            optimizer.zero_grad()
 
 
 @every_objective

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from inferno_cli.training.constants import constant
+
 
 def number(score: Tensor, inner: Tensor) -> Tensor:
     """Return how many inner edges, shape (n_edges,), are not above each score, shape (...)."""
@@ -17,7 +19,7 @@ def position(score: Tensor, inner: Tensor, low: float, high: float, narrowest: f
     The outer edges are ``low`` and ``high``; no bin counts as narrower than ``narrowest``, which bounds the derivative.
     """
     found = number(score, inner)
-    edges = torch.cat([score.new_tensor([low]), inner, score.new_tensor([high])])
+    edges = torch.cat([constant([low], score), inner, constant([high], score)])
     # Scores that many events share make edges that are the same: no event is between them.
     width = (edges[found + 1] - edges[found]).clamp_min(max(narrowest, torch.finfo(score.dtype).tiny))
     return found + (score - edges[found]) / width

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from inferno_cli.config.schema import Trainer
+from inferno_cli.likelihood.information import DeferredCheck
 from inferno_cli.training.batches import Batch, StratifiedBatches
 from inferno_cli.training.objectives import Objective
 from inferno_cli.training.observable import NETWORK, SUMMARY, ChannelNetworks, Observable, key_of
@@ -76,6 +77,8 @@ class Module(pl.LightningModule):
         self.name_of = networks.name_of
         self.parts = {name: self._part(name, networks) for name in networks.by_name}
         self.register_buffer("deviation", deviation, persistent=False)
+        self.singular = DeferredCheck()
+        self.losses: list[Tensor] = []
 
     def _part(self, name: str, networks: ChannelNetworks) -> Part:
         """Register what is trained of one network."""
@@ -101,8 +104,7 @@ class Module(pl.LightningModule):
         return self.trainer.current_epoch < self.warm_up_epochs
 
     def on_fit_start(self) -> None:
-        """Take what is constant to the device, once."""
-        self.likelihood = self.likelihood.on(self.device)
+        """Take what is told to the device, once."""
         if self.told is not None:
             self.told = [values.to(self.device) for values in self.told]
 
@@ -145,7 +147,10 @@ class Module(pl.LightningModule):
         self.restore(checkpoint)
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:  # noqa: ARG002
-        """One forward pass of each network over nominal and varied events of all its samples together."""
+        """One forward pass of each network over nominal and varied events of all its samples together.
+
+        Nothing in it looks at a number, which would wait for the device: see ``mean_loss``.
+        """
         nominal = self.warming_up or self.objective.nominal_only
         blocks = self.with_told(self.smeared([features[:1] if nominal else features for features, _ in batch]))
         outputs: dict[int, Tensor] = {}
@@ -155,20 +160,33 @@ class Module(pl.LightningModule):
             outputs |= dict(zip(part.rows, own, strict=True))
             summaries |= dict.fromkeys(part.rows, part.summary)
         in_order = [outputs[row] for row in range(len(batch))]
-        if self.warming_up:
-            loss = self.objective.warm_up_loss(in_order, batch, self.likelihood)
-        else:
-            of_each = [summaries[row] for row in range(len(batch))]
-            loss = self.objective.loss(in_order, batch, of_each, self.likelihood)
-        self.log("loss", loss, on_step=False, on_epoch=True)
+        with self.singular.instead():
+            if self.warming_up:
+                loss = self.objective.warm_up_loss(in_order, batch, self.likelihood)
+            else:
+                of_each = [summaries[row] for row in range(len(batch))]
+                loss = self.objective.loss(in_order, batch, of_each, self.likelihood)
+        self.losses.append(loss.detach())
         return loss
+
+    def mean_loss(self) -> float:
+        """Return the mean loss of the steps since this was asked last: an epoch's.
+
+        Raises:
+            SingularInformationError: If in one of them the data could not tell parameters apart.
+        """
+        self.singular.require()
+        losses, self.losses = self.losses, []
+        return float(torch.stack(losses).mean())
 
     def smeared(self, blocks: list[Tensor]) -> list[Tensor]:
         """Blocks of features with noise, the same for all views of an event: what a systematic changes stays."""
         if not self.settings.input_noise:
             return blocks
+        sizes = [block.shape[1] for block in blocks]
         width = self.settings.input_noise * self.deviation
-        return [block + width * torch.randn_like(block[0]) for block in blocks]
+        noise = width * torch.randn(sum(sizes), len(width), dtype=width.dtype, device=width.device)
+        return [block + own for block, own in zip(blocks, torch.split(noise, sizes), strict=True)]
 
     def with_told(self, blocks: list[Tensor]) -> list[Tensor]:
         """Blocks of features with what is told of their views."""
@@ -183,7 +201,8 @@ class Module(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         """AdamW with the configured schedule."""
         settings, steps = self.settings, int(self.trainer.estimated_stepping_batches)
-        optimizer = torch.optim.AdamW(self.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+        rate, decay = settings.learning_rate, settings.weight_decay
+        optimizer = torch.optim.AdamW(self.parameters(), lr=rate, weight_decay=decay, fused=True)
         if settings.schedule == "cosine":
             schedule: Any = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
         elif settings.schedule == "one_cycle":

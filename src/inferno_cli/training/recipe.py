@@ -124,7 +124,7 @@ def template_channels(measurement: Measurement, channels: Sequence[Templates]) -
 def linear_fit(measurement: Measurement, channels: Sequence[Templates]) -> LinearFit:
     """Return the fit of templates near the nominal parameters, with the noise of their variations."""
     model = template_channels(measurement, channels)
-    yields, jacobian = yields_and_jacobian(model, model.init)
+    yields, jacobian = yields_and_jacobian(model)
     noise = np.zeros(tuple(jacobian.shape))
     first = 0
     for templates in channels:

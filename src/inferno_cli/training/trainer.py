@@ -77,12 +77,13 @@ class Validation(Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Evaluate and log."""
         assert isinstance(pl_module, Module)
+        loss = pl_module.mean_loss()
         evaluation, judges = NOTHING, self.likelihoods
         if not pl_module.warming_up:
             pl_module.place_bins()
             networks = pl_module.networks
             evaluation = evaluate(networks, self.likelihood, self.samples, judges.binning, judges.fitted, self.fixed)
-        epoch = Epoch(trainer.current_epoch, float(trainer.callback_metrics["loss"]), evaluation)
+        epoch = Epoch(trainer.current_epoch, loss, evaluation)
         self.epochs.append(epoch)
         pl_module.log(MONITOR, self._smoothed(trainer.max_epochs))
         every = max(1, (trainer.max_epochs or 1) // LINES)

@@ -49,6 +49,21 @@ class FigureOfMerit:
         return self.combined(covariance[chosen][:, chosen])
 
 
+def memberships(outputs: Sequence[Tensor], summaries: Sequence[Summary]) -> list[Tensor]:
+    """Return the memberships of each sample, shape (n_views, n_events, n_bins), given its outputs and its summary.
+
+    Samples that share a summary are evaluated together.
+    """
+    import torch
+
+    if any(summary is not summaries[0] for summary in summaries):
+        return [summary.soft(output) for summary, output in zip(summaries, outputs, strict=True)]
+    flat = [output.flatten(0, 1) for output in outputs]
+    # Bins first, as the softmax has them in memory: so its gradient comes in this order, too.
+    parts = torch.split(summaries[0].soft(torch.cat(flat)).mT, [len(rows) for rows in flat], dim=1)
+    return [torch.unflatten(part.mT, 0, output.shape[:2]) for part, output in zip(parts, outputs, strict=True)]
+
+
 class Objective(Section, ABC):
     """What every objective answers. Outputs are those of each sample, shape (n_views, n_events, n_outputs).
 
@@ -66,6 +81,11 @@ class Objective(Section, ABC):
     one_output_a_sample: ClassVar[bool] = False
     sees_bins: ClassVar[bool] = True
     kind: str
+
+    @property
+    def fits_templates(self) -> bool:
+        """Whether a loss takes a fit of the templates, which numpy does: the step waits for the device then."""
+        return False
 
     @abstractmethod
     def loss(
@@ -137,8 +157,7 @@ class FitObjective(Objective):
         self, outputs: Sequence[Tensor], batch: Batch, summaries: Sequence[Summary], likelihood: SoftLikelihood
     ) -> Tensor:
         """Cost of the soft templates."""
-        memberships = [summary.soft(output) for summary, output in zip(summaries, outputs, strict=True)]
-        templates = likelihood.expectation(batch, memberships)
+        templates = likelihood.expectation(batch, memberships(outputs, summaries))
         return self.cost(templates, likelihood.measurement.pois)
 
     def cost(self, templates: Expectation, pois: Names = (POI,)) -> Tensor:
@@ -186,6 +205,11 @@ class HypothesisTest(FitObjective):
     fixed: ClassVar[Names] = ("poi",)
     poi: str = POI
     """The POI; others are fitted."""
+
+    @property
+    def fits_templates(self) -> bool:
+        """Yes: how many steps the fit takes depends on its numbers."""
+        return True
 
     @abstractmethod
     def statistic(self, templates: Expectation) -> Tensor:

@@ -28,10 +28,15 @@ class AugmentedCrossEntropy(BinaryClassifier):
         self, outputs: Sequence[Tensor], batch: Batch, likelihood: SoftLikelihood
     ) -> tuple[list[Tensor], list[Tensor]]:
         """Return those of all variations; all of a sample count the same."""
+        import torch
+
+        from inferno_cli.training.constants import constant
+
         logits: list[Tensor] = []
         shares: list[Tensor] = []
         for stratum, (_, weights), output in zip(likelihood.strata, batch, outputs, strict=True):
-            yields = weights.new_tensor(stratum.yields) / len(stratum.variations)
+            yields = constant(stratum.yields, weights) / len(stratum.variations)
             shares.append((weights * (yields / weights.sum(dim=1))[:, None]).flatten())
-            logits.append(output[list(stratum.view), :, 0].flatten())
+            views = constant(stratum.view, output, torch.int64)
+            logits.append(output[..., 0].index_select(0, views).flatten())
         return logits, shares

@@ -35,13 +35,17 @@ class ConstraintDeviation(FitObjective):
         Raises:
             ConfigError: If a parameter has no constraint term.
         """
+        import torch
+
         from inferno_cli.likelihood.information import poi_covariance
+        from inferno_cli.training.constants import constant
 
         weights = self._weights(templates)
         names = tuple(weights)
-        index = [templates.parameters.index(name) for name in names]
-        errors = poi_covariance(templates, names).diagonal().sqrt() / templates.prior.width[index]
-        value: Tensor = (errors.new_tensor(list(weights.values())) * (1 - errors) ** 2).sum()
+        deviations = poi_covariance(templates, names).diagonal().sqrt()
+        index = constant((templates.parameters.index(name) for name in names), deviations, torch.int64)
+        errors = deviations / templates.prior.width.index_select(0, index)
+        value: Tensor = (constant(weights.values(), errors) * (1 - errors) ** 2).sum()
         return value
 
     def cost(self, templates: Expectation, pois: Names = (POI,)) -> Tensor:

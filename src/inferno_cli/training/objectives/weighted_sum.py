@@ -58,6 +58,11 @@ class WeightedSum(FitObjective):
             raise ValueError("no term has a weight above 0; set one")
         return self
 
+    @property
+    def fits_templates(self) -> bool:
+        """Whether one of the terms does."""
+        return any(term.fits_templates for _, term in self._parts())
+
     def cost(self, templates: Expectation, pois: Names = (POI,)) -> Tensor:
         """Weighted sum."""
         total: Tensor = templates.nominal.new_zeros(())

@@ -362,21 +362,25 @@ class ScoreBins(Summary, ABC):
 
     def _inner(self, score: Tensor) -> Tensor:
         """Return the edges between bins, shape (bins - 1,)."""
-        return score.new_tensor(self._edges_at) if self._numbers is None else self._live(self._numbers).to(score)
+        from inferno_cli.training.constants import constant
+
+        return constant(self._edges_at, score) if self._numbers is None else self._live(self._numbers).to(score)
 
     def _live(self, numbers: Tensor) -> Tensor:
         """Return the inner edges, shape (bins - 1,), for numbers of shape (bins,), in float64."""
+        from inferno_cli.training.constants import constant
         from inferno_cli.training.edges import interpolated
 
         along = (EDGE_SPEED * numbers.double()).softmax(dim=-1).cumsum(dim=-1)[:-1].clamp_max(1.0)
         if self.quantiles_at is None:
             return along
-        return interpolated(along, along.new_tensor([0.0, *self.quantiles_at, 1.0]))
+        return interpolated(along, constant([0.0, *self.quantiles_at, 1.0], along))
 
     def _along(self, score: Tensor) -> Tensor:
         """Return the share of the quantiles that is below each score, shape (...); without any the score itself."""
+        from inferno_cli.training.constants import constant
         from inferno_cli.training.edges import position
 
         if self.quantiles_at is None:
             return score
-        return position(score, score.new_tensor(self.quantiles_at), 0.0, 1.0, NARROWEST) / STEPS
+        return position(score, constant(self.quantiles_at, score), 0.0, 1.0, NARROWEST) / STEPS

@@ -103,13 +103,14 @@ class Categories(Summary):
         """Categories with a small temperature, times bins with smooth edges."""
         import torch
 
+        from inferno_cli.training.constants import constant
         from inferno_cli.training.edges import position, smooth
 
         share = (outputs.double() / self.edge_width).softmax(dim=-1)
         scores, parts = self.response(outputs), []
         for category, edges in enumerate(self._edges_at):
             score = scores[..., category]
-            positions = position(score, score.new_tensor(edges), 0.0, 1.0)
+            positions = position(score, constant(edges, score), 0.0, 1.0)
             parts.append(share[..., category, None] * smooth(positions, len(edges) + 1, self.edge_width))
         return torch.cat(parts, dim=-1)
 

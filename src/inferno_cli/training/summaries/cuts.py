@@ -108,9 +108,11 @@ class Cuts(Summary):
 
     def response(self, outputs: Tensor) -> Tensor:
         """How far each output is on the side that passes, in standard deviations."""
+        from inferno_cli.training.constants import constant
+
         own = outputs.double()
-        cuts = own.new_tensor(self._known(self.cuts_at)) if self._numbers is None else self._live(self._numbers)
-        return (own - cuts.to(own)) / own.new_tensor(self._known(self.scales))
+        cuts = constant(self._known(self.cuts_at), own) if self._numbers is None else self._live(self._numbers)
+        return (own - cuts.to(own)) / constant(self._known(self.scales), own)
 
     def to_onnx(self, graph: Graph, outputs: str) -> tuple[str, str]:
         """Add the distances from the cuts, and whether all are passed."""

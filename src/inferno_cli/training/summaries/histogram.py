@@ -102,12 +102,13 @@ class Histogram(Summary):
 
     def soft(self, outputs: Tensor) -> Tensor:
         """Products of bins with smooth edges."""
+        from inferno_cli.training.constants import constant
         from inferno_cli.training.edges import position, smooth
 
         own = outputs.double()
         shares = own.new_ones(*own.shape[:-1], 1)
         for column, edges in enumerate(self._known):
-            positions = position(own[..., column], own.new_tensor(edges[1:-1]), edges[0], edges[-1])
+            positions = position(own[..., column], constant(edges[1:-1], own), edges[0], edges[-1])
             part = smooth(positions, len(edges) - 1, self.edge_width)
             shares = (shares[..., :, None] * part[..., None, :]).flatten(-2)
         return shares
