@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import compose, load, make_measurement
-from torch import Tensor
+from torch import Tensor, nn
 
 from inferno_cli.config.measurement import Measurement
 from inferno_cli.errors import SingularInformationError
@@ -21,10 +21,11 @@ from inferno_cli.likelihood.build import ChannelTemplates, build
 from inferno_cli.likelihood.expectation import Expectation, expectation
 from inferno_cli.likelihood.information import DeferredCheck, poi_covariance, poi_variance
 from inferno_cli.testing.test_objectives import NoWaiting
+from inferno_cli.training import module as module_file
 from inferno_cli.training.batches import Batch, StratifiedBatches, to_tensors
 from inferno_cli.training.evaluation import Likelihoods
 from inferno_cli.training.frame import TINY_YIELD
-from inferno_cli.training.module import Module
+from inferno_cli.training.module import Module, forward_together
 from inferno_cli.training.soft_likelihood import SoftLikelihood
 from inferno_cli.training.trainer import create
 
@@ -179,9 +180,29 @@ def test_what_cannot_be_told_apart_is_told_once_asked() -> None:
 
 
 # -------------------------------------------------------------------------------------------------- the whole step
+@pytest.mark.parametrize("layer", [nn.Tanh(), nn.BatchNorm1d(5)])
+def test_rows_pass_a_network_in_parts_unless_it_normalises_over_them(
+    layer: nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(1)
+    network = nn.Sequential(nn.Linear(3, 5), layer, nn.Linear(5, 2)).double()
+    blocks = [torch.randn(2, 7, 3, dtype=torch.float64), 1 + torch.randn(1, 9, 3, dtype=torch.float64)]
+    found = []
+    for rows in (4, 10**9):
+        monkeypatch.setattr(module_file, "ROWS", rows)
+        network.zero_grad()
+        outputs = forward_together(network, blocks)
+        sum(output.square().sum() for output in outputs).backward()  # type: ignore[union-attr]
+        found.append([*outputs, *(parameter.grad for parameter in network.parameters())])
+    assert [tuple(output.shape) for output in found[0][:2]] == [(2, 7, 2), (1, 9, 2)]
+    for ours, expected in zip(*found, strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-12, atol=1e-12)
+
+
 def test_operations_of_a_step_of_the_main_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forward, backward and optimiser; mere views are not counted. Each is a kernel where there is a GPU."""
     monkeypatch.setattr(Module, "warming_up", False)
+    monkeypatch.setattr(module_file, "ROWS", 10**9)  # as on a GPU
     config = compose("+experiment=top11004")
     events, likelihoods, model = load(config), Likelihoods.from_config(config), config.model
     samples = [sample.only(likelihoods.trained.variations) for sample in events.train]

@@ -18,6 +18,8 @@ from inferno_cli.training.observable import NETWORK, SUMMARY, ChannelNetworks, O
 from inferno_cli.training.soft_likelihood import SoftLikelihood
 from inferno_cli.training.summaries import NominalEvents, Summary
 
+ROWS = 3_000
+"""Most rows that pass a network together on a processor: what is between its layers stays in the cache."""
 SPREAD_EVENTS = 10_000
 """Most nominal events of each sample over which the bins are spread."""
 
@@ -215,5 +217,16 @@ class Module(pl.LightningModule):
 def forward_together(network: nn.Module, blocks: Sequence[Tensor]) -> list[Tensor]:
     """One forward pass over the blocks of all samples, each (n_views, n_events, n_features)."""
     flat = [block.flatten(0, 1) for block in blocks]
-    outputs = network(torch.cat(flat)).split([len(block) for block in flat])
-    return [output.unflatten(0, block.shape[:2]) for output, block in zip(outputs, blocks, strict=True)]
+    outputs = torch.split(_forward(network, torch.cat(flat)), [len(block) for block in flat])
+    return [torch.unflatten(output, 0, block.shape[:2]) for output, block in zip(outputs, blocks, strict=True)]
+
+
+def _forward(network: nn.Module, rows: Tensor) -> Tensor:
+    """Outputs of rows, shape (n_rows, n_outputs), a part of them after the other where that is faster."""
+    # What normalises over a batch has to see all of it.
+    if rows.device.type != "cpu" or any(
+        isinstance(layer, nn.modules.batchnorm._NormBase) for layer in network.modules()
+    ):
+        outputs: Tensor = network(rows)
+        return outputs
+    return torch.cat([network(part) for part in torch.chunk(rows, -(-len(rows) // ROWS))])

@@ -29,8 +29,10 @@ NETWORK = "network"
 """In it, in front of the names of the network's weights; the rest serves the training alone."""
 SUMMARY = "summary"
 """Key in it of what the summary learnt; missing in those of earlier versions."""
-CHUNK = 50_000
-"""Events that pass the network together."""
+CHUNK = 4_000
+"""Events that pass the network together on a processor: what is between its layers stays in the cache."""
+DEVICE_CHUNK = 50_000
+"""The same on another device, whose time is that of the calls."""
 Bins = NDArray[np.intp]
 
 
@@ -137,7 +139,8 @@ class Observable:
         network = self.network if dtype == torch.float32 else copy.deepcopy(self.network).to(dtype)
         device = next(chain(network.parameters(), network.buffers())).device
         flat = features.flatten(0, -2)
-        parts = [network(chunk.to(device, dtype)) for chunk in torch.split(flat, CHUNK)]
+        size = CHUNK if device.type == "cpu" else DEVICE_CHUNK
+        parts = [network(chunk.to(device, dtype)) for chunk in torch.split(flat, size)]
         return torch.cat(parts).reshape(*features.shape[:-1], -1)
 
     def logits(self, features: NDArray[np.float32]) -> Tensor:
