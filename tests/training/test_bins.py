@@ -28,6 +28,7 @@ from inferno_cli.training.summaries import NominalEvents, Summary
 from inferno_cli.training.summaries.cuts import Cuts
 from inferno_cli.training.summaries.gaussian_gradient import GaussianGradient
 from inferno_cli.training.summaries.kde import Kde
+from inferno_cli.training.summaries.softmax import HALVES, Softmax
 
 AnySummary = TypeVar("AnySummary", bound=Summary)
 EDGES = (0.05, 0.3, 0.5, 0.9)
@@ -355,3 +356,80 @@ def test_what_a_training_leaves_is_read_back(overrides: tuple[str, ...], learnt:
     assert loaded.summary == trained.observable.summary
     assert loaded.apply(events).bin.tolist() == trained.observable.apply(events).bin.tolist()
     assert set(loaded.summary.state) == learnt <= set(loaded.summary.learnt)
+
+
+# ------------------------------------------------------------------------------------------- bins without events
+REVIVING = Softmax(bins=3, temperature=0.1, revive_below=0.1)
+
+
+def with_an_empty_bin() -> tuple[nn.Sequential, list[NominalEvents]]:
+    """Bin 0 has the signal, above 0 in the second feature, bin 1 the background; bin 2 has nothing.
+
+    The signal differs most in the first feature.
+    """
+    rng = np.random.default_rng(1)
+    signal = np.stack([rng.normal(0, 2, 2000), rng.normal(1, 0.2, 2000)], axis=1)
+    background = np.stack([rng.normal(0, 2, 2000), rng.normal(-1, 0.2, 2000)], axis=1)
+    last = nn.Linear(2, 3)
+    with torch.no_grad():
+        last.weight.copy_(torch.tensor([[0.0, 1.0], [0.0, -1.0], [0.0, 0.0]]))
+        last.bias.copy_(torch.tensor([0.0, 0.0, -50.0]))
+    events = []
+    for name, values in (("signal", signal), ("background", background)):
+        features = torch.from_numpy(values.astype(np.float32))
+        events.append(NominalEvents(name, "SR", name == "signal", features, torch.ones(2000, dtype=torch.float64)))
+    return nn.Sequential(nn.Identity(), last), events
+
+
+def test_an_empty_bin_gets_a_half_of_the_one_with_most_signal() -> None:
+    network, (signal, background) = with_an_empty_bin()
+    with torch.no_grad():
+        before = network(signal.features)[:, 0]
+
+    assert REVIVING.revive(network, [signal, background], passed=0.1) == {2: 0}
+    with torch.no_grad():
+        outputs = network(signal.features)
+        bins = REVIVING.hard(outputs)
+        assert set(REVIVING.hard(network(background.features)).tolist()) == {1}
+    assert set(bins.tolist()) == {0, 2}
+    assert abs(float((bins == 2).double().mean()) - 0.5) < 0.05
+    moved = outputs[:, [0, 2]] - before[:, None]
+    torch.testing.assert_close(moved.sum(dim=1), torch.zeros(2000), rtol=0, atol=1e-5)
+    torch.testing.assert_close(moved.std(dim=0), torch.full((2,), HALVES * 0.1), rtol=0.01, atol=0)
+    # They are divided by the feature in which the events of the bin differ most.
+    divided = torch.corrcoef(torch.stack([moved[:, 0], signal.features[:, 0]]))[0, 1]
+    assert abs(float(divided)) > 0.99
+    assert REVIVING.revive(network, [signal, background], passed=0.1) == {}
+
+
+def test_bins_are_revived_if_asked_for_and_not_to_the_end() -> None:
+    network, events = with_an_empty_bin()
+    before = network[1].weight.detach().clone()
+
+    assert REVIVING.revive(network, events, passed=0.71) == {}
+    assert REVIVING.model_copy(update={"revive_below": 0.0}).revive(network, events, passed=0.1) == {}
+    assert torch.equal(network[1].weight, before)
+
+
+def test_several_empty_bins_are_all_different_afterwards() -> None:
+    network, events = with_an_empty_bin()
+    wider = nn.Linear(2, 6)
+    with torch.no_grad():
+        wider.weight.zero_()
+        wider.bias.fill_(-50.0)
+        wider.weight[:3], wider.bias[:3] = network[1].weight, network[1].bias
+    summary = REVIVING.model_copy(update={"bins": 6})
+
+    copies = summary.revive(nn.Sequential(network[0], wider), events, passed=0.1)
+    assert list(copies) == [2, 3, 4, 5]
+    assert set(copies.values()) <= {0, 2, 3, 4}
+    assert len({tuple(row) for row in wider.weight.tolist()}) == 6
+
+
+@pytest.mark.parametrize(("weight", "empty"), [(-1.0, [2]), (0.0, [1, 2])])
+def test_negative_weights_are_events_and_zero_is_none(weight: float, empty: list[int]) -> None:
+    network, (signal, background) = with_an_empty_bin()
+    background.weights.fill_(weight)
+
+    assert list(REVIVING.revive(network, [signal, background], passed=0.1)) == empty
+    assert bool(torch.isfinite(network[1].weight).all())

@@ -25,7 +25,7 @@ from inferno_cli.training import trainer as trainer_module
 from inferno_cli.training.batches import WHOLE, StratifiedBatches, to_tensors
 from inferno_cli.training.epochs import Training
 from inferno_cli.training.evaluation import Evaluation, Likelihoods, evaluate, judge
-from inferno_cli.training.layers import Standardise, moments
+from inferno_cli.training.layers import Standardise, last_linear, moments
 from inferno_cli.training.module import Module
 from inferno_cli.training.objectives.augmented_cross_entropy import AugmentedCrossEntropy
 from inferno_cli.training.objectives.cross_entropy import CrossEntropy
@@ -720,6 +720,38 @@ def test_same_seed_same_network_whatever_the_global_random_state(events: Events,
     assert same(second, first.observable.network.state_dict())
     assert not same(other, first.observable.network.state_dict())
     assert [epoch.metrics() for epoch in second.epochs] == [epoch.metrics() for epoch in first.epochs]
+
+
+def test_a_revived_bin_has_the_moments_of_the_one_that_it_was_a_part_of(
+    events: Events, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every bin has events, so that without a revived bin the key changes nothing."""
+    config = configured("model=inferno", "model.bins=4", "model.summary.revive_below=1e-9")
+    settings = configured("model=inferno", "model.bins=4", "model.summary.revive_below=0")
+    trained = train(config, events, tmp_path / "1")
+    assert same(trained, train(settings, events, tmp_path / "2").observable.network.state_dict())
+
+    def copied(summary: Softmax, network: Any, samples: list[NominalEvents], passed: float) -> dict[int, int]:
+        assert 0 < passed < 1
+        assert [sample.name for sample in samples] == [sample.name for sample in events.train]
+        return {3: 1}
+
+    revive = Module.revive_bins
+    seen = []
+
+    def revived(module: Module) -> None:
+        revive(module)
+        optimizer = module.optimizers(use_pl_optimizer=False)
+        assert isinstance(optimizer, torch.optim.Optimizer)
+        for parameter in last_linear(module.networks.only.network).parameters():
+            for name in ("exp_avg", "exp_avg_sq"):
+                moment = optimizer.state[parameter][name]
+                seen.append((torch.equal(moment[3], moment[1]), torch.equal(moment[0], moment[1])))
+
+    monkeypatch.setattr(Softmax, "revive", copied)
+    monkeypatch.setattr(Module, "revive_bins", revived)
+    train(config, events, tmp_path / "3")
+    assert seen == [(True, False)] * 4
 
 
 @pytest.mark.usefixtures("alone")

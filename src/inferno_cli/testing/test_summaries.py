@@ -117,6 +117,19 @@ def test_bins_that_are_spread_have_events(summary: Summary) -> None:
 
 
 @every_summary
+def test_bins_with_events_are_not_revived(summary: Summary) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        network = nn.Sequential(nn.Linear(3, 20), ACTIVATIONS["relu"](), nn.Linear(20, summary.n_outputs))
+    events = [NominalEvents.of(sample) for sample in samples()]
+    summary.spread(network, torch.cat([sample.features for sample in events]))
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+
+    assert summary.revive(network, events, passed=0.1) == {}
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+@every_summary
 def test_the_onnx_file_agrees(summary: Summary, tmp_path: Path) -> None:
     groups = (tuple(range(1, summary.n_bins)), (0,))
     observable = Observable(nn.Sequential(nn.Linear(3, summary.n_outputs)), summary, ("x", "y", "z"), groups)

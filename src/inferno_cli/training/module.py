@@ -21,7 +21,7 @@ from inferno_cli.training.summaries import NominalEvents, Summary
 ROWS = 3_000
 """Most rows that pass a network together on a processor: what is between its layers stays in the cache."""
 SPREAD_EVENTS = 10_000
-"""Most nominal events of each sample over which the bins are spread."""
+"""Most nominal events of each sample over which the bins are spread, and in which empty ones are looked for."""
 
 
 @dataclass
@@ -111,7 +111,7 @@ class Module(pl.LightningModule):
             self.told = [values.to(self.device) for values in self.told]
 
     def on_train_epoch_start(self) -> None:
-        """Place the bins once the network is prepared."""
+        """Place the bins once the network is prepared; later, revive those that have lost their events."""
         if self.trainer.current_epoch == self.warm_up_epochs:
             batches = self.trainer.train_dataloader
             assert isinstance(batches, StratifiedBatches)
@@ -121,17 +121,42 @@ class Module(pl.LightningModule):
                     summary.take_over(network, part.head, self.likelihood.is_signal)
                 summary.spread(network, batches.nominal_features(SPREAD_EVENTS, part.rows))
             self.place_bins()
+        elif not self.warming_up:
+            self.revive_bins()
 
     def place_bins(self) -> None:
         """Place the bins of a summary that has them where the events are."""
+        samples = self._nominal_events()
+        for part in self.parts.values():
+            own = [samples[row] for row in part.rows]
+            part.observable = replace(part.observable, summary=part.summary).placed(own)
+
+    def revive_bins(self) -> None:
+        """Give bins without events a part of others; what the optimiser knows of these holds for the copies."""
+        optimizer = self.optimizers(use_pl_optimizer=False)
+        assert isinstance(optimizer, torch.optim.Optimizer)
+        epoch, n_epochs = self.trainer.current_epoch, self.settings.max_epochs
+        passed = (epoch - self.warm_up_epochs) / (n_epochs - self.warm_up_epochs)
+        samples = self._nominal_events(SPREAD_EVENTS)
+        for part in self.parts.values():
+            network = part.observable.network
+            copies = part.summary.revive(network, [samples[row] for row in part.rows], passed)
+            for parameter in network[-1].parameters() if copies else ():
+                for value in optimizer.state[parameter].values():
+                    if value.shape == parameter.shape:  # not the number of steps
+                        for copy, original in copies.items():
+                            value[copy] = value[original]
+
+    def _nominal_events(self, most: int | None = None) -> list[NominalEvents]:
+        """Return those of each sample in the training split, or at most so many, all over it."""
         batches = self.trainer.train_dataloader
         assert isinstance(batches, StratifiedBatches)
         samples = []
         for stratum, (features, weights) in zip(self.likelihood.strata, batches.tensors, strict=True):
-            samples.append(NominalEvents(stratum.name, stratum.channel, stratum.is_signal, features[0], weights[0]))
-        for part in self.parts.values():
-            own = [samples[row] for row in part.rows]
-            part.observable = replace(part.observable, summary=part.summary).placed(own)
+            step = 1 if most is None else max(1, -(-weights.shape[1] // most))
+            about = stratum.name, stratum.channel, stratum.is_signal
+            samples.append(NominalEvents(*about, features[0, ::step], weights[0, ::step]))
+        return samples
 
     def restore(self, checkpoint: dict[str, Any]) -> None:
         """Give the summaries what they had learnt when a checkpoint was written."""

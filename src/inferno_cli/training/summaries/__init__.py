@@ -122,6 +122,20 @@ class Summary(Section, ABC):
     def spread(self, network: nn.Sequential, features: Tensor) -> None:
         """Scale the last layer to features, shape (n_events, n_features), so that every bin has a share of them."""
 
+    def revive(self, network: nn.Sequential, samples: Sequence[NominalEvents], passed: float) -> dict[int, int]:  # noqa: ARG002
+        """Give bins that have lost their events a part of another bin, in the last layer of a network, in place.
+
+        Called between epochs. The optimiser then continues with a copy as it does with the original.
+
+        Args:
+            samples: Some nominal events of each sample.
+            passed: Share of the epochs of the bins that has passed, above 0.
+
+        Returns:
+            Outputs of the last layer that are copies now, each with the one that it was copied from; in order.
+        """
+        return {}
+
     def for_samples(self, samples: Mapping[str, bool]) -> Self:  # noqa: ARG002
         """Return the summary for a training of samples, each with whether it is signal, before the network is built.
 
