@@ -151,7 +151,9 @@ class Trainer(Section):
     early_stopping: Annotated[int, Field(ge=1)] | None
     """Stop after so many epochs without a better hard validation value; null: never."""
     members: Annotated[int, Field(ge=1)] = 1
-    """Trainings of each network, with other first weights, batches and noise; the validation split chooses one."""
+    """Trainings of each network, with other first weights, batches and noise."""
+    combine: Literal["mean", "best"] = "mean"
+    """What is made of several members: their `mean` as one network, or the `best` on the validation split."""
     workers: Annotated[int, Field(ge=1)] = 1
     """Processes that train folds and members; the result is the same. With several, a search prunes no trial."""
     progress: Mode

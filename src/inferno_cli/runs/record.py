@@ -109,9 +109,9 @@ class MemberRecord(Record):
     seeds: tuple[int, ...]
     """Of each fold: a run with it as ``seed``, and the same ``dataset.seed``, is this training alone."""
     chosen_for: tuple[int, ...]
-    """Folds for which the validation split chose it."""
+    """Folds for which the validation split chose it; none where the mean of all makes the templates."""
     figure_of_merit: float | None
-    """What it is chosen by, on the validation split."""
+    """What the best is chosen by, on the validation split."""
     sigma_mu_validation: float | None
     """sigma(mu) there, with the noise of the variations in it."""
     sigma_mu: float | None
@@ -187,11 +187,11 @@ class Results(FitResult):
     folds: tuple[TrainingRecord, ...] = ()
     """Of the network of each fold, where there are several."""
     members: tuple[MemberRecord, ...] = ()
-    """All trainings, where ``trainer.members`` asks for several; the rest is of those that were chosen."""
+    """All trainings, where ``trainer.members`` asks for several; the rest is of their mean, or of the chosen ones."""
     optimism: float | None = None
     """How much larger sigma(mu) is with the templates than on the validation split, relative; both honest."""
     optimism_of_members: float | None = None
-    """Mean of the same over all members: what is beyond it comes from choosing."""
+    """Mean of the same over all members: what is beyond it comes from choosing, or is of the mean of them."""
     trained_in: TrainedInRecord | None = None
     dataset_checksum: str
     code_version: str
@@ -239,6 +239,11 @@ class Results(FitResult):
         for name, value in super().metrics().items():
             put(values, name, value)
         return {name: value for name, value in values.items() if value is not None}
+
+    @property
+    def is_averaged(self) -> bool:
+        """Whether the mean of several members makes the templates, and none of them was chosen."""
+        return bool(self.members) and not any(item.chosen_for for item in self.members)
 
     def spread_of_members(self) -> dict[str, float]:
         """Return the smallest, median and largest sigma(mu) of the members; empty where there are none."""

@@ -57,12 +57,12 @@ class Trial:
 
 
 def objective(results: Results) -> float | None:
-    """Return what a search minimises: the figure of merit on the validation split, of members the median, or None.
+    """Return what a search minimises: the figure of merit on the validation split, or None.
 
-    The runs of earlier versions have the hard one alone.
+    Where one of several members was chosen, it is their median. The runs of earlier versions have the hard one alone.
     """
     of_members = [item.figure_of_merit for item in results.members if item.figure_of_merit is not None]
-    if of_members:  # the best of several is luck to a point that is searched
+    if of_members and not results.is_averaged:  # the best of several is luck to a point that is searched
         return statistics.median(of_members)
     if results.figure_of_merit is not None:
         return results.figure_of_merit

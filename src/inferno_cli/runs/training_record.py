@@ -109,9 +109,11 @@ def _training(config: TrainConfig, trained: Training) -> TrainingRecord:
 
 def _learnt(network: Network, networks: ChannelNetworks) -> dict[str, Any]:
     """Return what summaries learnt and what networks were set to before, of several networks by name."""
+    from inferno_cli.training.layers import first_member
+
     found = {}
     for name, observable in networks.by_name.items():
-        found[name] = network.about(observable.network) | observable.summary.state
+        found[name] = network.about(first_member(observable.network)) | observable.summary.state
     return found if len(found) > 1 else next(iter(found.values()))
 
 

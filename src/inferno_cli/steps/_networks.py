@@ -1,4 +1,4 @@
-"""The networks of a run: trained, one or several members for each fold, or those of another run."""
+"""The networks of a run: trained, one or several members for each fold and what is made of them, or of another run."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Networks:
 
     Attributes:
         events: All events.
-        chosen: The training of each fold whose networks make the templates.
+        chosen: The training of each fold whose networks make the templates, or the mean of its members.
         members: All trainings of each fold, by number, where there are several; one that failed is missing.
     """
 
@@ -64,6 +64,8 @@ def networks(config: TrainConfig, folder: Path, clock: Stopwatch, point: str, pr
         request = replace(request, earlier=earlier(config, pretrained))
     else:
         model.network.require(config.dataset.features)  # what it lacks is told before the events are read
+        if config.n_members > 1 and config.trainer.combine == "mean":
+            model.summary.require_average()
     with clock.part("events", f"events: {config.dataset.name}"):
         events = config.dataset.load(request)
     if events.label:
@@ -81,7 +83,9 @@ def networks(config: TrainConfig, folder: Path, clock: Stopwatch, point: str, pr
 
 
 def _all_trained(config: TrainConfig, folder: Path, events: Events, point: str) -> Networks:
-    """Train every member of every fold, and choose one for each fold."""
+    """Train every member of every fold, and make one network of them for each fold."""
+    from inferno_cli.training.average import averaged
+    from inferno_cli.training.evaluation import Likelihoods
     from inferno_cli.training.observable import CHECKPOINTS, checkpoint_name
 
     members: tuple[dict[int, Training], ...] = tuple({} for _ in range(events.n_folds))
@@ -96,10 +100,14 @@ def _all_trained(config: TrainConfig, folder: Path, events: Events, point: str) 
         raise failed
     if config.n_members == 1:
         return Networks(events, tuple(of_fold[0] for of_fold in members))
-    chosen = []
-    for fold, of_fold in enumerate(members):
-        chosen.append(_kept(folder / CHECKPOINTS / checkpoint_name(fold, events.n_folds), of_fold))
     in_order = tuple(dict(sorted(of_fold.items())) for of_fold in members)
+    chosen = []
+    for fold, of_fold in enumerate(in_order):
+        path = folder / CHECKPOINTS / checkpoint_name(fold, events.n_folds)
+        if config.trainer.combine == "best":
+            chosen.append(_kept(path, of_fold))
+        else:
+            chosen.append(averaged(tuple(of_fold.values()), Likelihoods.from_config(config), events.fold(fold), path))
     return Networks(events, tuple(chosen), in_order)
 
 

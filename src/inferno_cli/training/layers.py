@@ -118,6 +118,49 @@ class Columns(nn.Module):
         return graph("Gather", x, graph.constant(self.columns.cpu(), np.int64), axis=-1)
 
 
+class Memberships(nn.Module):
+    """A softmax with a temperature."""
+
+    def __init__(self, temperature: float) -> None:
+        super().__init__()
+        self.temperature = temperature
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return memberships of outputs, shape (..., n_outputs)."""
+        return (x / self.temperature).softmax(dim=-1)
+
+    def to_onnx(self, graph: Graph, x: str) -> str:
+        """Add the layer; return the name of its output."""
+        return graph("Softmax", graph("Div", x, self.temperature), axis=-1)
+
+
+class Mean(nn.Module):
+    """The mean of the outputs of several networks."""
+
+    def __init__(self, parts: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList(parts)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the mean for features, shape (..., n_features)."""
+        return torch.stack([part(x) for part in self.parts]).mean(dim=0)
+
+    def to_onnx(self, graph: Graph, x: str) -> str:
+        """Add the networks and their mean; return the name of its output."""
+        total = graph.layer(self.parts[0], x)
+        for part in self.parts[1:]:
+            total = graph("Add", total, graph.layer(part, x))
+        return graph("Div", total, float(len(self.parts)))
+
+
+def first_member(network: nn.Sequential) -> nn.Sequential:
+    """Return the first of the networks that one is the mean of, as it was trained; of any other network, itself."""
+    if not isinstance(network[0], Mean):
+        return network
+    part: nn.Sequential = network[0].parts[0]  # type: ignore[assignment]
+    return part[0] if isinstance(part[0], nn.Sequential) else part
+
+
 def last_linear(network: nn.Sequential) -> nn.Linear:
     """Return the last layer of a network.
 

@@ -29,6 +29,10 @@ NETWORK = "network"
 """In it, in front of the names of the network's weights; the rest serves the training alone."""
 SUMMARY = "summary"
 """Key in it of what the summary learnt; missing in those of earlier versions."""
+AVERAGE = "average"
+"""Key in it of an average of several trainings: their number, and the scores of each bin; missing in that of one."""
+CHUNK = 50_000
+"""Events that pass the network together."""
 CHUNK = 4_000
 """Events that pass the network together on a processor: what is between its layers stays in the cache."""
 DEVICE_CHUNK = 50_000
@@ -103,7 +107,10 @@ class Observable:
             stored = torch.load(path, map_location="cpu", weights_only=True)
             summary = summary.restored(stored.get(key_of(SUMMARY, name), {}))
             network = network.for_features(features)
-            built = network.build(torch.zeros(len(features)), torch.ones(len(features)), summary.n_outputs)
+            standard = torch.zeros(len(features)), torch.ones(len(features))
+            n_members, n_scores = stored.get(AVERAGE, (1, 0))
+            members = [network.build(*standard, summary.n_outputs) for _ in range(n_members)]
+            built = summary.average(members, n_scores) if AVERAGE in stored else members[0]
             built.load_state_dict(weights_of(stored["state_dict"], name))
         except Exception as error:  # torch raises many kinds for a damaged file
             raise RunError(

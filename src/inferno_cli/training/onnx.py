@@ -84,8 +84,8 @@ class Graph:
                     x = self.layer(part, x)
                 return x
             case nn.Linear():
-                weight, bias = layer.weight.detach().cpu().T, layer.bias.detach().cpu()
-                return self("Add", self("MatMul", x, self.constant(weight)), self.constant(bias))
+                x = self("MatMul", x, self.constant(layer.weight.detach().cpu().T))
+                return x if layer.bias is None else self("Add", x, self.constant(layer.bias.detach().cpu()))
             case nn.ReLU():
                 return self("Max", x, 0.0)
             case nn.LeakyReLU():

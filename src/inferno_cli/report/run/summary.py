@@ -241,14 +241,15 @@ def _closed_form(results: Results) -> Iterator[tuple[str, str]]:
 
 
 def _members(results: Results) -> Iterator[tuple[str, str]]:
-    """Yield what the members say of the chosen one."""
+    """Yield what the members say of the chosen one, or of their mean."""
     if not (spread := results.spread_of_members()):
         return
     text = f"{len(results.members)}: sigma(mu) {spread['median']:#.4g} [{spread['low']:#.4g}, {spread['high']:#.4g}]"
     if results.optimism is not None and results.optimism_of_members is not None:
+        which, others = ("their mean", "each") if results.is_averaged else ("the chosen one", "all")
         text += (
-            f"; templates against validation {results.optimism:+.1%} of the chosen one, "
-            f"{results.optimism_of_members:+.1%} of all"
+            f"; templates against validation {results.optimism:+.1%} of {which}, "
+            f"{results.optimism_of_members:+.1%} of {others}"
         )
     yield "members", text
 

@@ -66,6 +66,8 @@ class Summary(Section, ABC):
         learnt: Keys that get their values in the training; they are stored with the network.
         one_output_a_sample: Whether the outputs are those of the samples, in their order.
         hard_forward: Whether ``soft`` is ``hard``, and only its gradient smooth.
+        averages_scores: Whether the average of several trainings is that of the efficient scores of their bins: the
+            same output is another thing in each.
     """
 
     ordered: ClassVar[bool]
@@ -74,6 +76,7 @@ class Summary(Section, ABC):
     learnt: ClassVar[Names] = ()
     one_output_a_sample: ClassVar[bool] = False
     hard_forward: ClassVar[bool] = False
+    averages_scores: ClassVar[bool] = False
     kind: str
 
     @property
@@ -164,6 +167,40 @@ class Summary(Section, ABC):
         What it has of them when a training ends, ``placed`` writes into the keys in ``learnt``.
         """
         return self
+
+    def average(self, members: Sequence[nn.Sequential], n_scores: int) -> nn.Sequential:  # noqa: ARG002
+        """Return one network with outputs for this summary, made of those of several trainings.
+
+        Here the mean of their outputs. What it has beside the members, ``settle`` sets, or a checkpoint.
+
+        Args:
+            n_scores: Of each bin, where ``averages_scores``; 0: the scores are of no use.
+        """
+        from torch import nn
+
+        from inferno_cli.training.layers import Mean
+
+        return nn.Sequential(Mean(members))
+
+    def settle(self, network: nn.Sequential, scores: Sequence[Tensor], samples: Sequence[NominalEvents]) -> None:
+        """Set what an ``average`` has beside its members.
+
+        Args:
+            scores: Efficient scores of the bins of each member, shape (n_bins, n_scores).
+            samples: The events of each sample in the training split.
+        """
+
+    def require_average(self) -> None:
+        """Check that several trainings have an ``average``.
+
+        Raises:
+            ConfigError: If they have bins of their own, which were trained with each.
+        """
+        if self.n_trained:
+            raise ConfigError(
+                f"trainer.combine=mean takes the mean of several trainings, and each of them trains bins of its own "
+                f"(model.summary is {self.kind!r} with {self.n_trained} trained numbers). Use trainer.combine=best"
+            )
 
     @property
     def state(self) -> dict[str, Any]:

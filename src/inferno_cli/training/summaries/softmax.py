@@ -1,4 +1,12 @@
-"""A tempered softmax: each output of the network is a bin, and the largest output wins the event."""
+"""A tempered softmax: each output of the network is a bin, and the largest output wins the event.
+
+Which output has which events is the luck of a training, so a mean of outputs, or of weights, means nothing. What a bin
+is to the fit does: its efficient score says how far one event in it moves the POIs, once the nuisance parameters are
+profiled. Each training so has an estimate of the efficient score of an event, the mean over its memberships; the mean
+over trainings is a better one. Events of nearly the same score belong together: the variance of the score within the
+bins is the information that they lose. So the bins of an average are the cells of k centres, and the centre c that is
+nearest to a score s is that with the largest 2 c.s - c.c: a linear layer, whose outputs are again those of a softmax.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +23,8 @@ if TYPE_CHECKING:
 
     from inferno_cli.training.onnx import Graph
 
+CHUNK = 4_000
+"""Events that pass the members of an average together: what is between their layers stays in the cache."""
 SPREAD = 3.0
 """Standard deviation of each output over the events when the training of the bins begins, in temperatures."""
 HALVES = 0.3
@@ -31,6 +41,7 @@ class Softmax(Summary):
     ordered: ClassVar[bool] = False
     smoothing: ClassVar[str] = "temperature"
     fixed: ClassVar[Names] = ("bins", "temperature")
+    averages_scores: ClassVar[bool] = True
     kind: Literal["softmax"] = "softmax"
     """A tempered softmax over the outputs."""
     bins: Annotated[int, Field(ge=2, le=200)]
@@ -90,6 +101,42 @@ class Softmax(Summary):
         from inferno_cli.training.layers import scale_outputs
 
         scale_outputs(network, features, SPREAD * self.temperature)
+
+    def average(self, members: Sequence[nn.Sequential], n_scores: int) -> nn.Sequential:
+        """Return the mean efficient score of the members, and outputs whose largest is that of the nearest centre."""
+        from torch import nn
+
+        from inferno_cli.training.layers import Mean, Memberships
+
+        parts = []
+        for member in members:
+            scores = nn.Linear(self.bins, n_scores, bias=False)
+            parts.append(nn.Sequential(member, Memberships(self.temperature), scores))
+        return nn.Sequential(Mean(parts), nn.Linear(n_scores, self.bins))
+
+    def settle(self, network: nn.Sequential, scores: Sequence[Tensor], samples: Sequence[NominalEvents]) -> None:
+        """Set the scores of the bins of each member, and the centres."""
+        import torch
+
+        from inferno_cli.training.centres import best_centres
+        from inferno_cli.training.layers import Mean, last_linear
+
+        mean, last = network[0], last_linear(network)
+        assert isinstance(mean, Mean)
+        points = []
+        with torch.no_grad():
+            for part, values in zip(mean.parts, scores, strict=True):
+                assert isinstance(part, torch.nn.Sequential)
+                last_linear(part).weight.copy_(values.T)
+            for sample in samples:
+                points += [mean(chunk) for chunk in torch.split(sample.features, CHUNK)]
+            found = torch.cat(points).double()
+            centres = best_centres(found, torch.cat([sample.weights for sample in samples]), self.bins)
+            squares = centres.square().sum(dim=1)
+            # As wide as those of one training: the memberships are as soft as its.
+            factor = SPREAD * self.temperature / (2 * found @ centres.T - squares).std(dim=0).mean()
+            last.weight.copy_(2 * factor * centres)
+            last.bias.copy_(-factor * squares)
 
     def revive(self, network: nn.Sequential, samples: Sequence[NominalEvents], passed: float) -> dict[int, int]:
         """Make each bin that has hardly any events a half of the one with most signal, for most of the training.
