@@ -116,8 +116,10 @@ def place(tmp_path: Path, runs: Runs) -> Callable[[str], str]:
             return f"run={run.path.parent}"
         if key == "trained_in":
             return f"trained_in={runs('top11004', 'inferno').path.parent}"
-        if key == "hydra.sweeper.n_trials":
+        if key in ("hydra.sweeper.n_trials", "trainer.members"):
             return f"{key}=2"
+        if key == "seed":  # more of them are more of the same
+            return f"{key}={value.split(',')[0]}"
         if key == "input":
             return f"input={embedded}"
         if key == "output":
