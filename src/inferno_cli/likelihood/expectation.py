@@ -43,12 +43,17 @@ class Constraints:
     factor: Array
 
     @cached_property
+    def identity(self) -> Array:
+        """The unit matrix, shape (n, n)."""
+        return array_namespace(self.width).eye(len(self.width), dtype=self.width.dtype, device=device(self.width))
+
+    @cached_property
     def curvature(self) -> Array:
         """Second derivatives of the Gaussian terms, shape (n, n): diagonal, 0 without one."""
         xp = array_namespace(self.width)
         normal = self.width > 0
         inverse = xp.where(normal, 1 / xp.where(normal, self.width, xp.ones_like(self.width)) ** 2, 0.0)
-        return inverse * xp.eye(len(inverse), dtype=inverse.dtype, device=device(inverse))
+        return inverse * self.identity
 
     def nll(self, values: Array) -> Array:
         """Return the sum of -ln of the terms, all constants included, at parameters of shape (n,)."""
@@ -119,6 +124,7 @@ class Expectation:
         gamma: The parameters that act on single bins.
         channels: Rows and number of bins of each channel.
         at_start: The NormFactors at ``init``; None where a fit starts with a shape or a yield away from nominal.
+        fills_all_bins: Whether it is known that no bin is without expected events.
     """
 
     parameters: tuple[str, ...]
@@ -137,6 +143,7 @@ class Expectation:
     gamma: BinFactors
     channels: tuple[tuple[slice, int], ...]
     at_start: AtStart | None
+    fills_all_bins: bool = False
 
     def total(self, values: Array) -> Array:
         """Sum values of shape (..., R, B) over the samples of each channel, shape (..., N)."""

@@ -14,11 +14,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
-from array_api_compat import array_namespace, device
+from array_api_compat import array_namespace
 from numpy.typing import NDArray
 
 from inferno_cli.errors import SingularInformationError
@@ -27,6 +26,9 @@ from inferno_cli.likelihood.modifiers import Array
 
 SMALLEST_PIVOT = 1e-6
 """Of a Cholesky factor, relative to the information on the parameter alone: below this it is rounding noise."""
+
+AT_ONCE = 64
+"""Matrices of which a deferred check is made together."""
 
 
 def bin_variance(model: Expectation, yields: Array) -> Array:
@@ -48,9 +50,11 @@ def information_matrix(model: Expectation, theta: Array = None) -> Array:
     yields, jacobian = yields_and_jacobian(model, theta)
     xp = array_namespace(yields)
     variance = bin_variance(model, yields)[:, None]
-    # A bin that nothing can fill says nothing; one that only a variation fills is left to make the matrix infinite.
-    unused = (variance == 0) & xp.all(jacobian == 0, axis=1, keepdims=True)
-    return jacobian.T @ (jacobian / (variance + xp.astype(unused, variance.dtype))) + model.prior.curvature
+    if not model.fills_all_bins:
+        # A bin that nothing can fill says nothing; one that only a variation fills is left to make the matrix infinite.
+        unused = (variance == 0) & xp.all(jacobian == 0, axis=1, keepdims=True)
+        variance = variance + xp.astype(unused, variance.dtype)
+    return jacobian.T @ (jacobian / variance) + model.prior.curvature
 
 
 @dataclass
@@ -60,13 +64,13 @@ class DeferredCheck:
     To look at a number waits for the device. So a training step leaves it there, and goes on with whatever comes out.
 
     Attributes:
-        failed: Whether one could not, shape ().
-        matrix: The first of these, shape (P, P).
-        names: Its parameters.
+        singular: The first matrix that could not be, if one could not, and that this is so: shapes (P, P) and ().
+        unseen: Matrices, their Cholesky factors, and the pivot at which each of these failed, 0: at none.
+        names: Their parameters.
     """
 
-    failed: Any = None
-    matrix: Any = None
+    singular: tuple[Array, Array] | None = None
+    unseen: list[tuple[Array, Array, Array]] = field(default_factory=list)
     names: tuple[str, ...] = ()
 
     @contextmanager
@@ -78,16 +82,26 @@ class DeferredCheck:
         finally:
             _DEFERRED.reset(token)
 
-    def add(self, matrix: Array, names: Sequence[str], is_sound: Array) -> None:
-        """Note a matrix and, as a scalar of its device, whether it can be inverted."""
-        matrix = matrix.detach()
-        if self.failed is None or self.names != tuple(names):
+    def add(self, matrix: Array, factor: Array, failed: Array, names: tuple[str, ...]) -> None:
+        """Note a matrix, its factor, and where that failed."""
+        if names != self.names:
             self.require()
-            self.failed, self.matrix, self.names = ~is_sound, matrix, tuple(names)
-            return
-        # The first is kept: after it the weights may be anything.
-        self.matrix = array_namespace(matrix).where(self.failed, self.matrix, matrix)
-        self.failed = self.failed | ~is_sound
+        self.unseen.append((matrix.detach(), factor.detach(), failed))
+        self.names = names
+        if len(self.unseen) == AT_ONCE:
+            self._sum_up()
+
+    def _sum_up(self) -> None:
+        """Keep the first singular one alone: after it the weights may be anything."""
+        xp = array_namespace(self.unseen[0][0])
+        matrices, factors, failed = (xp.stack(parts) for parts in zip(*self.unseen, strict=True))
+        self.unseen.clear()
+        is_singular = (failed != 0) | ~_has_pivots(factors, matrices)
+        first = xp.argmax(xp.astype(is_singular, xp.int8), axis=0, keepdims=True)
+        matrix, found = xp.take(matrices, first, axis=0)[0, ...], xp.any(is_singular)
+        if self.singular is not None:
+            matrix, found = xp.where(self.singular[1], self.singular[0], matrix), found | self.singular[1]
+        self.singular = matrix, found
 
     def require(self) -> None:
         """Look, and forget.
@@ -95,10 +109,11 @@ class DeferredCheck:
         Raises:
             SingularInformationError: If one could not be inverted.
         """
-        failed, matrix, names = self.failed, self.matrix, self.names
-        self.failed = self.matrix = None
-        if failed is not None and not getattr(failed, "is_meta", False) and bool(failed):
-            raise SingularInformationError(_flat_direction(matrix, names))
+        if self.unseen:
+            self._sum_up()
+        singular, self.singular = self.singular, None
+        if singular is not None and not getattr(singular[1], "is_meta", False) and bool(singular[1]):
+            raise SingularInformationError(_flat_direction(singular[0], self.names))
 
 
 _DEFERRED: ContextVar[DeferredCheck | None] = ContextVar("_DEFERRED", default=None)
@@ -109,9 +124,10 @@ def _factor(matrix: Array, names: Sequence[str]) -> Array:
     xp = array_namespace(matrix)
     if hasattr(xp.linalg, "cholesky_ex"):
         factor, failed = xp.linalg.cholesky_ex(matrix)
-        check = _DEFERRED.get() or DeferredCheck()
-        check.add(matrix, names, _has_pivots(factor.detach(), matrix.detach()) & (failed == 0))
-        if check is not _DEFERRED.get():
+        deferred = _DEFERRED.get()
+        check = DeferredCheck() if deferred is None else deferred
+        check.add(matrix, factor, failed, tuple(names))
+        if deferred is None:
             check.require()
         return factor
     try:
@@ -124,13 +140,14 @@ def _factor(matrix: Array, names: Sequence[str]) -> Array:
 
 
 def _has_pivots(factor: Array, matrix: Array) -> Array:
-    """Return whether no pivot is rounding noise, a zero then: what is left of a parameter once the others are known.
+    """Return for matrices (..., P, P) whether no pivot is rounding noise, which would be a zero.
 
-    Relative to the information on the parameter alone it does not depend on the units of the parameters.
+    A pivot is what is left of a parameter once the others are known. Relative to the information on the parameter alone
+    it does not depend on the units of the parameters.
     """
     xp = array_namespace(matrix)
     left, alone = xp.linalg.diagonal(factor), xp.linalg.diagonal(matrix)
-    return xp.all(left > SMALLEST_PIVOT * xp.sqrt(xp.clip(alone, min=0.0)))
+    return xp.all(left > SMALLEST_PIVOT * xp.sqrt(xp.clip(alone, min=0.0)), axis=-1)
 
 
 def _numbers(values: Array) -> NDArray[np.float64]:
@@ -182,14 +199,16 @@ def poi_covariance(model: Expectation, pois: Sequence[str], theta: Array = None)
     matrix = information_matrix(model, theta)
     constant = matrix.detach() if hasattr(matrix, "requires_grad") else matrix
     factor, xp = _factor(constant, model.parameters), array_namespace(matrix)
-    rows = xp.arange(len(matrix), device=device(matrix))
-    units = xp.stack([rows == model.parameters.index(poi) for poi in pois], axis=1)
-    half = _solved(factor, xp.astype(units, matrix.dtype))
-    value = half.T @ half
+    chosen = [model.parameters.index(poi) for poi in pois]
+    units = [model.prior.identity[:, i : i + 1] for i in chosen]
+    units = units[0] if len(units) == 1 else xp.concat(units, axis=1)
     if not hasattr(matrix, "requires_grad"):
-        return value
+        half = _solved(factor, units)
+        return half.T @ half
     # d(I^-1) = -I^-1 dI I^-1, in far fewer operations than through the factor; the difference is 0.
-    columns = xp.linalg.solve_triangular(factor.mT, half, upper=True)
+    columns = xp.cholesky_solve(units, factor)
+    rows = [columns[i : i + 1] for i in chosen]
+    value = rows[0] if len(rows) == 1 else xp.concat(rows, axis=0)
     return value + (value - columns.T @ matrix @ columns)
 
 

@@ -22,6 +22,7 @@ from inferno_cli.likelihood.build import ChannelTemplates, build
 from inferno_cli.likelihood.expectation import Expectation, expectation, rows_of
 from inferno_cli.likelihood.spec import Spec
 from inferno_cli.names import morph_name
+from inferno_cli.training.constants import constant
 from inferno_cli.training.soft_templates import Stratum
 
 TINY_YIELD = 1e-9
@@ -98,7 +99,8 @@ class Frame:
         like = torch.ones(n_bins, dtype=torch.float64, device=device)
         soft = [_placeholders(name, strata, [*constrained, *free], like) for name in names]
         spec = build(measurement, [*soft, *(_moved(item, device) for item in fixed)])
-        model, number = expectation(spec), _numbers_of_rows(spec)
+        # A soft bin without events has a tiny yield.
+        model, number = replace(expectation(spec), fills_all_bins=not fixed), _numbers_of_rows(spec)
         rows = [number[stratum.channel, stratum.name] for stratum in strata]
         n_parameters, n_rows = model.norm_factor.shape
         places = [model.parameters.index(effect.parameter) * n_rows + rows[effect.stratum] for effect in constrained]
@@ -138,8 +140,8 @@ class Frame:
         # A batch may leave a bin empty where an event is in one alone, and a bin without nominal events says nothing,
         # whatever its variations have: it has a tiny yield then, the same in every variation.
         has = self.channels @ nominal > 0
-        templates = torch.where(has if len(has) == 1 else has[self.channel], templates, TINY_YIELD)
-        variance = torch.where(has, self.channels @ variance, 0.0)
+        templates = torch.where(has if len(has) == 1 else has[self.channel], templates, constant([TINY_YIELD], rows))
+        variance = torch.where(has, self.channels @ variance, constant([0.0], rows))
         model = self._with_shapes(templates)
         if not model.gamma.labels:
             return model
@@ -177,11 +179,16 @@ class Frame:
             # Yield and shape apart, as in ``modifiers.NormPlusShape``.
             nominal = nominal.index_select(0, self.stratum)
             ratio = pair.sum(dim=1) / nominal.sum(dim=1)
-            change = pad(pair / ratio[:, None] - nominal, (0, n_unused))
+            change = _widened(pair / ratio[:, None] - nominal, n_unused)
             normsys = normsys.flatten().index_copy(0, self.shapes, ratio).view_as(normsys)
             histosys = histosys.flatten(0, 2).index_copy(0, self.shapes, change).view_as(histosys)
-        rows = model.nominal.index_copy(0, self.rows, pad(rows, (0, n_unused)))
+        rows = model.nominal.index_copy(0, self.rows, _widened(rows, n_unused))
         return replace(model, nominal=rows, normsys=normsys, histosys=histosys)
+
+
+def _widened(templates: Tensor, n_bins: int) -> Tensor:
+    """Return templates with so many bins of nothing behind the others, as in a likelihood with larger channels."""
+    return pad(templates, (0, n_bins)) if n_bins else templates
 
 
 def _groups(measurement: Measurement, strata: Sequence[Stratum]) -> list[tuple[_Effect, ...]]:

@@ -173,6 +173,10 @@ class Module(pl.LightningModule):
         """Take what the summaries had learnt before the training was interrupted."""
         self.restore(checkpoint)
 
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:  # noqa: ARG002
+        """Return the batch, which is there."""
+        return batch
+
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:  # noqa: ARG002
         """One forward pass of each network over nominal and varied events of all its samples together.
 

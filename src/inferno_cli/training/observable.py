@@ -31,7 +31,7 @@ SUMMARY = "summary"
 """Key in it of what the summary learnt; missing in those of earlier versions."""
 AVERAGE = "average"
 """Key in it of an average of several trainings: their number, and the scores of each bin; missing in that of one."""
-CHUNK = 4_000
+CHUNK = 2_000
 """Events that pass the network together on a processor: what is between its layers stays in the cache."""
 DEVICE_CHUNK = 50_000
 """The same on another device, whose time is that of the calls."""
