@@ -10,7 +10,7 @@ hard bins of other events of the same law.
 
 gato-hep has the settings of its examples (250 epochs over all events, RMSprop, temperature and learning rate falling):
 a Gaussian mixture, and for one score also its sigmoids. Ours are learnt edges, for one score, and for several the
-softmax of a linear function of their logits and the squares of these. Of one signal both maximise the significance
+softmax of a layer of 32 units on their logits and the squares of these. Of one signal both maximise the significance
 without uncertainties, of two gato-hep its geometric mean and ours that of the inverse errors of both. The systematic
 moves the logits of the backgrounds' scores together; ours are trained with it, gato-hep has no words for it. Then the
 significance is that of pyhf with its parameter profiled. Prints a Markdown table, the median of the seeds and in
@@ -213,7 +213,7 @@ def of_gato(
 def features(scores: NDArray[np.float64]) -> NDArray[np.float32]:
     """Return one score as it is, of two the logarithms of their ratios to the score of the backgrounds, and squares.
 
-    Bins that win a linear function of these are divided by parabolas and their kin, as those of a Gaussian mixture are.
+    The logarithm of a Gaussian is a linear function of these: a layer on them begins where a mixture of Gaussians is.
     """
     if scores.shape[1] == 1:
         return scores.astype(np.float32)
@@ -264,8 +264,10 @@ def ours(folder: Path, n_bins: int, seed: int, test: Scores, *, systematic: bool
         model += [f"model/objective={'p0' if systematic else 'z_asimov'}"]
         model += ["trainer.max_epochs=60", "model.batch_size=200000"]
     else:
-        model = ["model=inferno", "model/objective=log_variances", "model.hidden=[]", "model.temperature=0.2"]
-        model += ["trainer.max_epochs=120", "model.batch_size=20000", "trainer.schedule=cosine", "model.warm_up=0.1"]
+        n_features = features(test["signal1"][:1]).shape[1]
+        model = ["model=inferno", "model/network=external", f"model.features={n_features}", "model.network.hidden=[32]"]
+        model += ["model/objective=log_variances", "model.warm_up=0.1", "model.batch_size=20000"]
+        model += ["trainer.max_epochs=120", "trainer.schedule=cosine"]
     overrides = [
         "dataset=gato",
         f"nuisance={'every' if systematic else 'none'}",

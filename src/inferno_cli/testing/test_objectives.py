@@ -44,9 +44,18 @@ def network_for(objective: Objective) -> nn.Sequential:
         return nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, summary_for(objective).n_outputs))
 
 
+def begun(objective: Objective, device: torch.device) -> tuple[Objective, nn.Module | None]:
+    """Return an objective at the beginning of a training, and what of it is trained beside the network."""
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        made, beside = objective.begun(LIKELIHOOD)
+    return made, None if beside is None else beside.to(device)
+
+
 def loss(objective: Objective, network: nn.Module, batch: Batch) -> Tensor:
-    """Return the loss of a network."""
+    """Return the loss of a network in a training that begins."""
     blocks = [features[:1] if objective.nominal_only else features for features, _ in batch]
+    objective, _ = begun(objective, batch[0][1].device)
     return objective.loss(forward_together(network, blocks), batch, [summary_for(objective)] * len(batch), LIKELIHOOD)
 
 
@@ -76,6 +85,20 @@ def test_a_few_steps_lower_the_loss(objective: Objective) -> None:
         losses.append(value.item())
 
     assert losses[-1] < losses[0]
+
+
+@every_objective
+def test_what_is_trained_beside_the_network_has_gradients(objective: Objective) -> None:
+    made, beside = begun(objective, torch.device("cpu"))
+    batch, summary = to_tensors(samples(), "cpu"), summary_for(objective)
+    blocks = [features[:1] if objective.nominal_only else features for features, _ in batch]
+    outputs = forward_together(network_for(objective), blocks)
+    made.loss(outputs, batch, [summary] * len(batch), LIKELIHOOD).backward()  # type: ignore[no-untyped-call]
+
+    for name, parameter in () if beside is None else beside.named_parameters():
+        assert parameter.grad is not None, name
+        assert bool(torch.isfinite(parameter.grad).all()), name
+        assert float(parameter.grad.abs().sum()) > 0, name
 
 
 @every_objective

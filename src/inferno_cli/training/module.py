@@ -74,7 +74,8 @@ class Module(pl.LightningModule):
     ) -> None:
         super().__init__()
         self.told = told
-        self.objective, self.likelihood, self.settings = objective, likelihood, settings
+        self.likelihood, self.settings = likelihood, settings
+        self.objective, self.beside = objective.begun(likelihood)
         self.warm_up_epochs = objective.warm_up_epochs(settings.max_epochs)
         self.name_of = networks.name_of
         self.parts = {name: self._part(name, networks) for name in networks.by_name}

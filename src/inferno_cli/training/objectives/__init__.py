@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 from pydantic import Field
 
@@ -104,6 +104,14 @@ class Objective(Section, ABC):
         merit = self.merit(pois)
         value: Tensor = merit.combined(poi_covariance(templates, merit.pois))
         return value
+
+    def begun(self, likelihood: SoftLikelihood) -> tuple[Self, nn.Module | None]:  # noqa: ARG002
+        """Return the objective for a training, and what of it the training's optimiser trains beside the network.
+
+        Raises:
+            ConfigError: If it cannot be trained for.
+        """
+        return self, None
 
     def warm_up_epochs(self, max_epochs: int) -> int:  # noqa: ARG002
         """Epochs that prepare the network, before its bins mean anything."""
