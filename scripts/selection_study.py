@@ -9,12 +9,13 @@ epoch are kept in OUT (some megabytes a training), as are the values of its temp
 was stopped. Then every rule is applied to the same trainings:
 
 - which epoch: by a value of the validation split (hard bins, with the noise of the variations, soft bins, the mean of
-  both on a logarithmic scale), its mean over the last epochs; the last epoch; and, out of reach, the best by the
-  templates;
+  both on a logarithmic scale), its mean over the last epochs; the same with early stopping; the last epoch; and, out of
+  reach, the best by the templates;
 - of several members: one of them, the best by the same value, and their mean.
 
 Prints a Markdown table: sigma(mu) of the templates, and the same with the noise of their variations, mean and spread
-over members or seeds; how much larger that is than the validation value of what was kept (optimism).
+over members or seeds; how much larger that is than the validation value of what was kept (optimism); how many epochs
+were trained. Below it stands by how much sigma(mu) of the mean differs between halves of the templates: their noise.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import argparse
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,12 +60,16 @@ class Kept:
         honest: The same with the noise of their variations.
         validation: That on the validation split.
         n_bins: Bins of the networks that are fitted.
+        halves: sigma of one half of the templates over that of the other.
+        epochs: How many were trained.
     """
 
     sigma: float
     honest: float
     validation: float
     n_bins: int
+    halves: float = 1.0
+    epochs: int = 0
 
 
 class KeepAll(trainer.Validation):
@@ -152,7 +157,9 @@ class Study:
         )
         roots = math.sqrt(final.poi_variance), math.sqrt(final.honest_variance)
         n_bins = sum(channel.n_bins for channel in final.channels if channel.is_trained)
-        return Kept(*roots, math.sqrt(training.validation.honest), n_bins)
+        first, second = next(iter(final.stability.values()))
+        validation = math.sqrt(training.validation.honest)
+        return Kept(*roots, validation, n_bins, first / second, len(training.epochs))
 
 
 def mean_of_last(values: Curve, n: int) -> Curve:
@@ -161,6 +168,19 @@ def mean_of_last(values: Curve, n: int) -> Curve:
     for end in range(n, len(values) + 1):
         found[end - 1] = values[end - n : end].mean()
     return found
+
+
+def stopped(values: Curve, patience: int) -> Curve:
+    """Return a curve, infinite behind the epoch after which early stopping ends the training."""
+    smallest, waited = math.inf, 0
+    for number, value in enumerate(values):
+        if value < smallest:
+            smallest, waited = value, 0
+        elif math.isfinite(smallest):
+            waited += 1
+        if waited == patience:
+            return np.where(np.arange(len(values)) <= number, values, np.inf)
+    return values
 
 
 def curve(name: str, training: Training) -> Curve:
@@ -180,15 +200,21 @@ def rules(n_epochs: int) -> dict[str, Callable[[Training], Curve]]:
             text = f"{name} bins" if name != "both" else "hard and soft bins"
             text += f", mean of {n} epochs" if n > 1 else ", one epoch"
             found[text] = lambda training, name=name, n=n: mean_of_last(curve(name, training), n)  # type: ignore[misc]
+    for patience in (10, 20):
+        n = max(1, n_epochs // 20)
+        text = f"hard bins, mean of {n} epochs, early_stopping={patience}"
+        found[text] = lambda training, n=n, patience=patience: stopped(  # type: ignore[misc]
+            mean_of_last(curve("hard", training), n), patience
+        )
     found["the last epoch"] = lambda training: np.arange(len(training.epochs), 0, -1) + curve("both", training) / 1e3
     return found
 
 
-def chosen(rule: Callable[[Training], Curve], training: Training, templates: dict[int, Kept]) -> tuple[int, float]:
-    """Return the epoch that a rule chooses among those with templates, and its value."""
+def chosen(rule: Callable[[Training], Curve], training: Training, templates: dict[int, Kept]) -> tuple[float, Kept]:
+    """Return what a rule chooses among the epochs with templates, behind its value."""
     values = rule(training)
     epoch = min(templates, key=lambda number: values[number])
-    return epoch, float(values[epoch])
+    return float(values[epoch]), replace(templates[epoch], epochs=int(np.flatnonzero(np.isfinite(values))[-1]) + 1)
 
 
 def line(name: str, what: str, kept: Sequence[Kept]) -> str:
@@ -199,9 +225,9 @@ def line(name: str, what: str, kept: Sequence[Kept]) -> str:
     def spread(values: Curve) -> str:
         return f"{values.std(ddof=1) / values.mean():.1%}" if len(values) > 1 else ""
 
-    n_bins = np.mean([item.n_bins for item in kept])
+    n_bins, epochs = np.mean([item.n_bins for item in kept]), np.mean([item.epochs for item in kept])
     text = f"| {name} | {what} | {len(kept)} | {sigma.mean():.4f} | {spread(sigma)} | {honest.mean():.4f} | "
-    return text + f"{spread(honest)} | {np.expm1(optimism.mean()):+.1%} | {n_bins:.1f} |"
+    return text + f"{spread(honest)} | {np.expm1(optimism.mean()):+.1%} | {n_bins:.1f} | {epochs:.0f} |"
 
 
 def studies(arguments: argparse.Namespace) -> Iterator[Study]:
@@ -228,8 +254,7 @@ def measured(arguments: argparse.Namespace) -> list[str]:
             trainings.append(training)
             templates = study.templates(member, training, states)
             for name, rule in rules(len(training.epochs)).items():
-                epoch, value = chosen(rule, training, templates)
-                values.setdefault(name, []).append((value, templates[epoch]))
+                values.setdefault(name, []).append(chosen(rule, training, templates))
             out_of_reach = min(templates.values(), key=lambda item: item.honest)
             values.setdefault("the best by the templates", []).append((out_of_reach.honest, out_of_reach))
             values.setdefault("as trained", []).append((training.validation.merit, templates[training.best.number]))
@@ -243,7 +268,9 @@ def measured(arguments: argparse.Namespace) -> list[str]:
     for name in of_members:
         lines.append(line(name, "one", of_members[name]))
         lines.append(line(name, f"best of {arguments.members}", of_best[name]))
-    return [*lines, line("as trained", f"mean of {arguments.members}", means)]
+    noise = np.sqrt(np.mean(np.log([item.halves for item in means]) ** 2)) / 2
+    lines.append(line("as trained", f"mean of {arguments.members}", means))
+    return [*lines, "", f"Noise of the templates in sigma(mu), from their halves: {noise:.1%}."]
 
 
 def main() -> None:
@@ -259,8 +286,8 @@ def main() -> None:
     trainer.Validation = KeepAll  # type: ignore[misc]
     torch.set_num_threads(1)
     lines = measured(arguments)
-    print("| epoch | members | n | sigma(mu) | spread | with noise | spread | optimism | bins |")
-    print("|---|---|--:|--:|--:|--:|--:|--:|--:|")
+    print("| epoch | members | n | sigma(mu) | spread | with noise | spread | optimism | bins | epochs |")
+    print("|---|---|--:|--:|--:|--:|--:|--:|--:|--:|")
     print("\n".join(lines))
 
 

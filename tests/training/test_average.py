@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from torch import nn
 
+from inferno_cli import compose, load_events
+from inferno_cli.likelihood.expectation import yields_and_jacobian
+from inferno_cli.likelihood.information import covariance
+from inferno_cli.training.average import efficient_scores
+from inferno_cli.training.batches import to_tensors
 from inferno_cli.training.centres import best_centres
+from inferno_cli.training.evaluation import Likelihoods
 from inferno_cli.training.layers import first_member
+from inferno_cli.training.observable import ChannelNetworks, Observable
 from inferno_cli.training.summaries import NominalEvents
 from inferno_cli.training.summaries.score import Score
 from inferno_cli.training.summaries.softmax import Softmax
@@ -83,3 +91,31 @@ def test_the_bins_of_a_mean_are_the_cells_of_the_mean_efficient_score() -> None:
     with torch.no_grad():
         assert (summary.hard(other(features)) == bins).double().mean() > 0.999
     assert first_member(mean) is networks[0]
+
+
+@pytest.mark.parametrize("nuisance", ["none", "r_lambda"])
+def test_the_efficient_score_says_what_the_fit_knows_of_mu_and_nothing_of_the_rest(nuisance: str) -> None:
+    """The sum over bins of score and derivative is the information on mu; in a nuisance parameter it is its prior's.
+
+    With I = J^T J / V + P and C its inverse, sum_b s_b J_b = (1 - P C)_mu / C_mumu: no score moves a free parameter.
+    """
+    events = "dataset.events={train: 2000, validation: 2000, template: 2000}"
+    config = compose("+experiment=synthetic", f"nuisance={nuisance}", events)
+    samples, likelihoods = load_events(config).fold(0), Likelihoods.from_config(config)
+    torch.manual_seed(1)
+    network = nn.Sequential(nn.Linear(len(samples.features), 10), nn.Tanh(), nn.Linear(10, 4))
+    networks = ChannelNetworks.shared(Observable(network, Softmax(bins=4, temperature=0.3), samples.features))
+    own = [sample.only(likelihoods.trained.variations) for sample in samples.train]
+    likelihood = likelihoods.soft(likelihoods.trained, own, samples)
+    with torch.no_grad():
+        scores = efficient_scores(networks, likelihood, own)
+        soft = [networks.first.summary.soft(networks.outputs(sample)) for sample in own]
+        model = likelihood.expectation(to_tensors(own, "cpu"), soft)
+        _, jacobian = yields_and_jacobian(model, model.init)
+        matrix = covariance(model)
+    prior = torch.tensor([float(name != "mu") for name in model.parameters], dtype=torch.float64)
+    unit = torch.tensor([float(name == "mu") for name in model.parameters], dtype=torch.float64)
+    (of_bins,) = scores.by_name.values()
+    expected = (unit - prior * matrix[:, 0]) / matrix[0, 0]
+    torch.testing.assert_close(jacobian.T @ of_bins[:, 0], expected, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(scores.covariance, matrix[:1, :1])
