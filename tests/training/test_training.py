@@ -202,6 +202,19 @@ def test_standardisation_counts_every_sample_alike_and_keeps_constants() -> None
     torch.testing.assert_close(standard, torch.tensor([math.asinh(math.sqrt(2)), math.asinh(1.0)]))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_features_are_compressed_as_by_torch_at_any_size(dtype: torch.dtype) -> None:
+    layer = Standardise(torch.zeros(1), torch.ones(1)).to(dtype)
+    sizes = torch.cat([torch.zeros(1, dtype=dtype), torch.logspace(-30, 30, 2001, dtype=dtype)])
+    values = torch.cat([-sizes, sizes])[:, None].requires_grad_()
+    found, exact = layer(values), torch.asinh(values.detach().double())
+    found.sum().backward()
+    torch.testing.assert_close(found.double(), exact, rtol=4 * torch.finfo(dtype).eps, atol=0)
+    assert values.grad is not None
+    slope = 1 / torch.hypot(values.detach(), torch.ones((), dtype=dtype))
+    torch.testing.assert_close(values.grad, slope, rtol=1e-5, atol=1e-30)
+
+
 def test_every_bin_of_inferno_begins_with_a_share_of_the_events(events: Events) -> None:
     module = made(configured("model=inferno", "model.temperature=0.01"), events)
     logits = torch.cat([module.networks.only.outputs(torch.from_numpy(x.features[0])) for x in events.train])

@@ -118,7 +118,7 @@ def evaluate(
     """
     measurement = likelihood.measurement
     outputs = [networks.outputs(sample) for sample in samples]
-    if not all(bool(torch.isfinite(output).all()) for output in outputs):
+    if not all(math.isfinite(output.abs().amax()) for output in outputs):
         return NOTHING
     soft = _soft_variance(networks, likelihood, samples, outputs)
     filled = []

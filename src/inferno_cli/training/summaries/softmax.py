@@ -71,8 +71,9 @@ class Softmax(Summary):
         import torch
 
         # In memory the bins come first: along a last axis of ten a processor takes six times as long.
-        by_bin = outputs.movedim(-1, 0).to(torch.float64, memory_format=torch.contiguous_format)
-        return (by_bin / self.temperature).softmax(dim=0).movedim(0, -1)
+        scaled = (outputs / self.temperature).movedim(-1, 0)
+        by_bin = scaled.to(torch.float64, memory_format=torch.contiguous_format)
+        return by_bin.softmax(dim=0).movedim(0, -1)
 
     def hard(self, outputs: Tensor) -> Tensor:
         """The bin with the largest membership."""
