@@ -11,7 +11,8 @@ was stopped. Then every rule is applied to the same trainings:
 - which epoch: by a value of the validation split (hard bins, with the noise of the variations, soft bins, the mean of
   both on a logarithmic scale), its mean over the last epochs; the same with early stopping; the last epoch; and, out of
   reach, the best by the templates;
-- of several members: one of them, the best by the same value, and their mean.
+- of several members: one of them, the best by the same value, and their mean, of the selected epochs alone and with
+  late epochs of each; and the same mean of a single training.
 
 Prints a Markdown table: sigma(mu) of the templates, and the same with the noise of their variations, mean and spread
 over members or seeds; how much larger that is than the validation value of what was kept (optimism); how many epochs
@@ -35,6 +36,7 @@ from numpy.typing import NDArray
 
 import inferno_cli as inferno
 from inferno_cli.config.steps import TrainConfig
+from inferno_cli.errors import SingularInformationError
 from inferno_cli.events.channels import Channels
 from inferno_cli.events.sample import Events
 from inferno_cli.training import trainer
@@ -45,6 +47,7 @@ from inferno_cli.training.final_templates import final_templates
 from inferno_cli.training.members import best
 from inferno_cli.training.module import Module
 from inferno_cli.training.observables import Observables
+from inferno_cli.training.snapshots import window
 
 EVERY = 4
 """Epochs of which the templates are filled: each of so many."""
@@ -131,6 +134,19 @@ class Study:
             networks[name] = trainer.Observable.load(path, *about, name)
         every = trainer.ChannelNetworks.by_channels(networks, channels)
         return Training(every, epochs, epochs[epoch], epochs[epoch].evaluation, path, seconds)
+
+    def with_snapshots(self, training: Training, states: dict[int, dict[str, Any]]) -> Training:
+        """Return a training with its late epochs, as many as a member has in a mean."""
+        late = [number for number in states if (number + 1) % window(self.config.trainer.max_epochs) == 0]
+        found = []
+        for number in late[-self.config.trainer.n_snapshots :]:
+            found.append(self.at(number, training.epochs, states, training.seconds).networks)
+        return replace(training, snapshots=tuple(found))
+
+    def mean(self, trainings: Sequence[Training]) -> Kept:
+        """Return what the mean of trainings is worth."""
+        mean = averaged(trainings, self.likelihoods, self.events, self.folder / "average.ckpt")
+        return self.kept(mean)
 
     def templates(self, member: int, training: Training, states: dict[int, dict[str, Any]]) -> dict[int, Kept]:
         """Return what some epochs of a training are worth, found now or before."""
@@ -246,12 +262,19 @@ def measured(arguments: argparse.Namespace) -> list[str]:
     of_members: dict[str, list[Kept]] = {}
     of_best: dict[str, list[Kept]] = {}
     means: list[Kept] = []
+    late: dict[str, list[Kept]] = {"one": [], f"mean of {arguments.members}": []}
     for study in studies(arguments):
         values: dict[str, list[tuple[float, Kept]]] = {}
-        trainings = []
+        trainings, with_late = [], []
         for member in range(arguments.members):
-            training, states = study.trained(member)
+            try:
+                training, states = study.trained(member)
+            except SingularInformationError as error:
+                print(f"seed {study.config.seed}: member {member} failed, as it does in a run: {error}", flush=True)
+                continue
             trainings.append(training)
+            with_late.append(study.with_snapshots(training, states))
+            late["one"].append(study.mean(with_late[-1:]))
             templates = study.templates(member, training, states)
             for name, rule in rules(len(training.epochs)).items():
                 values.setdefault(name, []).append(chosen(rule, training, templates))
@@ -261,15 +284,18 @@ def measured(arguments: argparse.Namespace) -> list[str]:
         for name, found in values.items():
             of_members.setdefault(name, []).extend(kept for _, kept in found)
             of_best.setdefault(name, []).append(min(found, key=lambda pair: pair[0])[1])
-        mean = averaged(trainings, study.likelihoods, study.events, arguments.output / "average.ckpt")
-        means.append(study.kept(mean))
+        means.append(study.mean(trainings))
+        late[f"mean of {arguments.members}"].append(study.mean(with_late))
         print(f"seed {study.config.seed}: member {best(trainings).best.number}, {means[-1]}", flush=True)
     lines = []
     for name in of_members:
         lines.append(line(name, "one", of_members[name]))
         lines.append(line(name, f"best of {arguments.members}", of_best[name]))
-    noise = np.sqrt(np.mean(np.log([item.halves for item in means]) ** 2)) / 2
     lines.append(line("as trained", f"mean of {arguments.members}", means))
+    for name, kept in late.items():
+        lines.append(line("as trained, and late epochs", name, kept))
+    fitted = late[f"mean of {arguments.members}"]
+    noise = np.sqrt(np.mean(np.log([item.halves for item in fitted]) ** 2)) / 2
     return [*lines, "", f"Noise of the templates in sigma(mu), from their halves: {noise:.1%}."]
 
 

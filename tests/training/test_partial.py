@@ -89,8 +89,11 @@ def require_same(one: Training, two: Training) -> None:
     assert (repr(one.best), repr(one.validation)) == (repr(two.best), repr(two.validation))
     assert one.observable.summary == two.observable.summary
     assert one.observable.summary.state == two.observable.summary.state
-    weights, others = one.observable.network.state_dict(), two.observable.network.state_dict()
-    assert all(torch.equal(value, others[name]) for name, value in weights.items())
+    assert len(one.snapshots) == len(two.snapshots)
+    pairs = zip((one.networks, *one.snapshots), (two.networks, *two.snapshots), strict=True)
+    for ours, theirs in pairs:
+        weights, others = ours.only.network.state_dict(), theirs.only.network.state_dict()
+        assert all(torch.equal(value, others[name]) for name, value in weights.items())
 
 
 SETTINGS = {
@@ -102,6 +105,7 @@ SETTINGS = {
     "gaussian_gradient": ("model=inferno", "model/summary=gaussian_gradient"),
     "multiclass": ("model=multiclass",),
     "one_cycle": ("model=inferno", "trainer.schedule=one_cycle", "trainer.gradient_clip=1", "trainer.early_stopping=9"),
+    "snapshots": ("model=inferno", "trainer.snapshots=2"),
     "constant": ("model=inferno", "trainer.schedule=constant"),
 }
 

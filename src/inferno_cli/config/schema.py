@@ -123,6 +123,10 @@ class Model(Section):
         return values
 
 
+SNAPSHOTS = 4
+"""Late epochs of each of several members in their mean, where nothing else is said."""
+
+
 class Trainer(Section):
     """How Lightning trains."""
 
@@ -154,10 +158,21 @@ class Trainer(Section):
     """Trainings of each network, with other first weights, batches and noise."""
     combine: Literal["mean", "best"] = "mean"
     """What is made of several members: their `mean` as one network, or the `best` on the validation split."""
+    snapshots: Annotated[int, Field(ge=0)] | None = None
+    """Of each member, late epochs in the mean beside the selected one; null: 4 of several members, none of one."""
     workers: Annotated[int, Field(ge=1)] = 1
     """Processes that train folds and members; the result is the same. With several, a search prunes no trial."""
     progress: Mode
     """How far the training is: a bar on a terminal, lines in a log."""
+
+    @property
+    def n_snapshots(self) -> int:
+        """Late epochs of each training that its mean has beside the selected one."""
+        if self.combine == "best":
+            return 0
+        if self.snapshots is None:
+            return SNAPSHOTS if self.members > 1 else 0
+        return self.snapshots
 
     @field_validator("select")
     @classmethod
@@ -165,6 +180,12 @@ class Trainer(Section):
         if name is not None:
             require_metric(name)
         return name
+
+    @model_validator(mode="after")
+    def _no_snapshots_of_the_best(self) -> Self:
+        if self.combine == "best" and self.snapshots:
+            raise ValueError("snapshots: they are for a mean, and combine is 'best'; leave one of them out")
+        return self
 
 
 class Nuisance(Section):

@@ -111,6 +111,11 @@ class TrainConfig(FolderStep):
         """Trainings of each network; one where nothing is trained."""
         return self.trainer.members if self.model.is_trained else 1
 
+    @property
+    def combines(self) -> bool:
+        """Whether the fitted network is made, or chosen, of those of several trainings or epochs."""
+        return self.model.is_trained and (self.n_members > 1 or self.trainer.n_snapshots > 0)
+
     def seed_of(self, fold: int, member: int = 0) -> int:
         """Return the seed of a training, of which each fold has one, or one for each member."""
         import numpy as np

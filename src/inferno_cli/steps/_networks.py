@@ -64,7 +64,7 @@ def networks(config: TrainConfig, folder: Path, clock: Stopwatch, point: str, pr
         request = replace(request, earlier=earlier(config, pretrained))
     else:
         model.network.require(config.dataset.features)  # what it lacks is told before the events are read
-        if config.n_members > 1 and config.trainer.combine == "mean":
+        if config.combines and config.trainer.combine == "mean":
             model.summary.require_average()
     with clock.part("events", f"events: {config.dataset.name}"):
         events = config.dataset.load(request)
@@ -98,7 +98,7 @@ def _all_trained(config: TrainConfig, folder: Path, events: Events, point: str) 
             members[fold][number] = result
     if failed is not None and not all(members):
         raise failed
-    if config.n_members == 1:
+    if not config.combines:
         return Networks(events, tuple(of_fold[0] for of_fold in members))
     in_order = tuple(dict(sorted(of_fold.items())) for of_fold in members)
     chosen = []
@@ -142,7 +142,7 @@ def _trained(
 
     fold, number = task
     n_folds, of_fold = events.n_folds, events.fold(fold)
-    name = checkpoint_name(fold, n_folds, number if config.n_members > 1 else None)
+    name = checkpoint_name(fold, n_folds, number if config.combines else None)
     if (said := _said(config, n_folds, task)) and config.trainer.workers == 1:
         log.info(f"training: {said}")
     try:

@@ -45,7 +45,7 @@ def averaged(trainings: Sequence[Training], likelihoods: Likelihoods, events: Ev
     but by the epochs.
 
     Args:
-        trainings: Of the same configuration and events.
+        trainings: Of the same configuration and events; each comes with its snapshots.
         likelihoods: What they were trained for.
         path: File of the checkpoint.
 
@@ -55,22 +55,24 @@ def averaged(trainings: Sequence[Training], likelihoods: Likelihoods, events: Ev
     start = time.perf_counter()
     samples = [sample.only(likelihoods.trained.variations) for sample in events.train]
     nominal = [NominalEvents.of(sample) for sample in samples]
-    first = trainings[0].networks
+    first, every = trainings[0].networks, list[ChannelNetworks]()
+    for item in trainings:
+        every += item.networks, *item.snapshots
     scores: list[Mapping[str, Tensor]] = []
     if first.first.summary.averages_scores:
         likelihood = likelihoods.soft(likelihoods.trained, samples, events)
-        scores = _in_units(tuple(efficient_scores(item.networks, likelihood, samples) for item in trainings))
+        scores = _in_units(tuple(efficient_scores(networks, likelihood, samples) for networks in every))
     n_scores = scores[0][next(iter(first.by_name))].shape[1] if scores else 0
     by_name = {}
     for name, observable in first.by_name.items():
-        members = [copy.deepcopy(item.networks.by_name[name].network).cpu() for item in trainings]
+        members = [copy.deepcopy(networks.by_name[name].network).cpu() for networks in every]
         network, summary = observable.summary.average(members, n_scores), observable.summary
         own = [sample for sample in nominal if first.of(sample.channel) is observable]
         summary.settle(network, [item[name] for item in scores], own)
         by_name[name] = Observable(network, summary, observable.features)
     networks = replace(first, by_name=by_name).placed(nominal)
     chosen = best(trainings)
-    _store(networks, path, chosen.best.number, (len(trainings), n_scores))
+    _store(networks, path, chosen.best.number, (len(every), n_scores))
     seconds = time.perf_counter() - start + sum(item.seconds for item in trainings)
     return Training(networks, chosen.epochs, chosen.best, judge(networks, likelihoods, events), path, seconds)
 

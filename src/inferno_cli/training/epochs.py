@@ -55,6 +55,7 @@ class Training:
         validation: The network on the validation split, in the likelihood that is fitted.
         checkpoint: File of its weights.
         seconds: Wall time.
+        snapshots: The networks of some late epochs, for a mean.
     """
 
     networks: ChannelNetworks
@@ -63,6 +64,7 @@ class Training:
     validation: Evaluation
     checkpoint: Path
     seconds: float
+    snapshots: tuple[ChannelNetworks, ...] = ()
 
     @property
     def observable(self) -> Observable:

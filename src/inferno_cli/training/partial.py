@@ -101,6 +101,7 @@ class Interrupted:
         batches: State of the generator of the batches.
         torch_generators: Those of torch's own generators: of the CPU, then of each GPU.
         is_over: Whether there is no epoch left.
+        snapshots: Weights of late epochs, see ``training.snapshots``.
     """
 
     of: str
@@ -109,6 +110,7 @@ class Interrupted:
     batches: torch.Tensor
     torch_generators: list[torch.Tensor]
     is_over: bool
+    snapshots: list[dict[str, Any]]
 
     @cached_property
     def epochs(self) -> tuple[Epoch, ...]:
@@ -139,9 +141,11 @@ class KeepEpoch(Checkpoint):
         partial: Partial,
         best: ModelCheckpoint,
         epochs: Callable[[], Sequence[Epoch]],
+        snapshots: Callable[[], Sequence[dict[str, Any]]],
         interrupted: Interrupted | None,
     ) -> None:
         self.partial, self.best, self.epochs, self.interrupted = partial, best, epochs, interrupted
+        self.snapshots = snapshots
         self.lines = [] if interrupted is None else interrupted.curves.splitlines()
         self.next = -math.inf
         """When the next epoch may be kept, in seconds of ``time.perf_counter``."""
@@ -192,6 +196,7 @@ class KeepEpoch(Checkpoint):
             batches=_batches(trainer).generator.get_state(),
             torch_generators=[torch.get_rng_state(), *of_gpus],
             is_over=self._is_over(trainer),
+            snapshots=list(self.snapshots()),
         )
         checkpoint[KEY] = vars(found)
 

@@ -32,6 +32,7 @@ from inferno_cli.training.networks import Network
 from inferno_cli.training.objectives import Objective
 from inferno_cli.training.observable import NETWORK, SUMMARY, ChannelNetworks, Observable, checkpoint_name, key_of
 from inferno_cli.training.partial import KeepEpoch, Partial
+from inferno_cli.training.snapshots import Snapshots, window
 from inferno_cli.training.soft_likelihood import SoftLikelihood
 from inferno_cli.training.summaries import NominalEvents, Summary
 
@@ -97,9 +98,9 @@ class Validation(Callback):
 
         Hard bins jump from epoch to epoch, and the smallest of many noisy values is a lucky early one.
         """
-        window = max(1, (max_epochs or 1) // 20)
-        last = [math.sqrt(epoch.evaluation.merit) for epoch in self.epochs[-window:]]
-        return sum(last) / window if len(last) == window else math.inf
+        number = window(max_epochs or 1)
+        last = [math.sqrt(epoch.evaluation.merit) for epoch in self.epochs[-number:]]
+        return sum(last) / number if len(last) == number else math.inf
 
 
 class _EarlyStopping(EarlyStopping):
@@ -182,12 +183,13 @@ def train(
         parts = network, summary, objective
         module = create(*parts, likelihood, samples, events.features, settings, channels, log_ratio)
         validation = Validation(events, likelihoods, likelihoods.soft(trained, own, events), advance, watch)
-        _fit(module, validation, _Data(samples, settings.batch_size, seed), settings, path, partial)
-    epochs = tuple(validation.epochs)
+        snapshots = Snapshots(settings)
+        _fit(module, validation, snapshots, _Data(samples, settings.batch_size, seed), settings, path, partial)
+    epochs, late = tuple(validation.epochs), snapshots.networks(module)
     best = _take_best(module, epochs, path, likelihoods.trained)
     is_fitted = likelihoods.trained == likelihoods.fitted
     judged = best.evaluation if is_fitted else judge(module.networks, likelihoods, events)
-    return Training(module.networks, epochs, best, judged, path, time.perf_counter() - start)
+    return Training(module.networks, epochs, best, judged, path, time.perf_counter() - start, late)
 
 
 @contextmanager
@@ -211,16 +213,24 @@ def _alone(settings: Trainer, seed: int) -> Iterator[Advance]:
 
 
 def _fit(
-    module: Module, validation: Validation, data: _Data, settings: Trainer, path: Path, partial: Partial | None
+    module: Module,
+    validation: Validation,
+    snapshots: Snapshots,
+    data: _Data,
+    settings: Trainer,
+    path: Path,
+    partial: Partial | None,
 ) -> None:
     """Train a module, from its last whole epoch where that is kept; ``path`` is the checkpoint of the selected one."""
     checkpoint = _checkpoint(path)
-    callbacks: list[Callback] = [validation, checkpoint]
+    callbacks: list[Callback] = [validation, snapshots, checkpoint]
     interrupted = None if partial is None else partial.read()
     if partial is not None:
-        callbacks.append(KeepEpoch(partial, checkpoint, lambda: validation.epochs, interrupted))
+        kept = partial, checkpoint, lambda: validation.epochs, lambda: snapshots.kept, interrupted
+        callbacks.append(KeepEpoch(*kept))
     if interrupted is not None:
         validation.go_on(interrupted.epochs)
+        snapshots.go_on(interrupted.snapshots)
         interrupted.restore(path)
     if interrupted is None or not interrupted.is_over:
         before = None if interrupted is None or partial is None else partial.path
