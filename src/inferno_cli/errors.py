@@ -63,6 +63,10 @@ class ExportError(InfernoError, ArithmeticError):
     """The exported network does not give the numbers of the trained one."""
 
 
+class FlowError(InfernoError, ArithmeticError):
+    """The training of a flow diverged."""
+
+
 class FitFailedError(InfernoError, RuntimeError):
     """MINUIT did not give a valid result."""
 

@@ -23,8 +23,9 @@ ALLOWED = {
     "histograms": {"config", "events", "likelihood"},
     "training": {"config", "events", "histograms", "likelihood"},
     "fit": {"config", "drawing", "likelihood"},
+    "interpolation": {"config", "events", "fit", "histograms", "likelihood", "training"},
     "runs": {"config", "events", "histograms", "likelihood", "training", "fit"},
-    "report": {"config", "drawing", "events", "histograms", "fit", "runs"},
+    "report": {"config", "drawing", "events", "histograms", "fit", "interpolation", "runs"},
     "testing": {"config", "drawing", "events", "fit", "histograms", "likelihood", "training"},
 }
 CHOICES = {f"inferno_cli.training.{kind}" for kind in ("networks", "summaries", "objectives", "metrics")}

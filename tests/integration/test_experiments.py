@@ -14,7 +14,9 @@ from inferno_cli.config.load import config_folder
 from inferno_cli.runs.record import Results
 from integration.conftest import FEW_EVENTS, FIT_ONLY_MU, QUICK, Runs, succeed
 
-EXPERIMENTS = sorted(path.stem for path in (config_folder() / "experiment").glob("*.yaml"))
+OF_OTHER_STEPS = {"firework", "means"}
+"""Experiments of ``inferno interpolate``: test_interpolate_step.py."""
+EXPERIMENTS = sorted({path.stem for path in (config_folder() / "experiment").glob("*.yaml")} - OF_OTHER_STEPS)
 # optuna is a search, not a list: test_search.py
 SWEEPS = sorted(path.stem for path in (config_folder() / "sweep").glob("*.yaml") if path.stem != "optuna")
 OF_SWEEP = {"shift": ("+experiment=shift",)}

@@ -136,6 +136,11 @@ class Dataset(Origin):
         """Parameters of interest, mu, that of the measurement, first, and the signals that each of them scales."""
         return {POI: self.signal_names}
 
+    @property
+    def sample_parameters(self) -> Mapping[str, Mapping[str, float]]:
+        """Values of the parameters, such as masses, that signals were generated with, by sample; others have none."""
+        return {}
+
     def has_events(self, sample: str) -> bool:
         """Whether a sample has events; else it is a histogram in those channels that have one of it."""
         return True
@@ -194,6 +199,13 @@ class Dataset(Origin):
     # ----------------------------------------------------------------------------- where its densities are known
     def exact_classifier(self) -> LogRatio | None:
         """Return the best classifier that there is; None: the densities are not known."""
+        return None
+
+    def log_density(self, sample: str, features: FloatArray) -> FloatArray | None:
+        """Return the logarithm of the density of a sample, shape (n_events,), at features (n_events, n_features).
+
+        None: it is not known.
+        """
         return None
 
     def quoted_signal(self) -> float | None:

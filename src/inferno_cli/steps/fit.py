@@ -118,12 +118,16 @@ def _fitted(results: Path) -> str | None:
 
 def _label(workspace: Path) -> str:
     """Return what must be said of the data, which a workspace cannot say, from the record of the run that wrote it."""
+    from inferno_cli.interpolation.record import INTERPOLATION_FILE, SCHEMA
     from inferno_cli.runs.folder import RESULTS_FILE
 
-    try:
-        record = read_json(workspace.parent / RESULTS_FILE)
-    except FileError:  # whatever else has that name
-        return ""
-    if not isinstance(record, dict) or Path(str(record.get("workspace"))).name != workspace.name:
-        return ""
-    return str(record.get("label", ""))
+    folder = workspace.parent
+    for path in (folder / RESULTS_FILE, folder.parent / INTERPOLATION_FILE):
+        try:
+            record = read_json(path)
+        except FileError:  # whatever else has that name
+            continue
+        is_own = isinstance(record, dict) and Path(str(record.get("workspace"))).name == workspace.name
+        if is_own or (isinstance(record, dict) and record.get("schema") == SCHEMA):
+            return str(record.get("label", ""))
+    return ""

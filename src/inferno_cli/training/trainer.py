@@ -137,6 +137,13 @@ def _accelerator(settings: Trainer) -> str:
     return settings.accelerator
 
 
+def device_of(settings: Trainer) -> str:
+    """Return the device of torch on which what Lightning does not train is trained."""
+    accelerator = _accelerator(settings)
+    is_gpu = accelerator in ("gpu", "cuda") or (accelerator == "auto" and torch.cuda.is_available())
+    return "cuda" if is_gpu else "cpu"
+
+
 def train(
     network: Network,
     summary: Summary,

@@ -97,6 +97,8 @@ class NtupleSample(Section):
     """Eras that it has files of; null: all."""
     events: bool = True
     """Whether it has events; false: it is in those channels alone that have a histogram of it, see ``channels``."""
+    parameters: dict[str, Finite] = Field(default={})
+    """Values that this signal was generated with, {m_X: 300, m_S: 170}: a point for `inferno interpolate`."""
     poi: str | None = None
     """Parameter of interest that scales this signal; null: mu, that of the measurement. Others are fitted beside it."""
 
@@ -219,6 +221,11 @@ class NtupleLayout(Dataset):
     def sample_names(self) -> Names:
         """Samples of the likelihood, signal first."""
         return self.signal_names + self._with_role("background")
+
+    @property
+    def sample_parameters(self) -> dict[str, dict[str, float]]:
+        """Values of the parameters that signals were generated with, by sample."""
+        return {name: sample.parameters for name, sample in self.samples.items() if sample.parameters}
 
     def has_events(self, sample: str) -> bool:
         """Whether a sample has files with events."""

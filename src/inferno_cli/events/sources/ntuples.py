@@ -178,8 +178,9 @@ class NtupleDataset(NtupleLayout):
         return Earlier(stored, tuple(eras), bool(self.eras), columns, self.splits.n_folds)
 
     def _undivided(self, name: str) -> NtupleSample:
-        """Return a sample without its selection and its norm, on which the division does not depend."""
-        return self.samples[name].model_copy(update={"selection": None, "norm": None, "constants": {}})
+        """Return a sample without its selection, norm and parameters, on which the division does not depend."""
+        without: dict[str, Any] = {"selection": None, "norm": None, "constants": {}, "parameters": {}}
+        return self.samples[name].model_copy(update=without)
 
     def files(self, request: Request) -> dict[Path, str]:
         """Return the files of the samples, of the data and of the shape systematics that are needed."""
