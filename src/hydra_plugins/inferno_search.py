@@ -24,9 +24,11 @@ class OptunaSweeper(Sweeper):
     for one at a time.
     """
 
-    def __init__(self, n_trials: int, parallel: int, pruning: bool, seed: int, params: DictConfig) -> None:
+    def __init__(
+        self, n_trials: int, parallel: int, pruning: bool, seed: int, params: DictConfig, merit: str, merit_title: str
+    ) -> None:
         self.n_trials, self.parallel, self.pruning, self.seed = n_trials, parallel, pruning, seed
-        self.params = params
+        self.params, self.merit, self.merit_title = params, merit, merit_title
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Keep what ``sweep`` needs."""
@@ -64,7 +66,7 @@ class OptunaSweeper(Sweeper):
                 for trial, job in zip(trials, ended, strict=True):
                     search.tell(study, trial, *search.outcome(job, folder / str(trial.number)))
                 returns += ended
-            conclude(folder, search.trials(study), optuna.__version__)
+            conclude(folder, search.trials(study), optuna.__version__, self.merit, self.merit_title)
         for job in returns:
             _ = job.return_value  # raises the error of a trial that failed
         return returns

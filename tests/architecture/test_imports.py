@@ -25,10 +25,12 @@ ALLOWED = {
     "fit": {"config", "drawing", "likelihood"},
     "interpolation": {"config", "events", "fit", "histograms", "likelihood", "training"},
     "runs": {"config", "events", "histograms", "likelihood", "training", "fit"},
-    "report": {"config", "drawing", "events", "histograms", "fit", "interpolation", "runs"},
+    "anomaly": {"config", "events", "fit", "histograms", "runs", "training"},
+    "report": {"anomaly", "config", "drawing", "events", "histograms", "fit", "interpolation", "runs"},
     "testing": {"config", "drawing", "events", "fit", "histograms", "likelihood", "training"},
 }
 CHOICES = {f"inferno_cli.training.{kind}" for kind in ("networks", "summaries", "objectives", "metrics")}
+CHOICES |= {"inferno_cli.anomaly.outputs"}
 """Packages of choices: open to all, as the configuration is made of their sections."""
 OPEN = {
     "choices",

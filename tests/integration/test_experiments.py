@@ -17,8 +17,8 @@ from integration.conftest import FEW_EVENTS, FIT_ONLY_MU, QUICK, Runs, succeed
 OF_OTHER_STEPS = {"firework", "means"}
 """Experiments of ``inferno interpolate``: test_interpolate_step.py."""
 EXPERIMENTS = sorted({path.stem for path in (config_folder() / "experiment").glob("*.yaml")} - OF_OTHER_STEPS)
-# optuna is a search, not a list: test_search.py
-SWEEPS = sorted(path.stem for path in (config_folder() / "sweep").glob("*.yaml") if path.stem != "optuna")
+# optuna and anomaly are searches, not lists: test_search.py, test_anomaly.py
+SWEEPS = sorted({path.stem for path in (config_folder() / "sweep").glob("*.yaml")} - {"optuna", "anomaly"})
 OF_SWEEP = {"shift": ("+experiment=shift",)}
 """The experiment of a sweep that belongs to one."""
 OF_EXPERIMENT = {"blobs": ("model.learning_rate=0.001",)}

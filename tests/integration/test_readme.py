@@ -164,6 +164,8 @@ def test_command_of_the_program(
         arguments.append(f"output={tmp_path}/{step}")
     if step == "explain":
         extra = ["repeats=1"]
+    if step == "anomaly":
+        extra = ["report.plots=false", f"output_dir={tmp_path}/outputs", "tracking=none", "trainer.max_epochs=2"]
     if step == "data":
         arguments += ["report.plots=false", f"output_dir={tmp_path}/outputs"]
 

@@ -25,27 +25,27 @@ def _ranked(tried: Sequence[Trial]) -> tuple[list[Trial], list[str]]:
     return rows, list(dict.fromkeys(key for trial in tried for key in trial.params))
 
 
-def write_trials(tried: Sequence[Trial], folder: Path) -> list[Path]:
-    """Write all trials, and the best one where there is one; return the files."""
+def write_trials(tried: Sequence[Trial], folder: Path, merit: str) -> list[Path]:
+    """Write all trials, and the best one where there is one, by a figure of ``merit``; return the files."""
     rows, keys = _ranked(tried)
     files = [folder / "search.csv"]
-    headings = ["trial", "state", "sigma_mu_hard", *keys, "error"]
+    headings = ["trial", "state", merit, *keys, "error"]
     lines = [Line([x.number, x.state, x.value, *(x.params.get(key) for key in keys), x.error]) for x in rows]
     files[0].write_text(Table(headings, lines).csv(), encoding="utf-8")
     if rows and rows[0].state == "complete":
-        best = {"trial": rows[0].number, "sigma_mu_hard": rows[0].value, "overrides": rows[0].overrides}
+        best = {"trial": rows[0].number, merit: rows[0].value, "overrides": rows[0].overrides}
         files.append(folder / "best.yaml")
         files[-1].write_text(yaml.safe_dump(best, sort_keys=False), encoding="utf-8")
     return files
 
 
-def show_trials(tried: Sequence[Trial], version: str) -> None:
-    """Print the best trials, found with this version of Optuna."""
+def show_trials(tried: Sequence[Trial], version: str, title: str) -> None:
+    """Print the best trials, found with this version of Optuna; ``title`` is what the figure of merit is."""
     rows, keys = _ranked(tried)
     states = [row.state for row in rows]
     said = ", ".join(f"{states.count(state)} {word}" for state, word in WORDS.items() if state in states)
     console = terminal(WIDTH_OF_A_WIDE_ONE)
-    console.print(f"search: {said}; figure of merit on the validation split, hard bins (Optuna {version})")
+    console.print(f"search: {said}; {title} (Optuna {version})")
     headings = ("trial", "merit", *(key.rpartition(".")[2] for key in keys), "")
     lines = []
     for row in rows[:SHOWN]:
@@ -57,12 +57,15 @@ def show_trials(tried: Sequence[Trial], version: str) -> None:
         console.print(f"best: trial {rows[0].number}: {' '.join(rows[0].overrides)}", soft_wrap=True)
 
 
-def conclude(folder: Path, tried: Sequence[Trial], version: str) -> None:
-    """Write the trials, log them to the parent run, and say which is the best."""
+def conclude(folder: Path, tried: Sequence[Trial], version: str, merit: str, title: str) -> None:
+    """Write the trials, log them to the parent run, and say which is the best.
+
+    ``merit`` is what the figure of merit is called in files, ``title`` on the terminal.
+    """
     from inferno_cli.runs.mlflow.afterwards import log_files
     from inferno_cli.runs.mlflow.sweep import PARENT_FILE
 
-    files = write_trials(tried, folder)
-    show_trials(tried, version)
+    files = write_trials(tried, folder, merit)
+    show_trials(tried, version, title)
     log_files(folder / PARENT_FILE, files, "search")
     sys.stdout.write(f"results: {files[0]}\n")

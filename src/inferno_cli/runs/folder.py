@@ -38,9 +38,10 @@ RECORD = (RESULTS_FILE, CONFIG_FILE, f"{HYDRA}/{OVERRIDES_FILE}")
 KEPT = (
     *RECORD,
     *("workspace.json", TEMPLATES_FILE, "membership.npz", "checkpoints/best*.ckpt", "model*.onnx", "trained_in.yaml"),
+    *("anomaly.json", "score.onnx"),
 )
 """What others read of a run, or patterns of it: its checksums are in its status."""
-MADE = ("plots", "export", "histograms", "cabinetry.yaml", "mlflow_run.json")
+MADE = ("plots", "export", "histograms", "cabinetry.yaml", "mlflow_run.json", "anomaly.html", "scores")
 """What a run makes besides the files that others read, and the tables of its quantities."""
 PARTIAL = "partial"
 """Folder of what an unfinished run goes on from when it is begun again: each file says of what it is a part."""

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from inferno_cli.code import code_version
 from inferno_cli.errors import ConfigError, DatasetError, DatasetFileError, InfernoError, OutputError, TreeNotFoundError
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from inferno_cli.events.root.trees import Tree
     from inferno_cli.expressions import Expression
     from inferno_cli.progress import Advance
-    from inferno_cli.runs.run_folder import RunFolder
     from inferno_cli.training.observables import Observables
 
     Columns = dict[str, NDArray[Any]]
@@ -34,6 +33,46 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SCHEMA = "inferno_cli/predictions/1"
+
+
+class Said(Protocol):
+    """What the record of a finished run says of it."""
+
+    @property
+    def dataset(self) -> str:
+        """Name of its dataset."""
+
+    @property
+    def dataset_checksum(self) -> str:
+        """SHA-256 of what it read."""
+
+    @property
+    def label(self) -> str:
+        """What must be shown with every number."""
+
+    @property
+    def model(self) -> str | None:
+        """Name of its model."""
+
+
+class Applied(Protocol):
+    """A finished run whose networks can be applied to ntuples."""
+
+    @property
+    def folder(self) -> Path:
+        """Its folder."""
+
+    @property
+    def config(self) -> TrainConfig:
+        """Its configuration."""
+
+    @property
+    def results(self) -> Said:
+        """Its record."""
+
+    @property
+    def observables(self) -> Observables:
+        """Its networks, with their bins."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +90,7 @@ class PredictionFile:
         return self.folder / self.name
 
 
-def plan(config: PredictConfig, finished: RunFolder) -> list[PredictionFile]:
+def plan(config: PredictConfig, finished: Applied) -> list[PredictionFile]:
     """Return what is read and written; the input and the output are looked at before any work."""
     from inferno_cli.events.root.trees import Tree
 
@@ -107,7 +146,7 @@ def _expressions(config: TrainConfig) -> dict[str, Expression]:
     return {key: parse(text) for key, text in {**texts, **Channels(config.channels).texts()}.items()}
 
 
-def _inputs(config: PredictConfig, finished: RunFolder) -> dict[Path, list[str]]:
+def _inputs(config: PredictConfig, finished: Applied) -> dict[Path, list[str]]:
     from inferno_cli.events.root.trees import find_files, tree_names
 
     dataset = finished.config.dataset
@@ -137,9 +176,7 @@ def _inputs(config: PredictConfig, finished: RunFolder) -> dict[Path, list[str]]
     return found
 
 
-def find_assignment(
-    config: PredictConfig, finished: RunFolder, jobs: Sequence[PredictionFile]
-) -> SplitAssignment | None:
+def find_assignment(config: PredictConfig, finished: Applied, jobs: Sequence[PredictionFile]) -> SplitAssignment | None:
     """Find out which rows the run trained on; None where that is the same for all of them."""
     dataset, request = finished.config.dataset, finished.config.request
     checksum = finished.results.dataset_checksum
@@ -175,7 +212,7 @@ def find_assignment(
 
 
 def without_observed(
-    config: PredictConfig, finished: RunFolder, jobs: Sequence[PredictionFile], split: SplitAssignment | None
+    config: PredictConfig, finished: Applied, jobs: Sequence[PredictionFile], split: SplitAssignment | None
 ) -> list[PredictionFile]:
     """Leave out the trees with the observed events of the run's dataset, wherever their file is, unless asked for.
 
@@ -202,7 +239,7 @@ def _listed(names: Sequence[str], most: int = 3) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-def about(finished: RunFolder, observables: Observables) -> str:
+def about(finished: Applied, observables: Observables) -> str:
     """Return what the files say of themselves, as JSON."""
     trained = [observables.name(name, fold) for name in observables.channels.trained for fold in observables.folds]
     groups = observables.groups[trained[0]] if len(observables.names) == 1 else observables.groups

@@ -129,7 +129,7 @@ def _trained(config: InterpolateConfig, grid: Grid, clock: Stopwatch) -> Flows:
     import torch
 
     from inferno_cli.interpolation import study
-    from inferno_cli.training.trainer import device_of
+    from inferno_cli.training.environment import device_of
 
     torch.set_num_threads(config.trainer.threads)
     total = study.n_steps(grid, config)

@@ -18,19 +18,21 @@ SCHEMA = PredictConfig
 
 def run(config: PredictConfig, composed: Any) -> None:  # noqa: ARG001
     """Write the predictions of a run; the files say themselves which run they are of."""
-    from inferno_cli.runs.predictions import Writer, about, find_assignment, output_folder, plan, without_observed
+    from inferno_cli.anomaly.run_folder import AnomalyFolder
+    from inferno_cli.runs import predictions
     from inferno_cli.runs.run_folder import RunFolder
 
-    finished = RunFolder.load(config.run)
+    opened = AnomalyFolder if AnomalyFolder.is_one(config.run) else RunFolder
+    finished: predictions.Applied = opened.load(config.run)
     if finished.results.label:
         log.info(f"run: {finished.results.label}")
-    files = plan(config, finished)
-    split = find_assignment(config, finished, files)
-    files = without_observed(config, finished, files, split)
-    writer = Writer(finished.observables, split, finished.config, config.keep, config.chunk)
-    text = about(finished, writer.observables)
+    files = predictions.plan(config, finished)
+    split = predictions.find_assignment(config, finished, files)
+    files = predictions.without_observed(config, finished, files, split)
+    writer = predictions.Writer(finished.observables, split, finished.config, config.keep, config.chunk)
+    text = predictions.about(finished, writer.observables)
     rows = sum(tree.rows for file in files for tree in file.trees)
-    with output_folder(files[0].folder) as scratch, progress("auto", "predict", rows) as advance:
+    with predictions.output_folder(files[0].folder) as scratch, progress("auto", "predict", rows) as advance:
         for file in files:
             (scratch / file.name).parent.mkdir(parents=True, exist_ok=True)
             writer.write(file, scratch / file.name, text, advance)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from inferno_cli.config.schema import Trainer
 from inferno_cli.likelihood.information import DeferredCheck
 from inferno_cli.training.batches import Batch, StratifiedBatches
+from inferno_cli.training.environment import optimiser
 from inferno_cli.training.objectives import Objective
 from inferno_cli.training.observable import NETWORK, SUMMARY, ChannelNetworks, Observable, key_of
 from inferno_cli.training.soft_likelihood import SoftLikelihood
@@ -232,16 +233,7 @@ class Module(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """AdamW with the configured schedule."""
-        settings, steps = self.settings, int(self.trainer.estimated_stepping_batches)
-        rate, decay = settings.learning_rate, settings.weight_decay
-        optimizer = torch.optim.AdamW(self.parameters(), lr=rate, weight_decay=decay, fused=True)
-        if settings.schedule == "cosine":
-            schedule: Any = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-        elif settings.schedule == "one_cycle":
-            schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.learning_rate, steps)
-        else:
-            return optimizer
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return optimiser(self.parameters(), self.settings, int(self.trainer.estimated_stepping_batches))
 
 
 def forward_together(network: nn.Module, blocks: Sequence[Tensor]) -> list[Tensor]:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +15,14 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 
 from inferno_cli.config.measurement import Measurement
 from inferno_cli.config.schema import Trainer
-from inferno_cli.errors import ConfigError, SingularInformationError
+from inferno_cli.errors import SingularInformationError
 from inferno_cli.events.channel import SHARED
 from inferno_cli.events.dataset import LogRatio
 from inferno_cli.events.sample import Events, Sample
-from inferno_cli.progress import Advance, progress
+from inferno_cli.progress import Advance
 from inferno_cli.section import Names
 from inferno_cli.training.batches import StratifiedBatches, to_tensors
+from inferno_cli.training.environment import accelerator, alone
 from inferno_cli.training.epochs import Epoch, Training
 from inferno_cli.training.evaluation import NOTHING, Likelihoods, evaluate, judge
 from inferno_cli.training.layers import moments
@@ -125,25 +124,6 @@ class _Data(pl.LightningDataModule):
         return StratifiedBatches(self.samples, self.batch_size, self.seed, self.trainer.strategy.root_device)
 
 
-def _accelerator(settings: Trainer) -> str:
-    # Apple's MPS has no float64, which the likelihood needs; `auto` there means the CPU.
-    if settings.accelerator == "auto" and not torch.cuda.is_available():
-        return "cpu"
-    if settings.accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
-        raise ConfigError(
-            f"trainer.accelerator is {settings.accelerator!r}, but torch sees no CUDA device. "
-            "Use trainer=cpu, or trainer=auto to take a GPU where there is one"
-        )
-    return settings.accelerator
-
-
-def device_of(settings: Trainer) -> str:
-    """Return the device of torch on which what Lightning does not train is trained."""
-    accelerator = _accelerator(settings)
-    is_gpu = accelerator in ("gpu", "cuda") or (accelerator == "auto" and torch.cuda.is_available())
-    return "cuda" if is_gpu else "cpu"
-
-
 def train(
     network: Network,
     summary: Summary,
@@ -186,7 +166,7 @@ def train(
     own = [sample.only(trained.variations) for sample in events.train]
     samples = network.prepared(own)
     likelihood = likelihoods.soft(trained, samples, events)
-    with _alone(settings, seed) as advance:
+    with alone(settings, seed) as advance:
         parts = network, summary, objective
         module = create(*parts, likelihood, samples, events.features, settings, channels, log_ratio)
         validation = Validation(events, likelihoods, likelihoods.soft(trained, own, events), advance, watch)
@@ -197,26 +177,6 @@ def train(
     is_fitted = likelihoods.trained == likelihoods.fitted
     judged = best.evaluation if is_fitted else judge(module.networks, likelihoods, events)
     return Training(module.networks, epochs, best, judged, path, time.perf_counter() - start, late)
-
-
-@contextmanager
-def _alone(settings: Trainer, seed: int) -> Iterator[Advance]:
-    """Give a training its threads, its seed and its progress, and leave those of the program as they were."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(settings.threads)
-    try:
-        with (
-            torch.random.fork_rng(),
-            warnings.catch_warnings(),
-            progress(settings.progress, "training", settings.max_epochs) as advance,
-        ):
-            warnings.filterwarnings("ignore", category=UserWarning, module=r"lightning\.")
-            warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # Lightning's use of torch's pytree
-            logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-            torch.manual_seed(seed)
-            yield advance
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _fit(
@@ -328,7 +288,7 @@ def _lightning(settings: Trainer, folder: Path, callbacks: list[Callback]) -> pl
         )
         callbacks = [*callbacks, stopping]
     return pl.Trainer(
-        accelerator=_accelerator(settings),
+        accelerator=accelerator(settings),
         devices=settings.devices,
         max_epochs=settings.max_epochs,
         gradient_clip_val=settings.gradient_clip or None,

@@ -1,0 +1,1 @@
+"""The anomaly score of a variational autoencoder that knows the backgrounds alone."""

@@ -1,0 +1,1 @@
+"""What `inferno anomaly` found: tables, figures and a page."""

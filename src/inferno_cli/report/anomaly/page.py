@@ -1,0 +1,32 @@
+"""What `inferno anomaly` found written down: figures and one page."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from pathlib import Path
+
+from inferno_cli.anomaly.record import AnomalyRecord
+from inferno_cli.drawing.presentation import PLAIN, Presentation
+from inferno_cli.drawing.style import save_figures
+from inferno_cli.files import write_whole
+from inferno_cli.report.anomaly.figures import figures
+from inferno_cli.report.anomaly.tables import of_samples, of_scores, title, trained_on
+from inferno_cli.report.page import as_figures, as_page
+
+PAGE = "anomaly.html"
+
+
+def write(
+    record: AnomalyRecord, folder: Path, *, plots: bool, formats: Sequence[str], shown: Presentation = PLAIN
+) -> tuple[Path, ...]:
+    """Write the figures and the page; return the files, the page first."""
+    pictures = save_figures(figures(record, shown) if plots else (), folder / "plots", formats)
+    parts = [f"<p>{html.escape(trained_on(record))}.</p>"]
+    for table in (of_scores(record), of_samples(record)):
+        parts.append(f"<h2>{html.escape(table.title)}</h2><p>{html.escape(table.note)}</p>")
+        parts.append(table.html(record.label))
+    if pictures.png:
+        parts += ["<h2>Figures</h2>", *as_figures(pictures.png)]
+    write_whole(folder / PAGE, as_page(title(record), record.label, parts))
+    return (folder / PAGE, *pictures.files)
