@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ class FoundRun:
     overrides: tuple[str, ...] = ()
     """What was overridden, in Hydra's words."""
 
-    @property
+    @cached_property
     def identity(self) -> str:
         """The settings that decide what is measured, with the seed, as one string."""
         return identity(self.settings)

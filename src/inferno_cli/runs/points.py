@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any
 
 from inferno_cli.code import code_digest
@@ -28,6 +29,7 @@ def is_output(key: str) -> bool:
     return is_below(key, OUTPUT_KEYS)
 
 
+@cache  # asked for every key of every run
 def matters(key: str) -> bool:
     """Whether a dotted key decides what is measured."""
     return not is_below(key, UNIMPORTANT)

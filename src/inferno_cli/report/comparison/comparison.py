@@ -239,18 +239,18 @@ class Comparison:
         """Short names of ``keys``."""
         return short_names(self.keys)
 
-    @property
+    @cached_property
     def missing(self) -> tuple[FoundRun, ...]:
         """Runs that did not finish."""
         done = {job.identity for point in self.points for job in point.jobs}
         return tuple(job for job in self.jobs if job.results is None and (not job.settings or job.identity not in done))
 
-    @property
+    @cached_property
     def of_the_models(self) -> dict[str, dict[str, Any]]:
         """Settings of the model that are no column, and differ from model to model: their values by model."""
         return of_the_models([job for point in self.points for job in (*point.jobs, *point.missing)])
 
-    @property
+    @cached_property
     def beside_the_model(self) -> dict[str, dict[str, Any]]:
         """Settings that are no column, not the model's, and differ from model to model: their values by model."""
         return beside_the_model([job for point in self.points for job in (*point.jobs, *point.missing)])
