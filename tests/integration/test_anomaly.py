@@ -158,12 +158,28 @@ def test_predict_writes_the_score_of_every_row(scored: Outcome, tmp_path: Path) 
     assert predicted["loss"] == pytest.approx(predicted["reconstruction"] + predicted["divergence"], rel=1e-5)
 
 
-def test_a_region_is_a_selection(scored: Outcome, tmp_path: Path) -> None:
-    point = ("anomaly", *TOP, *QUICK, f"output_dir={tmp_path}", "dataset.selection='ht > 250 and MET_met > 40'")
-    found = record(succeed(*point))
+def test_regions_are_selections_and_are_compared(tmp_path: Path) -> None:
+    regions = "dataset.selection='x > -0.5 and y < 2','x > -2'"
+    config = ("--config-dir", str(own_analysis(tmp_path)))
+    sweep = (*config, *OWN, f"output_dir={tmp_path}", f"hydra.sweep.dir={tmp_path}/sweep", regions, "seed=1,2")
+    succeed("anomaly", "-m", *sweep, "dataset.seed=1")
+    found = [AnomalyRecord.load(tmp_path / "sweep" / str(number) / "anomaly.json") for number in range(4)]
+    outcome = succeed("compare", f"runs={tmp_path}/sweep", "tracking=none")
+    with (tmp_path / "sweep" / "compare" / "compare.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
 
-    assert found.selection == "ht > 250 and MET_met > 40"
-    assert found.trained_on[0] < 0.7 * record(scored).trained_on[0]
+    assert found[0].selection == "x > -0.5 and y < 2"
+    assert found[0].trained_on[0] < 0.5 * found[2].trained_on[0]
+    assert found[0].trained_on == found[1].trained_on  # other networks on the same events
+    assert [(row["selection"], row["runs"]) for row in rows] == [("x > -0.5 and y < 2", "2"), ("x > -2", "2")]
+    areas = [item.scores[0].auc[0] for item in found]
+    assert [float(row["AUC"]) for row in rows] == pytest.approx([np.mean(areas[:2]), np.mean(areas[2:])])
+    assert [float(row["AUC low"]) for row in rows] == [min(areas[:2]), min(areas[2:])]
+    assert outcome.path.name == "compare.html"
+    one = succeed("compare", f"runs={tmp_path}/sweep/0", f"output={tmp_path}/one", "tracking=none")
+    value, error = found[0].scores[0].auc
+    assert f"{value:.3f} ({value - error:.3f}, {value + error:.3f})" in one.out
+    assert inferno("compare", f"runs={tmp_path}/sweep", "where=dataset.name=other", "tracking=none").code == 2
 
 
 # ------------------------------------------------------------------------------------------------------- searches

@@ -34,6 +34,8 @@ def run(config: CompareConfig, composed: Any) -> None:  # noqa: ARG001
         raise ConfigError(
             "runs is empty; name folders of runs, sweeps or studies, runs=FOLDER, or runs=mlflow:EXPERIMENT"
         )
+    if _anomaly_scores(config):
+        return
     found = collect(config.runs, config.tracking, config.where)
     comparison = Comparison.of(found.jobs, _reference(config.reference, found.study), baseline=config.baseline)
     comparison = replace(comparison, shown=presentation(config.report))
@@ -56,6 +58,31 @@ def run(config: CompareConfig, composed: Any) -> None:  # noqa: ARG001
     finally:  # after the log, which must not depend on who reads the table
         show_comparison(comparison, config.metrics)
     sys.stdout.write(f"results: {files[-1]}\n")
+
+
+def _anomaly_scores(config: CompareConfig) -> bool:
+    """Compare runs of `inferno anomaly`, where there are no others; return whether there are any."""
+    import os
+
+    from inferno_cli.anomaly.comparison import finished, points
+    from inferno_cli.report.anomaly.comparison import description, show, write
+    from inferno_cli.runs.mlflow.afterwards import log_files
+    from inferno_cli.runs.mlflow.sweep import PARENT_FILE
+
+    runs = finished(config.runs, config.where)
+    if not runs:
+        return False
+    compared = points(runs)
+    parents = {run.folder.parent for run in runs}
+    folder = Path(os.path.commonpath([run.folder.absolute() for run in runs])) / "compare"
+    if config.output is not None:
+        folder = user_path(config.output)
+    files = write(compared, folder, plots=config.report.plots, formats=config.report.formats)
+    if config.track and config.tracking.backend != "none" and len(parents) == 1:
+        log_files(parents.pop() / PARENT_FILE, files, "compare", description(compared))
+    show(compared)
+    sys.stdout.write(f"results: {files[-1]}\n")
+    return True
 
 
 def _reference(chosen: Reference, study: str) -> Reference:

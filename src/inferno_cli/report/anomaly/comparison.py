@@ -1,0 +1,147 @@
+"""Several anomaly scores beside each other: a table, their ROC curves, and one page."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from inferno_cli.anomaly.comparison import Point, Spread
+from inferno_cli.anomaly.record import SCORE
+from inferno_cli.drawing.style import Canvas, plain, save_figures
+from inferno_cli.files import together
+from inferno_cli.report.anomaly.figures import COLOURS
+from inferno_cli.report.page import as_figures, as_page
+from inferno_cli.report.tables import Line, Table, show_title, terminal
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+NOTE = (
+    "Several networks: median (smallest, largest); one: the number and its statistical error to both sides. -ELBO is "
+    "of the backgrounds of the validation split, per event; the rest is of the template split."
+)
+
+
+def table(points: Sequence[Point], *, is_exact: bool = False) -> Table:
+    """Return the table of all points; exactly, for CSV, with a column for each number."""
+    keys = list(points[0].place)
+    rates = [point.rate for point in points[0].records[0].scores[0].points]
+    names = ["-ELBO", "AUC"]
+    for rate in rates:
+        names += [f"signal at {100 * rate:g}%", f"Z_A at {100 * rate:g}%"]
+    headings = [*_shortened(keys), "score", "runs"]
+    for name in names:
+        headings += [name, f"{name} low", f"{name} high"] if is_exact else [name]
+    lines = []
+    shown: list[list[Spread | None]] = []
+    for point in points:
+        for name in point.names:
+            spreads = numbers(point, name)
+            if name != SCORE and spreads in shown:  # the same classifier, on the same events
+                continue
+            shown.append(spreads)
+            place = [_text(point.place[key]) if name == SCORE else "" for key in keys]
+            cells: list[object] = [*place, name, len(point.scores(name))]
+            for heading, spread in zip(names, spreads, strict=True):
+                digits = 3 if heading == "AUC" or heading.startswith("signal") else 2
+                cells += _exact(spread) if is_exact else [_said(spread, digits)]
+            lines.append(Line(cells, kind="" if name == SCORE else "published"))
+    return Table(headings, lines, places=len(keys) + 1, title="Scores", note=NOTE)
+
+
+def numbers(point: Point, name: str) -> list[Spread | None]:
+    """Return -ELBO, AUC, and efficiency and significance at every rate, of one score of a point."""
+    items = point.scores(name)
+    found: list[Spread | None] = [point.negative_elbo if name == SCORE else None]
+    found.append(Spread.of([item.auc for item in items]))
+    for number in range(len(items[0].points)):
+        found.append(Spread.of([item.points[number].efficiency for item in items]))
+        found.append(Spread.of([item.points[number].z_asimov for item in items]))
+    return found
+
+
+def _shortened(keys: Sequence[str]) -> list[str]:
+    """Return the last parts of keys, where these tell them apart."""
+    last = [key.rpartition(".")[2] for key in keys]
+    return last if len(set(last)) == len(last) else list(keys)
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _said(spread: Spread | None, digits: int) -> str:
+    if spread is None:
+        return ""
+    median, low, high = (f"{value:.{digits}f}" for value in (spread.median, spread.low, spread.high))
+    return f"{median} ({low}, {high})"
+
+
+def _exact(spread: Spread | None) -> list[object]:
+    return [None] * 3 if spread is None else [spread.median, spread.low, spread.high]
+
+
+def title(points: Sequence[Point]) -> str:
+    """Return what is compared."""
+    n_runs = sum(len(point.records) for point in points)
+    return f"anomaly scores on {points[0].records[0].dataset}: {n_runs} runs"
+
+
+def label(points: Sequence[Point]) -> str:
+    """Return what must be said of the data."""
+    return points[0].records[0].label
+
+
+def show(points: Sequence[Point]) -> None:
+    """Print the table."""
+    console = terminal(220)
+    show_title(console, title(points), label(points))
+    console.print(table(points).on_terminal())
+    console.print(NOTE, style="dim")
+
+
+def description(points: Sequence[Point]) -> str:
+    """Return the table in Markdown."""
+    return "\n".join([f"**{title(points)}**", "", label(points), "", *table(points).markdown(), "", NOTE])
+
+
+def write(points: Sequence[Point], folder: Path, *, plots: bool, formats: Sequence[str]) -> tuple[Path, ...]:
+    """Write the table as CSV and Markdown, the figure, and the page; return the files, the page last."""
+    with together(folder) as scratch:
+        pictures = save_figures(_figures(points) if plots else (), scratch, formats)
+        parts = [f"<p>{html.escape(NOTE)}</p>", table(points).html(label(points)), *as_figures(pictures.png)]
+        texts = {
+            "compare.csv": table(points, is_exact=True).csv(),
+            "compare.md": description(points) + "\n",
+            "compare.html": as_page(title(points), label(points), parts),
+        }
+        for name, text in texts.items():
+            (scratch / name).write_text(text, encoding="utf-8")
+    names = [path.name for path in pictures.files]
+    return tuple(folder / name for name in ("compare.csv", "compare.md", *names, "compare.html"))
+
+
+def _figures(points: Sequence[Point]) -> Iterator[tuple[str, Figure]]:
+    """Yield the ROC curve of every point: of its run with the median AUC, and as a band those of all its runs."""
+    figure = Canvas(label(points), title(points)).figure()
+    axes = figure.subplots()
+    for number, point in enumerate(points):
+        items = sorted(point.scores(SCORE), key=lambda item: item.auc[0])
+        middle, colour = items[len(items) // 2], COLOURS[number % len(COLOURS)]
+        said = ", ".join(f"{key.rpartition('.')[2]} {_text(value)}" for key, value in point.place.items())
+        style = ("-", "--", ":", "-.")[number // len(COLOURS) % 4]
+        axes.plot(middle.background[1:], middle.signal[1:], style, color=colour, label=plain(said or "VAE"))
+        curves = np.array([item.signal[1:] for item in items])
+        axes.fill_between(middle.background[1:], curves.min(axis=0), curves.max(axis=0), color=colour, alpha=0.2)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_ylim(1e-4, 1.5)
+    axes.set_xlabel("share of the background that passes")
+    axes.set_ylabel("share of the signal that passes")
+    axes.legend()
+    yield "roc", figure
