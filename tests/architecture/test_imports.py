@@ -26,11 +26,12 @@ ALLOWED = {
     "interpolation": {"config", "events", "fit", "histograms", "likelihood", "training"},
     "runs": {"config", "events", "histograms", "likelihood", "training", "fit"},
     "anomaly": {"config", "events", "fit", "histograms", "runs", "training"},
-    "report": {"anomaly", "config", "drawing", "events", "histograms", "fit", "interpolation", "runs"},
+    "nplm": {"config", "events"},
+    "report": {"anomaly", "config", "drawing", "events", "histograms", "fit", "interpolation", "nplm", "runs"},
     "testing": {"config", "drawing", "events", "fit", "histograms", "likelihood", "training"},
 }
 CHOICES = {f"inferno_cli.training.{kind}" for kind in ("networks", "summaries", "objectives", "metrics")}
-CHOICES |= {"inferno_cli.anomaly.outputs"}
+CHOICES |= {"inferno_cli.anomaly.outputs", "inferno_cli.nplm.models"}
 """Packages of choices: open to all, as the configuration is made of their sections."""
 OPEN = {
     "choices",

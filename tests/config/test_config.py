@@ -189,7 +189,7 @@ def test_what_has_files_of_its_own_is_answered_with_its_group():
 
 def test_a_missing_kind_is_answered_with_the_kinds():
     assert (
-        "dataset.kind is missing; set it in the YAML file to one of 'blobs', 'firework', 'means', 'ntuples'"
+        "dataset.kind is missing; set it in the YAML file to one of 'blobs', 'exponential', 'firework', 'means', 'ntuples'"
         in message("~dataset.kind")
     )
 
@@ -332,6 +332,7 @@ def test_closest_offers_a_neighbour_or_the_list():
 
 # ------------------------------------------------------------------------------------------ files under conf
 OF_TOP = ("jes", "qcd_norm", "jes_qcd_norm", "shape", "weights", "shift", "all")
+OF_OTHERS = {"norm": "exponential"}
 
 
 def test_the_config_folder_is_that_of_the_checkout():
@@ -350,7 +351,8 @@ def test_every_experiment_composes(name):
 
 @pytest.mark.parametrize("name", names("nuisance"))
 def test_every_choice_of_nuisance_parameters_composes_with_its_dataset(name):
-    config = compose(f"dataset={'top11004' if name in OF_TOP else 'synthetic'}", f"nuisance={name}")
+    dataset = "top11004" if name in OF_TOP else OF_OTHERS.get(name, "synthetic")
+    config = compose(f"dataset={dataset}", f"nuisance={name}")
     assert set(config.nuisance.fit) <= set(config.dataset.systematics)
     assert config.nuisance.train == config.nuisance.fit
     assert (config.nuisance.fit == ()) == (name == "none")

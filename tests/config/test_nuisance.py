@@ -344,7 +344,8 @@ def test_no_yield_of_a_preset_is_that_of_a_free_one(preset):
     """Both would scale the same samples, and nothing in the data could tell them apart."""
     if preset == "every":
         pytest.skip("whatever the dataset has: of top11004 mistag is beside the free QCD_norm")
-    config = compose(f"dataset={'synthetic' if preset.startswith('r_') else 'top11004'}", f"nuisance={preset}")
+    dataset = {"norm": "exponential"}.get(preset, "synthetic" if preset.startswith("r_") else "top11004")
+    config = compose(f"dataset={dataset}", f"nuisance={preset}")
     scaled = [config.dataset.systematics[name] for name in config.nuisance.fit]
     free = [set(item.samples) for item in scaled if item.kind == "free"]
     assert [item for item in scaled if item.kind == "normalisation" and set(item.samples) in free] == []

@@ -24,6 +24,7 @@ def as_hydra_reads(step: Any, overrides: list[str], *, sweeps: bool = False) -> 
     - the first value needs no key where the step has an argument: ``inferno init FOLDER``
     - a group that is added needs no sign: ``experiment=top11004`` is ``+experiment=top11004``
     - a group of the parts of a model needs no path: ``objective=p0`` is ``model/objective=p0``
+    - a step has short names for keys of its own: ``reference=A`` is ``nplm.reference=A``
     - a value may hold "=", which is an error to Hydra without quotes: ``where=dataset=htt``
     - the texts of a list may have commas between, which are points of a sweep to Hydra where one is asked for
     """
@@ -127,6 +128,8 @@ def _with_key(step: Any, overrides: list[str]) -> list[str]:
 
 def _grouped(step: Any, text: str) -> str:
     key = text.partition("=")[0]
+    if key in (short := getattr(step, "SHORT", {})):
+        return f"{short[key]}{text[len(key) :]}"
     if key not in (*ADDED_GROUPS, *MODEL_GROUPS):
         return text
     if not issubclass(step.SCHEMA, TrainConfig):

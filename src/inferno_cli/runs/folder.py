@@ -41,7 +41,10 @@ KEPT = (
     *("anomaly.json", "score.onnx"),
 )
 """What others read of a run, or patterns of it: its checksums are in its status."""
-MADE = ("plots", "export", "histograms", "cabinetry.yaml", "mlflow_run.json", "anomaly.html", "scores")
+MADE = (
+    *("plots", "export", "histograms", "cabinetry.yaml", "mlflow_run.json", "anomaly.html", "scores"),
+    *("nplm.json", "nplm.html"),
+)
 """What a run makes besides the files that others read, and the tables of its quantities."""
 PARTIAL = "partial"
 """Folder of what an unfinished run goes on from when it is begun again: each file says of what it is a part."""

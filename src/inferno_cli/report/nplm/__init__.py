@@ -1,0 +1,1 @@
+"""Report of a test with the New Physics Learning Machine."""
