@@ -14,8 +14,9 @@ from interpolations import configured, small_grid
 
 from inferno_cli.errors import ConfigError, FlowError
 from inferno_cli.interpolation import study
-from inferno_cli.interpolation.flow import Job, Trainer, density, require_zuko
+from inferno_cli.interpolation.flow import Trainer, density
 from inferno_cli.interpolation.pulls import compare, spreads
+from inferno_cli.training.flows import require_zuko
 
 NOTHING = np.array([], dtype=np.intp)
 
@@ -75,8 +76,8 @@ def test_a_point_that_was_held_out_is_found_between_the_others(found):
 def test_the_same_seed_makes_the_same_flows_and_events_bit_for_bit(found):
     config, grid, flows = found
     few = config.flow.model_copy(update={"iterations": 5})
-    jobs = [Job(NOTHING, number) for number in range(2)]
-    one, two, other = (Trainer(grid, few, seed, "cpu").run(jobs, quiet) for seed in (1, 1, 2))
+    trainers = [Trainer(grid, few, seed, "cpu") for seed in (1, 1, 2)]
+    one, two, other = (trainer.run([trainer.job(NOTHING, 0), trainer.job(NOTHING, 1)], quiet) for trainer in trainers)
     first, second = (flows.ensemble.sample(grid.at[0], 100, 1, "a") for _ in range(2))
 
     assert [flow.losses for flow in one] == [flow.losses for flow in two]
@@ -97,12 +98,12 @@ def test_a_fold_sees_nothing_of_the_points_that_it_leaves_out():
     config = configured("means", "flow.iterations=6", "flow.validate_every=3")
     grid = small_grid()
     trainer = Trainer(grid, config.flow, 1, "cpu")
-    job = Job(np.array([4]), 0)
+    job = trainer.job(np.array([4]), 0)
     (before,) = trainer.run([job], quiet)
-    for features, _, points in (trainer.train, trainer.validation):
-        features[points == 4] += 100.0
+    for events, table in ((trainer.train, grid.train), (trainer.validation, grid.validation)):
+        events.features[table.point == 4] += 100.0
     (after,) = trainer.run([job], quiet)
-    (seen,) = trainer.run([Job(NOTHING, 0)], quiet)
+    (seen,) = trainer.run([trainer.job(NOTHING, 0)], quiet)
 
     assert before.losses == after.losses
     assert seen.losses != after.losses
@@ -113,11 +114,11 @@ def test_weights_count():
     config = configured("means", "flow.iterations=60")
     grid = small_grid()
     trainer = Trainer(grid, config.flow, 1, "cpu")
-    for features, weights, _ in (trainer.train, trainer.validation):
-        is_left = torch.arange(len(weights)) % 2 == 0
-        features[is_left, 0] -= 20.0
-        weights[is_left] = 0.0
-    ensemble = trainer.ensemble(trainer.run([Job(NOTHING, 0)], quiet))
+    for events in (trainer.train, trainer.validation):
+        is_left = torch.arange(len(events.weights)) % 2 == 0
+        events.features[is_left, 0] -= 20.0
+        events.weights[is_left] = 0.0
+    ensemble = trainer.ensemble(trainer.run([trainer.job(NOTHING, 0)], quiet))
 
     assert ensemble.sample(grid.at[4], 2000, 1, "x")[0, :, 0].min() > -10
 
@@ -126,8 +127,8 @@ def test_a_diverged_training_is_an_error():
     config = configured("means", "flow.learning_rate=1e12", "flow.iterations=30", "flow.validate_every=5")
     trainer = Trainer(small_grid(), config.flow, 1, "cpu")
 
-    with pytest.raises(FlowError, match=r"lower flow\.learning_rate"):
-        trainer.run([Job(NOTHING, 0)], quiet)
+    with pytest.raises(FlowError, match=r"lower its learning_rate"):
+        trainer.run([trainer.job(NOTHING, 0)], quiet)
 
 
 def test_without_zuko_the_error_says_what_to_install(monkeypatch):

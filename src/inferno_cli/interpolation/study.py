@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inferno_cli.events.sample import FloatArray, generator
-from inferno_cli.interpolation.flow import Ensemble, Job, Trained, Trainer, density
+from inferno_cli.interpolation.flow import Ensemble, Trainer, density
 from inferno_cli.interpolation.grid import Grid, is_inside
 from inferno_cli.interpolation.pulls import Comparison, compare, spreads
 from inferno_cli.interpolation.record import (
@@ -27,6 +27,7 @@ from inferno_cli.interpolation.record import (
 from inferno_cli.interpolation.settings import InterpolateConfig, Pulls
 from inferno_cli.interpolation.yields import Yields
 from inferno_cli.progress import Advance
+from inferno_cli.training.flows import Job
 
 LogDensity = Callable[[str, FloatArray], FloatArray | None]
 """Takes the name of a signal and features to the logarithm of its true density, or None where that is not known."""
@@ -85,27 +86,26 @@ def train(grid: Grid, config: InterpolateConfig, device: str, advance: Advance) 
     trainer = Trainer(grid, config.flow, config.seed, device)
     left_out = [np.array([], dtype=np.intp), *grid.folds(config.folds, generator(config.seed, "folds of points"))]
     jobs: list[Job] = []
+    names: list[tuple[str, ...]] = []
     for points in left_out:
         for _ in range(config.flow.members):
-            jobs.append(Job(points, len(jobs)))
+            jobs.append(trainer.job(points, len(jobs)))
+            names.append(tuple(grid.names[number] for number in points))
     trained = trainer.run(jobs, advance)
     ensembles = []
     for number in range(len(left_out)):
         own = trained[number * config.flow.members : (number + 1) * config.flow.members]
         ensembles.append(trainer.ensemble(own))
-    records = tuple(_flow_record(grid, job, flow) for job, flow in zip(jobs, trained, strict=True))
-    return Flows(ensembles[0], tuple(zip(left_out[1:], ensembles[1:], strict=True)), records)
+    records = []
+    for flow, absent in zip(trained, names, strict=True):
+        records.append(FlowRecord(left_out=absent, best=flow.best, losses=flow.losses))
+    return Flows(ensembles[0], tuple(zip(left_out[1:], ensembles[1:], strict=True)), tuple(records))
 
 
 def n_steps(grid: Grid, config: InterpolateConfig) -> int:
     """Return the iterations of all flows together."""
     n_folds = len(grid.folds(config.folds, generator(config.seed, "folds of points")))
     return (1 + n_folds) * config.flow.members * config.flow.iterations
-
-
-def _flow_record(grid: Grid, job: Job, flow: Trained) -> FlowRecord:
-    names = tuple(grid.names[number] for number in job.excluded)
-    return FlowRecord(left_out=names, best=flow.best, losses=flow.losses)
 
 
 def compared(

@@ -25,7 +25,6 @@ SCHEMA = InterpolateConfig
 
 def run(config: InterpolateConfig, composed: Any) -> None:
     """Interpolate, and log what came of it."""
-    from inferno_cli.interpolation.flow import require_zuko
     from inferno_cli.interpolation.record import INTERPOLATION_FILE, InterpolationRecord
     from inferno_cli.memory import LEAST_FOR_TORCH, require_memory
     from inferno_cli.report.interpolation.tables import show
@@ -33,6 +32,7 @@ def run(config: InterpolateConfig, composed: Any) -> None:
     from inferno_cli.runs.mlflow.store import check
     from inferno_cli.runs.sweeps import HydraJob
     from inferno_cli.steps._logged import resolved
+    from inferno_cli.training.flows import require_zuko
 
     require_memory(LEAST_FOR_TORCH)
     require_zuko()
