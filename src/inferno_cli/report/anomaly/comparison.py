@@ -38,13 +38,14 @@ def table(points: Sequence[Point], *, is_exact: bool = False) -> Table:
     for name in names:
         headings += [name, f"{name} low", f"{name} high"] if is_exact else [name]
     lines = []
-    shown: list[list[Spread | None]] = []
+    shown: list[list[float]] = []
     for point in points:
         for name in point.names:
             spreads = numbers(point, name)
-            if name != SCORE and spreads in shown:  # the same classifier, on the same events
+            medians = [spread.median for spread in spreads if spread is not None]
+            if name != SCORE and medians in shown:  # the same classifier, on the same events
                 continue
-            shown.append(spreads)
+            shown.append(medians)
             place = [_text(point.place[key]) if name == SCORE else "" for key in keys]
             cells: list[object] = [*place, name, len(point.scores(name))]
             for heading, spread in zip(names, spreads, strict=True):
@@ -66,9 +67,9 @@ def numbers(point: Point, name: str) -> list[Spread | None]:
 
 
 def _shortened(keys: Sequence[str]) -> list[str]:
-    """Return the last parts of keys, where these tell them apart."""
-    last = [key.rpartition(".")[2] for key in keys]
-    return last if len(set(last)) == len(last) else list(keys)
+    """Return keys without their section, where that tells them apart."""
+    inside = [key.partition(".")[2] or key for key in keys]
+    return inside if len(set(inside)) == len(inside) else list(keys)
 
 
 def _text(value: Any) -> str:
@@ -130,10 +131,11 @@ def _figures(points: Sequence[Point]) -> Iterator[tuple[str, Figure]]:
     """Yield the ROC curve of every point: of its run with the median AUC, and as a band those of all its runs."""
     figure = Canvas(label(points), title(points)).figure()
     axes = figure.subplots()
+    names = _shortened(list(points[0].place))
     for number, point in enumerate(points):
         items = sorted(point.scores(SCORE), key=lambda item: item.auc[0])
         middle, colour = items[len(items) // 2], COLOURS[number % len(COLOURS)]
-        said = ", ".join(f"{key.rpartition('.')[2]} {_text(value)}" for key, value in point.place.items())
+        said = ", ".join(f"{name} {_text(value)}" for name, value in zip(names, point.place.values(), strict=True))
         style = ("-", "--", ":", "-.")[number // len(COLOURS) % 4]
         axes.plot(middle.background[1:], middle.signal[1:], style, color=colour, label=plain(said or "VAE"))
         curves = np.array([item.signal[1:] for item in items])
