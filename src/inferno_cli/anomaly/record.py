@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from inferno_cli.anomaly.evaluation import Curve, Judged
-from inferno_cli.errors import RunError
+from inferno_cli.errors import OutputError, RunError
 from inferno_cli.files import read_json, write_whole
 from inferno_cli.fit.result import Record
 
@@ -165,8 +165,11 @@ class AnomalyRecord(Record):
         return found
 
     def save(self, path: Path) -> None:
-        """Write the file in one step: it is whole, or not there."""
-        write_whole(path, self.model_dump_json(indent=1, by_alias=True) + "\n")
+        """Write the file in one step: it is whole, or not there; OutputError if it cannot be."""
+        try:
+            write_whole(path, self.model_dump_json(indent=1, by_alias=True) + "\n")
+        except OSError as error:
+            raise OutputError(f"{path} cannot be written: {error}. Choose output_dir=FOLDER") from error
 
     @classmethod
     def load(cls, path: Path) -> Self:

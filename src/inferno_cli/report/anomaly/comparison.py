@@ -13,6 +13,7 @@ import numpy as np
 from inferno_cli.anomaly.comparison import Point, Spread
 from inferno_cli.anomaly.record import SCORE
 from inferno_cli.drawing.style import Canvas, plain, save_figures
+from inferno_cli.errors import OutputError
 from inferno_cli.files import together
 from inferno_cli.report.anomaly.figures import COLOURS
 from inferno_cli.report.page import as_figures, as_page
@@ -112,17 +113,24 @@ def description(points: Sequence[Point]) -> str:
 
 
 def write(points: Sequence[Point], folder: Path, *, plots: bool, formats: Sequence[str]) -> tuple[Path, ...]:
-    """Write the table as CSV and Markdown, the figure, and the page; return the files, the page last."""
-    with together(folder) as scratch:
-        pictures = save_figures(_figures(points) if plots else (), scratch, formats)
-        parts = [f"<p>{html.escape(NOTE)}</p>", table(points).html(label(points)), *as_figures(pictures.png)]
-        texts = {
-            "compare.csv": table(points, is_exact=True).csv(),
-            "compare.md": description(points) + "\n",
-            "compare.html": as_page(title(points), label(points), parts),
-        }
-        for name, text in texts.items():
-            (scratch / name).write_text(text, encoding="utf-8")
+    """Write the table as CSV and Markdown, the figure, and the page; return the files, the page last.
+
+    Raises:
+        OutputError: If one cannot be written.
+    """
+    try:
+        with together(folder) as scratch:
+            pictures = save_figures(_figures(points) if plots else (), scratch, formats)
+            parts = [f"<p>{html.escape(NOTE)}</p>", table(points).html(label(points)), *as_figures(pictures.png)]
+            texts = {
+                "compare.csv": table(points, is_exact=True).csv(),
+                "compare.md": description(points) + "\n",
+                "compare.html": as_page(title(points), label(points), parts),
+            }
+            for name, text in texts.items():
+                (scratch / name).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"the comparison cannot be written to {folder}: {error}. Choose output=FOLDER") from error
     names = [path.name for path in pictures.files]
     return tuple(folder / name for name in ("compare.csv", "compare.md", *names, "compare.html"))
 
