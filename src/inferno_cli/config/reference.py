@@ -199,11 +199,13 @@ def groups(step: str, own: Path | None = None) -> dict[str, tuple[str, ...]]:
 
     places = (config_folder(), *conf_folders(), *(() if own is None else (own,)))
     (path, *_) = [place / f"{step}.yaml" for place in places if (place / f"{step}.yaml").is_file()]
-    names = []
+    names: list[str] = []
+    found: dict[str, tuple[str, ...]] = {}
     for item in yaml.safe_load(path.read_text(encoding="utf-8")).get("defaults", []):
         if isinstance(item, dict):
-            names += [name for name in item if name != "job"]
-    found = {}
+            names += [name for name in item if name != "job" and not name.startswith("override ")]
+        elif item != "_self_":  # the configuration of another step
+            found |= groups(item, own)
     for name in (*names, *(f"+{group}" for group in ADDED_GROUPS if step == "train")):
         found[name] = tuple(_files(places, name.lstrip("+")))
         folders = {path.name for place in places for path in (place / name).glob("*") if path.is_dir()}
