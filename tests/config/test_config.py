@@ -337,7 +337,7 @@ def test_the_config_folder_is_that_of_the_checkout():
     assert config_folder() == Path(__file__).parents[2] / "conf"
 
 
-OF_INTERPOLATION = ("firework", "means")
+OF_INTERPOLATION = ("firework", "means", "resonance")
 """Experiments of ``inferno interpolate``."""
 
 

@@ -14,7 +14,7 @@ from inferno_cli.config.load import config_folder
 from inferno_cli.runs.record import Results
 from integration.conftest import FEW_EVENTS, FIT_ONLY_MU, QUICK, Runs, succeed
 
-OF_OTHER_STEPS = {"firework", "means"}
+OF_OTHER_STEPS = {"firework", "means", "resonance"}
 """Experiments of ``inferno interpolate``: test_interpolate_step.py."""
 EXPERIMENTS = sorted({path.stem for path in (config_folder() / "experiment").glob("*.yaml")} - OF_OTHER_STEPS)
 # optuna and anomaly are searches, not lists: test_search.py, test_anomaly.py

@@ -83,7 +83,8 @@ def test_every_number_in_mlflow_is_documented(small: Outcome) -> None:
     metrics = InterpolationRecord.load(small.path).metrics()
 
     assert [name for name in metrics if not any(re.fullmatch(x, name) for x in patterns)] == []
-    assert [x for x in patterns if not any(re.fullmatch(x, name) for name in metrics)] == []
+    seen = {*metrics, "limit/m_X 300 m_S 170"}  # of a run with fit.limit
+    assert [x for x in patterns if not any(re.fullmatch(x, name) for name in seen)] == []
 
 
 def test_a_killed_step_leaves_nothing_that_looks_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,3 +107,39 @@ def test_a_dataset_without_a_grid_is_refused_with_the_key(tmp_path: Path) -> Non
 
     assert outcome.code == 2
     assert "dataset.samples.NAME.parameters" in outcome.err
+
+
+def test_one_network_has_the_parameters_as_inputs_and_makes_a_limit_at_every_point(tmp_path: Path) -> None:
+    """The limit with the simulated signal, which trained no flow, in the same bins, is that of the flows within 15%."""
+    outcome = succeed(
+        "interpolate",
+        *SMALL,
+        "model=bce",
+        "parametrised=true",
+        "at=[[0, 0], [0.5, 0.5]]",
+        "fit.limit=true",
+        "dataset.yields={signal: 300, background: 2000}",
+        "trainer.max_epochs=4",
+        "model.hidden=[20]",
+        "model.bins=6",
+        "tracking=none",
+        "report.plots=false",
+        f"output_dir={tmp_path}",
+    )
+    known, new = InterpolationRecord.load(outcome.path).targets
+
+    assert [path.parent.name for path in outcome.path.parent.rglob("*.ckpt")] == ["checkpoints"]
+    for target in (known, new):
+        assert target.limit is not None
+        assert list(target.limit) == sorted(target.limit)
+    assert known.simulated_limit == pytest.approx(known.limit[2], rel=0.15)  # type: ignore[index]
+    assert new.simulated_limit is None
+    assert "expected limit on mu" in outcome.out
+
+
+def test_parameters_are_inputs_of_nothing_where_nothing_is_trained(tmp_path: Path) -> None:
+    few = ("flow.iterations=2", "parametrised=true", "tracking=none", f"output_dir={tmp_path}")
+    outcome = inferno("interpolate", *SMALL, *few)
+
+    assert outcome.code == 2
+    assert "take model=bce" in outcome.err

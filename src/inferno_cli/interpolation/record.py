@@ -113,6 +113,10 @@ class TargetRecord(Record):
     """Expected events of the signal in every bin."""
     errors: tuple[float, ...]
     """Standard deviation of the members in every bin: the shapesys of the workspace."""
+    limit: tuple[float, ...] | None = None
+    """Expected upper limits on mu without signal, at -2, -1, 0, +1, +2 sigma, where fit.limit asks for them."""
+    simulated_limit: float | None = None
+    """The median one with the simulated signal in the same bins, at a point of the grid, held out or not."""
     nearest: str
     """The signal whose uncertainties of the yield were taken."""
 
@@ -148,6 +152,9 @@ class InterpolationRecord(Record):
                 yield f"pulls/{name}/{kind}/width", spread.width
             if group.divergence is not None:
                 yield f"divergence/{name}", group.divergence
+        for target in self.targets:
+            if target.limit is not None:
+                yield f"limit/{' '.join(f'{name} {value:g}' for name, value in target.at.items())}", target.limit[2]
         if self.yields is not None:
             yield "yields/pulls/mean", self.yields.pulls.mean
             yield "yields/pulls/width", self.yields.pulls.width

@@ -98,6 +98,8 @@ class InterpolateConfig(TrainConfig):
     pulls: Pulls
     yields: Literal["gp"] | None
     """Yields at new parameters: a Gaussian process of the logarithm of the yield; null: none."""
+    parametrised: bool
+    """The parameters are inputs of the network of the model, and one training is for all points of ``at``."""
     at: Points
     """New parameters, [300, 170] or a list of such: for each a workspace for `inferno fit`; []: none."""
 
@@ -107,6 +109,11 @@ class InterpolateConfig(TrainConfig):
         for values in self.dataset.sample_parameters.values():
             return tuple(values)
         return ()
+
+    @property
+    def wants_limit(self) -> bool:
+        """Whether limits are asked for, with ``fit.limit``."""
+        return bool(self.fit.every()["limit"].is_wanted)
 
     @property
     def grid_names(self) -> Names:

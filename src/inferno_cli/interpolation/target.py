@@ -90,9 +90,8 @@ def with_signal(events: Events, backgrounds: Sequence[str], signal: Interpolated
     return replace(events, observed=None, assignment=None, **splits)
 
 
-def bin_errors(observables: Observables, signal: Interpolated, name: str, channel: str) -> FloatArray:
+def bin_errors(observables: Observables, samples: Sequence[Sample], channel: str) -> FloatArray:
     """Return the standard deviation of the members in every fitted bin of a channel, shape (n_bins,)."""
-    samples = signal.by_member(name)
     n_bins = observables.first.summary.n_bins
     final = observables.final(channel, n_bins)
     filled = []

@@ -53,6 +53,8 @@ def figures(
     yield "losses", _losses(canvas, record)
     if record.yields is not None:
         yield "yields", _yields(canvas, record)
+    if any(target.limit for target in record.targets):
+        yield "limits", _limits(canvas, record)
 
 
 def _worst(record: InterpolationRecord) -> int:
@@ -152,6 +154,29 @@ def _losses(canvas: Canvas, record: InterpolationRecord) -> Figure:
         axes.plot(look, flow.losses, color=MUTED if is_fold else ACCENT, linewidth=0.6 if is_fold else 1.4)
     axes.set_xlabel("look at the validation events")
     axes.set_ylabel("negative log-likelihood")
+    return figure
+
+
+def _limits(canvas: Canvas, record: InterpolationRecord) -> Figure:
+    """Draw the expected limits on mu against the parameters, in their order."""
+    figure = canvas.figure(height=5.2)
+    axes = figure.subplots()
+    targets = sorted(record.targets, key=lambda target: tuple(target.at.values()))
+    for row, target in enumerate(targets):
+        if target.limit is None:
+            continue
+        low_2, low, median, high, high_2 = target.limit
+        axes.plot([row, row], [low_2, high_2], color="#f9d65c", linewidth=9, solid_capstyle="butt")
+        axes.plot([row, row], [low, high], color="#6cc24a", linewidth=9, solid_capstyle="butt")
+        axes.plot([row - 0.25, row + 0.25], [median, median], color="black", linewidth=1.4)
+        if target.simulated_limit is not None:
+            axes.plot(row, target.simulated_limit, "o", color=SIGNAL, markersize=5)
+    names = [", ".join(f"{value:g}" for value in target.at.values()) for target in targets]
+    axes.set_xticks(range(len(targets)), names, rotation=60)
+    axes.set_yscale("log")
+    axes.set_xlabel(", ".join(short(name) for name in record.parameters))
+    axes.set_ylabel(r"expected limit on $\mu$")
+    axes.set_title("line: median; bands: 1 and 2 sigma; point: simulated signal")
     return figure
 
 

@@ -92,8 +92,13 @@ def _targets(record: InterpolationRecord) -> Table:
         relative = (sum(x**2 for x in target.errors) ** 0.5) / max(sum(target.nominal), 1e-300)
         place = "" if target.is_inside else "extrapolation"
         expected = f"{target.expected:.4g} +- {100 * target.relative_error:.2g}%"
-        lines.append(Line([at, target.workspace, place, len(target.nominal), expected, f"{100 * relative:.2g}%"]))
+        cells = [at, target.workspace, place, len(target.nominal), expected, f"{100 * relative:.2g}%"]
+        if any(item.limit for item in record.targets):
+            cells += [_limit(target.limit), _number(target.simulated_limit, 3)]
+        lines.append(Line(cells))
     headings = ["at", "workspace", "", "bins", "signal", "error of the flows"]
+    if any(item.limit for item in record.targets):
+        headings += ["expected limit on mu", "simulated"]
     note = "Templates at new parameters, each in a workspace for inferno fit."
     return Table(headings, lines, places=3, title="New parameters", note=note)
 
@@ -104,6 +109,10 @@ def _spreads(pulls: Mapping[str, SpreadRecord]) -> list[str]:
         spread = pulls.get(kind)
         found.append("" if spread is None else f"{spread.mean:+.2f}, {spread.width:.2f}")
     return found
+
+
+def _limit(limit: tuple[float, ...] | None) -> str:
+    return "" if limit is None else f"{limit[2]:.3f} [{limit[1]:.3f}, {limit[3]:.3f}]"
 
 
 def _number(value: float | None, digits: int) -> str:
