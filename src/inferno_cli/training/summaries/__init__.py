@@ -198,9 +198,9 @@ class Summary(Section, ABC):
         """
         if self.n_trained:
             raise ConfigError(
-                "trainer.combine=mean takes the mean of several trainings, or of epochs, and each has trained bins of its "
-                f"own (model.summary is {self.kind!r} with {self.n_trained} trained numbers). Use trainer.combine=best, "
-                "and no trainer.snapshots"
+                "trainer.combine=mean takes the mean of several trainings, or epochs, and each has trained bins of "
+                f"its own (model.summary is {self.kind!r} with {self.n_trained} trained numbers). Use "
+                "trainer.combine=best, and no trainer.snapshots"
             )
 
     @property
