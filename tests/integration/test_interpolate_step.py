@@ -102,6 +102,16 @@ def test_a_killed_step_leaves_nothing_that_looks_whole(tmp_path: Path, monkeypat
     assert status["state"] == "stopped"
 
 
+def test_a_run_that_is_overwritten_leaves_no_workspace_of_before(tmp_path: Path) -> None:
+    few = ("flow.iterations=20", "tracking=none", "report.plots=false", f"hydra.run.dir={tmp_path}")
+    succeed("interpolate", *SMALL, *few, "at=[0.5, 0.5]")
+    refused = inferno("interpolate", *SMALL, *few, "at=[0.25, 0.5]")
+    succeed("interpolate", *SMALL, *few, "at=[0.25, 0.5]", "overwrite=true")
+
+    assert refused.code == 2
+    assert [path.parent.name for path in tmp_path.rglob("workspace.json")] == ["at_0.25_0.5"]
+
+
 def test_a_dataset_without_a_grid_is_refused_with_the_key(tmp_path: Path) -> None:
     outcome = inferno("interpolate", "tracking=none", f"output_dir={tmp_path}")
 

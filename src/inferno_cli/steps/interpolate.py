@@ -6,6 +6,7 @@ With flows, and a Gaussian process for the yields; what it is worth is measured 
 from __future__ import annotations
 
 import logging
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,6 +43,8 @@ def run(config: InterpolateConfig, composed: Any) -> None:
     path = job.folder / INTERPOLATION_FILE
     if folder.begin(job.folder, composed, point, overwrite=config.overwrite):
         path.unlink(missing_ok=True)
+        for workspace in job.folder.glob("at_*/workspace.json"):  # of a run before, perhaps at other points
+            shutil.rmtree(workspace.parent)
         _logged(config, composed, job, point)
     else:
         log.info("this was interpolated here before, with the same settings; overwrite=true does it again")
