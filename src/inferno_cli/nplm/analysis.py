@@ -22,7 +22,7 @@ from inferno_cli.nplm.distribution import middle, significance
 from inferno_cli.nplm.models import Alternative, Exponent
 from inferno_cli.nplm.nuisances import check_order, expansion
 from inferno_cli.nplm.pool import Pool, WeightedEvents, pool
-from inferno_cli.nplm.record import AGREES, Compared, Ensemble, Expanded, Record, Tail
+from inferno_cli.nplm.record import AGREES, DEPENDS, Compared, Ensemble, Expanded, Record, Tail
 from inferno_cli.nplm.standard import Standard
 from inferno_cli.nplm.statistic import Data, Statistics
 from inferno_cli.nplm.taylor import Taylor
@@ -228,10 +228,13 @@ class Analysis:
                 f"t of the null toys does not follow chi2 with {degrees:g} degrees of freedom (KS p = {null.ks:.3g}): "
                 "take the p-values by toys"
             )
-        validation = self.before.validation if self.before is not None else tuple(self._validation(test, degrees))
+        validation = self.before.validation if self.before is not None else tuple(self._validation(test, degrees, null))
         for item in validation:
-            if item.ks < AGREES:
-                self.notes.append(f"t depends on {item.parameter}: at {item.value:+g} its KS p is {item.ks:.3g}")
+            if item.same < DEPENDS:
+                self.notes.append(
+                    f"t depends on {item.parameter}: toys at {item.value:+g} differ from the null toys (KS p = "
+                    f"{item.same:.2g}). Raise nplm.shape.order, or give its networks more units or events"
+                )
         values = np.array(null.t)
         injected, shown = self._injected(test, values, degrees)
         tested, of_data = self._tested(test, values, degrees)
@@ -275,13 +278,13 @@ class Analysis:
             degrees = float(self._tuned(0.0).mean())
         return Ensemble.of("null", "", 0.0, found, degrees), degrees
 
-    def _validation(self, test: LearningTest, degrees: float) -> list[Ensemble]:
+    def _validation(self, test: LearningTest, degrees: float, null: Ensemble) -> list[Ensemble]:
         found = []
         for name in self.pool.parameters:
             for value in self.pool.values(name, self.settings.validate_at):
                 truth = Truth(f"{name} {value:+g}", ((name, value),))
                 toys = self.toys(truth.name, test, truth, self.settings.toys)
-                found.append(Ensemble.of(truth.name, name, value, toys, degrees))
+                found.append(Ensemble.of(truth.name, name, value, toys, degrees, null.t))
         return found
 
     def _injected(self, test: LearningTest, null: FloatArray, degrees: float) -> tuple[Tail | None, Shown | None]:

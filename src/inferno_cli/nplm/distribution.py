@@ -16,6 +16,13 @@ def agreement(statistic: FloatArray, degrees: float) -> float:
     return float(kstest(statistic, chi2(degrees).cdf).pvalue)
 
 
+def sameness(statistic: FloatArray, other: FloatArray) -> float:
+    """Return the p-value of the Kolmogorov-Smirnov test of two sets of toys against each other."""
+    from scipy.stats import ks_2samp
+
+    return float(ks_2samp(statistic, other).pvalue)
+
+
 def chi2_median(degrees: float) -> float:
     """Return the median of chi2."""
     from scipy.stats import chi2

@@ -15,8 +15,10 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-BLOCK = 1_000_000
-"""Numbers of a Jacobian in memory at a time: as many as a cache holds."""
+BLOCK = 200_000
+"""Numbers of a Jacobian in memory at a time: as many as the cache of a CPU holds."""
+GPU_BLOCK = 100_000_000
+"""The same on a GPU: a kernel that is small leaves most of it idle."""
 FIRST_DAMPING, LEAST_DAMPING, MOST_DAMPING = 1e-2, 1e-9, 1e9
 SMALLER, LARGER = 0.25, 4.0
 """By what the damping is multiplied after a step that went down, and after one that did not."""
@@ -172,5 +174,6 @@ def _learnt(step: Tensor, change: Tensor, hessian: Tensor) -> Tensor:
 def _blocks(model: Model, parameters: Tensor) -> list[slice]:
     """Return parts of the events whose Jacobian is small."""
     n_events = model.weights.shape[1]
-    size = max(1, BLOCK // parameters.numel())
+    block = BLOCK if parameters.device.type == "cpu" else GPU_BLOCK
+    size = max(1, block // parameters.numel())
     return [slice(first, first + size) for first in range(0, n_events, size)]

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
+
 from inferno_cli.errors import FileError, OutputError, RunError
 from inferno_cli.files import read_json, write_whole
-from inferno_cli.nplm.distribution import agreement, chi2_median, middle
+from inferno_cli.nplm.distribution import agreement, chi2_median, middle, sameness
 from inferno_cli.nplm.nuisances import OrderCheck
 from inferno_cli.nplm.statistic import Statistics
 from inferno_cli.nplm.tuning import Trial
@@ -18,6 +21,8 @@ FILE, PAGE = "nplm.json", "nplm.html"
 SCHEMA = "inferno_cli/nplm/1"
 AGREES = 0.05
 """p-value above which toys agree with chi2."""
+DEPENDS = 0.01
+"""p-value below which toys differ from the null toys: one of many parameters is below 0.05 by chance."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,7 @@ class Ensemble:
         median: Of t.
         ks: p-value of t against chi2.
         ks_tau: The same of tau.
+        same: p-value of t against the null toys; of these 1.
         unconverged: Toys whose fits had not ended after the largest number of steps; they count as all others.
     """
 
@@ -43,11 +49,20 @@ class Ensemble:
     median: float
     ks: float
     ks_tau: float
+    same: float
     unconverged: int
 
     @classmethod
-    def of(cls, name: str, parameter: str, value: float, found: Statistics, degrees: float) -> Self:
-        """Compare toys with chi2."""
+    def of(
+        cls,
+        name: str,
+        parameter: str,
+        value: float,
+        found: Statistics,
+        degrees: float,
+        null: Sequence[float] | None = None,
+    ) -> Self:
+        """Compare toys with chi2, and with the null toys."""
         return cls(
             name=name,
             parameter=parameter,
@@ -57,6 +72,7 @@ class Ensemble:
             median=middle(found.t)[0],
             ks=agreement(found.t, degrees),
             ks_tau=agreement(found.tau, degrees),
+            same=1.0 if null is None else sameness(found.t, np.array(null)),
             unconverged=int((~found.converged).sum()),
         )
 
@@ -190,6 +206,7 @@ class Record:
         for item in self.validation:
             found[f"validation/{item.parameter} {item.value:g}/ks"] = item.ks
             found[f"validation/{item.parameter} {item.value:g}/ks_tau"] = item.ks_tau
+            found[f"validation/{item.parameter} {item.value:g}/same"] = item.same
         for key, tail in {"injected": self.injected, "tested": self.tested}.items():
             if tail is not None:
                 found |= {f"{key}/t": tail.t, f"{key}/p": tail.p, f"{key}/z": tail.z}

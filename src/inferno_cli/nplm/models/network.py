@@ -26,7 +26,7 @@ class NetworkAlternative(Alternative):
     """Units of each hidden layer."""
     clip: Positive | Literal["tune"]
     """Largest absolute weight; biases are free. `tune`: that at which the median of t is that of chi2."""
-    clip_range: tuple[Positive, Positive] = (1.0, 40.0)
+    clip_range: tuple[Positive, Positive] = (0.4, 40.0)
     """Where a clip that is tuned is looked for."""
 
     @model_validator(mode="after")

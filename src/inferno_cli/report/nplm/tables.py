@@ -48,14 +48,15 @@ def _distributions(record: Record) -> Table:
     lines = []
     for item in (record.null, *record.validation):
         numbers = (len(item.t), f"{item.median:.2f}", f"{item.ks:.3f}", _verdict(item), f"{item.ks_tau:.2g}")
-        lines.append(Line([item.name, *numbers, item.unconverged]))
+        same = "" if item is record.null else f"{item.same:.3f}"
+        lines.append(Line([item.name, *numbers, same, item.unconverged]))
     note = (
         f"Toys: t against chi2, whose median is {chi2_median(record.degrees):.2f}. KS: p-value of the test of "
         f"Kolmogorov and Smirnov; t follows chi2 where it is above {AGREES:g}. tau is t without the uncertainties of "
-        "the reference: where a nuisance parameter is not nominal it should fail. Not ended: toys whose fit took the "
-        "largest number of steps."
+        "the reference: where a nuisance parameter is not nominal it should fail. With null: p-value of t "
+        "against the null toys. Not ended: toys whose fit took the largest number of steps."
     )
-    headings = ("toys", "number", "median t", "KS of t", "", "KS of tau", "not ended")
+    headings = ("toys", "number", "median t", "KS of t", "", "KS of tau", "with null", "not ended")
     return Table(headings, lines, 1, "Distribution of t", note)
 
 
