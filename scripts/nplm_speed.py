@@ -4,8 +4,8 @@
     python scripts/nplm_speed.py --device cuda --toys 64 --at-once 64
 
 Both do the same steps of the same fits, and take turns, so that other work on the machine slows them alike. No time is
-printed before both have given the same losses. Prints a Markdown table: seconds per toy, CPU time on a CPU, of the clock
-on a GPU; the smallest of the turns.
+printed before both have given the same losses. Prints a Markdown table: seconds per toy, CPU time on a CPU, of the
+clock on a GPU; the smallest of the turns.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from inferno_cli.nplm.distribution import chi2_median, median_error
 
 log = logging.getLogger(__name__)
 
-CLOSE = 0.5
+CLOSE = 0.75
 """A median that is so near, in units of its own error, needs no better clip: that of other toys differs by more."""
 TRIALS = 8
 """Clips that are tried at most."""
