@@ -98,7 +98,11 @@ def test_inside_is_the_convex_hull():
     [
         ("held_out=[0.5, 0]", r"held_out: \[0.5, 0.0\] is no point of the grid; the nearest is"),
         ("at=[1, 2, 3]", "at: .* has 3 values, and the signals have the parameters mean_x, mean_y"),
+        ("at=[[0.5, 0.5], [0.50000001, 0.5]]", "at: a point is there twice"),
+        ("held_out=[[0, 0], [0, 0]]", "held_out: a point is there twice"),
+        ("folds=10", "folds is 10, and 9 points are left to divide; take at most 9"),
         ("pulls.features=[z]", "pulls.features: unknown feature 'z'"),
+        ("pulls.features=[x, x]", "pulls.features: x, x has a feature twice"),
         ("dataset.absent=[[7, 7]]", "is no point of the grid of mean_x, mean_y"),
         ("likelihood.samples=[signal_0_0, signal_1_1, background]", "2 signals with parameters are left to train on"),
     ],
@@ -106,6 +110,11 @@ def test_inside_is_the_convex_hull():
 def test_what_cannot_be_interpolated_is_told_with_the_key(override, message):
     with pytest.raises(ConfigError, match=message):
         configured("means", override)
+
+
+def test_a_network_with_the_parameters_as_inputs_needs_a_model_that_is_trained():
+    with pytest.raises(ConfigError, match="nothing of model 'histogram' is trained"):
+        configured("means", "at=[0.5, 0.5]", "parametrised=true")
 
 
 def test_a_template_needs_a_yield():

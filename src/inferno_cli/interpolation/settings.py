@@ -139,6 +139,10 @@ class InterpolateConfig(TrainConfig):
                         f"{key}: {list(point)} has {len(point)} values, and the signals have the parameters "
                         f"{', '.join(self.parameter_names)}"
                     )
+            # Folders and signals have the names of points in six digits.
+            named = {tuple(f"{value:g}" for value in point) for point in points}
+            if len(named) < len(points):
+                raise ValueError(f"{key}: a point is there twice, in six digits; name each of them once")
         every = set(self.points.values())
         for point in self.held_out:
             if point not in every:
@@ -146,10 +150,28 @@ class InterpolateConfig(TrainConfig):
                 raise ValueError(f"held_out: {list(point)} is no point of the grid; the nearest is {list(near)}")
         if self.at and self.yields is None:
             raise ValueError("at: a template needs a yield, and yields is null; set yields=gp")
+        self._require_templates()
+        if len(set(self.pulls.features or ())) < len(self.pulls.features or ()):
+            raise ValueError(f"pulls.features: {', '.join(self.pulls.features or ())} has a feature twice")
         for name in self.pulls.features or ():
             if name not in self.dataset.features:
                 raise ValueError(f"pulls.features: unknown feature {name!r}{closest(name, self.dataset.features)}")
         return self
+
+    def _require_templates(self) -> None:
+        """Check what templates need, before the flows are trained."""
+        if not self.at:
+            return
+        if len(self.fitted_channels) > 1:
+            found = ", ".join(self.fitted_channels)
+            raise ValueError(f"at: a template is of one channel, found {found}; take channels=one")
+        if not set(self.sample_names) - set(self.signal_names):
+            raise ValueError("at: the dataset has no background, and a signal alone cannot be fitted; leave out at")
+        if self.parametrised and not self.model.is_trained:
+            raise ValueError(
+                f"parametrised: nothing of model {self.model.name!r} is trained, and parameters are inputs of a "
+                "network; take model=bce"
+            )
 
     def _require_grid(self) -> None:
         """Check that there are enough signals with the same parameters, each at a point of its own."""
@@ -165,6 +187,10 @@ class InterpolateConfig(TrainConfig):
             raise ValueError(
                 f"dataset: {left} signals with parameters are left to train on, expected at least 3. Say what each was "
                 "generated with, dataset.samples.NAME.parameters={m_X: 300}, or choose +experiment=means"
+            )
+        if isinstance(self.folds, int) and self.folds > left:
+            raise ValueError(
+                f"folds is {self.folds}, and {left} points are left to divide; take at most {left}, or leave_one_out"
             )
         if len(set(self.points.values())) < len(self.points):
             raise ValueError("dataset: two signals have the same values of all parameters; merge them into one sample")

@@ -200,6 +200,8 @@ def notes(groups: Mapping[Group, GroupRecord]) -> Iterator[str]:
     }
     for name, title in titles.items():
         group = groups.get(name)  # type: ignore[call-overload]
+        if group is not None and JUDGED not in group.pulls:
+            yield f"nothing is known at {title}: no bin has pulls.min_events simulated events; lower it or pulls.bins"
         if group is not None and not group.holds and JUDGED in group.pulls:
             spread = group.pulls[JUDGED]
             yield (

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from inferno_cli.errors import ConfigError
 from inferno_cli.events.channels import Channels
 from inferno_cli.events.sample import Events, FloatArray, Sample
 from inferno_cli.fit.analysis import fit_workspace
@@ -68,24 +67,10 @@ class Model:
 
     @classmethod
     def of(cls, config: InterpolateConfig, events: Events, grid: Grid, folder: Path) -> Model:
-        """Check that there can be templates, and train the network that is shared by all, if there is one.
-
-        Raises:
-            ConfigError: If there are several channels, no background, or nothing to be trained for all parameters.
-        """
-        if len(config.fitted_channels) > 1:
-            found = ", ".join(config.fitted_channels)
-            raise ConfigError(f"at: a template is of one channel, found {found}; take channels=one")
+        """Train the network that is shared by all parameters, if there is one."""
         model = cls(config, events, grid, None)
-        if not model.backgrounds:
-            raise ConfigError("at: the dataset has no background, and a signal alone cannot be fitted")
         if not config.parametrised:
             return model
-        if not config.model.is_trained:
-            raise ConfigError(
-                f"parametrised: nothing of model {config.model.name!r} is trained, and parameters are inputs of a "
-                "network; take model=bce"
-            )
         name = grid.names[int(np.flatnonzero(grid.is_trained_on)[0])]
         own = context.of_all_signals(events, grid, model.backgrounds, name, config.data_seed)
         return replace(model, shared=model.trained(name, own, folder))

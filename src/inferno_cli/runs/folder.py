@@ -38,12 +38,12 @@ RECORD = (RESULTS_FILE, CONFIG_FILE, f"{HYDRA}/{OVERRIDES_FILE}")
 KEPT = (
     *RECORD,
     *("workspace.json", TEMPLATES_FILE, "membership.npz", "checkpoints/best*.ckpt", "model*.onnx", "trained_in.yaml"),
-    *("anomaly.json", "score.onnx"),
+    *("anomaly.json", "score.onnx", "interpolation.json"),
 )
 """What others read of a run, or patterns of it: its checksums are in its status."""
 MADE = (
     *("plots", "export", "histograms", "cabinetry.yaml", "mlflow_run.json", "anomaly.html", "scores"),
-    *("nplm.json", "nplm.html"),
+    *("nplm.json", "nplm.html", "interpolation.html"),
 )
 """What a run makes besides the files that others read, and the tables of its quantities."""
 PARTIAL = "partial"

@@ -61,6 +61,8 @@ class FoundRun:
         # Results beside another state are of a run in the same folder before.
         if not (folder / RESULTS_FILE).is_file() or (status is not None and status.state != "finished"):
             error = "no results.json: stopped, or still running"
+            if status is not None and status.state == "finished":
+                error = "finished, without a results.json: a run of another step, or one whose record was deleted"
             if status is not None and status.error:
                 error = f"{status.state}: {' '.join(status.error.split())}"
             return cls(str(folder), settings, None, error, overrides)

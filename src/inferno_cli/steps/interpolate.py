@@ -47,6 +47,7 @@ def run(config: InterpolateConfig, composed: Any) -> None:
             shutil.rmtree(workspace.parent)
         _logged(config, composed, job, point)
     else:
+        folder.verify(job.folder)
         log.info("this was interpolated here before, with the same settings; overwrite=true does it again")
     show(InterpolationRecord.load(path))
     sys.stdout.write(f"results: {path}\n")
