@@ -100,6 +100,26 @@ def bin_errors(observables: Observables, samples: Sequence[Sample], channel: str
     return np.asarray(np.std(filled, axis=0, ddof=1))
 
 
+def require_spread(at: FloatArray, errors: FloatArray, expected: float, *, is_inside: bool) -> None:
+    """Check that something says how wrong the flows are where they extrapolate.
+
+    Args:
+        at: The parameters.
+        errors: Of every bin, in events, shape (n_bins,).
+        expected: Expected events of the signal.
+        is_inside: Whether the point is between signals of the grid.
+
+    Raises:
+        ConfigError: If all members have the same events in every bin, as where no bin reaches so far.
+    """
+    if not is_inside and not (errors > SMALLEST * expected).any():
+        raise ConfigError(
+            f"at: {at.tolist()} is outside of the grid of signals, and the flows differ in none of {len(errors)} bins, "
+            "so nothing would say how wrong they are there. Choose a point between signals, or features and bins of "
+            "the model that reach so far (model.features, model.bins)"
+        )
+
+
 def with_errors(spec: Spec, name: str, called: str, errors: FloatArray, relative_error: float) -> Spec:
     """Return a likelihood with the error of the interpolation on its signal.
 

@@ -19,7 +19,7 @@ from inferno_cli.interpolation.flow import Ensemble
 from inferno_cli.interpolation.grid import Grid, is_inside
 from inferno_cli.interpolation.record import TargetRecord
 from inferno_cli.interpolation.settings import InterpolateConfig
-from inferno_cli.interpolation.target import Interpolated, bin_errors, nearest, with_errors, with_signal
+from inferno_cli.interpolation.target import Interpolated, bin_errors, nearest, require_spread, with_errors, with_signal
 from inferno_cli.interpolation.yields import Yields
 from inferno_cli.likelihood.spec import Spec
 from inferno_cli.likelihood.writers import pyhf
@@ -167,13 +167,15 @@ def _written(model: Model, signal: Interpolated, folder: Path, place: str) -> Ta
     (channel,) = template.final.channels
     members = model.seen(signal.by_member(name), at)
     errors = bin_errors(template.observables, members, channel.channel)
+    inside = is_inside(at, grid.at[grid.is_trained_on])
+    require_spread(at, errors, signal.expected, is_inside=inside)
     called = "_".join(["signal", *(f"{value:g}" for value in at)])
     likelihood = with_errors(template.likelihood, name, called, errors, signal.relative_error)
     content = pyhf.write(likelihood, path)
     return TargetRecord(
         at=dict(zip(grid.parameters, at.tolist(), strict=True)),
         workspace=f"{place}/{pyhf.FILE}",
-        is_inside=is_inside(at, grid.at[grid.is_trained_on]),
+        is_inside=inside,
         expected=signal.expected,
         relative_error=signal.relative_error,
         nominal=tuple(np.asarray(channel.values(name)).tolist()),
