@@ -133,7 +133,7 @@ def shown(folder: Path) -> set[int]:
     """Numbers of the observed events that the texts of a run have."""
     texts = [path.read_text(errors="ignore") for path in folder.rglob("*") if path.suffix in (".json", ".md", ".txt")]
     return {
-        number for number in DATA.tolist() for text in texts if re.search(rf"(?<![\d.]){number}(\.0+)?(?![\d.])", text)
+        number for number in DATA.tolist() for text in texts if re.search(rf"(?<![\w.]){number}(\.0+)?(?![\w.])", text)
     }
 
 

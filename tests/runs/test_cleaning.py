@@ -18,8 +18,8 @@ from inferno_cli.errors import RunError
 from inferno_cli.report.listing import age_text, as_json, show_runs, size_text
 from inferno_cli.runs import cleaning
 from inferno_cli.runs.cleaning import plan, remove
-from inferno_cli.runs.folder import Status, owned
-from inferno_cli.runs.listed import ListedRun, fulfilling, listed, of_states
+from inferno_cli.runs.folder import OTHER_RECORDS, Status, owned
+from inferno_cli.runs.listed import ListedRun, fulfilling, listed, of_states, strangers
 
 EARLIER = Path(__file__).parents[1] / "data" / "runs"
 HYDRA = {"job": {"config_name": "train"}, "callbacks": {"tracking": {"_target_": "inferno_cli.runs.mlflow.sweep.X"}}}
@@ -53,6 +53,28 @@ def outputs(tmp_path: Path) -> Path:
 
 
 # --------------------------------------------------------------------------------------------------------- the list
+@pytest.mark.parametrize("step", sorted(OTHER_RECORDS))
+def test_runs_of_steps_with_another_record_are_listed_and_removed(step: str, tmp_path: Path) -> None:
+    for name, state in (("done", "finished"), ("killed", "stopped"), ("gone", "finished")):
+        folder = job(tmp_path / name, state)
+        (folder / "results.json").unlink(missing_ok=True)
+        hydra = {**HYDRA, "job": {"config_name": step}}
+        (folder / ".hydra" / "hydra.yaml").write_text(yaml.safe_dump({"hydra": hydra}))
+    (tmp_path / "done" / OTHER_RECORDS[step]).write_text("{}")
+
+    found = {run.folder.name: run for run in listed([str(tmp_path)])}
+
+    assert {name: run.state for name, run in found.items()} == {
+        "done": "finished",
+        "killed": "stopped",
+        "gone": "damaged",
+    }
+    assert OTHER_RECORDS[step] in found["gone"].error
+    assert (found["done"].model, found["done"].dataset, found["done"].headline) == (step, "top11004", None)
+    assert names(of_states(found.values(), ["stopped"])) == ["killed"]
+    assert strangers(tmp_path / "done") == []
+
+
 def test_runs_of_an_earlier_version_are_listed_with_their_numbers() -> None:
     (run,) = listed([str(EARLIER / "top11004-inferno")])
     truth = json.loads((EARLIER / "top11004-inferno" / "results.json").read_text())["parameters"]["mu"]

@@ -42,7 +42,9 @@ def test_every_rule_is_applied_to_the_same_trainings_which_are_kept(tmp_path, mo
     words = ["+experiment=synthetic", *quick, *FEW_EVENTS, "trainer.max_epochs=3", "model.warm_up=0", "dataset.seed=1"]
     arguments = argparse.Namespace(output=tmp_path, seeds=1, members=2, config_dir=None, words=words)
     first = study.measured(arguments)
-    assert first[-3].startswith("| as trained | mean of 2 | 1 |")
+    assert first[-5].startswith("| as trained | mean of 2 | 1 |")
+    assert first[-4].startswith("| as trained, and late epochs | one | 2 |")
+    assert first[-3].startswith("| as trained, and late epochs | mean of 2 | 1 |")
     assert first[-1].startswith("Noise of the templates")
     (trained,) = [line for line in first if line.startswith("| as trained | one |")]
     assert trained.split("|")[3].strip() == "2"

@@ -47,18 +47,17 @@ def step_help() -> dict[str, str]:
 
 def usage() -> str:
     """Return the help of the whole program."""
-    steps = "\n".join(f"  {name:<8} {text}" for name, text in step_help().items())
+    found = step_help()
+    width = max(map(len, found))
+    steps = "\n".join(f"  {name:<{width}} {text}" for name, text in found.items())
     return f"""inferno {__version__}: train the histogram for the fit, and compare.
 usage: inferno STEP [key=value ...]      (or: python -m inferno_cli STEP ...)
-
 steps:
 {steps}
-
 examples:
   inferno train -m experiment=top11004 model=bce,inferno model.bins=5,10
   inferno fit workspace=outputs/.../workspace.json fit=data
   inferno compare runs=outputs/sweeps/DATE/TIME
-
 after a step: --help (its keys and choices), --cfg job (the whole configuration), -m (sweep),
               --config-dir DIR (your own YAML files), --debug (tracebacks)"""
 

@@ -35,15 +35,17 @@ HYDRA, OVERRIDES_FILE = ".hydra", "overrides.yaml"
 LOCK = ".lock"
 RECORD = (RESULTS_FILE, CONFIG_FILE, f"{HYDRA}/{OVERRIDES_FILE}")
 """What `inferno compare` reads of a run."""
+OTHER_RECORDS = {"anomaly": "anomaly.json", "nplm": "nplm.json", "interpolate": "interpolation.json"}
+"""The record of each step that measures no signal strength."""
 KEPT = (
     *RECORD,
     *("workspace.json", TEMPLATES_FILE, "membership.npz", "checkpoints/best*.ckpt", "model*.onnx", "trained_in.yaml"),
-    *("anomaly.json", "score.onnx", "interpolation.json"),
+    *(*OTHER_RECORDS.values(), "score.onnx", "at_[-0-9]*/workspace.json"),
 )
 """What others read of a run, or patterns of it: its checksums are in its status."""
 MADE = (
     *("plots", "export", "histograms", "cabinetry.yaml", "mlflow_run.json", "anomaly.html", "scores"),
-    *("nplm.json", "nplm.html", "interpolation.html"),
+    *("nplm.html", "interpolation.html"),
 )
 """What a run makes besides the files that others read, and the tables of its quantities."""
 PARTIAL = "partial"

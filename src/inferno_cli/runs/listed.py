@@ -21,6 +21,7 @@ from inferno_cli.runs.folder import (
     KEPT,
     LOCK,
     MADE,
+    OTHER_RECORDS,
     PARTIAL,
     RESULTS_FILE,
     STATUS_FILE,
@@ -36,7 +37,7 @@ EndedState = Literal["finished", "failed", "stopped", "reused", "pruned", "aband
 without a record that can be read."""
 ListedState = Literal[EndedState, "running", "unknown"]
 """"unknown": without a status."""
-STEPS = ("train", "fit")
+STEPS = ("train", "fit", *OTHER_RECORDS)
 """Steps whose folders are runs."""
 DAY = 86400.0
 
@@ -83,7 +84,7 @@ class ListedRun:
 
 
 def listed(places: Sequence[str]) -> list[ListedRun]:
-    """Return the runs of `train` and `fit` in folders, the newest first; RunError if a folder is not there."""
+    """Return the runs of all steps with a record, the newest first; RunError if a folder is not there."""
     found: dict[Path, ListedRun] = {}
     for place in places:
         tops = tops_of(place)
@@ -137,12 +138,17 @@ def _folders(top: Path) -> Iterator[Path]:
 def _read(folder: Path) -> ListedRun | None:
     """Return what is in the folder of a run; None in that of another step."""
     status = Status.read(folder)
-    has_record = (folder / RESULTS_FILE).is_file()
-    if not has_record and _step(folder) not in STEPS:  # of `data` and `prepare`, or of another program with Hydra
-        return None
-    state, error = _state(folder, status, has_record)
+    record, step = RESULTS_FILE, ""
+    if not (folder / record).is_file():
+        step = _step(folder)
+        if step not in STEPS:  # of `data` and `prepare`, or of another program with Hydra
+            return None
+        record = OTHER_RECORDS.get(step, RESULTS_FILE)
+    state, error = _state(folder, status, record)
     own: dict[str, Any] = {}
-    if state in ("finished", "reused"):
+    if step in OTHER_RECORDS:
+        own = _of_configuration(folder) | {"model": step}
+    elif state in ("finished", "reused"):
         try:
             own = _of_record(read_json(origin(folder) / RESULTS_FILE))
         except (FileError, KeyError, TypeError, ValueError) as problem:
@@ -176,14 +182,15 @@ def is_status(folder: Path) -> bool:
     return True
 
 
-def _state(folder: Path, status: Status | None, has_record: bool) -> tuple[ListedState, str]:
+def _state(folder: Path, status: Status | None, record: str) -> tuple[ListedState, str]:
+    has_record = (folder / record).is_file()
     if status is None:
         is_finished = has_record and (folder / CONFIG_FILE).exists()
         return ("finished", "") if is_finished else ("unknown", f"it has no {STATUS_FILE}")
     if status.state == "running":
         return ("running", "") if is_owned(folder) else ("abandoned", "killed before it could say so")
     if status.state == "finished" and not has_record:
-        return "damaged", f"finished, and its {RESULTS_FILE} is gone"
+        return "damaged", f"finished, and its {record} is gone"
     return status.state, " ".join(status.error.split())
 
 

@@ -1,6 +1,6 @@
-"""make signals at new parameters from a grid of them: conditional flows, their pulls, and workspaces for a fit.
+"""make signals at new parameters from a grid of signals, and workspaces for a fit.
 
-With flows, and a Gaussian process for the yields; what it is worth is measured at points that trained nothing.
+With conditional flows, and a Gaussian process for the yields; measured at points that trained nothing.
 """
 
 from __future__ import annotations
@@ -42,9 +42,8 @@ def run(config: InterpolateConfig, composed: Any) -> None:
     point = points.point_of_training(resolved(composed), None)
     path = job.folder / INTERPOLATION_FILE
     if folder.begin(job.folder, composed, point, overwrite=config.overwrite):
-        path.unlink(missing_ok=True)
-        for workspace in job.folder.glob("at_*/workspace.json"):  # of a run before, perhaps at other points
-            shutil.rmtree(workspace.parent)
+        for place in job.folder.glob("at_[-0-9]*"):  # of a run before, perhaps at other points
+            shutil.rmtree(place)
         _logged(config, composed, job, point)
     else:
         folder.verify(job.folder)
