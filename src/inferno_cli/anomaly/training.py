@@ -12,7 +12,7 @@ from typing import Any
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, EarlyStopping
 from torch import Tensor
 
 from inferno_cli.anomaly.background import Background
@@ -23,8 +23,9 @@ from inferno_cli.config.schema import Trainer
 from inferno_cli.errors import DatasetError
 from inferno_cli.events.sample import generator
 from inferno_cli.progress import Advance
-from inferno_cli.training.environment import accelerator, alone, optimiser
+from inferno_cli.training.environment import alone, optimiser
 from inferno_cli.training.layers import moments
+from inferno_cli.training.loop import best_checkpoint, lightning_trainer
 
 MONITOR = "validation/loss"
 """What selects the epoch: the mean loss of the validation split, with the same draws of the latent variables."""
@@ -229,27 +230,8 @@ def train(
 
 
 def _lightning(settings: Trainer, path: Path, callbacks: list[Callback]) -> pl.Trainer:
-    checkpoint = ModelCheckpoint(
-        dirpath=path.parent,
-        filename=path.stem,
-        enable_version_counter=False,  # a second run into the folder replaces it
-        monitor=MONITOR,
-        save_on_train_epoch_end=True,
-        save_weights_only=True,
-    )
-    callbacks = [*callbacks, checkpoint]
+    callbacks = [*callbacks, best_checkpoint(path, MONITOR)]
     if settings.early_stopping is not None:
         patience = settings.early_stopping
         callbacks.append(EarlyStopping(MONITOR, patience=patience, check_on_train_epoch_end=True, check_finite=False))
-    return pl.Trainer(
-        accelerator=accelerator(settings),
-        devices=settings.devices,
-        max_epochs=settings.max_epochs,
-        gradient_clip_val=settings.gradient_clip or None,
-        callbacks=callbacks,
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        default_root_dir=path.parent,
-    )
+    return lightning_trainer(settings, path.parent, callbacks)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from inferno_cli.code import code_digest
 from inferno_cli.config.nplm import OBSERVED, NplmConfig
-from inferno_cli.errors import ConfigError, RunError
+from inferno_cli.errors import RunError
 from inferno_cli.events.sample import FloatArray, generator
 from inferno_cli.events.validation import Validated
 from inferno_cli.nplm.distribution import middle, significance
@@ -64,13 +64,13 @@ class Result:
 class Analysis:
     """One test, from the samples of a dataset."""
 
-    def __init__(self, config: NplmConfig, events: Validated, folder: Path) -> None:
-        """Take the configuration, every event of the dataset, and where finished toys are kept."""
+    def __init__(self, config: NplmConfig, events: Validated, folder: Path, device: str) -> None:
+        """Take the configuration, every event of the dataset, where finished toys are kept, and where to calculate."""
         self.config, self.settings, self.events, self._folder = config, config.nplm, events, folder
         self._samples = {sample.events.name: sample.events for sample in events.samples}
         self.notes: list[str] = []
         self.seed = config.data_seed
-        self.device = _device(config.trainer.accelerator)
+        self.device = device
         self.before = None if self.settings.calibration is None else Record.load(Path(self.settings.calibration))
 
     # ------------------------------------------------------------------------------------------------ what is drawn
@@ -369,12 +369,3 @@ def unweighted(events: WeightedEvents, rng: np.random.Generator) -> NDArray[np.f
     """Return events without weights: each is kept with a probability in proportion to its weight."""
     is_kept = rng.uniform(0.0, events.weights.max(), len(events.weights)) < events.weights
     return events.features[is_kept]
-
-
-def _device(accelerator: str) -> str:
-    import torch
-
-    has_gpu = torch.cuda.is_available()
-    if accelerator == "gpu" and not has_gpu:
-        raise ConfigError("trainer=gpu, and torch finds no GPU here; use trainer=cpu")
-    return "cuda" if has_gpu and accelerator in ("gpu", "auto") else "cpu"

@@ -68,6 +68,7 @@ def _test(config: NplmConfig, job: HydraJob, compared: list[Compared], version: 
     from inferno_cli.report.nplm.page import write_test
     from inferno_cli.report.presentation import presentation
     from inferno_cli.runs.folder import PARTIAL
+    from inferno_cli.training.environment import device_of
 
     clock = Stopwatch()
     with clock.part("events", f"events: {config.dataset.name}"):
@@ -75,7 +76,8 @@ def _test(config: NplmConfig, job: HydraJob, compared: list[Compared], version: 
     if events.label:
         log.info(f"events: {events.label}")
     with clock.part("test", "test: toys"):
-        result = Analysis(config, events, job.folder / PARTIAL).run(compared, version, {})
+        analysis = Analysis(config, events, job.folder / PARTIAL, device_of(config.trainer))
+        result = analysis.run(compared, version, {})
     result = replace(result, record=replace(result.record, timing=dict(clock.seconds)))
     log.info("report: tables" + (" and plots" if config.report.plots else ""))
     shown = presentation(config.report, config.dataset.downsample_factor)

@@ -16,12 +16,12 @@ from torch.func import functional_call, stack_module_state, vmap
 from inferno_cli.errors import ConfigError, FlowError
 from inferno_cli.events.sample import generator
 from inferno_cli.progress import Advance
+from inferno_cli.training.densities import ACTIVATIONS
 
 STACK = 32
 """Flows that are trained at a time."""
 CHUNK = 20_000
 """Events that are evaluated at a time."""
-ACTIVATIONS = {"relu": nn.ReLU, "elu": nn.ELU, "silu": nn.SiLU, "tanh": nn.Tanh}
 State = dict[str, Tensor]
 Rows = NDArray[np.intp]
 

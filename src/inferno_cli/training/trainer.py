@@ -11,7 +11,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, EarlyStopping
 
 from inferno_cli.config.measurement import Measurement
 from inferno_cli.config.schema import Trainer
@@ -22,10 +22,11 @@ from inferno_cli.events.sample import Events, Sample
 from inferno_cli.progress import Advance
 from inferno_cli.section import Names
 from inferno_cli.training.batches import StratifiedBatches, to_tensors
-from inferno_cli.training.environment import accelerator, alone
+from inferno_cli.training.environment import alone
 from inferno_cli.training.epochs import Epoch, Training
 from inferno_cli.training.evaluation import NOTHING, Likelihoods, evaluate, judge
 from inferno_cli.training.layers import moments
+from inferno_cli.training.loop import best_checkpoint, lightning_trainer
 from inferno_cli.training.module import Module
 from inferno_cli.training.networks import Network
 from inferno_cli.training.objectives import Objective
@@ -189,7 +190,7 @@ def _fit(
     partial: Partial | None,
 ) -> None:
     """Train a module, from its last whole epoch where that is kept; ``path`` is the checkpoint of the selected one."""
-    checkpoint = _checkpoint(path)
+    checkpoint = best_checkpoint(path, MONITOR)
     callbacks: list[Callback] = [validation, snapshots, checkpoint]
     interrupted = None if partial is None else partial.read()
     if partial is not None:
@@ -270,35 +271,13 @@ def _built(
     return ChannelNetworks(by_name, networks.name_of)
 
 
-def _checkpoint(path: Path) -> ModelCheckpoint:
-    return ModelCheckpoint(
-        dirpath=path.parent,
-        filename=path.stem,
-        enable_version_counter=False,  # a second run into the folder replaces it
-        monitor=MONITOR,
-        save_on_train_epoch_end=True,
-        save_weights_only=True,
-    )
-
-
 def _lightning(settings: Trainer, folder: Path, callbacks: list[Callback]) -> pl.Trainer:
     if settings.early_stopping is not None:
         stopping = _EarlyStopping(
             MONITOR, patience=settings.early_stopping, check_on_train_epoch_end=True, check_finite=False
         )
         callbacks = [*callbacks, stopping]
-    return pl.Trainer(
-        accelerator=accelerator(settings),
-        devices=settings.devices,
-        max_epochs=settings.max_epochs,
-        gradient_clip_val=settings.gradient_clip or None,
-        callbacks=callbacks,
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        default_root_dir=folder,
-    )
+    return lightning_trainer(settings, folder, callbacks)
 
 
 @torch.no_grad()

@@ -15,7 +15,7 @@ from inferno_cli.anomaly.record import SCORE
 from inferno_cli.drawing.style import Canvas, plain, save_figures
 from inferno_cli.errors import OutputError
 from inferno_cli.files import together
-from inferno_cli.report.anomaly.figures import COLOURS
+from inferno_cli.report.anomaly.figures import COLOURS, name_roc_axes
 from inferno_cli.report.page import as_figures, as_page
 from inferno_cli.report.tables import Line, Table, show_title, terminal
 
@@ -148,10 +148,5 @@ def _figures(points: Sequence[Point]) -> Iterator[tuple[str, Figure]]:
         axes.plot(middle.background[1:], middle.signal[1:], style, color=colour, label=plain(said or "VAE"))
         curves = np.array([item.signal[1:] for item in items])
         axes.fill_between(middle.background[1:], curves.min(axis=0), curves.max(axis=0), color=colour, alpha=0.2)
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    axes.set_ylim(1e-4, 1.5)
-    axes.set_xlabel("share of the background that passes")
-    axes.set_ylabel("share of the signal that passes")
-    axes.legend()
+    name_roc_axes(axes)
     yield "roc", figure

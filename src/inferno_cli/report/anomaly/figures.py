@@ -13,6 +13,7 @@ from inferno_cli.drawing.style import ACCENT, MUTED, SIGNAL, Canvas, plain
 from inferno_cli.report.anomaly.tables import title
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 COLOURS = (ACCENT, SIGNAL, "#94a4a2", "#a96b59")
@@ -66,13 +67,18 @@ def _roc(canvas: Canvas, record: AnomalyRecord) -> Figure:
         axes.errorbar(at, values, errors, fmt="o", markersize=4, color=colour)
     rates = np.geomspace(1e-4, 1.0, 100)
     axes.plot(rates, rates, color=MUTED, linestyle=":", label="by chance")
+    name_roc_axes(axes)
+    return figure
+
+
+def name_roc_axes(axes: Axes) -> None:
+    """Give a drawing of ROC curves its logarithmic axes and its legend."""
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_ylim(1e-4, 1.5)
     axes.set_xlabel("share of the background that passes")
     axes.set_ylabel("share of the signal that passes")
     axes.legend()
-    return figure
 
 
 def _training(canvas: Canvas, record: AnomalyRecord) -> Figure:
