@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from integration.conftest import succeed
+
 from browser.conftest import Shown
 
 # The metrics are no table but boxes in two grids; a row has one height.
@@ -80,6 +82,34 @@ def test_mlflow_shows_the_headline_of_a_run_and_the_table_of_the_sweep(driver: A
     screenshots.show(driver, f"{runs}/{sweep.parent.info.run_id}", "median [smallest, largest] of the repeats")
     cells = driver.execute_script("return [...document.querySelectorAll('td')].map(cell => cell.innerText.trim())")
     assert {"BCE", "INFERNO"} <= set(cells)
+
+
+LINKS = "return Object.fromEntries([...document.links].map(link => [link.innerText.trim(), link.href]))"
+
+
+def test_mlflow_links_the_sweep_to_its_runs(driver: Any, sweep: Shown, address: str) -> None:
+    import screenshots
+
+    runs, names = f"{address}/#/experiments/{sweep.experiment}/runs", [job.info.run_name for job in sweep.jobs]
+    screenshots.show(driver, f"{runs}/{sweep.parent.info.run_id}", "median [smallest, largest] of the repeats")
+    screenshots.wait(lambda: set(names) <= set(driver.execute_script(LINKS)), "the links")
+    links = driver.execute_script(LINKS)
+    for job in sweep.jobs:
+        assert links[job.info.run_name] == f"{runs}/{job.info.run_id}"
+    screenshots.show(driver, links[names[0]], "(MINOS)", names[0])
+
+
+def test_mlflow_shows_the_data_of_a_run_and_its_registered_model(driver: Any, sweep: Shown, address: str) -> None:
+    import screenshots
+
+    job = sweep.jobs[0]
+    folder = next(path.parent for path in sweep.outputs.rglob("mlflow_run.json") if job.info.run_id in path.read_text())
+    succeed("log", f"run={folder}", "tracking.register_as=histogram")
+    digest = job.data.tags["dataset_checksum"][:36]
+
+    page = f"{address}/#/experiments/{sweep.experiment}/runs/{job.info.run_id}"
+    screenshots.show(driver, page, f"synthetic ({digest})", "Registered models", "histogram")
+    screenshots.show(driver, f"{address}/#/models/histogram", "Version 1")
 
 
 def test_mlflow_compares_two_runs(driver: Any, sweep: Shown, address: str) -> None:

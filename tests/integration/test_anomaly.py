@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,30 @@ def scored(tmp_path_factory: pytest.TempPathFactory, runs: Runs) -> Outcome:
     folder = tmp_path_factory.mktemp("anomaly")
     point = (*TOP, *QUICK, "tracking=mlflow", "report.plots=true", f"compare_with={classifier}")
     return succeed("anomaly", *point, f"output_dir={folder}")
+
+
+def test_a_run_is_logged_afterwards_and_registered(scored: Outcome, tmp_path: Path) -> None:
+    from mlflow import MlflowClient
+
+    live, uri = scored.path.parent, f"sqlite:///{tmp_path}/mlflow.db"
+    folder = tmp_path / "run"
+    shutil.copytree(live, folder)
+    succeed("log", f"run={folder}", f"tracking.uri={uri}", "tracking.register_as=score")
+
+    found = []
+    for place in (live, folder):
+        logged = json.loads((place / "mlflow_run.json").read_text())
+        client = MlflowClient(tracking_uri=logged["uri"])
+        run = client.get_run(logged["run_id"])
+        files = {item.path for item in client.list_artifacts(logged["run_id"])} - {"model"}
+        data = {item.dataset.name: (item.dataset.digest, item.tags[0].value) for item in run.inputs.dataset_inputs}
+        found.append((run.info.run_name, run.data.metrics, dict(run.data.tags), files, data))
+    assert found[0] == found[1]
+    succeed("predict", "model=models:/score/1", "tree=QCD", f"tracking.uri={uri}", f"output_dir={tmp_path}")
+    succeed("predict", f"run={folder}", "tree=QCD")
+    scores = [uproot.open(path)["QCD"]["score"].array() for path in tmp_path.rglob("predictions/**/*.root")]
+    assert len(scores) == 2
+    assert scores[0].tolist() == scores[1].tolist()
 
 
 # --------------------------------------------------------------------------------------------- what it is trained on

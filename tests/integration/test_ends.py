@@ -329,6 +329,7 @@ def logged(uri: str, run: Any) -> dict[str, Any]:
         "params": {key: value for key, value in run.data.params.items() if key not in own},
         "metrics": metrics,
         "tags": dict(run.data.tags),
+        "data": {item.dataset.name: (item.dataset.digest, item.tags[0].value) for item in run.inputs.dataset_inputs},
         "files": files,
     }
 

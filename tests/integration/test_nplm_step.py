@@ -51,6 +51,21 @@ def test_toys_are_compared_with_chi2_and_a_signal_is_injected(toys: Outcome) -> 
     assert not (toys.path.parent / "partial").exists()
 
 
+def test_a_test_is_logged_afterwards(toys: Outcome, tmp_path: Path) -> None:
+    from mlflow import MlflowClient
+
+    folder, uri = tmp_path / "run", f"sqlite:///{tmp_path}/mlflow.db"
+    shutil.copytree(toys.path.parent, folder)
+    succeed("log", f"run={folder}", f"tracking.uri={uri}")
+
+    run_id = json.loads((folder / "mlflow_run.json").read_text())["run_id"]
+    client = MlflowClient(tracking_uri=uri)
+    run = client.get_run(run_id)
+    assert run.data.metrics["null/median"] == record_of(toys).metrics()["null/median"]
+    assert [item.tags[0].value for item in run.inputs.dataset_inputs] == ["test"]
+    assert {item.path for item in client.list_artifacts(run_id)} >= {"nplm.json", "nplm.html", "config.yaml"}
+
+
 def test_the_same_test_is_the_same(toys: Outcome, tmp_path: Path) -> None:
     again = succeed("nplm", *SMALL, "nplm.model.clip=6.0", "nplm.inject={sample: signal}", f"hydra.run.dir={tmp_path}")
     one, two = (json.loads((item.path.parent / "nplm.json").read_text(encoding="utf-8")) for item in (toys, again))

@@ -261,6 +261,10 @@ class Coverage(Section):
     """Processes that fit; the result does not depend on it."""
 
 
+ModelName = Annotated[str, Field(pattern=r"^[^/@:'\"]+$")]
+"""What a registered model may be called: its address is models:/NAME/VERSION or models:/NAME@ALIAS."""
+
+
 class Tracking(Section):
     """Where runs are logged."""
 
@@ -274,6 +278,10 @@ class Tracking(Section):
     """Name of the run; null: the dataset and model, in a sweep what differs."""
     log_checkpoint: bool = True
     """Copy the checkpoint to the store."""
+    register_as: ModelName | None = None
+    """Name of the model in MLflow's registry of which a finished run becomes the next version."""
+    system_metrics: bool = False
+    """Log the load of processors, memory, disk, network and GPUs while a run works, every 10 s."""
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

@@ -11,7 +11,17 @@ from pydantic_core import PydanticCustomError
 from inferno_cli.choices import any_of
 from inferno_cli.config.fit import Fit
 from inferno_cli.config.published import Reference
-from inferno_cli.config.schema import Binning, Coverage, Likelihood, Model, Nuisance, Report, Tracking, Trainer
+from inferno_cli.config.schema import (
+    Binning,
+    Coverage,
+    Likelihood,
+    Model,
+    ModelName,
+    Nuisance,
+    Report,
+    Tracking,
+    Trainer,
+)
 from inferno_cli.errors import closest
 from inferno_cli.events.channels import Channel, Channels
 from inferno_cli.events.dataset import Dataset, Request
@@ -417,15 +427,15 @@ class FitConfig(FolderStep):
     report: Report
 
 
-class PredictConfig(Section):
+class PredictConfig(Step):
     """``inferno predict``: apply a finished run to ntuples."""
 
     run: str
-    """Folder of the run."""
+    """Folder of the run; or a registered model (`model=` means the same): models:/NAME/VERSION or @ALIAS, runs:/ID."""
     input: str | None
     """A ROOT file, a folder or a glob; null: the dataset of the run."""
     output: str | None
-    """Folder of the new files; null: ``predictions`` in the folder of the run."""
+    """Folder of the new files; null: ``predictions`` in the folder of the run, or in that of all output."""
     tree: str | None
     """Name or glob of the trees; null: all, or those of the run's dataset."""
     chunk: Annotated[int, Field(ge=1)]
@@ -469,6 +479,8 @@ class LogTracking(Section):
     """Name of the run."""
     log_checkpoint: bool | None
     """Copy the checkpoint to the store."""
+    register_as: ModelName | None
+    """Name of the model in MLflow's registry of which the run becomes the next version."""
 
 
 class LogConfig(Section):

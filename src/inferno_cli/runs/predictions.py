@@ -239,8 +239,8 @@ def _listed(names: Sequence[str], most: int = 3) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-def about(finished: Applied, observables: Observables) -> str:
-    """Return what the files say of themselves, as JSON."""
+def about(finished: Applied, observables: Observables, origin: str) -> str:
+    """Return what the files say of themselves, as JSON; ``origin`` is where the run is."""
     trained = [observables.name(name, fold) for name in observables.channels.trained for fold in observables.folds]
     groups = observables.groups[trained[0]] if len(observables.names) == 1 else observables.groups
     number = {name: i for i, name in enumerate(SPLITS)}
@@ -250,7 +250,7 @@ def about(finished: Applied, observables: Observables) -> str:
         {
             "schema": SCHEMA,
             "label": finished.results.label,
-            "run": str(finished.folder.absolute()),
+            "run": origin,
             "model": finished.results.model,
             "dataset": finished.results.dataset,
             "dataset_checksum": finished.results.dataset_checksum,

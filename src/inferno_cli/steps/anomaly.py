@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,7 @@ def run(config: AnomalyConfig, composed: Any) -> float | None:
     from inferno_cli.runs.folder import begin, verify
     from inferno_cli.runs.mlflow.store import check
     from inferno_cli.runs.sweeps import HydraJob
-    from inferno_cli.steps._logged import resolved
+    from inferno_cli.steps._logged import resolved, run_and_log
 
     require_memory(LEAST_FOR_TORCH)
     job, version = HydraJob.current(), code_version()
@@ -41,46 +42,28 @@ def run(config: AnomalyConfig, composed: Any) -> float | None:
     reference = Reference.find(config)
     point = points.point_of_training(resolved(composed), None if reference is None else reference.checksum)
     if begin(job.folder, composed, point, overwrite=config.overwrite):
-        record = _run_and_log(config, composed, job, point, version, reference)
-    else:
-        verify(job.folder)
-        log.info("this point was finished here before; overwrite=true trains again")
-        record = AnomalyRecord.load(job.folder / FILE)
-    if record is None:
-        return None
-    _show(record, job.folder)
+        record = run_and_log(
+            partial(_work, config, job.folder, version, reference),
+            composed,
+            config.tracking,
+            job,
+            point,
+            name=called(config.dataset.name),
+            tags={"seed": str(config.seed), "code_version": version, "model": "vae"},
+            logs=log_finished,
+            show=_show,
+        )
+        return None if record is None else record.value
+    verify(job.folder)
+    log.info("this point was finished here before; overwrite=true trains again")
+    record = AnomalyRecord.load(job.folder / FILE)
+    _show(job.folder, record)
     return record.value
 
 
-def _run_and_log(
-    config: AnomalyConfig, composed: Any, job: Any, point: str, version: str, reference: Reference | None
-) -> AnomalyRecord | None:
-    """Do the work and log it; None where a search stopped the trial early."""
-    from omegaconf import OmegaConf
-
-    from inferno_cli.runs import search
-    from inferno_cli.runs.folder import CONFIG_FILE, Status, finish
-    from inferno_cli.runs.mlflow.run import log_configuration, tracked
-    from inferno_cli.steps._logged import resolved
-
-    (job.folder / CONFIG_FILE).write_text(OmegaConf.to_yaml(composed, resolve=True), encoding="utf-8")
-    name = f"{config.dataset.name} anomaly" if job.sweep is None else job.name
-    tags = {"seed": str(config.seed), "code_version": version, "model": "vae"}
-    with tracked(config.tracking, name=name, params=resolved(composed), tags=tags, sweep_folder=job.sweep) as logged:
-        if logged is not None:
-            log_configuration(logged, job.folder)
-        try:
-            record = _work(config, job.folder, version, reference)
-        except search.Pruned as stop:
-            if logged is not None:
-                logged.tags({"pruned": str(stop)})
-            Status("pruned", point, error=str(stop)).write(job.folder)
-            search.log.info(f"pruned: {stop}")
-            return None
-        finish(job.folder, point)  # whatever becomes of the tracking
-        if logged is not None:
-            _log(logged, job.folder, record, checkpoint=config.tracking.log_checkpoint)
-    return record
+def called(dataset: str) -> str:
+    """Return what a run is called in MLflow."""
+    return f"{dataset} anomaly"
 
 
 def _work(config: AnomalyConfig, folder: Path, version: str, reference: Reference | None) -> AnomalyRecord:
@@ -115,26 +98,30 @@ def _work(config: AnomalyConfig, folder: Path, version: str, reference: Referenc
     return found
 
 
-def _log(logged: Run, folder: Path, record: AnomalyRecord, *, checkpoint: bool) -> None:
-    """Log what was found, with a description in Markdown."""
-    from inferno_cli.anomaly import record as recorded
+def log_finished(logged: Run, folder: Path, *, checkpoint: bool) -> str:
+    """Log what the run that has finished in a folder found; return its description in Markdown."""
     from inferno_cli.anomaly import score
     from inferno_cli.anomaly.analysis import CHECKPOINT
+    from inferno_cli.anomaly.record import FILE, AnomalyRecord
     from inferno_cli.report.anomaly.page import PAGE
     from inferno_cli.report.anomaly.tables import description
-    from inferno_cli.runs.mlflow.afterwards import DESCRIPTION
+    from inferno_cli.runs.mlflow.inputs import SPLITS
+    from inferno_cli.runs.mlflow.run import log_about
 
-    logged.tags({"dataset_checksum": record.dataset_checksum, "label": record.label or "none"})
+    record = AnomalyRecord.load(folder / FILE)
+    said = description(record)
+    log_about(logged, folder, record, said, SPLITS)
+    logged.tags({"model": "vae"})
     logged.epochs([{key: value for key, value in epoch.items() if value is not None} for epoch in record.epochs])
     logged.metrics(record.metrics())
-    logged.tags({DESCRIPTION: description(record)})
-    logged.artifacts(folder / name for name in (recorded.FILE, PAGE, score.FILE))
+    logged.artifacts(folder / name for name in (FILE, PAGE, score.FILE))
     logged.artifacts(sorted((folder / "plots").glob("*")), "plots")
     if checkpoint:
         logged.artifacts([folder / CHECKPOINT], CHECKPOINT.parent.name)
+    return said
 
 
-def _show(record: AnomalyRecord, folder: Path) -> None:
+def _show(folder: Path, record: AnomalyRecord) -> None:
     """Print the tables, and where the record and the score are."""
     from inferno_cli.anomaly.record import FILE
     from inferno_cli.report.anomaly.tables import show

@@ -31,7 +31,7 @@ def run(config: FitConfig, composed: Any) -> None:
     from inferno_cli.runs.mlflow.store import check
     from inferno_cli.runs.record import Results
     from inferno_cli.runs.sweeps import HydraJob
-    from inferno_cli.steps._logged import resolved, run_and_log, show_run
+    from inferno_cli.steps._logged import log_fit, resolved, run_and_log, show_run
 
     job, version = HydraJob.current(), code_version()
     path = user_path(config.workspace)
@@ -58,6 +58,8 @@ def run(config: FitConfig, composed: Any) -> None:
         point,
         name=f"fit {path.stem}",
         tags={"code_version": version},
+        logs=log_fit,
+        show=show_run,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from inferno_cli.interpolation.grid import Grid
     from inferno_cli.interpolation.record import InterpolationRecord, TargetRecord
     from inferno_cli.interpolation.study import Compared, Flows
+    from inferno_cli.runs.mlflow.run import Run
 
 log = logging.getLogger(__name__)
 SCHEMA = InterpolateConfig
@@ -26,13 +28,13 @@ SCHEMA = InterpolateConfig
 
 def run(config: InterpolateConfig, composed: Any) -> None:
     """Interpolate, and log what came of it."""
+    from inferno_cli.code import code_version
     from inferno_cli.interpolation.record import INTERPOLATION_FILE, InterpolationRecord
     from inferno_cli.memory import LEAST_FOR_TORCH, require_memory
-    from inferno_cli.report.interpolation.tables import show
     from inferno_cli.runs import folder, points
     from inferno_cli.runs.mlflow.store import check
     from inferno_cli.runs.sweeps import HydraJob
-    from inferno_cli.steps._logged import resolved
+    from inferno_cli.steps._logged import resolved, run_and_log
     from inferno_cli.training.flows import require_zuko
 
     require_memory(LEAST_FOR_TORCH)
@@ -40,49 +42,61 @@ def run(config: InterpolateConfig, composed: Any) -> None:
     job = HydraJob.current()
     check(config.tracking)
     point = points.point_of_training(resolved(composed), None)
-    path = job.folder / INTERPOLATION_FILE
     if folder.begin(job.folder, composed, point, overwrite=config.overwrite):
         for place in job.folder.glob("at_[-0-9]*"):  # of a run before, perhaps at other points
             shutil.rmtree(place)
-        _logged(config, composed, job, point)
-    else:
-        folder.verify(job.folder)
-        log.info("this was interpolated here before, with the same settings; overwrite=true does it again")
-    show(InterpolationRecord.load(path))
-    sys.stdout.write(f"results: {path}\n")
+        version = code_version()
+        run_and_log(
+            partial(_work, config, job.folder, version),
+            composed,
+            config.tracking,
+            job,
+            point,
+            name=called(config.dataset.name),
+            tags={"seed": str(config.seed), "code_version": version},
+            logs=log_finished,
+            show=_show,
+        )
+        return
+    folder.verify(job.folder)
+    log.info("this was interpolated here before, with the same settings; overwrite=true does it again")
+    _show(job.folder, InterpolationRecord.load(job.folder / INTERPOLATION_FILE))
 
 
-def _logged(config: InterpolateConfig, composed: Any, job: Any, point: str) -> None:
-    """Do the work within a run of MLflow."""
-    from omegaconf import OmegaConf
-
-    from inferno_cli.code import code_version
-    from inferno_cli.report.interpolation.page import as_markdown
-    from inferno_cli.runs.folder import CONFIG_FILE, finish
-    from inferno_cli.runs.mlflow.afterwards import DESCRIPTION
-    from inferno_cli.runs.mlflow.run import log_configuration, tracked
-    from inferno_cli.steps._logged import resolved
-
-    version = code_version()
-    (job.folder / CONFIG_FILE).write_text(OmegaConf.to_yaml(composed, resolve=True), encoding="utf-8")
-    name = f"interpolate {config.dataset.name}" if job.sweep is None else job.name
-    tags = {"seed": str(config.seed), "code_version": version}
-    with tracked(config.tracking, name=name, params=resolved(composed), tags=tags, sweep_folder=job.sweep) as logged:
-        if logged is not None:
-            log_configuration(logged, job.folder)
-        record, files = _work(config, job.folder, version)
-        finish(job.folder, point)
-        if logged is not None:
-            logged.metrics(record.metrics())
-            logged.tags({"dataset_checksum": record.dataset_checksum, "label": record.label or "none"})
-            logged.tags({DESCRIPTION: as_markdown(record)})
-            logged.artifacts([file for file in files if file.parent == job.folder])
-            for below in dict.fromkeys(file.parent for file in files if file.parent != job.folder):
-                logged.artifacts([file for file in files if file.parent == below], below.name)
+def called(dataset: str) -> str:
+    """Return what a run is called in MLflow."""
+    return f"interpolate {dataset}"
 
 
-def _work(config: InterpolateConfig, folder: Path, version: str) -> tuple[InterpolationRecord, list[Path]]:
-    """Return the record, which is written last, and all files."""
+def log_finished(logged: Run, folder: Path, *, checkpoint: bool) -> str:  # noqa: ARG001
+    """Log what was found in a folder, which is finished; return its description in Markdown."""
+    from inferno_cli.interpolation.record import INTERPOLATION_FILE, InterpolationRecord
+    from inferno_cli.report.interpolation.page import PAGE, as_markdown
+    from inferno_cli.runs.mlflow.run import log_about
+
+    record = InterpolationRecord.load(folder / INTERPOLATION_FILE)
+    said = as_markdown(record)
+    log_about(logged, folder, record, said, ("training",))
+    logged.metrics(record.metrics())
+    logged.artifacts([folder / INTERPOLATION_FILE, folder / PAGE])
+    for target in record.targets:
+        workspace = folder / target.workspace
+        logged.artifacts([workspace], workspace.parent.name)
+    logged.artifacts(sorted((folder / "plots").glob("*")), "plots")
+    return said
+
+
+def _show(folder: Path, record: InterpolationRecord) -> None:
+    """Print the tables, and where the record is."""
+    from inferno_cli.interpolation.record import INTERPOLATION_FILE
+    from inferno_cli.report.interpolation.tables import show
+
+    show(record)
+    sys.stdout.write(f"results: {folder / INTERPOLATION_FILE}\n")
+
+
+def _work(config: InterpolateConfig, folder: Path, version: str) -> InterpolationRecord:
+    """Return the record, which is written last."""
     from inferno_cli.files import write_whole
     from inferno_cli.interpolation import study
     from inferno_cli.interpolation.grid import Grid
@@ -121,10 +135,9 @@ def _work(config: InterpolateConfig, folder: Path, version: str) -> tuple[Interp
         timing=dict(clock.seconds),
     )
     pictures = _pictures(config, record, found, folder)
-    page, path = folder / PAGE, folder / INTERPOLATION_FILE
-    write_whole(page, as_html(record, pictures.png))
-    record.save(path)
-    return record, [path, page, *(folder / target.workspace for target in targets), *pictures.files]
+    write_whole(folder / PAGE, as_html(record, pictures.png))
+    record.save(folder / INTERPOLATION_FILE)
+    return record
 
 
 def _trained(config: InterpolateConfig, grid: Grid, clock: Stopwatch) -> Flows:

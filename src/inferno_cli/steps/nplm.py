@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +16,8 @@ from inferno_cli.config.nplm import NplmConfig
 from inferno_cli.errors import OutputError, RunError
 
 if TYPE_CHECKING:
-    from inferno_cli.nplm.analysis import Result
-    from inferno_cli.nplm.record import Compared
-    from inferno_cli.runs.sweeps import HydraJob
+    from inferno_cli.nplm.record import Compared, Record
+    from inferno_cli.runs.mlflow.run import Run
 
 log = logging.getLogger(__name__)
 SCHEMA = NplmConfig
@@ -30,14 +30,11 @@ ELSEWHERE = {"seed", "events", "systematics", "path"}
 def run(config: NplmConfig, composed: Any) -> None:
     """Throw toys, test the data, and report."""
     from inferno_cli.code import code_version
-    from inferno_cli.nplm.record import PAGE
-    from inferno_cli.report.nplm.tables import show_test
-    from inferno_cli.runs.folder import OTHER, begin, finish
-    from inferno_cli.runs.mlflow.run import log_configuration, tracked
+    from inferno_cli.runs.folder import OTHER, begin
     from inferno_cli.runs.mlflow.store import check
     from inferno_cli.runs.points import point_of_training
     from inferno_cli.runs.sweeps import HydraJob
-    from inferno_cli.steps._logged import resolved
+    from inferno_cli.steps._logged import resolved, run_and_log
 
     job, version = HydraJob.current(), code_version()
     compared = [_compared(config, place) for place in config.nplm.compare_with]
@@ -45,22 +42,49 @@ def run(config: NplmConfig, composed: Any) -> None:
     point = point_of_training(resolved(composed), None)
     if not begin(job.folder, composed, point, overwrite=config.overwrite):
         raise OutputError(f"{job.folder} holds this very test, finished. {OTHER}, or set overwrite=true")
-    name, tags = f"nplm {config.dataset.name}", {"code_version": version}
-    params = resolved(composed)
-    with tracked(config.tracking, name=name, params=params, tags=tags, sweep_folder=job.sweep) as logged:
-        if logged is not None:
-            log_configuration(logged, job.folder)
-        result, files = _test(config, job, compared, version)
-        finish(job.folder, point)
-        if logged is not None:
-            logged.tags({"dataset_checksum": result.record.dataset_checksum, "label": result.record.label or "none"})
-            logged.metrics(result.record.metrics())
-            logged.artifacts(files)
-    show_test(result.record)
-    sys.stdout.write(f"results: {job.folder / PAGE}\n")
+    run_and_log(
+        partial(_test, config, job.folder, compared, version),
+        composed,
+        config.tracking,
+        job,
+        point,
+        name=called(config.dataset.name),
+        tags={"seed": str(config.seed), "code_version": version},
+        logs=log_finished,
+        show=_show,
+    )
 
 
-def _test(config: NplmConfig, job: HydraJob, compared: list[Compared], version: str) -> tuple[Result, tuple[Path, ...]]:
+def called(dataset: str) -> str:
+    """Return what a test is called in MLflow."""
+    return f"nplm {dataset}"
+
+
+def log_finished(logged: Run, folder: Path, *, checkpoint: bool) -> str:  # noqa: ARG001
+    """Log what the test that has finished in a folder found; return its description in Markdown."""
+    from inferno_cli.nplm.record import FILE, PAGE, Record
+    from inferno_cli.report.nplm.tables import about
+    from inferno_cli.runs.mlflow.run import log_about
+
+    record = Record.load(folder)
+    said = about(record)
+    log_about(logged, folder, record, said, ("test",))
+    logged.metrics(record.metrics())
+    logged.artifacts([folder / FILE, folder / PAGE])
+    logged.artifacts(sorted((folder / "plots").glob("*")), "plots")
+    return said
+
+
+def _show(folder: Path, record: Record) -> None:
+    """Print the tables, and where the page is."""
+    from inferno_cli.nplm.record import PAGE
+    from inferno_cli.report.nplm.tables import show_test
+
+    show_test(record)
+    sys.stdout.write(f"results: {folder / PAGE}\n")
+
+
+def _test(config: NplmConfig, folder: Path, compared: list[Compared], version: str) -> Record:
     from dataclasses import replace
 
     from inferno_cli.nplm.analysis import Analysis
@@ -76,12 +100,13 @@ def _test(config: NplmConfig, job: HydraJob, compared: list[Compared], version: 
     if events.label:
         log.info(f"events: {events.label}")
     with clock.part("test", "test: toys"):
-        analysis = Analysis(config, events, job.folder / PARTIAL, device_of(config.trainer))
+        analysis = Analysis(config, events, folder / PARTIAL, device_of(config.trainer))
         result = analysis.run(compared, version, {})
     result = replace(result, record=replace(result.record, timing=dict(clock.seconds)))
     log.info("report: tables" + (" and plots" if config.report.plots else ""))
     shown = presentation(config.report, config.dataset.downsample_factor)
-    return result, write_test(result, config.dataset.features, job.folder, config.report, shown)
+    write_test(result, config.dataset.features, folder, config.report, shown)
+    return result.record
 
 
 def _compared(config: NplmConfig, place: str) -> Compared:

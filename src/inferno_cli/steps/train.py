@@ -50,7 +50,7 @@ def run(config: TrainConfig, composed: Any) -> float | None:
     from inferno_cli.runs.search import objective
     from inferno_cli.runs.sweeps import HydraJob
     from inferno_cli.shell import argument
-    from inferno_cli.steps._logged import resolved, run_and_log, show_run
+    from inferno_cli.steps._logged import log_fit, resolved, run_and_log, show_run
 
     require_memory(LEAST_FOR_TORCH)
     job, version = HydraJob.current(), code_version()
@@ -75,6 +75,8 @@ def run(config: TrainConfig, composed: Any) -> float | None:
         point,
         name=f"{config.dataset.name} {config.model.name}",
         tags={"seed": str(config.seed), "code_version": version, "model": config.model.name},
+        logs=log_fit,
+        show=show_run,
     )
     return None if results is None else objective(results)
 

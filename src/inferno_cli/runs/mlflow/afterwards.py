@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from inferno_cli.errors import FileError, TrackingError
 from inferno_cli.files import read_json, write_whole
-from inferno_cli.runs.mlflow.store import connect, require_there, shown, sqlite_file
+from inferno_cli.runs.mlflow.store import Store, connect, require_there, shown, sqlite_file
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run as Entity
 
 log = logging.getLogger(__name__)
 
 RUN_FILE = "mlflow_run.json"
 """In the folder of a run: the store and the id that it has there."""
 
+PARENT = "mlflow.parentRunId"
+"""The tag by which MLflow nests a run under another."""
+_LINK = "- ["
+_LONGEST = 7800
+"""Signs of a description: MLflow cuts off a tag with more than 8000."""
 DESCRIPTION = "mlflow.note.content"
 """The tag in which MLflow keeps the description of a run."""
 
@@ -73,6 +83,21 @@ def end(record: Path, status: str) -> None:
         log.warning("%s", error)
 
 
+def link(record: Path) -> None:
+    """Describe the run that ``record`` names by links to those nested under it, unless it has been described."""
+    if not record.exists():
+        return
+    try:
+        found = read_run(record)
+        store = connect(found["uri"])
+        with store.calls("describe the run"):
+            before = store.client.get_run(found["run_id"]).data.tags.get(DESCRIPTION, "")
+        if before.startswith(_LINK) or not before:
+            describe(store, found["run_id"])
+    except TrackingError as error:
+        log.warning("%s", error)
+
+
 def log_files(record: Path, files: Sequence[Path], where: str, description: str = "") -> str | None:
     """Copy files to the run that ``record`` names, below the folder ``where``, and describe it in Markdown.
 
@@ -87,6 +112,28 @@ def log_files(record: Path, files: Sequence[Path], where: str, description: str 
         with store.calls(f"copy {file}"):
             store.client.log_artifact(found["run_id"], str(file), artifact_path=where)
     if description:
-        with store.calls("describe the run"):
-            store.client.set_tag(found["run_id"], DESCRIPTION, description)
+        describe(store, found["run_id"], description)
     return shown(store.uri)
+
+
+def describe(store: Store, run_id: str, text: str = "") -> None:
+    """Describe a run in Markdown, with links to the runs that are nested under it."""
+    client = store.client
+    with store.calls("describe the run"):
+        experiment = client.get_run(run_id).info.experiment_id
+        nested = f"tags.`{PARENT}` = '{run_id}'"
+        children = client.search_runs([experiment], nested, order_by=["attributes.start_time ASC"])
+        client.set_tag(run_id, DESCRIPTION, "\n\n".join(filter(None, (text, _links(children, _LONGEST - len(text))))))
+
+
+def _links(runs: Sequence[Entity], longest: int) -> str:
+    """Return a list of links, as many as are together no longer than that."""
+    lines: list[str] = []
+    for run in runs:
+        name = re.sub(r"([\\`*_\[\]<>|])", r"\\\1", str(run.info.run_name))
+        state = "" if run.info.status == "FINISHED" else f" ({run.info.status.lower()})"
+        line = f"{_LINK}{name}](#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}){state}"
+        if sum(map(len, lines)) + len(lines) + len(line) > longest:
+            return "\n".join([*lines, f"- and {len(runs) - len(lines)} more, nested under this run"])
+        lines.append(line)
+    return "\n".join(lines)

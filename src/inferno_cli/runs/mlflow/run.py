@@ -14,23 +14,26 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from inferno_cli.config.load import flatten
 from inferno_cli.errors import Stopped, TrackingError
-from inferno_cli.files import sha256
+from inferno_cli.files import read_yaml, sha256
 from inferno_cli.fit.result import table_files
 from inferno_cli.names import distinct
-from inferno_cli.runs.folder import CONFIG_FILE, HYDRA, OVERRIDES_FILE, holds_finished
-from inferno_cli.runs.mlflow.afterwards import DESCRIPTION, remember
+from inferno_cli.runs.folder import CONFIG_FILE, HYDRA, OVERRIDES_FILE, Status, holds_finished
+from inferno_cli.runs.mlflow.afterwards import DESCRIPTION, PARENT, remember
+from inferno_cli.runs.mlflow.inputs import SPLITS, inputs
 from inferno_cli.runs.mlflow.store import Store, absolute_uri, check, connect, experiment_id, shown
-from inferno_cli.runs.mlflow.stored import PARENT, names_tags
+from inferno_cli.runs.mlflow.stored import names_tags
 from inferno_cli.runs.mlflow.sweep import end_parent, parent_run
 from inferno_cli.runs.pretrained import TRAINED_IN
 from inferno_cli.shell import argument
 from inferno_cli.signals import held
 
 if TYPE_CHECKING:
+    from mlflow.entities import DatasetInput
+
     from inferno_cli.config.schema import Tracking
     from inferno_cli.runs.record import Results, TrainingRecord
 
@@ -45,6 +48,22 @@ _PARAM_LENGTH = 6000
 _TAG_LENGTH = 8000
 _NAME_LENGTH = 250
 _HEAD_LENGTH = 200
+
+
+class Recorded(Protocol):
+    """What the record of every finished run says."""
+
+    @property
+    def dataset(self) -> str:
+        """Name of its dataset, or of its workspace."""
+
+    @property
+    def dataset_checksum(self) -> str:
+        """SHA-256 of what it read."""
+
+    @property
+    def label(self) -> str:
+        """What must be shown with every number."""
 
 
 @dataclass
@@ -87,6 +106,11 @@ class Run:
         entries = [RunTag(name, value[:_TAG_LENGTH]) for name, value in values.items()]
         with self.store.calls("log tags"):
             self.store.client.log_batch(self.run_id, tags=entries)
+
+    def inputs(self, datasets: Sequence[DatasetInput]) -> None:
+        """Log the data that the run has read."""
+        with self.store.calls("log the dataset"):
+            self.store.client.log_inputs(self.run_id, datasets=datasets)
 
     def artifacts(self, files: Iterable[Path], folder: str | None = None) -> None:
         """Copy files to the store, below ``folder`` of the run."""
@@ -177,7 +201,8 @@ def tracked(
             logged = Run(store, begun.info.run_id, begun.info.start_time)
         log.info("tracking: run %s in %s", logged.run_id, shown(store.uri))
         logged.params(params)
-        yield logged
+        with _watched(logged, wanted=tracking.system_metrics):
+            yield logged
     except BaseException as error:
         status = "KILLED" if isinstance(error, KeyboardInterrupt | Stopped) else "FAILED"
         if logged is not None:
@@ -191,9 +216,26 @@ def tracked(
         store.client.set_terminated(logged.run_id, "FINISHED")
 
 
+@contextmanager
+def _watched(logged: Run, *, wanted: bool) -> Iterator[None]:
+    """Log the load of the machine while something is done; where the store fails, MLflow warns and logs no more."""
+    if not wanted:
+        yield
+        return
+    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+    monitor = SystemMetricsMonitor(logged.run_id, resume_logging=True, tracking_uri=logged.store.uri)
+    monitor.start()
+    try:
+        yield
+    finally:
+        with held():
+            monitor.finish()
+
+
 def log_results(logged: Run, folder: Path, results: Results, description: str, *, checkpoint: bool) -> None:
     """Log what the run that has finished in a folder found, with a description in Markdown."""
-    logged.tags({"dataset_checksum": results.dataset_checksum, "label": results.label or "none"})
+    log_about(logged, folder, results, description, _uses(results))
     if results.blinded:
         logged.tags({"blinded": ", ".join(results.hidden)})
     if results.trained_in is not None:
@@ -202,13 +244,27 @@ def log_results(logged: Run, folder: Path, results: Results, description: str, *
         for fold, training in enumerate(results.folds or (results.training,)):
             logged.epochs(list(_epochs(training, f"fold {fold}/" if results.folds else "")))
     logged.metrics(results.metrics())
-    logged.tags({DESCRIPTION: description})
     logged.artifacts(filter(Path.is_file, (folder / name for name in (*FILES, *table_files()))))
     logged.artifacts(sorted(folder.glob("model*.onnx")))
     if results.model is None:
         logged.artifacts(_workspace_of_fit(results))
     for name in ("plots", "export", *(("checkpoints",) if checkpoint else ())):
         logged.artifacts(filter(Path.is_file, sorted((folder / name).glob("*"))), name)
+
+
+def log_about(logged: Run, folder: Path, record: Recorded, description: str, uses: Sequence[str]) -> None:
+    """Log which data the run in a folder is about, what they were used for, and its description in Markdown."""
+    settings = read_yaml(folder / CONFIG_FILE)
+    logged.inputs(inputs(record.dataset, record.dataset_checksum, record.label, settings, uses))
+    logged.tags({"dataset_checksum": record.dataset_checksum, "label": record.label or "none"})
+    logged.tags({DESCRIPTION: description})
+
+
+def _uses(results: Results) -> tuple[str, ...]:
+    """Return what the data were used for; nothing is trained with the network of another run."""
+    if results.model is None:
+        return ("fit",)
+    return SPLITS if results.trained_in is None else SPLITS[-1:]
 
 
 def _epochs(training: TrainingRecord, prefix: str) -> Iterator[dict[str, float]]:
@@ -234,10 +290,17 @@ def _workspace_of_fit(results: Results) -> list[Path]:
 
 @contextmanager
 def result_stays(folder: Path) -> Iterator[None]:
-    """Say of tracking that fails, or is stopped, when the run in a folder has finished, how to log it afterwards."""
+    """Say of tracking that fails, or is stopped, when the run in a folder has finished, how to log it afterwards.
+
+    A trial that a search has stopped early has no result: that it was is in its folder, and the search goes on.
+    """
     try:
         yield
     except (TrackingError, Stopped) as error:
+        said = Status.read(folder)
+        if isinstance(error, TrackingError) and said is not None and said.state == "pruned":
+            log.warning("%s", error)
+            return
         if not holds_finished(folder):
             raise
         note = f"the result in {folder} is whole; to log it: inferno log {argument('run', folder)}"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from inferno_cli.errors import TrackingError, closest
 from inferno_cli.runs.earlier import completed_settings
+from inferno_cli.runs.mlflow.afterwards import PARENT
 from inferno_cli.runs.mlflow.store import Store, absolute_uri, check, connect, require_there, shown
 from inferno_cli.runs.points import MODEL
 
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from inferno_cli.config.schema import Tracking
 
 _PAGE = 1000
-PARENT = "mlflow.parentRunId"
-"""The tag by which MLflow nests a run under another."""
 NAMES = "names"
 """The tag with the names of the parameters and metrics whose key is another one, as JSON, by key.
 

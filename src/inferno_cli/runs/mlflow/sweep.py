@@ -23,7 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from inferno_cli.errors import FileError
 from inferno_cli.files import read_yaml, write_whole
-from inferno_cli.runs.mlflow.afterwards import end, read_run
+from inferno_cli.runs.mlflow.afterwards import end, link, read_run
 from inferno_cli.runs.mlflow.store import LOCK_TIMEOUT, Store
 from inferno_cli.runs.points import is_output
 from inferno_cli.signals import held
@@ -58,8 +58,9 @@ class SweepCallback(Callback):
             end_parent(Path(config.hydra.sweep.dir), "FAILED")
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
-        """End the parent as FINISHED, unless a job has ended it otherwise."""
+        """End the parent as FINISHED, unless a job has ended it otherwise, and link it to its runs."""
         end_parent(Path(config.hydra.sweep.dir), "FINISHED")
+        link(Path(config.hydra.sweep.dir) / PARENT_FILE)
         SweepCallback.folder = None
 
 
