@@ -123,6 +123,7 @@ def _run(name: str, arguments: list[str]) -> None:
 
     from inferno_cli.cli.help import keys_of
     from inferno_cli.cli.overrides import as_hydra_reads, with_optional
+    from inferno_cli.cli.workflow import POINT, with_point, with_workflow
     from inferno_cli.config.load import config_folder
 
     require_memory()
@@ -136,6 +137,9 @@ def _run(name: str, arguments: list[str]) -> None:
 
     # Hydra's parser takes flags only before the first override.
     flags, overrides = _flags_first(arguments)
+    if POINT in flags:
+        flags, overrides = with_point(flags, overrides, name)
+    flags, overrides = with_workflow(flags, overrides, MULTIRUN)
     overrides = as_hydra_reads(step, overrides, sweeps=bool(MULTIRUN & set(flags)))
     os.environ["HYDRA_FULL_ERROR"] = "1"
     sys.argv = [sys.argv[0], *flags, *overrides]
@@ -288,7 +292,7 @@ def _flags_first(arguments: list[str]) -> tuple[list[str], list[str]]:
     flags: list[str] = []
     overrides: list[str] = []
     takes_value = {"--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--package", "-p"}
-    takes_value |= {"--cfg", "-c", "--info", "-i", "--experimental-rerun"}
+    takes_value |= {"--cfg", "-c", "--info", "-i", "--experimental-rerun", "--workflow", "--point"}
     is_value = False
     for argument in arguments:
         is_flag = is_value or argument.startswith("-")

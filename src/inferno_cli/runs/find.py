@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 MLFLOW = "mlflow:"
 """In front of the name of an experiment."""
 NOT_STARTED = "not started"
+OF_A_RUN = (RESULTS_FILE, CONFIG_FILE, HYDRA)
+"""What tells the folder of a run."""
 ARTIFACTS = "mlartifacts"
 """Folder of the artifacts in a local store of MLflow."""
 
@@ -195,11 +197,10 @@ def _of_one_step(read: dict[Path, Settings]) -> dict[Path, Settings]:
 
 def _runs(top: Path) -> list[Path]:
     """Return every folder of a run in a folder, which may be one itself."""
-    names = (RESULTS_FILE, CONFIG_FILE, HYDRA)
-    if any((top / name).exists() for name in names):
+    if _is_begun(top):
         return [top]
     found: set[Path] = set()
-    for name in names:
+    for name in OF_A_RUN:
         for path in top.rglob(name):
             # The store of MLflow beside the runs has copies of their records.
             if ARTIFACTS not in path.relative_to(top).parts and path.parent.name != HYDRA:
@@ -207,12 +208,17 @@ def _runs(top: Path) -> list[Path]:
     return sorted(found, key=lambda path: _natural(str(path)))
 
 
+def _is_begun(folder: Path) -> bool:
+    """Whether a run has begun in a folder; Snakemake, for one, makes the folder before."""
+    return any((folder / name).exists() for name in OF_A_RUN)
+
+
 def _not_started(tops: Sequence[Path]) -> Iterator[FoundRun]:
-    """Yield the jobs of multiruns that left no folder: they were stopped before them."""
+    """Yield the jobs of multiruns that left nothing in their folder: they were stopped before that."""
     sweeps = {path.parent for top in tops for path in top.rglob(MULTIRUN)}
     for sweep in sorted(sweeps, key=lambda path: _natural(str(path))):
         for number, own in enumerate(planned(sweep)):
-            if not (sweep / str(number)).exists():
+            if not _is_begun(sweep / str(number)):
                 yield FoundRun(str(sweep / str(number)), {}, None, f"{NOT_STARTED}: {' '.join(own)}", own)
 
 

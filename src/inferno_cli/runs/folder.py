@@ -45,7 +45,7 @@ KEPT = (
 """What others read of a run, or patterns of it: its checksums are in its status."""
 MADE = (
     *("plots", "export", "histograms", "cabinetry.yaml", "mlflow_run.json", "anomaly.html", "scores"),
-    *("nplm.html", "interpolation.html"),
+    *("nplm.html", "interpolation.html", "workflow.done"),
 )
 """What a run makes besides the files that others read, and the tables of its quantities."""
 PARTIAL = "partial"

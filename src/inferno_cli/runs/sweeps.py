@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from inferno_cli.shell import argument
 
 MULTIRUN = "multirun.yaml"
 """In the folder of a multirun: what Hydra's sweepers were asked for."""
+POINTS = "points.csv"
+"""In the folder of a multirun that is a workflow: its points."""
 
 
 @dataclass(frozen=True)
@@ -64,11 +67,6 @@ def _own(sweep: Path, task: list[str]) -> str:
 
 def planned(sweep: Path) -> list[tuple[str, ...]]:
     """Return the overrides of every job of a multirun by Hydra's basic sweeper; nothing of another sweeper."""
-    from hydra._internal.config_loader_impl import ConfigLoaderImpl
-    from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
-    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.core.plugins import Plugins
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
@@ -77,22 +75,36 @@ def planned(sweep: Path) -> list[tuple[str, ...]]:
         return []
     try:
         config = OmegaConf.create(read_of_run(sweep / MULTIRUN))
-        sweeper = config.hydra.sweeper
-        if not str(sweeper.get("_target_", "")).endswith("BasicSweeper"):
-            return []
-        params = OmegaConf.to_container(sweeper.get("params") or OmegaConf.create(), resolve=True)
-        assert isinstance(params, dict)
-        texts = [f"{key!s}={value!s}" for key, value in params.items()] + list(config.hydra.overrides.task)
-        Plugins.instance()  # which registers the kinds of sources
-        search_path = ConfigSearchPathImpl()
-        for source in OmegaConf.select(config, "hydra.runtime.config_sources") or ():  # where glob(...) looks
-            if source.schema != "structured":
-                search_path.append(source.provider, f"{source.schema}://{source.path}")
-        parser = OverridesParser.create(config_loader=ConfigLoaderImpl(search_path))
-        batches = BasicSweeper.split_arguments(parser.parse_overrides(texts), None)
-        return [tuple(job) for job in itertools.chain.from_iterable(batches)]
+        return jobs_of(config) if is_list(config.hydra.sweeper) else []
     except (HydraException, OmegaConfBaseException, AttributeError, TypeError) as error:  # somebody's own file
         raise ComparisonError(f"{sweep / MULTIRUN} is no sweep of Hydra's: {first_line(error)}") from error
+
+
+def is_list(sweeper: Mapping[str, Any]) -> bool:
+    """Whether the jobs of a sweeper are known before the first of them: of Hydra's basic one, not of a search."""
+    return str(sweeper.get("_target_", "")).endswith("BasicSweeper")
+
+
+def jobs_of(config: Any) -> list[tuple[str, ...]]:
+    """Return the overrides of every job, where the configuration of a multirun has Hydra's basic sweeper."""
+    from hydra._internal.config_loader_impl import ConfigLoaderImpl
+    from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.core.plugins import Plugins
+    from omegaconf import OmegaConf
+
+    params = OmegaConf.to_container(config.hydra.sweeper.get("params") or OmegaConf.create(), resolve=True)
+    assert isinstance(params, dict)
+    texts = [f"{key!s}={value!s}" for key, value in params.items()] + list(config.hydra.overrides.task)
+    Plugins.instance()  # which registers the kinds of sources
+    search_path = ConfigSearchPathImpl()
+    for source in OmegaConf.select(config, "hydra.runtime.config_sources") or ():  # where glob(...) looks
+        if source.schema != "structured":
+            search_path.append(source.provider, f"{source.schema}://{source.path}")
+    parser = OverridesParser.create(config_loader=ConfigLoaderImpl(search_path))
+    batches = BasicSweeper.split_arguments(parser.parse_overrides(texts), None)
+    return [tuple(job) for job in itertools.chain.from_iterable(batches)]
 
 
 def read_of_run(path: Path, top: type[Any] = dict) -> Any:
@@ -122,10 +134,20 @@ def progress(sweep: Path, whole: Path | None = None) -> str:
     if total and done >= total:
         return f"{said}; next: inferno compare {argument('runs', whole or sweep)}"
     worked = len(new) - new.count("reused")
-    if worked and total:
+    if worked and total and not (sweep / POINTS).is_file():  # nobody knows when a batch system takes the next one
         seconds = (time.time() - begun) / worked * (total - done)
         said += f", about {seconds / 60:.0f} min left" if seconds >= 90 else f", about {seconds:.0f} s left"
     return said
+
+
+def is_whole(sweep: Path) -> bool:
+    """Whether every job of a multirun with a list of jobs has finished, or was finished before."""
+    points = planned(sweep)
+    states = []
+    for number in range(len(points)):
+        status = Status.read(sweep / str(number))
+        states.append("" if status is None else status.state)
+    return bool(points) and set(states) <= {"finished", "reused"}
 
 
 def _ended(sweep: Path, begun: float) -> tuple[list[str], list[str]]:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 SCHEMA = AnomalyConfig
+COMPARED = True
+"""Whether `inferno compare` takes its runs: a workflow ends with that."""
 
 
 def run(config: AnomalyConfig, composed: Any) -> float | None:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 SCHEMA = FitConfig
+COMPARED = True
+"""Whether `inferno compare` takes its runs: a workflow ends with that."""
 
 
 def run(config: FitConfig, composed: Any) -> None:

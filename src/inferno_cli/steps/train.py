@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 SCHEMA = TrainConfig
+COMPARED = True
+"""Whether `inferno compare` takes its runs: a workflow ends with that."""
 
 
 def run(config: TrainConfig, composed: Any) -> float | None:

@@ -68,8 +68,8 @@ def logged_as(folder: Path, uri: str, experiment: str | None) -> tuple[str, str]
     return (found["run_id"], str(info.status)) if is_there else None
 
 
-def end(record: Path, status: str) -> None:
-    """End the run that ``record`` names, unless it has ended; nothing else is lost where that fails."""
+def end(record: Path, status: str, *, again: bool = False) -> None:
+    """End the run that ``record`` names, unless it has ended and not ``again``; nothing else is lost if that fails."""
     if not record.exists():
         return
     try:
@@ -77,7 +77,7 @@ def end(record: Path, status: str) -> None:
         require_there(found["uri"], "")
         store = connect(found["uri"])
         with store.calls("end the run"):
-            if store.client.get_run(found["run_id"]).info.status == "RUNNING":
+            if again or store.client.get_run(found["run_id"]).info.status == "RUNNING":
                 store.client.set_terminated(found["run_id"], status)
     except TrackingError as error:
         log.warning("%s", error)

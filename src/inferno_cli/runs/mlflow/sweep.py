@@ -58,9 +58,10 @@ class SweepCallback(Callback):
             end_parent(Path(config.hydra.sweep.dir), "FAILED")
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
-        """End the parent as FINISHED, unless a job has ended it otherwise, and link it to its runs."""
-        end_parent(Path(config.hydra.sweep.dir), "FINISHED")
-        link(Path(config.hydra.sweep.dir) / PARENT_FILE)
+        """End the parent as FINISHED and link it to its runs, unless a job has ended it or this was a point by itself."""
+        if SweepCallback.folder is not None:
+            end_parent(Path(config.hydra.sweep.dir), "FINISHED")
+            link(Path(config.hydra.sweep.dir) / PARENT_FILE)
         SweepCallback.folder = None
 
 
@@ -83,8 +84,8 @@ def parent_run(store: Store, experiment: str, folder: Path) -> str | None:
     return str(run_id) if found == place else None
 
 
-def end_parent(folder: Path, status: str) -> None:
-    """End the parent run of the multirun in ``folder``, unless it has ended before.
+def end_parent(folder: Path, status: str, *, again: bool = False) -> None:
+    """End the parent run of the multirun in ``folder``, unless it has ended before, or also then, ``again``.
 
     A failure is kept in the folder for a parent that a later job may create.
     """
@@ -94,7 +95,7 @@ def end_parent(folder: Path, status: str) -> None:
         if not (folder / PARENT_FILE).exists():
             (folder / _FAILED).touch()
             return
-    end(folder / PARENT_FILE, status)
+    end(folder / PARENT_FILE, status, again=again)
 
 
 def _name(folder: Path) -> str:
