@@ -58,7 +58,7 @@ class SweepCallback(Callback):
             end_parent(Path(config.hydra.sweep.dir), "FAILED")
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
-        """End the parent as FINISHED and link it to its runs, unless a job has ended it or this was a point by itself."""
+        """End the parent as FINISHED and link it to its runs, unless a job has ended it or this was one point."""
         if SweepCallback.folder is not None:
             end_parent(Path(config.hydra.sweep.dir), "FINISHED")
             link(Path(config.hydra.sweep.dir) / PARENT_FILE)
