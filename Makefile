@@ -5,17 +5,20 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Versions that are tested together, for $(VENV); on a Python that has none of them: make CONSTRAINTS=
+CONSTRAINTS ?= constraints.txt
+QUICK := -m pytest -n 2 --dist loadfile -m "not slow and not docs and not browser"
 
-.PHONY: help install run test lint types unit fast docs format clean
+.PHONY: help install run test lint types unit fast lock lowest newest docs format clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## ?/  \1	/' | expand -t 14
 
-$(STAMP): pyproject.toml
+$(STAMP): pyproject.toml $(CONSTRAINTS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "$(PYTHON) is older than 3.11; call make PYTHON=python3.11 (or newer)"; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(CONSTRAINTS:%=--constraint %) --editable '.[dev]'
 	touch $@
 
 install: $(STAMP)  ## Create .venv and install (done by run and test when needed)
@@ -36,7 +39,26 @@ unit: $(STAMP)  ## pytest, on two cores
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 fast: $(STAMP)  ## The quick tests alone, in a minute or two
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not docs and not browser"
+	$(BIN)/python $(QUICK)
+
+lock: $(STAMP)  ## Write constraints.txt: the versions of all extras, those of .venv where it has one
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/python scripts/lock.py
+
+lowest: .venv-lowest/.installed  ## The quick tests with the lowest versions that pyproject.toml allows
+	.venv-lowest/bin/python $(QUICK)
+
+newest: .venv-newest/.installed  ## The same with the newest
+	.venv-newest/bin/python $(QUICK)
+
+.venv-%/.installed: pyproject.toml
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check uv
+	$(@D)/bin/uv pip install --quiet --python $(@D)/bin/python $(RESOLUTION_$*) --editable '.[dev]'
+	touch $@
+
+RESOLUTION_lowest := --resolution lowest-direct
+RESOLUTION_newest := --upgrade
 
 docs: $(STAMP)  ## Build the documentation in site/; warnings are errors
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
@@ -46,4 +68,4 @@ format: $(STAMP)  ## Format the code
 	$(BIN)/ruff check --fix .
 
 clean:  ## Remove .venv and caches (not outputs)
-	rm -rf $(VENV) site .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .venv-lowest .venv-newest site .mypy_cache .pytest_cache .ruff_cache
