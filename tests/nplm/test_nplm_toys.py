@@ -66,15 +66,15 @@ def delta_of(
 
 def test_the_expansion_in_r_is_that_of_the_exact_densities(synthetic: Pool) -> None:
     """For a mean of x0 that moves by nu 0.2: ln r = (x0 - 2) / 5 0.2 nu - 0.2^2 / 10 nu^2, which has no third order."""
-    x, delta = delta_of(synthetic, "r", 50_000, (-2.0, -1.0, 1.0, 2.0))
+    x, delta = delta_of(synthetic, "r", 40_000)
     exact = (x[:, 0] - 2) / 5 * 0.2
     assert np.sqrt(np.mean((delta[:, 0] - exact) ** 2)) < 0.05 * np.sqrt(np.mean(exact**2))
-    assert delta[:, 1].mean() == pytest.approx(-(0.2**2) / 10, rel=0.05)
+    assert np.sqrt(np.mean((delta[:, 1] + 0.2**2 / 10) ** 2)) < 0.05 * 0.2**2 / 10
 
 
 def test_the_expansion_in_lambda_is_that_of_the_exact_densities(synthetic: Pool) -> None:
     """For a rate of x2 that moves by nu 0.5 from 3: ln r = ln(1 + nu / 6) - nu x2 / 2."""
-    x, delta = delta_of(synthetic, "lambda", 30_000)
+    x, delta = delta_of(synthetic, "lambda", 12_000)
     for nu in (-1.0, 0.5, 1.0):
         exact = np.log1p(nu / 6) - 0.5 * nu * x[:, 2]
         found = delta[:, 0] * nu + delta[:, 1] * nu**2

@@ -145,6 +145,8 @@ class Analysis:
                 seed=self.seed,
                 device=self.device,
             )
+            if not made.converged:
+                self.notes.append(f"the fit of the expansion in {name} has not ended: it may be short of its minimum")
             found.append(made)
         return Taylor(found)
 

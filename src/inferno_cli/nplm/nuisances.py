@@ -23,8 +23,11 @@ RATIO_TOLERANCE = 1e-9
 """Relative difference of the changes of weights that is rounding."""
 CLIP = 1.0
 """Of the networks delta: they are smooth, and steep units would fit the noise of the simulated events."""
-TOLERANCE = 1e-6
-"""Gain of the loss for each expected event at which a fit of deltas ends: they are 1e-3 from their minimum there."""
+TOLERANCE = 1e-8
+"""Gain of the loss for each expected event at which a fit of deltas ends. All that a delta_2 of 0.004 gains is 8e-6: a
+fit that stops at a gain of 1e-6 has not found it yet."""
+STEPS = 500
+"""Steps of such a fit, at most."""
 CHECKED = (-1.0, -0.5, 0.5, 1.0)
 """Values of a parameter at which the order of its expansion is checked."""
 
@@ -129,9 +132,9 @@ def expansion(
         return Expansion(name, tuple(float(value) for value in constants))
     rng = generator(seed, f"nplm taylor {name}")
     fit, start = _prepared(pool.nominal, moved, standard, order, hidden, events, rng, device)
-    found = minimise(fit, start, steps=200, tolerance=TOLERANCE * float(fit.weights.sum()))
+    found = minimise(fit, start, steps=STEPS, tolerance=TOLERANCE * float(fit.weights.sum()))
     parts = [part[0].cpu().numpy() for part in fit._parts(found.parameters)]
-    return Expansion(name, None, fit.networks, tuple(parts))
+    return Expansion(name, None, fit.networks, tuple(parts), bool(found.converged.all()))
 
 
 def _common_factors(nominal: WeightedEvents, moved: dict[float, WeightedEvents]) -> FloatArray | None:

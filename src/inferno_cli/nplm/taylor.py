@@ -25,12 +25,14 @@ class Expansion:
         constants: delta_1, delta_2, ... where they are the same for all events; None: they are not.
         networks: What delta_1, delta_2, ... are else.
         parameters: Of each network, shape (n_parameters,).
+        converged: Whether the fit of the networks has ended by itself.
     """
 
     name: str
     constants: tuple[float, ...] | None
     networks: tuple[Exponent, ...] = ()
     parameters: tuple[FloatArray, ...] = ()
+    converged: bool = True
 
     @property
     def order(self) -> int:
