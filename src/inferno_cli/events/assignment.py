@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inferno_cli.errors import OutputError, RunError
+from inferno_cli.events.arrays import chunks
 from inferno_cli.events.ids import UNKNOWN as NOT_FOUND
-from inferno_cli.events.ids import EventIds
+from inferno_cli.events.ids import EventIds, distinct
 from inferno_cli.files import file_checksum, whole
 
 FILE = "membership.npz"
@@ -90,7 +91,7 @@ class Division:
             of_all[row] = split
             return cls(EventIds(np.arange(len(of_all))[:, None]), of_all, None)
         prints = fingerprints(features)
-        tell_apart = features.shape[1] and len(np.unique(prints)) >= MIN_DISTINCT * len(prints)
+        tell_apart = features.shape[1] and len(distinct(prints)) >= MIN_DISTINCT * len(prints)
         return cls(events, split, prints if tell_apart else None)
 
 
@@ -262,8 +263,16 @@ def fingerprints(features: NDArray[np.float32]) -> NDArray[np.uint32]:
 
     Two rows that differ have the same one once in 2^32: that is for events of one id, not for all pairs of events.
     """
-    columns = [np.ascontiguousarray(column).view(np.uint32) for column in features.T]
-    return _mixed(columns, len(features)).astype(np.uint32)
+    return hashes(features).astype(np.uint32)
+
+
+def hashes(features: NDArray[np.float32]) -> NDArray[np.uint64]:
+    """Return a number for each row that is equal where the row is, shape (n_rows,); else once in 2^64."""
+    found = []
+    for part in chunks(len(features)):
+        columns = [np.ascontiguousarray(column).view(np.uint32) for column in features[part].T]
+        found.append(_mixed(columns, len(features[part])))
+    return np.concatenate(found)
 
 
 def folds_of(ids: NDArray[np.int64], n_folds: int) -> NDArray[np.intp]:

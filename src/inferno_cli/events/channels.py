@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from inferno_cli.choices import any_of
 from inferno_cli.errors import DatasetError
+from inferno_cli.events import arrays
 from inferno_cli.events.channel import NO_BIN, ChannelObservable
 from inferno_cli.events.observables.summary import TrainedSummary
 from inferno_cli.events.ready import HistogramFile
@@ -214,25 +215,37 @@ class Channels:
                 continue
             observable, first = channel.observable, self.starts[name]
             inside = (cells >= first) & (cells < first + observable.n_bins)
-            rows = np.flatnonzero((sample.weights * inside[list(sample.view)]).any(axis=0))
+            rows = _rows_inside(sample, inside)
             if not len(rows):
                 continue
-            inside = inside[:, rows]
-            weights = sample.weights[:, rows] * inside[list(sample.view)]
-            require_yields(sample.name, sample.variations, weights.sum(axis=1), name)
+            inside, weights = inside[:, rows], arrays.Growing(np.float64)
+            for of_variation, view in zip(sample.weights, sample.view, strict=True):
+                for some in arrays.chunks(len(rows)):
+                    weights.append(of_variation[rows[some]] * inside[view, some])
+            of_channel = weights.array().reshape(len(sample.variations), len(rows))
+            require_yields(sample.name, sample.variations, of_channel.sum(axis=1), name)
             part = Sample(
                 name=sample.name,
                 is_signal=sample.is_signal,
                 group=sample.group[rows],
                 variations=sample.variations,
-                features=sample.features[:, rows, :] if observable.is_trained else sample.features[:, rows, :0],
+                features=arrays.of_rows(sample.features if observable.is_trained else sample.features[..., :0], rows),
                 view=sample.view,
-                weights=weights,
+                weights=of_channel,
                 channel=name,
                 bins=None if observable.is_trained else np.where(inside, cells[:, rows] - first, 0),
             )
             found.append((part, rows))
         return found
+
+
+def _rows_inside(sample: Sample, inside: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Return the events that are in a channel in some variation, given which are in each view (n_views, n_events)."""
+    found = []
+    for part in arrays.chunks(inside.shape[1]):
+        counts = sample.weights[:, part] * inside[list(sample.view), part]
+        found.append(part.start + np.flatnonzero(counts.any(axis=0)))
+    return np.concatenate(found)
 
 
 def everything(name: str = REGION) -> Channels:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from inferno_cli.events.axes import integer_edges
 from inferno_cli.events.effects import Effect
 from inferno_cli.events.features import Inputs
+from inferno_cli.events.ids import distinct
 from inferno_cli.events.sample import DIRECTIONS, NOMINAL, FloatArray, Variation
 from inferno_cli.events.separation import separation
 from inferno_cli.events.validation import Validated, ValidatedSample, uncounted
@@ -249,7 +250,7 @@ def _sample(item: ValidatedSample) -> SampleEntry:
         name=item.events.name,
         is_signal=item.events.is_signal,
         rows=item.rows[NOMINAL],
-        sources=len(np.unique(item.events.group)),
+        sources=len(distinct(item.events.group)),
         splits=item.splits,
         expected=float(weights.sum()),
         error=float(weights.sum() / np.sqrt(item.events.effective_events)),

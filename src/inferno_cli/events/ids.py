@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
+
+from inferno_cli.events.arrays import chunks
 
 UNKNOWN = -1
 
@@ -25,8 +29,9 @@ class EventIds:
         self._steps: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
         number = np.zeros(len(rows), dtype=np.int64)
         for column in rows.T:
-            values, value = np.unique(column, return_inverse=True)
-            pairs, number = np.unique(number * len(values) + value, return_inverse=True)
+            values, value = numbered(column)
+            value += number * len(values)
+            pairs, number = numbered(value)
             self._steps.append((values, pairs))
 
     def __len__(self) -> int:
@@ -45,12 +50,32 @@ class EventIds:
         """Return the number of each row, shape (n_rows,); ``UNKNOWN`` for one that is not there."""
         if not len(self):
             return np.full(len(rows), UNKNOWN)
+        return np.concatenate([self._find(rows[part]) for part in chunks(len(rows))])
+
+    def _find(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         number, known = np.zeros(len(rows), dtype=np.int64), np.ones(len(rows), dtype=np.bool_)
         for column, (values, pairs) in zip(rows.T, self._steps, strict=True):
             value, there = _position(values, column)
             number, both_there = _position(pairs, number * len(values) + value)
             known &= there & both_there
         return np.where(known, number, UNKNOWN)
+
+
+def numbered(values: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the distinct values, ascending, and the number of each value among them, shape (n_values,)."""
+    steps = values[1:] != values[:-1]
+    if (values[1:] < values[:-1]).any():
+        return np.unique(values, return_inverse=True)
+    number = np.zeros(len(values), dtype=np.int64)
+    np.cumsum(steps, out=number[1:])
+    return values[np.concatenate([np.ones(min(len(values), 1), dtype=np.bool_), steps])], number
+
+
+def distinct(values: NDArray[Any]) -> NDArray[Any]:
+    """Return the distinct values, ascending; of many, numpy's own table of hashes takes far longer than a sort."""
+    ordered = np.sort(values)
+    is_first = np.concatenate([np.ones(min(len(values), 1), dtype=np.bool_), ordered[1:] != ordered[:-1]])
+    return np.asarray(ordered[is_first])
 
 
 def _position(ascending: NDArray[np.int64], wanted: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

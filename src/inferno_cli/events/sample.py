@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inferno_cli.errors import DatasetError, TemplateError
+from inferno_cli.events import arrays
+from inferno_cli.events.ids import distinct
 from inferno_cli.section import REGION
 
 if TYPE_CHECKING:
@@ -102,7 +105,7 @@ class Sample:
             raise DatasetError(f"sample {self.name!r} has no events")
         require_yields(self.name, self.variations, self.yields, "" if self.channel == REGION else self.channel)
 
-    @property
+    @cached_property
     def yields(self) -> FloatArray:
         """Expected events of each variation, shape (n_variations,)."""
         return np.asarray(self.weights.sum(axis=1))
@@ -112,7 +115,7 @@ class Sample:
         """Names of the systematics that vary this sample's events."""
         return tuple(dict.fromkeys(variation.systematic for variation in self.variations[1:]))
 
-    @property
+    @cached_property
     def effective_events(self) -> float:
         """Unweighted events with the same relative statistical error as the nominal: (sum w)^2 / sum w^2.
 
@@ -126,7 +129,7 @@ class Sample:
 
     def subset(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> Sample:
         """Return some of the events, reweighted so that every variation keeps its yield."""
-        weights = self.weights[:, rows]
+        weights = arrays.of_rows(self.weights, rows)
         kept = weights.sum(axis=1, keepdims=True)
         if weights.shape[1] == 0 or not (kept > 0).all():
             raise DatasetError(
@@ -134,7 +137,7 @@ class Sample:
                 f"yield left; the sample has {len(self.group)} events there. Give it more events or a larger share in "
                 f"dataset.splits, or leave it out with channels.{self.channel}.samples"
             )
-        return replace(self._of(rows), weights=weights * (self.yields[:, None] / kept))
+        return self._of(rows, arrays.times(weights, self.yields[:, None] / kept))
 
     def only(self, systematics: Collection[str]) -> Sample:
         """Return the sample with the nominal and these variations, without the events that none of them selects."""
@@ -144,12 +147,13 @@ class Sample:
         left = self.without(others)
         if left.histogram is not None:
             return left
-        return left._of(np.flatnonzero(left.weights.any(axis=0)))
+        rows = np.flatnonzero(left.weights.any(axis=0))
+        return left._of(rows, arrays.of_rows(left.weights, rows))
 
-    def _of(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> Sample:
-        """Return some of the events as they are."""
-        bins = None if self.bins is None else self.bins[:, rows]
-        weights, features = self.weights[:, rows], self.features[:, rows]
+    def _of(self, rows: NDArray[np.intp] | NDArray[np.bool_], weights: FloatArray) -> Sample:
+        """Return some of the events with these weights."""
+        bins = None if self.bins is None else arrays.of_rows(self.bins, rows)
+        features = arrays.of_rows(self.features, rows)
         return replace(self, group=self.group[rows], features=features, weights=weights, bins=bins)
 
     def without(self, systematics: Collection[str]) -> Sample:
@@ -164,10 +168,10 @@ class Sample:
         return replace(
             self,
             variations=tuple(self.variations[i] for i in chosen),
-            features=self.features[blocks],
+            features=arrays.of_blocks(self.features, blocks),
             view=tuple(blocks.index(self.view[i]) for i in chosen),
-            weights=self.weights[chosen],
-            bins=None if self.bins is None else self.bins[blocks],
+            weights=arrays.of_blocks(self.weights, chosen),
+            bins=None if self.bins is None else arrays.of_blocks(self.bins, blocks),
             histogram=histogram,
         )
 
@@ -176,7 +180,7 @@ class Sample:
         histogram = self.histogram
         if histogram is not None:
             histogram = replace(histogram, variances=histogram.variances * factor**2)
-        return replace(self, weights=self.weights * factor, histogram=histogram)
+        return replace(self, weights=arrays.times(self.weights, factor), histogram=histogram)
 
     def with_variation(self, name: str, up: Varied, down: Varied) -> Sample:
         """Return the sample with one more systematic: features (n_events, n_features) and weights up and down."""
@@ -184,9 +188,9 @@ class Sample:
         return replace(
             self,
             variations=(*self.variations, *variations((name,))[1:]),
-            features=np.concatenate([self.features, np.stack([up[0], down[0]])]),
+            features=arrays.stacked([*self.features, up[0], down[0]]),
             view=(*self.view, n, n + 1),
-            weights=np.concatenate([self.weights, np.stack([up[1], down[1]])]),
+            weights=arrays.stacked([*self.weights, up[1], down[1]]),
         )
 
 
@@ -312,7 +316,7 @@ class Folds:
             groups.setdefault(name, []).extend(part.group for part in parts)
         validated = {}
         for name, members in groups.items():
-            shuffled = generator(self.seed, f"fold {number} {name}").permutation(np.unique(np.concatenate(members)))
+            shuffled = generator(self.seed, f"fold {number} {name}").permutation(distinct(np.concatenate(members)))
             validated[name] = shuffled[: round(self.validation * len(shuffled))]
         train, validation = [], []
         for (_, name), parts in seen.items():
@@ -342,8 +346,8 @@ def joined(parts: Sequence[Sample]) -> Sample:
     return replace(
         parts[0],
         group=np.concatenate([part.group for part in parts]),
-        features=np.concatenate([part.features for part in parts], axis=1),
-        weights=np.concatenate([part.weights for part in parts], axis=1),
+        features=arrays.joined([part.features for part in parts]),
+        weights=arrays.joined([part.weights for part in parts]),
     )
 
 
@@ -375,7 +379,7 @@ def split_rows(
     Returns:
         Row numbers of each part, ascending.
     """
-    members = np.unique(group) if members is None else members
+    members = distinct(group) if members is None else members
     edges = np.rint(np.cumsum(shares)[:-1] * len(members)).astype(int)
     parts = np.split(rng.permutation(members), edges)
     return [np.flatnonzero(np.isin(group, part)) for part in parts]

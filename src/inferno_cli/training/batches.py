@@ -27,7 +27,7 @@ def to_tensors(samples: Sequence[Sample], device: torch.device | str) -> Batch:
 class StratifiedBatches:
     """One pass over the training split: every batch has its share of every sample.
 
-    One permutation per epoch and sample, then slices; the last incomplete batch is spread over the others.
+    One permutation per epoch and sample, then parts of it; the last incomplete batch is spread over the others.
     """
 
     def __init__(self, samples: Sequence[Sample], batch_size: int, seed: int, device: torch.device | str) -> None:
@@ -46,16 +46,15 @@ class StratifiedBatches:
         return self.n_batches
 
     def __iter__(self) -> Iterator[Batch]:
-        shuffled = []
-        for (features, weights), rows in zip(self.tensors, self.rows, strict=True):
+        orders = []
+        for (_, weights), rows in zip(self.tensors, self.rows, strict=True):
             order = torch.randperm(weights.shape[1], generator=self.generator)
             # Cycle through the permutation, so that every batch has as many rows.
             order = order.repeat(-(-rows * self.n_batches // len(order)))[: rows * self.n_batches]
-            order = order.to(weights.device)
-            shuffled.append((features[:, order], weights[:, order]))
-        for i in range(self.n_batches):
-            batch = []
-            for (features, weights), rows in zip(shuffled, self.rows, strict=True):
-                own = slice(i * rows, (i + 1) * rows)
-                batch.append((features[:, own], weights[:, own]))
-            yield batch
+            orders.append(torch.split(order.to(weights.device), rows))
+        for chosen in zip(*orders, strict=True):
+            # Batch by batch: in memory is no more of a table in a file than that.
+            yield [
+                (features[:, rows], weights[:, rows])
+                for (features, weights), rows in zip(self.tensors, chosen, strict=True)
+            ]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,17 +15,18 @@ from inferno_cli.config.measurement import Measurement
 from inferno_cli.config.schema import Binning
 from inferno_cli.config.steps import TrainConfig
 from inferno_cli.errors import FitFailedError, SingularInformationError
+from inferno_cli.events.arrays import chunks
 from inferno_cli.events.channels import Channels, everything
 from inferno_cli.events.sample import Events, Sample
 from inferno_cli.histograms.binning import LinearFit
 from inferno_cli.histograms.templates import Templates
 from inferno_cli.likelihood.expectation import Expectation
 from inferno_cli.likelihood.information import correlation, covariance, poi_variance
-from inferno_cli.training.batches import to_tensors
 from inferno_cli.training.metrics import measured
-from inferno_cli.training.observable import ChannelNetworks
+from inferno_cli.training.observable import Bins, ChannelNetworks, Observable
 from inferno_cli.training.recipe import Filling, fixed_fillings, linear_fit, merged, template_channels
 from inferno_cli.training.soft_likelihood import SoftLikelihood
+from inferno_cli.training.soft_templates import Stratum, filled
 
 
 @dataclass(frozen=True)
@@ -117,17 +119,21 @@ def evaluate(
         fixed: Filled templates of the channels that have bins of their own, with all variations of the fit.
     """
     measurement = likelihood.measurement
-    outputs = [networks.outputs(sample) for sample in samples]
-    if not all(math.isfinite(output.abs().amax()) for output in outputs):
-        return NOTHING
-    soft = _soft_variance(networks, likelihood, samples, outputs)
+    summed = []
+    for sample, stratum in zip(samples, likelihood.strata, strict=True):
+        trained = sample.only(measurement.variations)
+        of_sample = _summed(networks.of(sample.channel), stratum, sample, trained)
+        if of_sample is None:
+            return NOTHING
+        summed.append(of_sample)
+    soft = _soft_variance(likelihood, summed)
     filled = []
     by_channel: dict[str, list[int]] = {}
     for row, sample in enumerate(samples):
         by_channel.setdefault(sample.channel, []).append(row)
     for channel, rows in by_channel.items():
         own, summary = [samples[row] for row in rows], networks.of(channel).summary
-        bins = [summary.hard(outputs[row]).cpu().numpy() for row in rows]
+        bins = [summed[row].bins for row in rows]
         scale = [samples[row].effective_events / likelihood.strata[row].effective_events for row in rows]
         filling = Filling(channel, own, bins, summary.n_bins, summary.ordered, error_scale=scale)
         filled.append(filling.templates(fitted or measurement))
@@ -170,18 +176,61 @@ def _merit(measurement: Measurement, model: Expectation, matrix: Tensor, fit: Li
         return math.inf
 
 
-def _soft_variance(
-    networks: ChannelNetworks, likelihood: SoftLikelihood, samples: Sequence[Sample], outputs: Sequence[Tensor]
-) -> float:
-    """Return poi_variance with soft bins, of outputs for all variations of the fit; infinite where it is singular."""
-    batch, memberships = [], []
-    for sample, output in zip(samples, outputs, strict=True):
-        trained = sample.only(likelihood.measurement.variations)
-        batch += to_tensors([trained], output.device)
-        own = output if trained is sample else networks.outputs(trained)
-        memberships.append(networks.of(sample.channel).summary.soft(own))
+@dataclass(frozen=True)
+class _Summed:
+    """What is filled of one sample.
+
+    Attributes:
+        bins: Hard bin of each event in every view, shape (n_views, n_events).
+        rows: Its rows of the soft templates, see ``soft_templates.filled``, shape (n_rows, n_bins).
+        weights: Sum of the weights of each, shape (n_rows,).
+    """
+
+    bins: Bins
+    rows: Tensor
+    weights: Tensor
+
+
+def _summed(observable: Observable, stratum: Stratum, sample: Sample, trained: Sample) -> _Summed | None:
+    """Fill one sample, chunk by chunk; None where an output is not finite.
+
+    Args:
+        sample: With all variations of the fit.
+        trained: The same with those of the loss.
+    """
+    bins, sums = [], list[tuple[Tensor, Tensor]]()
+    for part in chunks(len(sample.group)):
+        outputs = _outputs(observable, sample, part)
+        if not math.isfinite(outputs.abs().amax()):
+            return None
+        bins.append(observable.summary.hard(outputs).cpu().numpy())
+        if trained is sample:
+            sums.append(_sums(observable, stratum, sample, part, outputs))
+    if trained is not sample:
+        for part in chunks(len(trained.group)):
+            sums.append(_sums(observable, stratum, trained, part, _outputs(observable, trained, part)))
+    rows, weights = (sum(of_chunks[1:], start=of_chunks[0]) for of_chunks in zip(*sums, strict=True))
+    return _Summed(np.concatenate(bins, axis=1), rows, weights)
+
+
+def _outputs(observable: Observable, sample: Sample, part: slice) -> Tensor:
+    """Return the outputs for some events in all views, shape (n_views, n_events, n_outputs)."""
+    return observable.outputs(torch.from_numpy(sample.features[:, part]))
+
+
+def _sums(
+    observable: Observable, stratum: Stratum, sample: Sample, part: slice, outputs: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Fill some events of a sample softly."""
+    weights = torch.from_numpy(sample.weights[:, part]).to(outputs.device)
+    return filled([stratum], [(outputs, weights)], [observable.summary.soft(outputs)])
+
+
+def _soft_variance(likelihood: SoftLikelihood, summed: Sequence[_Summed]) -> float:
+    """Return poi_variance with soft bins; infinite where the information is singular."""
+    rows, weights = torch.cat([item.rows for item in summed]), torch.cat([item.weights for item in summed])
     try:
-        return float(poi_variance(likelihood.expectation(batch, memberships)))
+        return float(poi_variance(likelihood.of_sums(rows, weights)))
     except SingularInformationError:
         return math.inf
 

@@ -135,7 +135,9 @@ def _stability(
 ) -> dict[str, tuple[float, float]]:
     """Return the standard deviation of each parameter of the fitted ``model`` from two halves of the events."""
     deviations = []
-    for half in _halves(samples, seed):
+    halves = _halves(samples, seed)
+    samples = [replace(sample, features=sample.features[..., :0]) for sample in samples]  # their bins are known
+    for half in halves:
         parts = [sample.subset(rows) for sample, rows in zip(samples, half, strict=True)]
         numbers = [array[:, rows] for array, rows in zip(bins, half, strict=True)]
         filled = [item.templates(measurement) for item in observables.fillings(parts, numbers)]

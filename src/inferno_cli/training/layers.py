@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from inferno_cli.errors import ConfigError
+from inferno_cli.events import arrays
 
 if TYPE_CHECKING:
     from inferno_cli.training.onnx import Graph
@@ -206,13 +207,20 @@ def spread_outputs(network: nn.Sequential, features: Tensor, deviation: float) -
         scale_outputs(network, features, deviation)
 
 
+def _mean(values: Tensor, power: int) -> Tensor:
+    """Mean of a power of each column, in float64; a sum over chunks."""
+    total = values.new_zeros(values.shape[1:], dtype=torch.float64)
+    for chunk in torch.split(values, arrays.CHUNK):
+        total += chunk.double().pow(power).sum(dim=0)
+    return total / len(values)
+
+
 def moments(features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of each feature over several samples, each counted alike.
 
     A feature that is constant keeps its scale.
     """
-    means = torch.stack([x.double().mean(dim=0) for x in features])
-    squares = torch.stack([x.double().square().mean(dim=0) for x in features])
+    means, squares = (torch.stack([_mean(x, power) for x in features]) for power in (1, 2))
     mean = means.mean(dim=0)
     deviation = (squares.mean(dim=0) - mean**2).clamp_min(0).sqrt()
     constant = deviation <= 1e-6 * squares.mean(dim=0).sqrt()

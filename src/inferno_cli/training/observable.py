@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from inferno_cli.errors import RunError
+from inferno_cli.events.arrays import Growing
 from inferno_cli.events.channel import SHARED
 from inferno_cli.events.sample import Sample
 from inferno_cli.section import Names
@@ -35,6 +36,8 @@ CHUNK = 2_000
 """Events that pass the network together on a processor: what is between its layers stays in the cache."""
 DEVICE_CHUNK = 50_000
 """The same on another device, whose time is that of the calls."""
+TOGETHER = 100 * CHUNK
+"""Events whose outputs are in memory together where bins are wanted; as many more are taken together."""
 Bins = NDArray[np.intp]
 
 
@@ -154,7 +157,12 @@ class Observable:
 
     def network_bins(self, features: NDArray[np.float32]) -> Bins:
         """Bin of every event before any are merged, in float64 as in the templates, for features (..., n_features)."""
-        return np.asarray(self.summary.hard(self.logits(features)).cpu().numpy())
+        blocks = features if features.ndim == 3 else features[None]
+        n_rows, found = blocks.shape[0] * blocks.shape[1], Growing(np.intp)
+        for start in range(0, n_rows, TOGETHER):
+            block, row = np.divmod(np.arange(start, min(start + TOGETHER, n_rows)), blocks.shape[1])
+            found.append(self.summary.hard(self.logits(blocks[block, row])).cpu().numpy())
+        return found.array().reshape(features.shape[:-1])
 
     def assign(self, samples: Sequence[Sample]) -> list[Bins]:
         """``network_bins`` of every event of every sample in every view, shape (n_views, n_events) each."""

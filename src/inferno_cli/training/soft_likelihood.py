@@ -75,7 +75,11 @@ class SoftLikelihood:
             batch: Features and weights of each sample.
             memberships: Of each bin, for each sample, shape (n_views, n_events, n_bins).
         """
-        n_bins, device = memberships[0].shape[-1], batch[0][1].device
+        return self.of_sums(*filled(self.strata, batch, memberships))
+
+    def of_sums(self, rows: Tensor, weights: Tensor) -> Expectation:
+        """Build the likelihood of what ``filled`` returns, or of its sums over chunks of events."""
+        n_bins, device = rows.shape[-1], rows.device
         if (n_bins, device) not in self.frames:
             self.frames[n_bins, device] = Frame.of(self.measurement, self.strata, self.fixed, n_bins, device)
-        return self.frames[n_bins, device].filled(*filled(self.strata, batch, memberships))
+        return self.frames[n_bins, device].filled(rows, weights)

@@ -16,6 +16,7 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping
 from inferno_cli.config.measurement import Measurement
 from inferno_cli.config.schema import Trainer
 from inferno_cli.errors import SingularInformationError
+from inferno_cli.events.arrays import of_rows
 from inferno_cli.events.channel import SHARED
 from inferno_cli.events.dataset import LogRatio
 from inferno_cli.events.sample import Events, Sample
@@ -237,7 +238,7 @@ def create(
     Args:
         channels: Those of each network; None: there is one.
     """
-    nominal = [torch.from_numpy(sample.features[0][sample.weights[0] != 0]) for sample in samples]
+    nominal = [torch.from_numpy(of_rows(sample.features[:1], sample.weights[0] != 0)[0]) for sample in samples]
     mean, deviation = moments(nominal)
     networks = _built(network, summary, samples, features, (mean, deviation), channels or {}, log_ratio)
     return Module(networks, objective, likelihood, settings, deviation, network.told(samples))

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inferno_cli.errors import ConfigError, DatasetError
+from inferno_cli.events.arrays import Growing, behind, chunks, stacked
 from inferno_cli.events.assignment import Division
 from inferno_cli.events.channel import NO_BIN
 from inferno_cli.events.channels import Cells, Channels, everything
@@ -18,10 +19,38 @@ from inferno_cli.events.effects import Effect
 from inferno_cli.events.ids import UNKNOWN, EventIds
 from inferno_cli.events.root.layout import NtupleLayout
 from inferno_cli.events.root.reader import Table, require_distinct
-from inferno_cli.events.sample import NOMINAL, FloatArray, Sample, Variation, generator, split_rows
+from inferno_cli.events.sample import NOMINAL, Sample, Variation, generator, split_rows
 
 MIN_OVERLAP = 0.5
 """A shifted tree shares most events with the nominal; with less than this share the ids cannot be the same."""
+
+
+class _Places:
+    """Which row of a table each of n events is, and of the table of the nominal events where that stands in."""
+
+    def __init__(self, n: int, table: Table, rows: NDArray[np.int64]) -> None:
+        """Take a table, given the number of the event of each of its rows, shape (n_rows,)."""
+        self.sources: list[Table] = [table]
+        self._row: list[NDArray[np.int64]] = [np.full(n, UNKNOWN)]
+        self._row[0][rows] = np.arange(len(rows))
+
+    def add_other_eras(self, nominal: Table, rows: NDArray[np.int64], era: int) -> None:
+        """Take the nominal events of all other eras, for a variation that is of one era alone."""
+        others = np.flatnonzero(nominal.era != era)
+        row = np.full_like(self._row[0], UNKNOWN)
+        row[rows[others]] = others
+        self.sources.append(nominal)
+        self._row.append(row)
+
+    def taken(self, columns: Sequence[NDArray[Any]], events: slice, otherwise: float) -> NDArray[Any]:
+        """Return what the columns of the tables have of some events; ``otherwise`` of those that they lack."""
+        n = len(self._row[0][events])
+        found = np.full((n, *columns[0].shape[1:]), otherwise, dtype=columns[0].dtype)
+        for column, row in zip(columns, self._row, strict=True):
+            own = row[events]
+            is_there = own != UNKNOWN
+            found[is_there] = column[own[is_there]]
+        return found
 
 
 class Alignment:
@@ -52,50 +81,37 @@ class Alignment:
         dataset = self.dataset
         rows = self._numbered(name, tables)
         n = sum(len(self.ids[events]) for events in self.ids_of[name])
-        features = np.zeros((len(tables), n, len(dataset.features)), dtype=np.float32)
-        cells = np.full((len(tables), n), NO_BIN, dtype=np.int32)
-        weights: dict[Variation, FloatArray] = {}
-        view = []
+        features, cells = Growing(np.float32, len(dataset.features)), Growing(np.int32)
+        weights: dict[Variation, int] = {}
+        scaled = Growing(np.float64)
         for block, (variation, table) in enumerate(tables.items()):
-            features[block, rows[variation]] = table.features
-            cells[block, rows[variation]] = table.cells
             if table.apart is not None:
                 self.blocks[table.apart] = block
-            for varied, values in table.weights.items():
-                weights[varied] = np.zeros(n)
-                weights[varied][rows[variation]] = values
-                view.append(block)
+            places = _Places(n, table, rows[variation])
             if table.only is not None:
-                self._keep_nominal(tables[NOMINAL], rows[NOMINAL], table, features[block], cells[block], weights)
+                places.add_other_eras(tables[NOMINAL], rows[NOMINAL], table.only)
+            for part in chunks(n):
+                features.append(places.taken([source.features for source in places.sources], part, 0))
+                cells.append(places.taken([source.cells for source in places.sources], part, NO_BIN))
+            for varied in table.weights:
+                weights[varied] = block
+                of_each = [source.weights[NOMINAL if i else varied] for i, source in enumerate(places.sources)]
+                for part in chunks(n):
+                    found = places.taken(of_each, part, 0)
+                    scaled.append(found * dataset.luminosity_scale * dataset.downsample_factor)
         sample = Sample(
             name=name,
             is_signal=name in dataset.signal_names,
             group=self._groups(name, tables, rows, n),
             variations=tuple(weights),
-            features=features,
-            view=tuple(view),
-            weights=np.stack(list(weights.values())) * dataset.luminosity_scale * dataset.downsample_factor,
+            features=features.array().reshape(len(tables), n, len(dataset.features)),
+            view=tuple(weights.values()),
+            weights=scaled.array().reshape(len(weights), n),
         )
         for effect in effects:
             sample = effect.definition.vary(sample, effect.parameter, dataset)
-        self.cells[name] = self._cells_of_views(sample, cells)
+        self.cells[name] = self._cells_of_views(sample, cells.array().reshape(len(tables), n))
         return sample
-
-    def _keep_nominal(
-        self,
-        nominal: Table,
-        rows: NDArray[np.int64],
-        varied: Table,
-        features: NDArray[np.float32],
-        cells: Cells,
-        weights: Mapping[Variation, FloatArray],
-    ) -> None:
-        """Put the nominal events of the other eras into a variation that is of one era alone."""
-        others = nominal.era != varied.only
-        features[rows[others]] = nominal.features[others]
-        cells[rows[others]] = nominal.cells[others]
-        for variation in varied.weights:
-            weights[variation][rows[others]] = nominal.weights[NOMINAL][others]
 
     def _cells_of_views(self, sample: Sample, cells: Cells) -> Cells:
         """Return the cells of all views; what moves the features of events leaves them in their channel."""
@@ -106,12 +122,12 @@ class Alignment:
                 f"branches that select the channels {', '.join(self.channels.by_name)}. Leave it out of nuisance.fit, "
                 "or use kind 'shape' or 'weight'"
             )
-        return np.concatenate([cells, np.repeat(cells[:1], n_moved, axis=0)])
+        return stacked([*cells, *cells[:1].repeat(n_moved, axis=0)]) if n_moved else cells
 
     def _numbered(self, name: str, tables: Mapping[Variation, Table]) -> dict[Variation, NDArray[np.int64]]:
         """Return the number of the event of each row of each table; events that are others come behind the paired."""
         paired = [table.ids for table in tables.values() if table.apart is None]
-        ids = self.ids[name] = EventIds(np.concatenate(paired))
+        ids = self.ids[name] = EventIds(behind(paired))
         self.ids_of[name] = (name,)
         first, rows = len(ids), {}
         for variation, table in tables.items():
@@ -132,7 +148,7 @@ class Alignment:
     ) -> NDArray[np.int64]:
         """Return the number of each event's ``split_by``, shape (n_events,), which is the same in every tree."""
         group = np.full(n, UNKNOWN)
-        paired = EventIds(np.concatenate([table.groups for table in tables.values() if table.apart is None]))
+        paired = EventIds(behind([table.groups for table in tables.values() if table.apart is None]))
         self.groups[name] = len(paired)
         for variation, table in tables.items():
             labels, first = paired, 0
@@ -152,7 +168,7 @@ class Alignment:
 
     def _check_ids(self, name: str, variation: Variation, nominal: NDArray[Any], rows: NDArray[Any]) -> None:
         require_distinct(self.dataset, name, variation, rows)
-        share = len(np.intersect1d(nominal, rows)) / min(len(nominal), len(rows))
+        share = int(np.isin(rows, nominal).sum()) / min(len(nominal), len(rows))
         if variation != NOMINAL:
             self.overlap[name, variation] = share
         if share < MIN_OVERLAP:

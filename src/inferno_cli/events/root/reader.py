@@ -12,18 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inferno_cli.errors import DatasetError, TreeNotFoundError
+from inferno_cli.events.arrays import Growing
 from inferno_cli.events.assignment import FileTree, folds_of
 from inferno_cli.events.channel import NO_BIN
 from inferno_cli.events.channels import Cells, Channels, everything
 from inferno_cli.events.effects import Effect
 from inferno_cli.events.features import require_finite
-from inferno_cli.events.ids import EventIds
+from inferno_cli.events.ids import EventIds, distinct
 from inferno_cli.events.root.catalogue import Catalogue
 from inferno_cli.events.root.layout import NO_ERA, NtupleLayout
 from inferno_cli.events.root.norms import Norms
 from inferno_cli.events.root.parquet import TABLE, is_parquet
 from inferno_cli.events.root.rows import Formula, Rows
-from inferno_cli.events.root.trees import id_columns, one_per_row, opened
+from inferno_cli.events.root.trees import id_columns, one_per_row, opened, parts_of
 from inferno_cli.events.sample import DIRECTIONS, NOMINAL, FloatArray, Observed, Variation, generator
 from inferno_cli.events.systematic import ShiftedTrees
 from inferno_cli.events.validation import uncounted
@@ -70,6 +71,20 @@ class Table:
     def group(self) -> NDArray[np.int64]:
         """The same of the selected rows, shape (n_events, n_branches)."""
         return self.groups if len(self.groups) == len(self.rows) else self.groups[self.rows]
+
+
+@dataclass
+class _Columns:
+    """The columns of a ``Table`` whose trees are being read, and how many rows these had so far."""
+
+    ids: Growing
+    features: Growing
+    weights: dict[Variation, Growing]
+    rows: Growing
+    era: Growing
+    groups: Growing
+    cells: Growing
+    n_read: int = 0
 
 
 class Reader:
@@ -131,14 +146,12 @@ class Reader:
         """
         trees = self.catalogue.by_era(sample, variation, shifted, only)
         norms = self._norms(sample, trees, shifted, only) if weights else {}
-        parts, friends = [], []
+        columns, friends = self._columns(sample, weights), []
         for (path, tree), era in trees.items():
             friends.append(self.catalogue.friends(path, sample, variation, shifted, era))
             norm = norms.get(era, 1.0)
-            parts.append(self._read_tree(path, tree, friends[-1], era, sample, weights, norm))
-        groups = np.concatenate([part.groups for part in parts])
-        before = np.cumsum([0, *(len(part.groups) for part in parts)])
-        rows = np.concatenate([part.rows + first for part, first in zip(parts, before, strict=False)])
+            self._read_tree(path, tree, friends[-1], era, sample, weights, norm, columns)
+        rows, groups = columns.rows.array(), columns.groups.array()
         if not len(rows):
             searched = ", ".join(f"tree {tree!r} in {path}" for path, tree in trees)
             keys = [formula.key for formula in self.selections(sample)]
@@ -152,16 +165,31 @@ class Reader:
         if is_by_row and not self.dataset.samples[sample].split_by:
             groups = np.arange(len(groups))[:, None]
         return Table(
-            ids=rows[:, None] if is_by_row else np.concatenate([part.ids for part in parts]),
-            features=np.concatenate([part.features for part in parts]),
-            weights={key: np.concatenate([part.weights[key] for part in parts]) for key in weights},
+            ids=rows[:, None] if is_by_row else columns.ids.array(),
+            features=columns.features.array(),
+            weights={key: column.array() for key, column in columns.weights.items()},
             rows=rows,
-            era=np.concatenate([part.era for part in parts]),
+            era=columns.era.array(),
             groups=groups,
-            cells=np.concatenate([part.cells for part in parts]),
+            cells=columns.cells.array(),
             trees=tuple(trees),
             friends=tuple(friends),
             only=self.dataset.era_keys.index(only) if only else None,
+        )
+
+    def _columns(self, sample: str, weights: Mapping[Variation, Formula]) -> _Columns:
+        """Return the empty columns of a table."""
+        dataset = self.dataset
+        n_eras = 1 if dataset.eras else 0
+        n_ids, split_by = len(dataset.event_id), dataset.samples[sample].split_by
+        return _Columns(
+            ids=Growing(np.int64, n_eras + n_ids),
+            features=Growing(np.float32, len(dataset.features)),
+            weights={variation: Growing(np.float64) for variation in weights},
+            rows=Growing(np.intp),
+            era=Growing(np.int16),
+            groups=Growing(np.int64, n_eras + (len(split_by) if split_by else n_ids)),
+            cells=Growing(np.int32),
         )
 
     def _norms(
@@ -191,35 +219,41 @@ class Reader:
         sample: str,
         weights: dict[Variation, Formula],
         norm: float,
-    ) -> Table:
-        dataset, settings = self.dataset, self.dataset.samples[sample]
+        columns: _Columns,
+    ) -> None:
+        """Read a tree part by part, and put its rows behind those of the trees before it."""
+        dataset = self.dataset
         self.used |= {path, *(file for file, _ in friends)}
         where = f"tree {tree!r} in {path}"
-        split_key = f"dataset.samples.{sample}.split_by (null where every row is an event of its own)"
+        first = columns.n_read
         with opened(path, tree, friends) as branches:
-            rows = Rows(branches, where, dataset.inputs.missing)
-            # Of all rows: the split of an event does not depend on the selection.
-            ids = self._ids(rows, dataset.event_id, "Fix dataset.event_id", era)
-            groups = self._ids(rows, settings.split_by, f"Fix {split_key}", era) if settings.split_by else ids
-            rows.select(self.selections(sample))
-            cells = self._cells(rows)
-            features = self._features(rows, cells)
-            values = {}
-            for variation, weight in weights.items():
-                formula = weight.in_era(era)
-                found = rows.values(formula)
-                require_finite(found, found, f"weight {formula.expression!r} of {where}", rows=rows.kept)
-                values[variation] = found * norm
-        return Table(
-            ids=ids if rows.kept is None else ids[rows.kept],
-            features=features,
-            weights=values,
-            rows=np.arange(len(rows)) if rows.kept is None else rows.kept,
-            era=np.full(len(rows), dataset.era_keys.index(era), dtype=np.int16),
-            groups=groups,
-            cells=cells,
-            trees=((path, tree),),
-        )
+            for part in parts_of(branches, (*dataset.inputs.branches, *dataset.event_id)):
+                rows = Rows(branches, where, dataset.inputs.missing, part)
+                # Of all rows: the split of an event does not depend on the selection.
+                ids, groups = self._ids_and_groups(rows, sample, era)
+                rows.select(self.selections(sample))
+                cells = self._cells(rows)
+                columns.features.append(self._features(rows, cells))
+                for variation, weight in weights.items():
+                    formula = weight.in_era(era)
+                    found = rows.values(formula)
+                    require_finite(found, found, f"weight {formula.expression!r} of {rows.where}", rows=rows.numbers)
+                    columns.weights[variation].append(found * norm)
+                columns.ids.append(ids if rows.kept is None else ids[rows.kept])
+                columns.rows.append(first + rows.numbers)
+                columns.era.append(np.full(len(rows), dataset.era_keys.index(era)))
+                columns.groups.append(groups)
+                columns.cells.append(cells)
+                columns.n_read += rows.n_read
+
+    def _ids_and_groups(self, rows: Rows, sample: str, era: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return what identifies the events of some rows, and what must not be shared between splits."""
+        ids = self._ids(rows, self.dataset.event_id, "Fix dataset.event_id", era)
+        split_by = self.dataset.samples[sample].split_by
+        if not split_by:
+            return ids, ids
+        key = f"dataset.samples.{sample}.split_by (null where every row is an event of its own)"
+        return ids, self._ids(rows, split_by, f"Fix {key}", era)
 
     def _ids(self, rows: Rows, names: Sequence[str], fix: str, era: str) -> NDArray[np.int64]:
         """Return branches that identify something, behind the number of the era: in each these begin again."""
@@ -228,7 +262,7 @@ class Reader:
             columns["era"] = np.full(len(rows), self.dataset.era_keys.index(era))
         # A branch may be called era itself.
         columns |= {
-            f"branch {name}" if name == "era" else name: found for name, found in rows.numbers(names, fix).items()
+            f"branch {name}" if name == "era" else name: found for name, found in rows.columns(names, fix).items()
         }
         return id_columns(columns, len(rows), rows.where)
 
@@ -340,7 +374,7 @@ class Reader:
 
 def require_distinct(dataset: NtupleLayout, name: str, variation: Variation, rows: NDArray[Any]) -> None:
     """Check that the events of some rows, by their numbers, are all different."""
-    if repeated := len(rows) - len(np.unique(rows)):
+    if repeated := len(rows) - len(distinct(rows)):
         raise DatasetError(
             f"sample {name!r}, {variation}: {repeated} of {len(rows)} events repeat an id "
             f"({dataset.id_words}). Fix dataset.event_id, or remove the copies"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,18 +59,29 @@ class Formula:
 
 
 class Rows:
-    """The rows of uproot's TTree or RNTuple that are selected; all, before ``select``."""
+    """The rows of uproot's TTree or RNTuple, or a part of them, that are selected; all, before ``select``."""
 
-    def __init__(self, tree: Any, where: str, missing: Mapping[str, Missing] | None = None) -> None:
+    def __init__(
+        self, tree: Any, where: str, missing: Mapping[str, Missing] | None = None, part: slice | None = None
+    ) -> None:
         """Begin to read a tree, which errors name ``where``; ``missing`` says which branches have no value, and how."""
-        self.tree, self.where, self.missing = tree, where, missing or {}
-        self.n_read = int(tree.num_entries)
+        n = int(tree.num_entries)
+        self.part = part = part or slice(0, n)
+        self.tree, self.missing = tree, missing or {}
+        self.where = where if part == slice(0, n) else f"rows {part.start} to {part.stop - 1} of {where}"
+        self.n_read = part.stop - part.start
         self.kept: NDArray[np.intp] | None = None
-        """Numbers of the selected rows, shape (n_selected,); None: all are."""
+        """Places of the selected rows in the part, shape (n_selected,); None: all are."""
         self._known: dict[str, NDArray[Any] | Lists] = {}
 
     def __len__(self) -> int:
         return self.n_read if self.kept is None else len(self.kept)
+
+    @property
+    def numbers(self) -> NDArray[np.intp]:
+        """Numbers of the selected rows in the tree, shape (n_selected,)."""
+        kept = np.arange(self.n_read) if self.kept is None else self.kept
+        return np.asarray(self.part.start + kept)
 
     def branch(self, name: str, fix: str, why: str = "", *, lists: bool = False) -> NDArray[Any] | Lists:
         """Return a branch of the selected rows, as it is in the file.
@@ -81,12 +93,12 @@ class Rows:
         values = self._known.get(name)
         if values is None or (isinstance(values, Lists) and not lists):
             read = column if lists else one_per_row
-            values = read(self.tree, name, self.where, fix, why)
+            values = read(self.tree, name, self.where, fix, why, start=self.part.start, stop=self.part.stop)
             values = values if self.kept is None else values[self.kept]
             self._known[name] = values
         return values
 
-    def numbers(self, names: Sequence[str], fix: str) -> dict[str, NDArray[Any]]:
+    def columns(self, names: Sequence[str], fix: str) -> dict[str, NDArray[Any]]:
         """Return branches with one number per row."""
         return {name: np.asarray(self.branch(name, fix)) for name in names}
 
@@ -138,7 +150,8 @@ class Rows:
             DatasetError: See ``passed``.
         """
         parsed, columns = self._needed(formula)
-        return np.broadcast_to(passed(parsed, columns, self.missing, self.where, formula.key), (len(self),))
+        found = passed(parsed, columns, self.missing, self.where, formula.key)
+        return np.broadcast_to(found, (len(self),))
 
     def keep(self, is_kept: NDArray[np.bool_]) -> None:
         """Keep some of the selected rows, shape (n_selected,)."""
@@ -147,8 +160,7 @@ class Rows:
 
     def of(self, is_kept: NDArray[np.bool_]) -> Rows:
         """Return some of the selected rows by themselves, shape (n_selected,)."""
-        found = Rows(self.tree, self.where, self.missing)
-        found.kept, found._known = self.kept, dict(self._known)
+        found = copy(self)
         found.keep(is_kept)
         return found
 
@@ -157,7 +169,7 @@ class Rows:
         branches = {}
         for name in inputs.branches:
             branches[name] = self.branch(name, "Fix dataset.features", lists=name in inputs.of_lists)
-        return inputs.table(branches, len(self), self.where, rows=self.kept, missing=missing)
+        return inputs.table(branches, len(self), self.where, rows=self.numbers, missing=missing)
 
 
 def passed(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from fnmatch import fnmatchcase
@@ -21,6 +22,7 @@ from inferno_cli.errors import (
     closest,
     first_line,
 )
+from inferno_cli.events import arrays
 from inferno_cli.events.assignment import FileTree
 from inferno_cli.events.root.friends import Joined
 from inferno_cli.events.root.parquet import KIND, TABLE, ParquetTable, is_parquet
@@ -92,7 +94,8 @@ def _opened(path: Path, tree: str) -> Iterator[Any]:
             with closing(ParquetTable(path)) as table:
                 yield table
             return
-        with uproot.open(address(path)) as file:
+        # Every branch is read once: a cache of what was read is memory for nothing.
+        with uproot.open(address(path), array_cache=None) as file:
             yield file[tree]
 
 
@@ -140,7 +143,28 @@ def tree_names(path: Path, pattern: str = "*") -> list[str]:
     return found
 
 
-def one_per_row(tree: Any, name: str, where: str, fix: str, why: str = "", *, stop: int | None = None) -> NDArray[Any]:
+def parts_of(tree: Any, names: Sequence[str]) -> Iterator[slice]:
+    """Divide the rows of a tree, in order, into parts that fit into memory, about ``arrays.CHUNK`` each.
+
+    A part ends where a basket of the first of some branches does, which is read and uncompressed as a whole.
+    """
+    n = int(tree.num_entries)
+    branch = next((tree[name] for name in names if name in tree), None)
+    borders = list(getattr(branch, "entry_offsets", ())) or [*range(0, n, arrays.CHUNK), n]
+    start = 0
+    while n - start > arrays.CHUNK:
+        # The last border within a chunk; where the basket is larger than that, its end.
+        number = bisect_right(borders, start + arrays.CHUNK) - 1
+        stop = borders[number] if borders[number] > start else borders[number + 1]
+        yield slice(start, stop)
+        start = stop
+    if start < n or not n:
+        yield slice(start, n)
+
+
+def one_per_row(
+    tree: Any, name: str, where: str, fix: str, why: str = "", *, start: int | None = None, stop: int | None = None
+) -> NDArray[Any]:
     """Read a branch of numbers from uproot's TTree or RNTuple, shape (n_rows,), or the rows before ``stop`` alone.
 
     Errors name the tree (``where``), what to do (``fix``), and what the branch is needed for (``why``).
@@ -151,7 +175,7 @@ def one_per_row(tree: Any, name: str, where: str, fix: str, why: str = "", *, st
     """
     require_branch(tree, name, where, fix, why)
     branch = tree[name]
-    values = np.asarray(branch.array(library="np", entry_stop=stop))
+    values = np.asarray(branch.array(library="np", entry_start=start, entry_stop=stop))
     if values.ndim != 1 or values.dtype.kind not in "biuf":
         raise DatasetError(
             f"branch {name!r}{why} of {where} does not hold one number per row, but {branch.typename}. {fix}"

@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inferno_cli.errors import DatasetError
+from inferno_cli.events.arrays import chunks
+from inferno_cli.events.assignment import hashes
 from inferno_cli.events.dataset import Request
-from inferno_cli.events.ids import UNKNOWN, EventIds
+from inferno_cli.events.ids import UNKNOWN, EventIds, distinct
 from inferno_cli.events.root.alignment import Alignment
 from inferno_cli.events.root.histograms import Histograms
 from inferno_cli.events.root.layout import NtupleLayout
@@ -154,7 +156,10 @@ def leaks(source: NDArray[Any], split: NDArray[Any]) -> int:
 
 def _not_finite(features: NDArray[np.float32]) -> NDArray[np.intp]:
     """Return how many values of each feature are not finite, shape (n_features,)."""
-    return np.asarray((~np.isfinite(features)).sum(axis=0))
+    found = np.zeros(features.shape[1], dtype=np.intp)
+    for part in chunks(len(features)):
+        found += (~np.isfinite(features[part])).sum(axis=0)
+    return found
 
 
 def _odd_sample(sample: ValidatedSample, features: tuple[str, ...]) -> Iterator[str]:
@@ -199,13 +204,8 @@ def _odd_features(what: str, bad: NDArray[np.intp], rows: int, features: tuple[s
             )
 
 
-def _bits(features: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Return each row as integers that are equal where the row is, shape (n_rows, n_features)."""
-    return np.ascontiguousarray(features).view(np.int32).astype(np.int64)
-
-
 def _odd_rows(what: str, features: NDArray[np.float32]) -> Iterator[str]:
-    if n := len(features) - len(EventIds(_bits(features))):
+    if n := len(features) - len(distinct(hashes(features))):
         yield (
             f"{what}: {n} of {len(features)} rows are equal to another one in every feature; where the "
             "features are continuous these are copies, and statistical errors come out too small"
@@ -213,10 +213,9 @@ def _odd_rows(what: str, features: NDArray[np.float32]) -> Iterator[str]:
 
 
 def _shared_rows(what: str, features: NDArray[np.float32], samples: Sequence[ValidatedSample]) -> Iterator[str]:
-    bits = _bits(features)
-    shared = []
+    rows, shared = hashes(features), []
     for sample in samples:
-        if n := int((EventIds(_bits(sample.features)).find(bits) != UNKNOWN).sum()):
+        if n := int(np.isin(rows, hashes(sample.features)).sum()):
             shared.append(f"{n} of {len(features)} rows to some of {sample.events.name!r}")
     if shared:
         yield (
