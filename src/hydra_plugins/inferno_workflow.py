@@ -49,7 +49,7 @@ class WorkflowLauncher(Launcher):
                 self.points.append(point(number, overrides, composed, module.SCHEMA))
                 advance()
         folder = Path(self.config.hydra.sweep.dir)
-        write(folder, step, self.points, self.chosen, is_compared=hasattr(module, "COMPARED"))
+        write(folder, step, self.points, self.chosen, is_compared=hasattr(module, "RUN"))
         place = f"{len(self.points)} points in {folder.absolute()}"
         sys.stdout.write(f"workflow: {place}; next, there: snakemake --cores N, or condor_submit_dag points.dag\n")
         return []

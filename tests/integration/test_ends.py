@@ -255,7 +255,7 @@ def test_a_fit_of_the_same_workspace_has_nothing_to_do(runs: Runs, tmp_path: Pat
     before = first.path.stat().st_mtime_ns
     shutil.move(workspace, tmp_path / "moved.json")
     again = succeed(*fit, f"workspace={tmp_path}/moved.json")
-    assert "was fitted here before" in again.out
+    assert "has finished here before" in again.out
     assert again.path.stat().st_mtime_ns == before
     # Its workspace is elsewhere, so that nothing is lost with a fit of it.
     assert succeed(*fit, f"workspace={tmp_path}/moved.json", "fit.stat_only=false").results["stat_only"] is None

@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from inferno_cli.errors import OutputError, RunError
 from inferno_cli.runs.folder import KEPT, Status, begin, finish, finished_of, holds_finished, owned, reused, verify
-from inferno_cli.runs.run_folder import open_record
+from inferno_cli.runs.run_folder import finished_run
 
 COMPOSED = OmegaConf.create({"seed": 1})
 
@@ -249,8 +249,8 @@ def test_of_a_point_that_was_not_run_again_the_run_that_stands_for_it_is_read(tm
     (tmp_path / "again").mkdir()
     reused(tmp_path / "again", tmp_path / "first", "point").write(tmp_path / "again")
 
-    assert open_record(str(tmp_path / "again"), "run")[0] == tmp_path / "first"
+    assert finished_run(str(tmp_path / "again"), "run", ("train",))[0] == tmp_path / "first"
 
     shutil.rmtree(tmp_path / "first")
     with pytest.raises(RunError, match=f"{tmp_path}/first has no results.json"):
-        open_record(str(tmp_path / "again"), "run")
+        finished_run(str(tmp_path / "again"), "run", ("train",))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +20,7 @@ from inferno_cli.runs.folder import Status, holds_finished
 from inferno_cli.runs.mlflow import store as stores
 from inferno_cli.runs.mlflow.run import Run, log_about
 from inferno_cli.runs.sweeps import HydraJob
-from inferno_cli.steps._logged import run_and_log
+from inferno_cli.steps._logged import Asked, Called, RunStep
 
 pytestmark = pytest.mark.slow
 RESULT = "results.json"
@@ -50,14 +51,45 @@ def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
         return uri
 
 
-def logs(logged: Run, folder: Path, *, checkpoint: bool) -> str:
-    """Log as the steps do, by every kind of call."""
-    record: Any = SimpleNamespace(dataset="data", dataset_checksum="0" * 64, label="")
-    log_about(logged, folder, record, "described", ("training",))
-    logged.epochs([{"loss": 1.0}, {"loss": 0.5}])
-    logged.metrics({"a (b)": 1.0})
-    logged.artifacts([folder / RESULT])
-    return "described"
+@dataclass(frozen=True)
+class Found:
+    """A record."""
+
+    content: str
+
+    def save(self, path: Path) -> None:
+        """Write it."""
+        path.write_text(self.content)
+
+
+class Step(RunStep[Found]):
+    """A step that logs as the others do, by every kind of call."""
+
+    file = shown = RESULT
+
+    def load(self, folder: Path) -> Found:
+        """Read the record."""
+        return Found((folder / self.file).read_text())
+
+    def called(self, record: Found) -> Called:
+        """Return a name."""
+        return Called("job")
+
+    def headline(self, record: Found) -> str:
+        """Return all of it."""
+        return record.content
+
+    def show(self, record: Found) -> None:
+        """Print nothing."""
+
+    def log(self, logged: Run, folder: Path, record: Found, *, checkpoint: bool) -> str:
+        """Log something of each kind."""
+        about: Any = SimpleNamespace(dataset="data", dataset_checksum="0" * 64, label="")
+        log_about(logged, folder, about, "described", ("training",))
+        logged.epochs([{"loss": 1.0}, {"loss": 0.5}])
+        logged.metrics({"a (b)": 1.0})
+        logged.artifacts([folder / RESULT])
+        return "described"
 
 
 def attempt(folder: Path, uri: str, *, pruned: bool = False) -> tuple[bool, str]:
@@ -67,18 +99,16 @@ def attempt(folder: Path, uri: str, *, pruned: bool = False) -> tuple[bool, str]
     (folder / "status.json").chmod(0o644)
     begun: list[str] = []
 
-    def work() -> str:
+    def work() -> Found:
         begun.append("work")
         if pruned:
             raise search.Pruned("worse than the others")
-        (folder / RESULT).write_text(json.dumps({"mu": 1.0}))
-        return "found"
+        return Found(json.dumps({"mu": 1.0}))
 
     tracking = Tracking(backend="mlflow", uri=uri, experiment="offline")
     job, config = HydraJob(folder, "job", folder.parent), OmegaConf.create({"seed": 1, "dataset": {"name": "data"}})
-    settings: dict[str, Any] = {"name": "job", "tags": {}, "logs": logs, "show": lambda *_: None}
     try:
-        run_and_log(work, config, tracking, job, "point", **settings)
+        Step().begun(work, Asked(config, tracking, overwrite=False, job=job, point="point", called=Called("job")))
     except TrackingError as error:
         return bool(begun), str(error)
     return bool(begun), ""

@@ -13,7 +13,9 @@ from inferno_cli.config.load import resolve
 from inferno_cli.errors import ConfigError, RunError, first_line
 from inferno_cli.files import read_yaml, user_path
 from inferno_cli.memory import LEAST_FOR_TORCH, require_memory
-from inferno_cli.runs.folder import CONFIG_FILE, Status, verify
+from inferno_cli.runs.folder import CONFIG_FILE
+from inferno_cli.runs.run_folder import finished_run
+from inferno_cli.runs.steps import step_of
 
 if TYPE_CHECKING:
     from inferno_cli.training.observables import Observables
@@ -32,8 +34,9 @@ class AnomalyFolder:
 
     @staticmethod
     def is_one(place: str) -> bool:
-        """Whether a folder has the record of such a run."""
-        return (user_path(place) / FILE).is_file()
+        """Whether a place is the folder of such a run, or the record in it."""
+        path = user_path(place)
+        return step_of(path.parent if path.name == FILE else path) == "anomaly"
 
     @classmethod
     def load(cls, place: str, key: str = "run") -> Self:
@@ -44,11 +47,7 @@ class AnomalyFolder:
         """
         from omegaconf import OmegaConf
 
-        folder = user_path(place)
-        status = Status.read(folder)
-        if status is None or status.state != "finished":
-            raise RunError(f"the last run in {folder} did not finish. Fix {key}=FOLDER, or run `inferno anomaly` again")
-        verify(folder)
+        folder, _ = finished_run(place, key, ("anomaly",))
         try:
             config = resolve(AnomalyConfig, OmegaConf.create(read_yaml(folder / CONFIG_FILE)))
         except (ConfigError, ValueError) as error:

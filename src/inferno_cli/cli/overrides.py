@@ -27,6 +27,9 @@ def as_hydra_reads(step: Any, overrides: list[str], *, sweeps: bool = False) -> 
     - a step has short names for keys of its own: ``reference=A`` is ``nplm.reference=A``
     - a value may hold "=", which is an error to Hydra without quotes: ``where=dataset=htt``
     - the texts of a list may have commas between, which are points of a sweep to Hydra where one is asked for
+
+    Raises:
+        ConfigError: If a choice is one that the step has no use for.
     """
     lists = set() if sweeps else _lists(step)
     return [_quoted(_grouped(step, text), lists) for text in _with_key(step, overrides)]
@@ -128,6 +131,7 @@ def _with_key(step: Any, overrides: list[str]) -> list[str]:
 
 def _grouped(step: Any, text: str) -> str:
     key = text.partition("=")[0]
+    _require_use(step, text, key)
     if key in (short := getattr(step, "SHORT", {})):
         return f"{short[key]}{text[len(key) :]}"
     if key not in (*ADDED_GROUPS, *MODEL_GROUPS):
@@ -135,6 +139,13 @@ def _grouped(step: Any, text: str) -> str:
     if not issubclass(step.SCHEMA, TrainConfig):
         raise ConfigError(f"{text}: {key} is a group of `inferno train` and `inferno data`; this step has none")
     return f"+{text}" if key in ADDED_GROUPS else f"model/{text}"
+
+
+def _require_use(step: Any, text: str, key: str) -> None:
+    """Raise ConfigError for a choice that would change nothing; keys of the training below it may be set."""
+    group = "model" if key in MODEL_GROUPS else key.lstrip("+").partition("/")[0]
+    if "." not in key and (instead := getattr(step, "NO_USE", {}).get(group)) is not None:
+        raise ConfigError(f"{text}: this step has no use for it: {instead}. Leave it out")
 
 
 def _lists(step: Any) -> set[str]:

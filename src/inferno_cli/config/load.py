@@ -76,8 +76,21 @@ def resolve(schema: type[SectionT], composed: DictConfig) -> SectionT:
         ) from error
     except ValidationError as error:
         sources = dict(_sources(OmegaConf.to_container(composed, resolve=False)))
-        lines = [_describe(item, schema, sources) for item in error.errors()]
+        lines = [_describe(item, schema, sources) for item in _causes(error)]
         raise ConfigError("\n".join(dict.fromkeys(lines))) from error
+
+
+def _causes(error: ValidationError) -> list[Any]:
+    """Return pydantic's errors without those of a list that is short because an item of it is wrong."""
+    found = error.errors()
+    places = [item["loc"] for item in found]
+    kept = []
+    for item in found:
+        here = item["loc"]
+        follows = item["type"] == "too_short" and any(len(x) > len(here) and x[: len(here)] == here for x in places)
+        if not follows:
+            kept.append(item)
+    return kept
 
 
 def _require_distinct_keys(values: Any, place: str) -> None:

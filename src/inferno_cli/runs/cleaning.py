@@ -58,7 +58,9 @@ def _not_ours(run: ListedRun) -> str:
     folder = run.folder
     if run.state == "running":
         return "it is running"
-    if not is_status(folder) or not (folder / HYDRA).is_dir():
+    # Killed at its first write it has a status and nothing else.
+    has_more = any(path.name not in (STATUS_FILE, LOCK) and path.suffix != ".log" for path in folder.iterdir())
+    if not is_status(folder) or (has_more and not (folder / HYDRA).is_dir()):
         return f"it has no {STATUS_FILE} and {HYDRA} of a run of this version; remove it by hand"
     if Path.cwd().is_relative_to(folder):
         return "it is the folder that this command was given in"

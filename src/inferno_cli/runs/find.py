@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 from inferno_cli.errors import ComparisonError
 from inferno_cli.files import user_path
 from inferno_cli.runs.conditions import Condition, chosen
-from inferno_cli.runs.folder import CONFIG_FILE, HYDRA, OVERRIDES_FILE, RESULTS_FILE
+from inferno_cli.runs.folder import CONFIG_FILE, HYDRA, OTHER_RECORDS, OVERRIDES_FILE, RESULTS_FILE
 from inferno_cli.runs.found_run import FoundRun, settings_of
 from inferno_cli.runs.points import MODEL, SEED
+from inferno_cli.runs.steps import step_of
 from inferno_cli.runs.sweeps import MULTIRUN, planned
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ OF_A_RUN = (RESULTS_FILE, CONFIG_FILE, HYDRA)
 """What tells the folder of a run."""
 ARTIFACTS = "mlartifacts"
 """Folder of the artifacts in a local store of MLflow."""
+OTHERS = (*OTHER_RECORDS, "data", "prepare")
+"""Steps whose folders measure no signal strength."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,8 @@ class Collected:
     """The folder that they have in common; None of runs in a store."""
     sweeps: tuple[Path, ...]
     """Folders of the multiruns that they belong to."""
+    others: tuple[Path, ...] = ()
+    """Folders of runs of other steps, which are compared otherwise."""
 
     @property
     def study(self) -> str:
@@ -75,7 +80,9 @@ def collect(places: Sequence[str], tracking: Tracking | None = None, where: Sequ
         else:
             jobs += _in_store(tracking, place.removeprefix(MLFLOW))
     stored = [run.settings for run in jobs]
-    folders, inside = _settings_in(others)
+    folders, inside, left_out = _settings_in(others)
+    if left_out and not folders and not jobs:
+        return Collected((), None, (), tuple(left_out))
     known = [settings for settings, _ in folders.values()]
     kept = chosen(where, [*stored, *known])
     if not all(kept):
@@ -85,7 +92,7 @@ def collect(places: Sequence[str], tracking: Tracking | None = None, where: Sequ
         return Collected(tuple(jobs), None, ())
     left = {folder for folder, is_kept in zip(folders, kept[len(stored) :], strict=True) if is_kept}
     found = _in_folders(inside, folders, left, where)
-    return replace(found, jobs=(*jobs, *found.jobs))
+    return replace(found, jobs=(*jobs, *found.jobs), others=tuple(left_out))
 
 
 def _in_store(tracking: Tracking, experiment: str) -> list[FoundRun]:
@@ -118,10 +125,15 @@ Settings = tuple[dict[str, Any], tuple[str, ...]]
 """Flat configuration of a run, and what was overridden."""
 
 
-def _settings_in(places: Sequence[str]) -> tuple[dict[Path, Settings], list[Path]]:
-    """Return the folders of the runs in folders, each with its configuration, and those places that are no run."""
+def _settings_in(places: Sequence[str]) -> tuple[dict[Path, Settings], list[Path], list[Path]]:
+    """Return the folders of the runs in folders, each with its configuration.
+
+    Returns:
+        The configurations by folder; the places that are no run; and folders of runs of other steps.
+    """
     read: dict[Path, Settings] = {}
     inside: list[Path] = []
+    others: dict[Path, None] = {}
     for given in places:
         tops = tops_of(given)
         runs = [run for top in tops for run in _runs(top)]
@@ -131,9 +143,12 @@ def _settings_in(places: Sequence[str]) -> tuple[dict[Path, Settings], list[Path
                 f"runs: {given!r} {problem}. Name the folder of a run, a sweep or a study: runs=FOLDER"
                 + ("; a name with a comma in a list and in quotes: \"runs=['a,b']\"" if len(places) > 1 else "")
             )
-        read |= _of_one_step({folder: settings_of(folder) for folder in runs})
+        measured = [folder for folder in runs if (folder / RESULTS_FILE).is_file() or step_of(folder) not in OTHERS]
+        kept = _of_one_step({folder: settings_of(folder) for folder in measured})
+        others |= dict.fromkeys(folder for folder in runs if folder not in kept)
+        read |= kept
         inside += [top for top in tops if top not in runs]
-    return read, inside
+    return read, inside, list(others)
 
 
 def _in_folders(

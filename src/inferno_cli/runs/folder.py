@@ -1,7 +1,10 @@
 """The folder of a run: its files, who owns it, and in ``status.json`` how the run ended.
 
-One run owns the folder while it works, and a finished run in it stays until somebody overwrites it. A job that is
-killed cannot say so: "running" without a ``results.json`` means that it was stopped.
+One rule says at any moment what is there. A run is finished when ``status.json`` says so, and that is written last of
+all, in one step, with the checksums of what others read. Before, nothing in the folder counts, whatever files there
+are: that is how a kill, a full disk or a signal at any write leaves it. Afterwards nothing of it changes; who
+overwrites it takes that word away first. One run owns the folder while it works; one that is killed cannot say so, and
+its status stays "running" in a folder that nobody owns.
 """
 
 from __future__ import annotations
@@ -45,9 +48,9 @@ KEPT = (
 """What others read of a run, or patterns of it: its checksums are in its status."""
 MADE = (
     *("plots", "export", "histograms", "cabinetry.yaml", "mlflow_run.json", "anomaly.html", "scores"),
-    *("nplm.html", "interpolation.html", "workflow.done"),
+    *("nplm.html", "interpolation.html", "workflow.done", "at_[-0-9]*"),
 )
-"""What a run makes besides the files that others read, and the tables of its quantities."""
+"""What a run makes besides the files that others read, and the tables of its quantities; names, or patterns of them."""
 PARTIAL = "partial"
 """Folder of what an unfinished run goes on from when it is begun again: each file says of what it is a part."""
 OTHER = "Choose another folder (hydra.run.dir=FOLDER, in a sweep hydra.sweep.dir=FOLDER)"
@@ -138,9 +141,10 @@ def begin(folder: Path, composed: DictConfig, point: str, *, overwrite: bool, is
                 f"{folder} holds a finished run, of another configuration or version of the code. {OTHER}, or set "
                 "overwrite=true"
             )
-    if said is not None:
+    is_ours = said is not None or holds_finished(folder)
+    Status("running", point).write(folder)  # from here on nothing in the folder counts, also if this is stopped
+    if is_ours:
         _clear(folder)
-    Status("running", point).write(folder)
     keep_configuration(folder, composed)
     return True
 
@@ -234,7 +238,8 @@ def _files(folder: Path, patterns: Sequence[str]) -> list[Path]:
 
 def _clear(folder: Path) -> None:
     """Remove what a run before has made: beside the new files it would look like theirs."""
-    for path in (*_files(folder, KEPT), *(folder / name for name in (*MADE, *table_files()))):
+    made = [path for name in (*MADE, *table_files()) for path in sorted(folder.glob(name))]
+    for path in (*_files(folder, KEPT), *made):
         try:
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
@@ -255,6 +260,6 @@ def keep_configuration(folder: Path, composed: DictConfig) -> None:
         path = folder / HYDRA / name
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(OmegaConf.to_yaml(values), encoding="utf-8")
+            write_whole(path, OmegaConf.to_yaml(values))
         except OSError as error:
             raise OutputError(f"{path} cannot be written: {error}. {OTHER}") from error

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from inferno_cli.errors import ComparisonError, FileError, OutputError, RunError
-from inferno_cli.files import locked, read_json, read_yaml
+from inferno_cli.files import locked, read_json
 from inferno_cli.fit.result import table_files
 from inferno_cli.runs.conditions import chosen
 from inferno_cli.runs.find import ARTIFACTS, tops_of
@@ -30,6 +30,7 @@ from inferno_cli.runs.folder import (
 )
 from inferno_cli.runs.found_run import settings_of
 from inferno_cli.runs.points import MODEL, PRETRAINED, SEED
+from inferno_cli.runs.steps import record_of, step_of
 from inferno_cli.section import POI
 
 EndedState = Literal["finished", "failed", "stopped", "reused", "pruned", "abandoned", "damaged"]
@@ -59,6 +60,8 @@ class ListedRun:
     """One run."""
 
     folder: Path
+    step: str
+    """The step that worked there."""
     state: ListedState
     ended: float
     """When its status, or else its folder, was written last: seconds since the epoch."""
@@ -90,8 +93,8 @@ def listed(places: Sequence[str]) -> list[ListedRun]:
         tops = tops_of(place)
         if not tops:
             raise RunError(f"runs: {place!r} is not there. Name a folder with runs: runs=FOLDER")
-        for folder in (folder for top in tops for folder in _folders(top)):
-            if folder not in found and (run := _read(folder)) is not None:
+        for folder in (folder for top in tops for folder in folders_in(top)):
+            if folder not in found and (run := read_run(folder)) is not None:
                 found[folder] = run
     return sorted(found.values(), key=lambda run: -run.ended)
 
@@ -115,7 +118,7 @@ def strangers(folder: Path) -> list[str]:
     return sorted(found)
 
 
-def _folders(top: Path) -> Iterator[Path]:
+def folders_in(top: Path) -> Iterator[Path]:
     """Yield the folders of runs in a folder, itself included; links are not followed."""
     waiting = [top.resolve()]
     known = known_names()
@@ -135,15 +138,15 @@ def _folders(top: Path) -> Iterator[Path]:
                 waiting.append(Path(entry.path))
 
 
-def _read(folder: Path) -> ListedRun | None:
+def read_run(folder: Path) -> ListedRun | None:
     """Return what is in the folder of a run; None in that of another step."""
     status = Status.read(folder)
-    record, step = RESULTS_FILE, ""
+    record, step = RESULTS_FILE, STEPS[0]
     if not (folder / record).is_file():
-        step = _step(folder)
+        step = step_of(folder) or (STEPS[0] if is_status(folder) else "")
         if step not in STEPS:  # of `data` and `prepare`, or of another program with Hydra
             return None
-        record = OTHER_RECORDS.get(step, RESULTS_FILE)
+        record = record_of(step)
     state, error = _state(folder, status, record)
     own: dict[str, Any] = {}
     if step in OTHER_RECORDS:
@@ -160,17 +163,8 @@ def _read(folder: Path) -> ListedRun | None:
     if status is not None and status.state == "reused":
         takes = {"reuse": origin(folder).resolve()}  # the network of that one is its own affair
     ended = folder / STATUS_FILE if status is not None else folder
-    return ListedRun(folder, state, ended.stat().st_mtime, _size(folder), error=error, takes=takes, **own)
-
-
-def _step(folder: Path) -> str:
-    """Return the step that worked in a folder; "" where it was none of ours."""
-    try:
-        hydra = read_yaml(folder / HYDRA / "hydra.yaml")["hydra"]
-        is_ours = hydra["callbacks"]["tracking"]["_target_"].startswith("inferno_cli.")
-        return str(hydra["job"]["config_name"]) if is_ours else ""
-    except (FileError, KeyError, TypeError, AttributeError):
-        return STEPS[0] if is_status(folder) else ""
+    step = "fit" if step == STEPS[0] and not own["model"] else step
+    return ListedRun(folder, step, state, ended.stat().st_mtime, _size(folder), error=error, takes=takes, **own)
 
 
 def is_status(folder: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,41 +16,55 @@ from inferno_cli.memory import LEAST_FOR_TORCH, require_memory
 from inferno_cli.runs.earlier import completed
 from inferno_cli.runs.folder import CONFIG_FILE, RESULTS_FILE, Status, origin, verify
 from inferno_cli.runs.record import Results, groups_of
+from inferno_cli.runs.steps import record_of, said_of, step_of
 
 if TYPE_CHECKING:
     from inferno_cli.training.observable import Observable
     from inferno_cli.training.observables import Observables
 
 
-def open_record(place: str, key: str) -> tuple[Path, Results]:
-    """Find a finished run of ``inferno train`` or ``inferno fit``, and read what it found.
+def finished_run(place: str, key: str, steps: Sequence[str]) -> tuple[Path, str]:
+    """Find a finished run of one of some steps, whose files are those that it wrote.
 
     Args:
-        place: Its folder, or the ``results.json`` in it.
+        place: Its folder, or the record in it.
         key: The key of the configuration that names it, for the messages.
+        steps: The steps; a run of the first of them is meant where nothing else is known.
+
+    Returns:
+        Its folder, and the name of its record.
 
     Raises:
-        RunError: If that is no finished run, or a file of it has changed since.
+        RunError: If that is no finished run of these, or a file of it has changed since.
     """
-    folder = user_path(place)
-    if folder.name == RESULTS_FILE:
+    folder, records = user_path(place), dict.fromkeys(record_of(step) for step in steps)
+    if folder.name in records:
         folder = folder.parent
+    expected = " or ".join(f"`inferno {step}`" for step in steps)
     if not folder.is_dir():
-        raise RunError(f"{key}={place} is not a folder. Fix {key}=FOLDER: a run is where its {RESULTS_FILE} is")
+        raise RunError(f"{key}={place} is not a folder. Fix {key}=FOLDER: a run is where its {' or '.join(records)} is")
     folder = origin(folder)
-    for name in (RESULTS_FILE, CONFIG_FILE):
+    status = Status.read(folder)
+    found = [name for name in records if (folder / name).is_file()]
+    if not found and (other := step_of(folder)) and other not in steps:
+        raise RunError(f"{said_of(folder)}. Fix {key}=FOLDER: a run of {expected}")
+    if status is not None and status.state != "finished":  # the files may be of a run before
+        state = "it is running, or was killed" if status.state == "running" else status.state
+        why = f" ({status.error})" if status.error else ""
+        raise RunError(f"the last run in {folder} did not finish: {state}{why}. Fix {key}=FOLDER, or run it again")
+    for name in (*(found or [next(iter(records))])[:1], CONFIG_FILE):
         if not (folder / name).is_file():
             raise RunError(
-                f"{folder} has no {name}: it is not the folder of a run of `inferno train`, or the run did not "
-                f"finish. Fix {key}=FOLDER, or train again"
+                f"{folder} has no {name}: it is not the folder of a run of {expected}, or the run did not finish. "
+                f"Fix {key}=FOLDER, or run it again"
             )
-    status = Status.read(folder)
-    if status is not None and status.state != "finished":  # the files may be of a run before
-        why = f" ({status.error})" if status.error else ""
-        raise RunError(
-            f"the last run in {folder} did not finish: {status.state}{why}. Fix {key}=FOLDER, or train again"
-        )
     verify(folder)
+    return folder, found[0]
+
+
+def _open(place: str, key: str) -> tuple[Path, Results]:
+    """Find a finished run of ``inferno train``, and read what it found; see ``finished_run``."""
+    folder, _ = finished_run(place, key, ("train",))
     try:
         return folder, Results.load(folder / RESULTS_FILE)
     except ValueError as error:
@@ -73,10 +88,10 @@ class RunFolder:
 
     @classmethod
     def load(cls, place: str, key: str = "run") -> Self:
-        """Read a run; for the arguments and errors see ``open_record``."""
+        """Read a run; for the arguments and errors see ``finished_run``."""
         from omegaconf import OmegaConf
 
-        folder, results = open_record(place, key)
+        folder, results = _open(place, key)
         if results.training is None or results.bins is None:
             raise RunError(f"{folder} is a fit without a network. Fix {key}=FOLDER: that of a run of `inferno train`")
         try:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inferno_cli.anomaly.settings import AnomalyConfig
 from inferno_cli.progress import Stopwatch
+from inferno_cli.steps._logged import Asked, Called, RunStep, resolved
 
 if TYPE_CHECKING:
     from inferno_cli.anomaly.record import AnomalyRecord
@@ -18,8 +18,58 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 SCHEMA = AnomalyConfig
-COMPARED = True
-"""Whether `inferno compare` takes its runs: a workflow ends with that."""
+NO_USE = {"model": "it trains an autoencoder, vae=NAME, with model.learning_rate and model.batch_size"}
+"""Choices that would change nothing, with what stands in their place."""
+
+
+class AnomalyRun(RunStep["AnomalyRecord"]):
+    """A trained autoencoder."""
+
+    file = "anomaly.json"
+    shown = file
+
+    def load(self, folder: Path) -> AnomalyRecord:
+        """Read ``anomaly.json``."""
+        from inferno_cli.anomaly.record import AnomalyRecord
+
+        return AnomalyRecord.load(folder / self.file)
+
+    def called(self, record: AnomalyRecord) -> Called:
+        """Return the dataset."""
+        return _called(record.dataset, record.seed, record.code_version)
+
+    def headline(self, record: AnomalyRecord) -> str:
+        """Return the area under the ROC curve, and the bound that is minimised."""
+        area, error = record.scores[0].auc
+        return f"AUC {area:.3f} +- {error:.3f}, -ELBO {record.negative_elbo:.3f}"
+
+    def show(self, record: AnomalyRecord) -> None:
+        """Print the tables."""
+        from inferno_cli.report.anomaly.tables import show
+
+        show(record)
+
+    def log(self, logged: Run, folder: Path, record: AnomalyRecord, *, checkpoint: bool) -> str:
+        """Log numbers and plots, with tables in Markdown."""
+        from inferno_cli.anomaly import score
+        from inferno_cli.anomaly.analysis import CHECKPOINT
+        from inferno_cli.report.anomaly.page import PAGE
+        from inferno_cli.report.anomaly.tables import description
+        from inferno_cli.runs.mlflow.inputs import SPLITS
+        from inferno_cli.runs.mlflow.run import log_about
+
+        said = description(record)
+        log_about(logged, folder, record, said, SPLITS)
+        logged.epochs([{key: value for key, value in epoch.items() if value is not None} for epoch in record.epochs])
+        logged.metrics(record.metrics())
+        logged.artifacts(folder / name for name in (self.file, PAGE, score.FILE))
+        logged.artifacts(sorted((folder / "plots").glob("*")), "plots")
+        if checkpoint:
+            logged.artifacts([folder / CHECKPOINT], CHECKPOINT.parent.name)
+        return said
+
+
+RUN = AnomalyRun()
 
 
 def run(config: AnomalyConfig, composed: Any) -> float | None:
@@ -28,51 +78,30 @@ def run(config: AnomalyConfig, composed: Any) -> float | None:
     Returns:
         What a search minimises; None if it stopped this trial early.
     """
-    from inferno_cli.anomaly.record import FILE, AnomalyRecord
     from inferno_cli.anomaly.reference import Reference
     from inferno_cli.code import code_version
     from inferno_cli.memory import LEAST_FOR_TORCH, require_memory
-    from inferno_cli.runs import points
-    from inferno_cli.runs.folder import begin, verify
-    from inferno_cli.runs.mlflow.store import check
+    from inferno_cli.runs.points import point_of_training
     from inferno_cli.runs.sweeps import HydraJob
-    from inferno_cli.steps._logged import resolved, run_and_log
 
     require_memory(LEAST_FOR_TORCH)
     job, version = HydraJob.current(), code_version()
-    check(config.tracking)
     reference = Reference.find(config)
-    point = points.point_of_training(resolved(composed), None if reference is None else reference.checksum)
-    if begin(job.folder, composed, point, overwrite=config.overwrite):
-        record = run_and_log(
-            partial(_work, config, job.folder, version, reference),
-            composed,
-            config.tracking,
-            job,
-            point,
-            name=called(config.dataset.name),
-            tags={"seed": str(config.seed), "code_version": version, "model": "vae"},
-            logs=log_finished,
-            show=_show,
-        )
-        return None if record is None else record.value
-    verify(job.folder)
-    log.info("this point was finished here before; overwrite=true trains again")
-    record = AnomalyRecord.load(job.folder / FILE)
-    _show(job.folder, record)
-    return record.value
+    point = point_of_training(resolved(composed), None if reference is None else reference.checksum)
+    called = _called(config.dataset.name, config.seed, version)
+    asked = Asked(composed, config.tracking, config.overwrite, job, point, called)
+    record = RUN.once(partial(_work, config, job.folder, version, reference), asked)
+    return None if record is None else record.value
 
 
-def called(dataset: str) -> str:
-    """Return what a run is called in MLflow."""
-    return f"{dataset} anomaly"
+def _called(dataset: str, seed: int, version: str) -> Called:
+    return Called(f"{dataset} anomaly", {"seed": str(seed), "code_version": version, "model": "vae"})
 
 
 def _work(config: AnomalyConfig, folder: Path, version: str, reference: Reference | None) -> AnomalyRecord:
-    """Return the record, which is written to the folder last."""
+    """Train and evaluate; return the record."""
     from inferno_cli.anomaly import score as scoring
     from inferno_cli.anomaly.analysis import Split, record, trained
-    from inferno_cli.anomaly.record import FILE
     from inferno_cli.report.anomaly.page import write
     from inferno_cli.report.presentation import presentation
     from inferno_cli.runs.search import watcher
@@ -96,37 +125,4 @@ def _work(config: AnomalyConfig, folder: Path, version: str, reference: Referenc
     found = found.model_copy(update={"timing": dict(clock.seconds)})
     shown = presentation(config.report, config.dataset.downsample_factor)
     write(found, folder, plots=config.report.plots, formats=config.report.formats, shown=shown)
-    found.save(folder / FILE)
     return found
-
-
-def log_finished(logged: Run, folder: Path, *, checkpoint: bool) -> str:
-    """Log what the run that has finished in a folder found; return its description in Markdown."""
-    from inferno_cli.anomaly import score
-    from inferno_cli.anomaly.analysis import CHECKPOINT
-    from inferno_cli.anomaly.record import FILE, AnomalyRecord
-    from inferno_cli.report.anomaly.page import PAGE
-    from inferno_cli.report.anomaly.tables import description
-    from inferno_cli.runs.mlflow.inputs import SPLITS
-    from inferno_cli.runs.mlflow.run import log_about
-
-    record = AnomalyRecord.load(folder / FILE)
-    said = description(record)
-    log_about(logged, folder, record, said, SPLITS)
-    logged.tags({"model": "vae"})
-    logged.epochs([{key: value for key, value in epoch.items() if value is not None} for epoch in record.epochs])
-    logged.metrics(record.metrics())
-    logged.artifacts(folder / name for name in (FILE, PAGE, score.FILE))
-    logged.artifacts(sorted((folder / "plots").glob("*")), "plots")
-    if checkpoint:
-        logged.artifacts([folder / CHECKPOINT], CHECKPOINT.parent.name)
-    return said
-
-
-def _show(folder: Path, record: AnomalyRecord) -> None:
-    """Print the tables, and where the record and the score are."""
-    from inferno_cli.anomaly.record import FILE
-    from inferno_cli.report.anomaly.tables import show
-
-    show(record)
-    sys.stdout.write(f"results: {folder / FILE}\n")

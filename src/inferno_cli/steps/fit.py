@@ -14,26 +14,24 @@ from typing import TYPE_CHECKING, Any
 from inferno_cli.config.steps import FitConfig
 from inferno_cli.errors import FileError, OutputError
 from inferno_cli.files import read_json, sha256, user_path
+from inferno_cli.steps._logged import Asked, Called, resolved
+from inferno_cli.steps._results import MeasuredRun
 
 if TYPE_CHECKING:
     from inferno_cli.runs.record import Results
 
 log = logging.getLogger(__name__)
 SCHEMA = FitConfig
-COMPARED = True
-"""Whether `inferno compare` takes its runs: a workflow ends with that."""
+RUN = MeasuredRun()
 
 
 def run(config: FitConfig, composed: Any) -> None:
     """Fit a workspace and report."""
     from inferno_cli.code import code_version
     from inferno_cli.likelihood.readers.pyhf import read_workspace
-    from inferno_cli.runs import folder, points
-    from inferno_cli.runs.folder import RESULTS_FILE
-    from inferno_cli.runs.mlflow.store import check
-    from inferno_cli.runs.record import Results
+    from inferno_cli.runs import points
+    from inferno_cli.runs.folder import OTHER
     from inferno_cli.runs.sweeps import HydraJob
-    from inferno_cli.steps._logged import log_fit, resolved, run_and_log, show_run
 
     job, version = HydraJob.current(), code_version()
     path = user_path(config.workspace)
@@ -42,27 +40,12 @@ def run(config: FitConfig, composed: Any) -> None:
     checksum = sha256(path)
     point = points.point_of_fit(resolved(composed), spec)
     if path.absolute().parent.samefile(job.folder):
-        raise OutputError(f"the workspace {path} is in {job.folder} itself. {folder.OTHER}")
-    if config.overwrite:  # before anything is removed
-        check(config.tracking)
+        raise OutputError(f"the workspace {path} is in {job.folder} itself. {OTHER}")
     # The workspace is elsewhere, and to fit it takes seconds: nothing is lost with another fit of the same.
-    is_spare = _fitted(job.folder / RESULTS_FILE) == checksum
-    if not folder.begin(job.folder, composed, point, overwrite=config.overwrite, is_spare=is_spare):
-        folder.verify(job.folder)
-        log.info("this workspace was fitted here before, with the same settings; overwrite=true fits it again")
-        show_run(job.folder, Results.load(job.folder / RESULTS_FILE))
-        return
-    run_and_log(
-        partial(_fit, config, job.folder, path, spec, checksum, version),
-        composed,
-        config.tracking,
-        job,
-        point,
-        name=f"fit {path.stem}",
-        tags={"code_version": version},
-        logs=log_fit,
-        show=show_run,
-    )
+    is_spare = _fitted(job.folder / RUN.file) == checksum
+    called = Called(f"fit {path.stem}", {"code_version": version})
+    asked = Asked(composed, config.tracking, config.overwrite, job, point, called)
+    RUN.once(partial(_fit, config, job.folder, path, spec, checksum, version), asked, is_spare=is_spare)
 
 
 def _fit(config: FitConfig, folder: Path, path: Path, spec: dict[str, Any], checksum: str, version: str) -> Results:
@@ -70,7 +53,7 @@ def _fit(config: FitConfig, folder: Path, path: Path, spec: dict[str, Any], chec
     from inferno_cli.report.presentation import presentation
     from inferno_cli.report.run.figures import draw
     from inferno_cli.report.run.summary import write_tables
-    from inferno_cli.runs.folder import PARTIAL, RESULTS_FILE
+    from inferno_cli.runs.folder import PARTIAL
     from inferno_cli.runs.record import Results
 
     log.info(f"fit: {path}")
@@ -91,7 +74,6 @@ def _fit(config: FitConfig, folder: Path, path: Path, spec: dict[str, Any], chec
         log.info("report: plots")
         draw(results, folder=folder / "plots", formats=config.report.formats, shown=presentation(config.report))
     write_tables(results, folder)
-    results.save(folder / RESULTS_FILE)
     return results
 
 

@@ -6,14 +6,13 @@ With conditional flows, and a Gaussian process for the yields; measured at point
 from __future__ import annotations
 
 import logging
-import shutil
-import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inferno_cli.interpolation.settings import InterpolateConfig
 from inferno_cli.progress import Stopwatch, progress
+from inferno_cli.steps._logged import Asked, Called, RunStep, resolved
 
 if TYPE_CHECKING:
     from inferno_cli.drawing.style import Pictures
@@ -26,81 +25,81 @@ log = logging.getLogger(__name__)
 SCHEMA = InterpolateConfig
 
 
+class InterpolationRun(RunStep["InterpolationRecord"]):
+    """Flows of the signal, and the workspaces that were made with them."""
+
+    file = "interpolation.json"
+    shown = file
+
+    def load(self, folder: Path) -> InterpolationRecord:
+        """Read ``interpolation.json``."""
+        from inferno_cli.interpolation.record import InterpolationRecord
+
+        return InterpolationRecord.load(folder / self.file)
+
+    def called(self, record: InterpolationRecord) -> Called:
+        """Return the dataset."""
+        return _called(record.dataset, record.seed, record.code_version)
+
+    def headline(self, record: InterpolationRecord) -> str:
+        """Return where the flows hold, and where they fail."""
+        said = []
+        for name, group in record.groups.items():
+            if name != "training":
+                said.append(f"{name.replace('_', ' ')} {'holds' if group.holds else 'FAILS'}")
+        return f"{', '.join(said)}; {len(record.targets)} workspaces"
+
+    def show(self, record: InterpolationRecord) -> None:
+        """Print the tables."""
+        from inferno_cli.report.interpolation.tables import show
+
+        show(record)
+
+    def log(self, logged: Run, folder: Path, record: InterpolationRecord, *, checkpoint: bool) -> str:  # noqa: ARG002
+        """Log numbers, workspaces and plots, with a table in Markdown."""
+        from inferno_cli.report.interpolation.page import PAGE, as_markdown
+        from inferno_cli.runs.mlflow.run import log_about
+
+        said = as_markdown(record)
+        log_about(logged, folder, record, said, ("training",))
+        logged.metrics(record.metrics())
+        logged.artifacts(folder / name for name in (self.file, PAGE))
+        for target in record.targets:
+            logged.artifacts([folder / target.workspace], Path(target.workspace).parent.name)
+        logged.artifacts(sorted((folder / "plots").glob("*")), "plots")
+        return said
+
+
+RUN = InterpolationRun()
+
+
 def run(config: InterpolateConfig, composed: Any) -> None:
     """Interpolate, and log what came of it."""
     from inferno_cli.code import code_version
-    from inferno_cli.interpolation.record import INTERPOLATION_FILE, InterpolationRecord
     from inferno_cli.memory import LEAST_FOR_TORCH, require_memory
-    from inferno_cli.runs import folder, points
-    from inferno_cli.runs.mlflow.store import check
+    from inferno_cli.runs.points import point_of_training
     from inferno_cli.runs.sweeps import HydraJob
-    from inferno_cli.steps._logged import resolved, run_and_log
     from inferno_cli.training.flows import require_zuko
 
     require_memory(LEAST_FOR_TORCH)
     require_zuko()
-    job = HydraJob.current()
-    check(config.tracking)
-    point = points.point_of_training(resolved(composed), None)
-    if folder.begin(job.folder, composed, point, overwrite=config.overwrite):
-        for place in job.folder.glob("at_[-0-9]*"):  # of a run before, perhaps at other points
-            shutil.rmtree(place)
-        version = code_version()
-        run_and_log(
-            partial(_work, config, job.folder, version),
-            composed,
-            config.tracking,
-            job,
-            point,
-            name=called(config.dataset.name),
-            tags={"seed": str(config.seed), "code_version": version},
-            logs=log_finished,
-            show=_show,
-        )
-        return
-    folder.verify(job.folder)
-    log.info("this was interpolated here before, with the same settings; overwrite=true does it again")
-    _show(job.folder, InterpolationRecord.load(job.folder / INTERPOLATION_FILE))
+    job, version = HydraJob.current(), code_version()
+    point = point_of_training(resolved(composed), None)
+    called = _called(config.dataset.name, config.seed, version)
+    asked = Asked(composed, config.tracking, config.overwrite, job, point, called)
+    RUN.once(partial(_work, config, job.folder, version), asked)
 
 
-def called(dataset: str) -> str:
-    """Return what a run is called in MLflow."""
-    return f"interpolate {dataset}"
-
-
-def log_finished(logged: Run, folder: Path, *, checkpoint: bool) -> str:  # noqa: ARG001
-    """Log what was found in a folder, which is finished; return its description in Markdown."""
-    from inferno_cli.interpolation.record import INTERPOLATION_FILE, InterpolationRecord
-    from inferno_cli.report.interpolation.page import PAGE, as_markdown
-    from inferno_cli.runs.mlflow.run import log_about
-
-    record = InterpolationRecord.load(folder / INTERPOLATION_FILE)
-    said = as_markdown(record)
-    log_about(logged, folder, record, said, ("training",))
-    logged.metrics(record.metrics())
-    logged.artifacts([folder / INTERPOLATION_FILE, folder / PAGE])
-    for target in record.targets:
-        workspace = folder / target.workspace
-        logged.artifacts([workspace], workspace.parent.name)
-    logged.artifacts(sorted((folder / "plots").glob("*")), "plots")
-    return said
-
-
-def _show(folder: Path, record: InterpolationRecord) -> None:
-    """Print the tables, and where the record is."""
-    from inferno_cli.interpolation.record import INTERPOLATION_FILE
-    from inferno_cli.report.interpolation.tables import show
-
-    show(record)
-    sys.stdout.write(f"results: {folder / INTERPOLATION_FILE}\n")
+def _called(dataset: str, seed: int, version: str) -> Called:
+    return Called(f"interpolate {dataset}", {"seed": str(seed), "code_version": version})
 
 
 def _work(config: InterpolateConfig, folder: Path, version: str) -> InterpolationRecord:
-    """Return the record, which is written last."""
+    """Train, compare and write the workspaces; return the record."""
     from inferno_cli.files import write_whole
     from inferno_cli.interpolation import study
     from inferno_cli.interpolation.grid import Grid
-    from inferno_cli.interpolation.record import INTERPOLATION_FILE, InterpolationRecord
+    from inferno_cli.interpolation.record import InterpolationRecord
     from inferno_cli.interpolation.workspace import write_workspaces
     from inferno_cli.report.interpolation.page import PAGE, as_html
 
@@ -136,7 +135,6 @@ def _work(config: InterpolateConfig, folder: Path, version: str) -> Interpolatio
     )
     pictures = _pictures(config, record, found, folder)
     write_whole(folder / PAGE, as_html(record, pictures.png))
-    record.save(folder / INTERPOLATION_FILE)
     return record
 
 

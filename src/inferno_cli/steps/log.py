@@ -4,39 +4,37 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from inferno_cli.config.schema import Tracking
 from inferno_cli.config.steps import LogConfig
-from inferno_cli.errors import ConfigError, FileError, RunError
-from inferno_cli.files import read_json, read_yaml, user_path
-
-if TYPE_CHECKING:
-    from inferno_cli.steps._logged import Logs
+from inferno_cli.errors import ConfigError, RunError, first_line
+from inferno_cli.files import read_yaml
+from inferno_cli.steps._logged import run_steps
 
 log = logging.getLogger(__name__)
 SCHEMA = LogConfig
 
 
 def run(config: LogConfig, composed: Any) -> None:  # noqa: ARG001
-    """Log what the step that made the run would have logged; once."""
+    """Log what the step of the run would have logged; once."""
     from inferno_cli.runs.folder import CONFIG_FILE
     from inferno_cli.runs.mlflow.afterwards import logged_as
     from inferno_cli.runs.mlflow.run import Run, log_configuration, tracked
     from inferno_cli.runs.mlflow.store import absolute_uri, check, connect, shown
     from inferno_cli.runs.mlflow.sweep import PARENT_FILE
+    from inferno_cli.runs.run_folder import finished_run
     from inferno_cli.runs.sweeps import HydraJob
-    from inferno_cli.steps._logged import log_finished
 
-    finished = _finished(config.run)
-    folder = finished.folder
+    steps = run_steps()
+    folder, file = finished_run(config.run, "run", ("train", *(name for name in steps if name != "train")))
+    step = next(step for step in steps.values() if step.file == file)
     try:
+        record = step.load(folder)
         params = {str(key): value for key, value in read_yaml(folder / CONFIG_FILE).items()}
-    except FileError as error:
-        raise RunError(f"{error}. Copy the folder of the run again") from error
+    except ValueError as error:  # of a file, of JSON, or of pydantic
+        raise RunError(f"{folder}: {first_line(error)}. Copy the folder of the run again") from error
     chosen = _tracking(config, params, folder)
     check(chosen)
     uri = absolute_uri(chosen)
@@ -44,57 +42,21 @@ def run(config: LogConfig, composed: Any) -> None:  # noqa: ARG001
     if before is not None and before[1] == "FINISHED":
         log.info(f"tracking: the run in {folder} is logged already, as {before[0]} in {shown(uri)}")
         if chosen.register_as is not None:
-            log_finished(Run(connect(uri), before[0]), folder, chosen, finished.logs)
+            step.log_finished(Run(connect(uri), before[0]), folder, record, chosen)
         return
-    job = HydraJob.of(folder)
+    job, called = HydraJob.of(folder), step.called(record)
     with tracked(
         chosen,
-        name=finished.name if job.sweep is None else job.name,
+        name=called.name if job.sweep is None else job.name,
         params=params,
-        tags=finished.tags,
+        tags=called.tags,
         sweep_folder=job.sweep if job.sweep is not None and (job.sweep / PARENT_FILE).is_file() else None,
         resume=None if before is None else before[0],
     ) as logged:
         assert logged is not None
         log_configuration(logged, folder)
-        log_finished(logged, folder, chosen, finished.logs)
+        step.log_finished(logged, folder, record, chosen)
     sys.stdout.write(f"logged: {logged.run_id} in {shown(uri)}\n")
-
-
-@dataclass(frozen=True)
-class _Finished:
-    """A finished run of any step: its folder, and how it is logged."""
-
-    folder: Path
-    name: str
-    tags: Mapping[str, str]
-    logs: Logs
-
-
-def _finished(place: str) -> _Finished:
-    """Find a finished run; RunError where there is none, or a file of it has changed since."""
-    from inferno_cli.choices import choices
-    from inferno_cli.runs.folder import OTHER_RECORDS, Status, verify
-    from inferno_cli.runs.run_folder import open_record
-    from inferno_cli.steps._logged import log_fit
-
-    for step, file in OTHER_RECORDS.items():
-        folder = user_path(place)
-        if (folder / file).is_file():
-            status = Status.read(folder)
-            if status is None or status.state != "finished":
-                raise RunError(
-                    f"the last run in {folder} did not finish. Fix run=FOLDER, or run `inferno {step}` again"
-                )
-            verify(folder)
-            module, record = choices("inferno_cli.steps")[step].load(), read_json(folder / file)
-            tags = {"seed": str(record["seed"]), "code_version": str(record["code_version"])}
-            return _Finished(folder, module.called(record["dataset"]), tags, module.log_finished)
-    folder, results = open_record(place, "run")
-    tags, name = {"code_version": results.code_version}, f"fit {results.dataset}"
-    if results.model is not None:
-        tags, name = tags | {"seed": str(results.seed), "model": results.model}, f"{results.dataset} {results.model}"
-    return _Finished(folder, name, tags, log_fit)
 
 
 def _tracking(config: LogConfig, params: dict[str, Any], folder: Path) -> Tracking:

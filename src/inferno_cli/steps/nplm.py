@@ -7,84 +7,92 @@ inferno nplm +experiment=exponential   toys alone: null distribution, validation
 from __future__ import annotations
 
 import logging
-import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inferno_cli.config.nplm import NplmConfig
-from inferno_cli.errors import OutputError, RunError
+from inferno_cli.errors import RunError
+from inferno_cli.steps._logged import Asked, Called, RunStep, resolved
 
 if TYPE_CHECKING:
-    from inferno_cli.nplm.record import Compared, Record
+    from inferno_cli.nplm.record import Compared, Record, Tail
     from inferno_cli.runs.mlflow.run import Run
 
 log = logging.getLogger(__name__)
 SCHEMA = NplmConfig
+NO_USE = {"model": "what is fitted is nplm/model=NAME"}
+"""Choices that would change nothing, with what stands in their place."""
 SHORT = {"reference": "nplm.reference", "data": "nplm.data"}
 """Keys that need no path."""
 ELSEWHERE = {"seed", "events", "systematics", "path"}
 """Keys of a dataset that may differ where the expected significance of a run is compared."""
 
 
+class NplmRun(RunStep["Record"]):
+    """A finished test."""
+
+    file = "nplm.json"
+    shown = "nplm.html"
+
+    def load(self, folder: Path) -> Record:
+        """Read ``nplm.json``."""
+        from inferno_cli.nplm.record import Record
+
+        return Record.load(folder, "run")
+
+    def called(self, record: Record) -> Called:
+        """Return the dataset."""
+        return _called(record.dataset, record.seed, record.code_version)
+
+    def headline(self, record: Record) -> str:
+        """Return the significance of the signal and of the data, or of the toys whether they agree with chi2."""
+        tails: dict[str, Tail | None] = {"injected": record.injected, "data": record.tested}
+        said = [f"Z {tail.z:.2f} ({name})" for name, tail in tails.items() if tail is not None]
+        return ", ".join(said) or f"{len(record.null.t)} toys, p-value of chi2 {record.null.ks:.2g}"
+
+    def show(self, record: Record) -> None:
+        """Print the tables."""
+        from inferno_cli.report.nplm.tables import show_test
+
+        show_test(record)
+
+    def log(self, logged: Run, folder: Path, record: Record, *, checkpoint: bool) -> str:  # noqa: ARG002
+        """Log numbers, the page and plots."""
+        from inferno_cli.report.nplm.tables import about
+        from inferno_cli.runs.mlflow.run import log_about
+
+        said = about(record)
+        log_about(logged, folder, record, said, ("test",))
+        logged.metrics(record.metrics())
+        logged.artifacts(folder / name for name in (self.file, self.shown))
+        logged.artifacts(sorted((folder / "plots").glob("*")), "plots")
+        return said
+
+
+RUN = NplmRun()
+
+
 def run(config: NplmConfig, composed: Any) -> None:
     """Throw toys, test the data, and report."""
     from inferno_cli.code import code_version
-    from inferno_cli.runs.folder import OTHER, begin
-    from inferno_cli.runs.mlflow.store import check
     from inferno_cli.runs.points import point_of_training
     from inferno_cli.runs.sweeps import HydraJob
-    from inferno_cli.steps._logged import resolved, run_and_log
 
     job, version = HydraJob.current(), code_version()
     compared = [_compared(config, place) for place in config.nplm.compare_with]
-    check(config.tracking)
     point = point_of_training(resolved(composed), None)
-    if not begin(job.folder, composed, point, overwrite=config.overwrite):
-        raise OutputError(f"{job.folder} holds this very test, finished. {OTHER}, or set overwrite=true")
-    run_and_log(
-        partial(_test, config, job.folder, compared, version),
-        composed,
-        config.tracking,
-        job,
-        point,
-        name=called(config.dataset.name),
-        tags={"seed": str(config.seed), "code_version": version},
-        logs=log_finished,
-        show=_show,
-    )
+    called = _called(config.dataset.name, config.data_seed, version)
+    asked = Asked(composed, config.tracking, config.overwrite, job, point, called)
+    RUN.once(partial(_test, config, job.folder, compared, version), asked)
 
 
-def called(dataset: str) -> str:
-    """Return what a test is called in MLflow."""
-    return f"nplm {dataset}"
-
-
-def log_finished(logged: Run, folder: Path, *, checkpoint: bool) -> str:  # noqa: ARG001
-    """Log what the test that has finished in a folder found; return its description in Markdown."""
-    from inferno_cli.nplm.record import FILE, PAGE, Record
-    from inferno_cli.report.nplm.tables import about
-    from inferno_cli.runs.mlflow.run import log_about
-
-    record = Record.load(folder)
-    said = about(record)
-    log_about(logged, folder, record, said, ("test",))
-    logged.metrics(record.metrics())
-    logged.artifacts([folder / FILE, folder / PAGE])
-    logged.artifacts(sorted((folder / "plots").glob("*")), "plots")
-    return said
-
-
-def _show(folder: Path, record: Record) -> None:
-    """Print the tables, and where the page is."""
-    from inferno_cli.nplm.record import PAGE
-    from inferno_cli.report.nplm.tables import show_test
-
-    show_test(record)
-    sys.stdout.write(f"results: {folder / PAGE}\n")
+def _called(dataset: str, seed: int, version: str) -> Called:
+    return Called(f"nplm {dataset}", {"seed": str(seed), "code_version": version})
 
 
 def _test(config: NplmConfig, folder: Path, compared: list[Compared], version: str) -> Record:
+    """Throw toys, test the data and write the page; return the record."""
     from dataclasses import replace
 
     from inferno_cli.nplm.analysis import Analysis

@@ -17,7 +17,9 @@ from inferno_cli.config.steps import TrainConfig
 from inferno_cli.errors import FitFailedError, OutputError, SingularInformationError, TemplateError
 from inferno_cli.files import read_json
 from inferno_cli.progress import Stopwatch
+from inferno_cli.steps._logged import Asked, resolved
 from inferno_cli.steps._networks import Networks, networks
+from inferno_cli.steps._results import MeasuredRun, of_training
 
 if TYPE_CHECKING:
     from inferno_cli.config.schema import Coverage
@@ -33,8 +35,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 SCHEMA = TrainConfig
-COMPARED = True
-"""Whether `inferno compare` takes its runs: a workflow ends with that."""
+RUN = MeasuredRun()
 
 
 def run(config: TrainConfig, composed: Any) -> float | None:
@@ -46,13 +47,11 @@ def run(config: TrainConfig, composed: Any) -> float | None:
     from inferno_cli.code import code_version
     from inferno_cli.memory import LEAST_FOR_TORCH, require_memory
     from inferno_cli.runs import folder, points, pretrained
-    from inferno_cli.runs.folder import RESULTS_FILE, begin_or_reuse
+    from inferno_cli.runs.folder import begin_or_reuse
     from inferno_cli.runs.mlflow.store import check
-    from inferno_cli.runs.record import Results
     from inferno_cli.runs.search import objective
     from inferno_cli.runs.sweeps import HydraJob
     from inferno_cli.shell import argument
-    from inferno_cli.steps._logged import log_fit, resolved, run_and_log, show_run
 
     require_memory(LEAST_FOR_TORCH)
     job, version = HydraJob.current(), code_version()
@@ -67,26 +66,18 @@ def run(config: TrainConfig, composed: Any) -> float | None:
         check(config.tracking)
     if (before := begin_or_reuse(config, composed, job.folder, point, in_sweep=job.sweep is not None)) is not None:
         log.info(f"this point was finished before; it is not run again ({argument('reuse', before)})")
-        show_run(before)
-        return objective(Results.load(before / RESULTS_FILE))
-    results = run_and_log(
-        partial(pipeline, config, job.folder, version, point, network),
-        composed,
-        config.tracking,
-        job,
-        point,
-        name=f"{config.dataset.name} {config.model.name}",
-        tags={"seed": str(config.seed), "code_version": version, "model": config.model.name},
-        logs=log_fit,
-        show=show_run,
-    )
+        RUN.tell(before)
+        return objective(RUN.load(before))
+    called = of_training(config.dataset.name, config.model.name, config.seed, version)
+    asked = Asked(composed, config.tracking, config.overwrite, job, point, called)
+    results = RUN.begun(partial(pipeline, config, job.folder, version, point, network), asked)
     return None if results is None else objective(results)
 
 
 def pipeline(
     config: TrainConfig, folder: Path, version: str, point: str, pretrained: RunFolder | None = None
 ) -> Results:
-    """Train, bin, fit and report; return the record, which is written to the folder of the run last.
+    """Train, bin, fit and report; return the record.
 
     With the network of a finished run, ``pretrained``, nothing is trained. A training of the same ``point`` that was
     interrupted in this folder goes on.
@@ -96,7 +87,7 @@ def pipeline(
     from inferno_cli.report.presentation import presentation
     from inferno_cli.report.run.figures import draw
     from inferno_cli.report.run.summary import write_tables
-    from inferno_cli.runs.folder import RESULTS_FILE, TEMPLATES_FILE
+    from inferno_cli.runs.folder import TEMPLATES_FILE
     from inferno_cli.runs.training_record import merging, pruning, training_results, with_members
     from inferno_cli.training.onnx import export_all
 
@@ -137,7 +128,6 @@ def pipeline(
             draw(record, folder=folder / "plots", formats=config.report.formats, templates=by_channel, shown=shown)
     record = record.model_copy(update={"timing": dict(clock.seconds)})
     write_tables(record, folder)
-    record.save(folder / RESULTS_FILE)
     return record
 
 

@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from rich.text import Text
 
 from inferno_cli.anomaly.comparison import Point, Spread
 from inferno_cli.anomaly.record import SCORE
 from inferno_cli.drawing.style import Canvas, plain, save_figures
 from inferno_cli.errors import OutputError
 from inferno_cli.files import together
+from inferno_cli.names import markdown
 from inferno_cli.report.anomaly.figures import COLOURS, name_roc_axes
-from inferno_cli.report.page import as_figures, as_page
+from inferno_cli.report.page import as_figures, as_list, as_page
 from inferno_cli.report.tables import Line, Table, show_title, terminal
 
 if TYPE_CHECKING:
@@ -99,20 +101,25 @@ def label(points: Sequence[Point]) -> str:
     return points[0].records[0].label
 
 
-def show(points: Sequence[Point]) -> None:
-    """Print the table."""
+def show(points: Sequence[Point], notes: Sequence[str] = ()) -> None:
+    """Print the table, and what has to be said of other runs."""
     console = terminal(220)
     show_title(console, title(points), label(points))
     console.print(table(points).on_terminal())
     console.print(NOTE, style="dim")
+    for note in notes:
+        console.print(Text(note), soft_wrap=True)
 
 
-def description(points: Sequence[Point]) -> str:
-    """Return the table in Markdown."""
-    return "\n".join([f"**{title(points)}**", "", label(points), "", *table(points).markdown(), "", NOTE])
+def description(points: Sequence[Point], notes: Sequence[str] = ()) -> str:
+    """Return the table in Markdown, and what has to be said of other runs."""
+    lines = [f"**{title(points)}**", "", label(points), "", *table(points).markdown(), "", NOTE]
+    return "\n".join([*lines, *(f"\n- {markdown(note)}" for note in notes)])
 
 
-def write(points: Sequence[Point], folder: Path, *, plots: bool, formats: Sequence[str]) -> tuple[Path, ...]:
+def write(
+    points: Sequence[Point], folder: Path, notes: Sequence[str] = (), *, plots: bool, formats: Sequence[str]
+) -> tuple[Path, ...]:
     """Write the table as CSV and Markdown, the figure, and the page; return the files, the page last.
 
     Raises:
@@ -122,9 +129,10 @@ def write(points: Sequence[Point], folder: Path, *, plots: bool, formats: Sequen
         with together(folder) as scratch:
             pictures = save_figures(_figures(points) if plots else (), scratch, formats)
             parts = [f"<p>{html.escape(NOTE)}</p>", table(points).html(label(points)), *as_figures(pictures.png)]
+            parts += [as_list(notes)] if notes else []
             texts = {
                 "compare.csv": table(points, is_exact=True).csv(),
-                "compare.md": description(points) + "\n",
+                "compare.md": description(points, notes) + "\n",
                 "compare.html": as_page(title(points), label(points), parts),
             }
             for name, text in texts.items():

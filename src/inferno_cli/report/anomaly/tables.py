@@ -13,8 +13,10 @@ def title(record: AnomalyRecord) -> str:
 
 
 def _said(pair: Pair | None, plus_minus: str) -> str:
-    """Return a number with its statistical error."""
-    return "" if pair is None else f"{pair[0]:.3f} {plus_minus}{pair[1]:.3f}"
+    """Return a number with its statistical error; where no event passes, no error is known."""
+    if pair is None:
+        return ""
+    return f"{pair[0]:.3f} {plus_minus}{pair[1]:.3f}" if pair[1] > 0 else f"{pair[0]:.3f}"
 
 
 def of_scores(record: AnomalyRecord, plus_minus: str = "±") -> Table:

@@ -11,7 +11,7 @@ from inferno_cli.drawing.presentation import Presentation
 from inferno_cli.drawing.style import save_figures
 from inferno_cli.errors import OutputError
 from inferno_cli.files import write_whole
-from inferno_cli.nplm.record import FILE, PAGE, Record
+from inferno_cli.nplm.record import PAGE, Record
 from inferno_cli.report.nplm.figures import figures
 from inferno_cli.report.nplm.tables import about, tables, title
 from inferno_cli.report.page import as_figures, as_list, as_page
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def write_test(
     result: Result, features: Sequence[str], folder: Path, report: Report, shown: Presentation
 ) -> tuple[Path, ...]:
-    """Write the figures, the page, and ``nplm.json`` last; return the files.
+    """Write the figures and the page; return the files.
 
     Raises:
         OutputError: If one cannot be written.
@@ -36,8 +36,7 @@ def write_test(
         write_whole(folder / PAGE, as_html(record, pictures.png))
     except OSError as error:
         raise OutputError(f"the test cannot be written to {folder}: {error}. Choose output_dir=FOLDER") from error
-    record.save(folder / FILE)
-    return (folder / FILE, folder / PAGE, *pictures.files)
+    return (folder / PAGE, *pictures.files)
 
 
 def as_html(record: Record, pictures: Mapping[str, bytes]) -> str:

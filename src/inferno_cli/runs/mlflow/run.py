@@ -289,7 +289,7 @@ def _workspace_of_fit(results: Results) -> list[Path]:
 
 
 @contextmanager
-def result_stays(folder: Path) -> Iterator[None]:
+def result_stays(tracking: Tracking, folder: Path) -> Iterator[None]:
     """Say of tracking that fails, or is stopped, when the run in a folder has finished, how to log it afterwards.
 
     A trial that a search has stopped early has no result: that it was is in its folder, and the search goes on.
@@ -301,7 +301,7 @@ def result_stays(folder: Path) -> Iterator[None]:
         if isinstance(error, TrackingError) and said is not None and said.state == "pruned":
             log.warning("%s", error)
             return
-        if not holds_finished(folder):
+        if tracking.backend == "none" or not holds_finished(folder):
             raise
         note = f"the result in {folder} is whole; to log it: inferno log {argument('run', folder)}"
         if isinstance(error, Stopped):

@@ -1,0 +1,279 @@
+"""One rule for the folder of a run: kill, signal and full disk at every write leave a whole result or none.
+
+Each step is run once in a small size while all calls are recorded that change its folder. Then the folder is made as it
+was between any two of them, which is how ``kill -9`` leaves it, also with half of the last file, and everybody who
+reads runs is asked what it is.
+"""
+
+from __future__ import annotations
+
+import resource
+import shutil
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+from writes import Call, Moment, become, content_of, full_from, record, signalled_at
+
+from inferno_cli import signals
+from inferno_cli.errors import ComparisonError, RunError
+from inferno_cli.runs.cleaning import plan
+from inferno_cli.runs.find import collect
+from inferno_cli.runs.folder import Status, begin, finished_of, holds_finished
+from inferno_cli.runs.listed import read_run
+from inferno_cli.runs.record import Results
+from inferno_cli.runs.run_folder import finished_run
+from inferno_cli.steps._logged import run_steps
+from integration.conftest import FEW_EVENTS, FIT_ONLY_MU, QUICK, Runs, inferno, own_analysis, succeed
+
+SYNTHETIC = ("+experiment=synthetic", *QUICK, *FEW_EVENTS, *FIT_ONLY_MU)
+STEPS: dict[str, tuple[str, ...]] = {
+    "train": (*SYNTHETIC, "model=bce", "trainer.max_epochs=2"),
+    "fit": ("workspace=WORKSPACE", "tracking=none", "report.plots=false", "fit.scan_points=null"),
+    "anomaly": (
+        *("--config-dir", "CONF", "+experiment=mine", "vae.hidden=[4]", "vae.latent=1", "replicas=10"),
+        *(*QUICK, "trainer.max_epochs=2"),
+    ),
+    "nplm": (
+        *("+experiment=exponential", "dataset.yields={signal: 20.0, background: 100.0}", "tracking=none"),
+        *("dataset.events.template=2000", "nplm.toys=10", "nplm.toys_tuning=10", "nplm.model.hidden=[2]"),
+        *("nplm.ratio=2.0", "nplm.restarts=1", "nplm.model.clip=6.0", "nplm.toys_at_once=5", "report.plots=false"),
+        "nuisance=none",
+    ),
+    "interpolate": (
+        *("+experiment=means", "dataset.grid={mean_x: [-1, 0, 1], mean_y: [-1, 0, 1]}", "held_out=[0, 0]"),
+        "sizes.quick={train: 400, validation: 200, template: 500, iterations: 2, members: 2, flow_events: 500}",
+        *("flow={transforms: 1, hidden: [4], batch_size: 100}", "at=[[0.5, 0.5]]", "model.bins=4", "tracking=none"),
+        "report.plots=false",
+    ),
+}
+NEEDS = {"interpolate": ("zuko", "sklearn")}
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What the steps read."""
+    folder = tmp_path_factory.mktemp("places")
+    shutil.copy(Path(__file__).parents[1] / "data" / "curvature_near_zero.json", folder / "workspace.json")
+    return {"WORKSPACE": str(folder / "workspace.json"), "CONF": str(own_analysis(folder))}
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A step, and what its folder held at every moment."""
+
+    folder: Path
+    arguments: tuple[str, ...]
+    moments: list[Moment]
+    calls: list[Call]
+
+
+@pytest.fixture(scope="module", params=list(STEPS))
+def recorded(
+    request: pytest.FixtureRequest, places: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Recorded:
+    step = request.param
+    for module in NEEDS.get(step, ()):
+        pytest.importorskip(module)
+    folder = tmp_path_factory.mktemp(step) / "run"
+    arguments = (step, *(places.get(text, text).replace("WORKSPACE", places["WORKSPACE"]) for text in STEPS[step]))
+    arguments = (*arguments, f"hydra.run.dir={folder}")
+    return Recorded(folder, arguments, *record(folder, lambda: succeed(*arguments)))
+
+
+@pytest.fixture(autouse=True)
+def _hydra() -> Iterator[None]:
+    """A job of Hydra's, whose configuration is kept."""
+    from hydra.core.hydra_config import HydraConfig
+
+    before = HydraConfig.instance().cfg
+    HydraConfig.instance().cfg = OmegaConf.create({"hydra": {"overrides": {"task": []}}})
+    yield
+    HydraConfig.instance().cfg = before
+
+
+def verdicts(folder: Path, point: str) -> dict[str, bool]:
+    """Ask everybody who reads runs whether there is a finished one in a folder, by who says it."""
+    found = {"begin": holds_finished(folder)}
+    listed = read_run(folder)
+    assert listed is None or listed.state not in ("running", "damaged"), listed
+    found["list"] = listed is not None and listed.state == "finished"
+    if listed is not None and listed.step in ("train", "fit"):
+        found["reuse"] = finished_of(folder, point) is not None
+    steps = run_steps()
+    try:
+        _, file = finished_run(str(folder), "run", list(steps))
+        record = next(step for step in steps.values() if step.file == file).load(folder)
+        found["predict, explain, log"] = bool(record)
+    except RunError:
+        found["predict, explain, log"] = False
+    try:
+        jobs = collect([str(folder)])
+        others = [run for place in jobs.others if (run := read_run(place)) is not None]
+        found["compare"] = any(job.results for job in jobs.jobs) or any(run.state == "finished" for run in others)
+    except ComparisonError:  # nothing says that it is a run
+        found["compare"] = False
+    if listed is not None and listed.state == "abandoned":
+        assert plan([listed], [listed], even_referred=False).kept == ()  # `clean` takes it
+    return found
+
+
+def test_a_run_that_is_killed_at_any_write_is_whole_or_none(recorded: Recorded, tmp_path: Path) -> None:
+    said = Status.read(recorded.folder)
+    assert said is not None
+    assert len(recorded.moments) > 10
+    states = []
+    for moment in recorded.moments:
+        folder = tmp_path / "run"
+        become(folder, moment.content)
+        found = verdicts(folder, said.point)
+        assert len(set(found.values())) == 1, (moment.said, found)
+        states.append(found["list"])
+        # The same command begins anew, goes on, or shows what is there.
+        assert begin(folder, OmegaConf.create({"seed": 1}), said.point, overwrite=False) != states[-1], moment.said
+        if not states[-1]:
+            assert not any(verdicts(folder, said.point).values())
+    assert states == sorted(states)  # nothing that has finished is lost
+    assert states[-1]
+    assert states.count(True) < 5
+
+
+# ------------------------------------------------------------------------------------- files in folders of others
+def output_of(step: str, run: Path, folder: Path) -> tuple[str, ...]:
+    """Return the arguments of a step that writes to a folder which is no run's."""
+    few = {
+        "explain": ("repeats=1", "track=false", "report.plots=false"),
+        "predict": ("tree=TTJets_signal", "overwrite=true"),
+    }
+    key = {"compare": "runs"}.get(step, "run")
+    quiet = () if step == "predict" else ("report.plots=false", "track=false")
+    return (step, f"{key}={run}", f"output={folder}", *few.get(step, quiet))
+
+
+@pytest.mark.parametrize("step", ["predict", "explain", "compare", "init"])
+def test_every_file_is_that_of_before_or_the_new_one(step: str, runs: Runs, tmp_path: Path) -> None:
+    """Killed at any write the step leaves no file under its name that is not whole."""
+    folder = tmp_path / "made"
+    arguments = (step, f"folder={folder}")
+    if step != "init":
+        run = runs("top11004" if step == "predict" else "synthetic", "bce").path.parent
+        arguments = output_of(step, run, folder)
+        succeed(*arguments)  # whose files are replaced
+    before = content_of(folder) if folder.exists() else {}
+
+    moments, _ = record(folder, lambda: succeed(*arguments))
+
+    after = moments[-1].content
+    assert before.keys() <= after.keys()
+    for moment in moments:
+        for name, data in moment.content.items():
+            if data is not None and ".partial" not in name:
+                assert data in (before.get(name), after[name]), (moment.said, name)
+
+
+# ------------------------------------------------------------------------------------------ full disks and signals
+def fit_in(folder: Path, places: dict[str, str]) -> tuple[str, ...]:
+    return ("fit", f"workspace={places['WORKSPACE']}", *STEPS["fit"][1:], f"hydra.run.dir={folder}")
+
+
+@pytest.mark.parametrize(
+    ("name", "times"),
+    [
+        ("status.json.partial", 1),
+        (".hydra/hydra.yaml.partial", 1),
+        ("config.yaml.partial", 1),
+        ("yields.md", 1),
+        ("results.json.partial", 1),
+        ("status.json.partial", 2),  # all is there but the word that it is
+    ],
+)
+def test_a_full_disk_is_one_error_and_no_result(name: str, times: int, places: dict[str, str], tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    arguments = fit_in(folder, places)
+
+    outcome = full_from(name, times, folder, lambda: inferno(*arguments))
+
+    assert outcome.code == 2
+    (line,) = outcome.err.splitlines()
+    assert line.startswith("OutputError: ")
+    assert "No space left on device" in line
+    assert str(folder) in line or name in line
+    assert "results: " not in outcome.out
+    assert not any(verdicts(folder, "").values())
+    if times == 2:
+        succeed(*arguments)  # with space again the same command goes on
+
+
+@pytest.mark.parametrize("largest", [0.9, 0.5, 0.05])
+def test_a_file_that_cannot_grow_is_one_error(largest: float, tmp_path: Path) -> None:
+    """The limit of the system on the size of files: each library meets it, in whatever language it writes."""
+    arguments = ("train", *SYNTHETIC, "model=optimal", "export=false", f"hydra.run.dir={tmp_path}/run")
+    succeed(*arguments)
+    sizes = [path.stat().st_size for path in (tmp_path / "run").iterdir() if path.is_file()]
+    shutil.rmtree(tmp_path / "run")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(largest * max(sizes)), hard))
+    try:
+        outcome = inferno(*arguments)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    assert outcome.code == 2
+    assert len(outcome.err.splitlines()) == 1
+    assert outcome.err.startswith("OutputError: ")
+    assert not any(verdicts(tmp_path / "run", "").values())
+
+
+@pytest.mark.parametrize(
+    ("number", "call", "times"),
+    [
+        (signal.SIGHUP, Call("mkdir", ".hydra"), 1),
+        (signal.SIGINT, Call("open", "yields.md"), 1),
+        (signal.SIGTERM, Call("replace", "results.json"), 1),
+        (signal.SIGHUP, Call("replace", "status.json"), 2),
+        (signal.SIGTERM, Call("unlink", "status.json.partial"), 2),  # it has its name: the run has finished
+    ],
+)
+def test_a_signal_at_a_write_leaves_a_whole_run_or_none(
+    number: signal.Signals,
+    call: Call,
+    times: int,
+    places: dict[str, str],
+    tmp_path: Path,
+    heard: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(signals, "_pass_on", lambda number: None)
+    folder = tmp_path / "run"
+
+    outcome = signalled_at(number, call, times, folder, lambda: inferno(*fit_in(folder, places)))
+
+    assert outcome.code == 128 + number
+    is_whole = call.what == "unlink"
+    said = "had" if is_whole else "is not"
+    assert outcome.err == f"stopped by {number.name}: the run in {folder} {said} finished\n"
+    status = Status.read(folder)
+    assert status is not None
+    assert status.state == ("finished" if is_whole else "stopped")
+    assert set(verdicts(folder, status.point).values()) == {is_whole}
+
+
+def test_an_overwrite_that_is_killed_leaves_no_mixture(places: dict[str, str], tmp_path: Path) -> None:
+    """The old result is whole until the new run takes its word away; then there is none until the new one is whole."""
+    folder = tmp_path / "run"
+    arguments = fit_in(folder, places)
+    old = Results.load(succeed(*arguments).path)
+    moments, _ = record(folder, lambda: succeed(*arguments, "overwrite=true", "fit.significance=false"))
+    found = []
+    for moment in moments:
+        become(folder, moment.content)
+        status = Status.read(folder)
+        assert status is not None
+        answers = verdicts(folder, status.point)
+        assert len(set(answers.values())) == 1, (moment.said, answers)
+        is_whole = answers["list"]
+        found.append("none" if not is_whole else "old" if Results.load(folder / "results.json") == old else "new")
+    assert list(dict.fromkeys(found)) == ["old", "none", "new"]
