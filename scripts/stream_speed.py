@@ -90,27 +90,32 @@ def plain(path: Path) -> None:
 
 def measured(command: Sequence[str], log: Path) -> Cost:
     """Run a command and watch its memory."""
-    start, anonymous = time.perf_counter(), 0.0
+    start, resident, anonymous = time.perf_counter(), 0.0, 0.0
     with log.open("w") as stream:
         child = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT)
-        while True:
-            pid, status, usage = os.wait4(child.pid, os.WNOHANG)
-            if pid:
-                break
-            anonymous = max(anonymous, _anonymous(child.pid))
-            time.sleep(0.05)
-    memory = usage.ru_maxrss / 1024, anonymous
-    seconds = usage.ru_utime + usage.ru_stime, time.perf_counter() - start
-    return Cost(os.waitstatus_to_exitcode(status), *memory, *seconds)
+        while not (ended := os.wait4(child.pid, os.WNOHANG))[0]:
+            memory = _memory(child.pid)
+            resident, anonymous = max(resident, memory["VmHWM"]), max(anonymous, memory["RssAnon"])
+            time.sleep(0.02)
+    _, status, usage = ended
+    child.returncode = os.waitstatus_to_exitcode(status)
+    # The peak that wait4 knows begins with that of this process, from which the command was forked.
+    peaks = resident or usage.ru_maxrss / 1024, anonymous
+    return Cost(child.returncode, *peaks, usage.ru_utime + usage.ru_stime, time.perf_counter() - start)
 
 
-def _anonymous(pid: int) -> float:
-    """Return the resident memory of a process that belongs to no file, MB; 0 where nobody says."""
+def _memory(pid: int) -> dict[str, float]:
+    """Return the peak of the memory of a process, and what belongs to no file now, in MB; 0 where nobody says."""
+    found = {"VmHWM": 0.0, "RssAnon": 0.0}
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:
-        return 0.0
-    return sum(int(line.split()[1]) / 1024 for line in lines if line.startswith("RssAnon"))
+        return found
+    for line in lines:
+        name, _, value = line.partition(":")
+        if name in found:
+            found[name] = int(value.split()[0]) / 1024
+    return found
 
 
 def main() -> None:

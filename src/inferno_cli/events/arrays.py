@@ -109,6 +109,9 @@ def behind(tables: Sequence[NDArray[Any]]) -> NDArray[Any]:
 
 def stacked(blocks: Sequence[NDArray[Any]]) -> NDArray[Any]:
     """Return blocks, shape (n_rows, ...) each, one behind the other: shape (n_blocks, n_rows, ...)."""
+    shapes = {block.shape for block in blocks}
+    if len(shapes) > 1:
+        raise ValueError(f"blocks of a table have the shapes {sorted(shapes)}, expected the same shape of all")
     return behind(blocks).reshape(len(blocks), *blocks[0].shape)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,13 @@ class EventIds:
             value += number * len(values)
             pairs, number = numbered(value)
             self._steps.append((values, pairs))
+
+    @classmethod
+    def of_tables(cls, tables: Sequence[NDArray[np.int64]]) -> EventIds:
+        """Number the rows of several tables, most of which are in the first of them."""
+        first = cls(tables[0])
+        new = [rows[first.find(rows) == UNKNOWN] for rows in tables[1:]]
+        return cls(np.concatenate([first.rows(), *new])) if any(map(len, new)) else first
 
     def __len__(self) -> int:
         return len(self._steps[-1][1])

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from inferno_cli.errors import DatasetError, TemplateError
 from inferno_cli.events import arrays
-from inferno_cli.events.ids import distinct
+from inferno_cli.events.ids import distinct, numbered
 from inferno_cli.section import REGION
 
 if TYPE_CHECKING:
@@ -153,8 +153,8 @@ class Sample:
     def _of(self, rows: NDArray[np.intp] | NDArray[np.bool_], weights: FloatArray) -> Sample:
         """Return some of the events with these weights."""
         bins = None if self.bins is None else arrays.of_rows(self.bins, rows)
-        features = arrays.of_rows(self.features, rows)
-        return replace(self, group=self.group[rows], features=features, weights=weights, bins=bins)
+        features, (group,) = arrays.of_rows(self.features, rows), arrays.of_rows(self.group[None], rows)
+        return replace(self, group=group, features=features, weights=weights, bins=bins)
 
     def without(self, systematics: Collection[str]) -> Sample:
         """Return the sample, with all its events, without these variations."""
@@ -353,7 +353,7 @@ def joined(parts: Sequence[Sample]) -> Sample:
 
 def sum_of_squares(group: NDArray[np.int64], weights: FloatArray) -> float:
     """Return the variance of a sum of weights, those of one group fluctuating together."""
-    _, number = np.unique(group, return_inverse=True)
+    _, number = numbered(group)
     return float((np.bincount(number, weights) ** 2).sum())
 
 

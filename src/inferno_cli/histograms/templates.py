@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inferno_cli.errors import TemplateError
+from inferno_cli.events.ids import numbered
 from inferno_cli.events.sample import DIRECTIONS, NOMINAL, Sample, Variation
 from inferno_cli.names import distinct
 from inferno_cli.section import REGION
@@ -348,7 +349,7 @@ class BinnedVariance:
     def __init__(self, group: NDArray[np.int64], n_bins: int) -> None:
         """Take the generated event of every row, shape (n_events,)."""
         self.n_bins = n_bins
-        members, self.group = np.unique(group, return_inverse=True)
+        members, self.group = numbered(group)
         self.is_alone = len(members) == len(group)
 
     def __call__(self, *fillings: Filling) -> FloatArray:

@@ -17,7 +17,7 @@ PARTS = ("model.network.kind", "model.summary.kind", "model.objective.kind")
 PRETRAINED = "trained_in"
 OUTPUT_KEYS = (
     *("output_dir", "tracking", "report", "export", "reuse", "overwrite", "trainer.progress", "fit.progress", "hydra"),
-    *("fit.toys_workers", "coverage.workers", "trainer.workers", "model.title"),
+    *("fit.toys_workers", "coverage.workers", "trainer.workers", "model.title", "dataset.cache"),
 )
 """Keys, and sections, that say where a run goes and how it is shown: not what it measures."""
 UNIMPORTANT = (*OUTPUT_KEYS, "study", "dataset.path", "unblind")

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inferno_cli.errors import ConfigError, DatasetError
-from inferno_cli.events.arrays import Growing, behind, chunks, stacked
+from inferno_cli.events.arrays import Growing, chunks, stacked
 from inferno_cli.events.assignment import Division
 from inferno_cli.events.channel import NO_BIN
 from inferno_cli.events.channels import Cells, Channels, everything
@@ -127,7 +127,7 @@ class Alignment:
     def _numbered(self, name: str, tables: Mapping[Variation, Table]) -> dict[Variation, NDArray[np.int64]]:
         """Return the number of the event of each row of each table; events that are others come behind the paired."""
         paired = [table.ids for table in tables.values() if table.apart is None]
-        ids = self.ids[name] = EventIds(behind(paired))
+        ids = self.ids[name] = EventIds.of_tables(paired)
         self.ids_of[name] = (name,)
         first, rows = len(ids), {}
         for variation, table in tables.items():
@@ -148,7 +148,7 @@ class Alignment:
     ) -> NDArray[np.int64]:
         """Return the number of each event's ``split_by``, shape (n_events,), which is the same in every tree."""
         group = np.full(n, UNKNOWN)
-        paired = EventIds(behind([table.groups for table in tables.values() if table.apart is None]))
+        paired = EventIds.of_tables([table.groups for table in tables.values() if table.apart is None])
         self.groups[name] = len(paired)
         for variation, table in tables.items():
             labels, first = paired, 0

@@ -113,6 +113,9 @@ class NtupleLayout(Dataset):
     path: OneOrMore
     """A ROOT file, a folder, a glob, an address (root://...), or a list of them; globs and folders may hold {era} and
     {sample}. ``embedded``: the sample shipped with the package. Relative: to the YAML file that names it."""
+    cache: str | None = None
+    """Folder in which the events are kept once they are read and divided, for the next run that wants the same; null:
+    every run reads them."""
     file: str
     """Glob below ``path`` when that is a folder; may hold {sample}, {variation} and {era}."""
     tree: str

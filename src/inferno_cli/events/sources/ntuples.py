@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from inferno_cli.errors import DatasetError, RunError
 from inferno_cli.events.assignment import Division, FileTree, Parts, SplitAssignment, by_checksum
+from inferno_cli.events.cache import cached
 from inferno_cli.events.dataset import Dataset, Request
 from inferno_cli.events.earlier import TEMPLATE, Earlier, Recognised
 from inferno_cli.events.root.alignment import Alignment
@@ -20,7 +22,7 @@ from inferno_cli.events.root.reader import Reader
 from inferno_cli.events.root.validate import validated
 from inferno_cli.events.sample import NOMINAL, Events, Folds, Sample, Variation
 from inferno_cli.events.validation import Validated
-from inferno_cli.files import file_checksum
+from inferno_cli.files import file_checksum, user_path
 from inferno_cli.remote import is_remote
 from inferno_cli.section import Names
 
@@ -55,6 +57,18 @@ class NtupleDataset(NtupleLayout):
         return f" (dataset.path={', '.join(relative)} is relative, and the command runs in {Path.cwd()})"
 
     def load(self, request: Request) -> Events:
+        """Read the files and divide their events, or take those that an earlier run has kept in ``cache``."""
+        if self.cache is None or request.earlier is not None:
+            return self._read(request)
+        channels = {name: channel.model_dump(mode="json") for name, channel in request.channels.by_name.items()}
+        key = {
+            "dataset": self.model_dump(mode="json", by_alias=True, exclude={"cache"}),
+            "files": {str(path.absolute()): checksum for path, checksum in self.files(request).items()},
+            "request": (request.samples, list(map(repr, request.effects)), request.seed, channels),
+        }
+        return cached(user_path(self.cache), key, partial(self._read, request))
+
+    def _read(self, request: Request) -> Events:
         """Read the files and divide their events."""
         reader, alignment = Reader(self, request.channels), Alignment(self, request.channels)
         histograms = Histograms(self, request)
@@ -77,6 +91,7 @@ class NtupleDataset(NtupleLayout):
             for split, part in zip(splits[-len(used) :], parts, strict=True):
                 split += part
             divisions |= alignment.divisions(sample, rows)
+            del sample, rows, used  # as large as the next one, which is read now
         request.require_acting([*fixed, *splits[-1]])
         _tell_absent(request, [*fixed, *splits[-1]])
         observed = reader.used_data(reader.observed(), request.seed)
@@ -230,7 +245,7 @@ class NtupleDataset(NtupleLayout):
     def _divided_again(self, request: Request, checksum: str) -> SplitAssignment | None:
         """Divide the events as a run did; None if the files are not those that the run read."""
         # The splits depend on the ids of the trees alone: without features and weights this needs little memory.
-        events = self.model_copy(update={"declared_features": (), "missing": {}}).load(_with_trees(request))
+        events = self.model_copy(update={"declared_features": (), "missing": {}})._read(_with_trees(request))
         if events.checksum != checksum or events.assignment is None:
             return None
         return events.assignment.with_parts(by_checksum(self.trees()))
