@@ -237,6 +237,9 @@ def test_a_search_minimises_the_bound_of_the_backgrounds(tmp_path: Path) -> None
         (["trainer.members=2"], "trainer.members: one network is trained"),
         (["trained_in=x"], "trained_in: `inferno anomaly` has no use for it"),
         (["compare_with=nowhere"], "compare_with=nowhere is not a folder"),
+        (["model=histogram"], "model=histogram: this step has no use for it: it trains an autoencoder, vae=NAME"),
+        (["objective=p0"], "objective=p0: this step has no use for it"),
+        (["background_rates=[2]"], r"^ConfigError: background_rates\.0 is 2; input should be less than 1\n$"),
     ],
 )
 def test_what_cannot_be_is_told(overrides: list[str], message: str, tmp_path: Path) -> None:

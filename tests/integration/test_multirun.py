@@ -251,3 +251,14 @@ def test_a_single_run_has_no_parent_and_is_finished(four: Sweep) -> None:
     assert {"templates.svg", "training.svg", "prefit.svg", "postfit.svg"} <= stored
     exported = {Path(item.path).name for item in four.client.list_artifacts(run.info.run_id, "export")}
     assert exported == {"shapes.root", "datacard.txt", "cabinetry.yaml"}
+
+
+def test_a_sweep_over_a_setting_of_the_fit_is_compared(four: Sweep, tmp_path: Path) -> None:
+    """The command that the sweep names at its end works."""
+    workspace = four.records[0].parent / "workspace.json"
+    quiet = ("tracking=none", "report.plots=false", "fit.scan_points=null", "fit.significance=false")
+    sweep = ("fit.tolerance=0.1,0.01", f"hydra.sweep.dir={tmp_path}/sweep")
+    outcome = succeed("fit", "-m", f"workspace={workspace}", *quiet, *sweep)
+    assert f"next: inferno compare runs={tmp_path}/sweep" in outcome.out
+    compared = succeed("compare", f"runs={tmp_path}/sweep", "report.plots=false", "track=false").out
+    assert "2 points, 2 runs" in compared

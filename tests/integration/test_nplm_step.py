@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -135,3 +139,36 @@ def test_a_run_to_compare_with_must_be_there(tmp_path: Path) -> None:
     outcome = inferno("nplm", *SMALL, f"nplm.compare_with={tmp_path}", "nplm.inject={sample: signal}")
     assert outcome.code == 2
     assert "nplm.compare_with" in outcome.err
+
+
+KILLED = """
+import os, signal
+from inferno_cli.cli.main import main
+from inferno_cli.nplm import toys
+
+write, kept = toys._write, []
+
+def write_and_die(path, found):
+    write(path, found)
+    kept.append(path)
+    if len(kept) == 4:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+toys._write = write_and_die
+main()
+"""
+
+
+def test_after_kill_9_in_the_midst_of_the_toys_the_same_command_gives_the_same_bits(tmp_path: Path) -> None:
+    arguments = ("nplm", *SMALL, "nplm.model.clip=6.0", "nplm.toys_at_once=4", "report.plots=false")
+    there = f"hydra.run.dir={tmp_path}/killed"
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, *arguments, there], capture_output=True, text=True, timeout=300
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert not (tmp_path / "killed" / "nplm.json").exists()
+    assert "abandoned" in succeed("list", str(tmp_path), "format=json").out
+
+    resumed = record_of(succeed(*arguments, there))
+    undisturbed = record_of(succeed(*arguments, f"hydra.run.dir={tmp_path}/whole"))
+    assert replace(resumed, timing={}) == replace(undisturbed, timing={})

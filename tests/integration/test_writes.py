@@ -277,3 +277,61 @@ def test_an_overwrite_that_is_killed_leaves_no_mixture(places: dict[str, str], t
         is_whole = answers["list"]
         found.append("none" if not is_whole else "old" if Results.load(folder / "results.json") == old else "new")
     assert list(dict.fromkeys(found)) == ["old", "none", "new"]
+
+
+# --------------------------------------------------------------------------------------- a finished run of each step
+def test_the_same_command_shows_what_has_finished(recorded: Recorded) -> None:
+    step, *_ = recorded.arguments
+    before = content_of(recorded.folder)
+    outcome = inferno(*recorded.arguments)
+    if step == "train":  # it has `reuse`
+        assert (outcome.code, "reuse=" in outcome.err) == (2, True)
+    else:
+        assert outcome.code == 0, outcome.err
+        assert "has finished here before" in outcome.out
+        assert f"results: {recorded.folder}" in outcome.out
+    assert content_of(recorded.folder) == before
+
+
+@pytest.mark.parametrize("reader", ["predict", "explain", "train"])
+def test_a_run_of_another_step_is_named_with_what_takes_it(reader: str, recorded: Recorded) -> None:
+    step, *_ = recorded.arguments
+    if step == "train" or (reader, step) == ("predict", "anomaly"):
+        return
+    place = f"run={recorded.folder}"
+    point = ("+experiment=synthetic", f"trained_in={recorded.folder}", "tracking=none")
+    outcome = inferno(reader, *(point if reader == "train" else (place,)))
+    assert outcome.code == 2
+    assert len(outcome.err.splitlines()) == 1
+    assert (f"`inferno {step}`" if step != "fit" else "is a fit without a network") in outcome.err
+    assert "`inferno train`" in outcome.err
+
+
+def test_compare_shows_what_every_step_has_found(recorded: Recorded, tmp_path: Path) -> None:
+    step, *_ = recorded.arguments
+    out = succeed("compare", f"runs={recorded.folder}", f"output={tmp_path}", "track=false", "report.plots=false").out
+    words = {"train": "sigma(mu)", "fit": "HESSE", "anomaly": "AUC", "nplm": "toys, p-value", "interpolate": "held out"}
+    assert words[step] in out
+    assert out.splitlines()[-1] == f"results: {tmp_path}/compare.html"
+    assert (tmp_path / "compare.html").is_file()
+
+
+def test_runs_of_other_steps_beside_a_comparison_are_named(recorded: Recorded, runs: Runs, tmp_path: Path) -> None:
+    """None is left out in silence, one that did not finish neither."""
+    step, *_ = recorded.arguments
+    if step in ("train", "fit"):
+        return
+    top = tmp_path / "all"
+    shutil.copytree(runs("synthetic", "bce").path.parent, top / "train")
+    shutil.copytree(recorded.folder, top / "other")
+    shutil.copytree(recorded.folder, top / "stopped")
+    Status("stopped", error="SIGTERM").write(top / "stopped")
+    quiet = (f"output={tmp_path}/made", "track=false", "report.plots=false")
+    out = succeed("compare", f"runs={top}", *quiet).out
+    (line,) = [text for text in out.splitlines() if "not in the table" in text]
+    assert f"2 runs of `inferno {step}`" in line
+    assert "stopped: SIGTERM" in line
+    assert line in out
+    if step == "anomaly":  # those of one step beside each other
+        shutil.rmtree(top / "train")
+        assert "stopped: SIGTERM" in succeed("compare", f"runs={top}", *quiet).out

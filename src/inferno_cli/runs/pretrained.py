@@ -18,6 +18,7 @@ from inferno_cli.runs.found_run import settings_of
 from inferno_cli.runs.points import EXPERIMENT, MODEL, SEED, identity
 from inferno_cli.runs.record import TrainedInRecord
 from inferno_cli.runs.run_folder import RunFolder
+from inferno_cli.runs.steps import step_of
 
 TRAINED_IN = "trained_in.yaml"
 """In the folder of a run that takes a network: the configuration that it was trained with."""
@@ -34,7 +35,7 @@ def find(config: TrainConfig) -> RunFolder:
     """
     place = str(config.trained_in)
     folder = user_path(place)
-    if folder.name == RESULTS_FILE or (folder / RESULTS_FILE).is_file():
+    if folder.name == RESULTS_FILE or (folder / RESULTS_FILE).is_file() or step_of(folder):  # one run, of some step
         if config.trained_for is not None:
             raise RunError(f"trained_for={config.trained_for} chooses among several runs; trained_in={place} is one")
         return RunFolder.load(place, "trained_in")
