@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from inferno_cli.nplm.record import Record
+from inferno_cli.runs.folder import Status
 from integration.conftest import Outcome, inferno, succeed
 
 SMALL = (
@@ -90,6 +91,11 @@ def test_observed_data_are_tested_with_a_calibration_of_the_same_test(toys: Outc
     assert record.tested.events > 150
     assert set(record.tested.nuisance) == {"norm"}
     assert "observed" in tested.out
+
+    shutil.copytree(toys.path.parent, tmp_path / "stopped")
+    Status("stopped", error="SIGTERM").write(tmp_path / "stopped")
+    unfinished = inferno("nplm", *arguments[:-1], "unblind=true", f"nplm.calibration={tmp_path}/stopped")
+    assert (unfinished.code, "did not finish: stopped" in unfinished.err) == (2, True)
 
     other = inferno("nplm", *arguments, "unblind=true", "nplm.ratio=2.0", f"hydra.run.dir={tmp_path}/other")
     assert other.code == 2

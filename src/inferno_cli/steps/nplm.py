@@ -77,9 +77,12 @@ def run(config: NplmConfig, composed: Any) -> None:
     """Throw toys, test the data, and report."""
     from inferno_cli.code import code_version
     from inferno_cli.runs.points import point_of_training
+    from inferno_cli.runs.run_folder import finished_run
     from inferno_cli.runs.sweeps import HydraJob
 
     job, version = HydraJob.current(), code_version()
+    if config.nplm.calibration is not None:
+        finished_run(config.nplm.calibration, "nplm.calibration", ("nplm",))
     compared = [_compared(config, place) for place in config.nplm.compare_with]
     point = point_of_training(resolved(composed), None)
     called = _called(config.dataset.name, config.data_seed, version)
