@@ -213,3 +213,15 @@ def published() -> dict[str, Any]:
         ],
         "version": "1.0.0",
     }
+
+
+def counting(observed: float) -> dict[str, Any]:
+    """A workspace of one bin."""
+    signal = {"name": "signal", "data": [10.0], "modifiers": [{"name": "mu", "type": "normfactor", "data": None}]}
+    background = {"name": "background", "data": [50.0], "modifiers": []}
+    return {
+        "channels": [{"name": "SR", "samples": [signal, background]}],
+        "observations": [{"name": "SR", "data": [observed]}],
+        "measurements": [{"name": "m", "config": {"poi": "mu", "parameters": []}}],
+        "version": "1.0.0",
+    }

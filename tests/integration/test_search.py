@@ -26,7 +26,7 @@ from inferno_cli.runs.run_folder import RunFolder
 from inferno_cli.steps import train
 from integration.conftest import FEW_EVENTS, FIT_ONLY_MU, QUICK, inferno, succeed
 
-pytest.importorskip("optuna")
+optuna = pytest.importorskip("optuna")
 
 
 class Pipeline:
@@ -260,13 +260,50 @@ def test_a_setting_that_makes_no_sense_is_one_message(tmp_path: Path, setting: s
     assert not list(tmp_path.iterdir())
 
 
-def test_nothing_to_search_and_two_at_once_are_one_message(tmp_path: Path, pipeline: Pipeline) -> None:
+def test_nothing_to_search_is_one_message(tmp_path: Path, pipeline: Pipeline) -> None:
     fixed = [f"model.{key}" for key in ("learning_rate=0.01", "hidden=[20]", "bins=5", "temperature=0.1")]
     assert "nothing is searched" in start(tmp_path, 2, *fixed).err
-    folder = tmp_path / "searches" / "top11004-inferno"
-    with search.alone(folder):
-        assert "another search is running" in start(tmp_path, 2).err
     assert inferno("train", "+experiment=synthetic", "+sweep=optuna").code == 2  # without -m
+
+
+def test_workers_share_a_search_and_try_again_what_one_was_killed_at(tmp_path: Path, pipeline: Pipeline) -> None:
+    """A second worker holds one of three trials; it is killed, as the end of its lock says, and has left no result."""
+    point = ("+experiment=top11004", "+sweep=optuna", f"output_dir={tmp_path}", "tracking=none")
+    folder = tmp_path / "searches" / "top11004-inferno"
+    start(tmp_path, 1)
+    taken: list[int] = []
+
+    def join(config: TrainConfig) -> None:
+        if not taken:
+            study = search._load(folder)
+            (own,) = study.get_trials(states=[optuna.trial.TrialState.RUNNING])
+            taken.append(search.ask(study, own.distributions, 1, folder, name).number)
+
+    with search.worker(folder) as name:
+        pipeline.before = join
+        outcome = inferno("train", "-m", *point, "hydra.sweeper.n_trials=3")
+        assert outcome.code == 0, outcome.err
+        assert len(pipeline.configs) == 2, "the third is with the other worker"
+        assert "1 running" in outcome.out
+        assert start(tmp_path, 3).code == 0
+        assert len(pipeline.configs) == 2
+    assert start(tmp_path, 3).code == 0
+    assert len(pipeline.configs) == 3
+    tried = search._load(folder).get_trials()
+    assert [(trial.state.name, trial.user_attrs[search.DRAW]) for trial in tried] == [
+        *(("COMPLETE", 0), ("COMPLETE", 1), ("FAIL", 2), ("COMPLETE", 2)),
+    ]
+
+
+def test_a_search_in_a_database_and_one_of_an_earlier_version(tmp_path: Path, pipeline: Pipeline) -> None:
+    folder = tmp_path / "searches" / "top11004-inferno"
+    database = f"sqlite:///{folder}/optuna.db"
+    assert start(tmp_path, 2, f"hydra.sweeper.storage={database}").code == 0
+    outcome = start(tmp_path, 3)
+    assert outcome.code == 2
+    assert f"Go on with hydra.sweeper.storage={database}" in outcome.err
+    assert start(tmp_path, 3, f"hydra.sweeper.storage={database}").code == 0
+    assert len(pipeline.configs) == 3
 
 
 def test_without_optuna_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,10 +13,10 @@ import sys
 import time
 import warnings
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
+from workspaces import counting
 
 from inferno_cli.runs.folder import Status
 from integration.conftest import FEW_EVENTS, FIT_ONLY_MU, QUICK, inferno, succeed
@@ -28,18 +28,6 @@ HARD = "nuisance.fit=['r']"
 def points_of(folder: Path) -> list[dict[str, str]]:
     with (folder / "points.csv").open(encoding="utf-8") as file:
         return list(csv.DictReader(file))
-
-
-def counting(observed: float) -> dict[str, Any]:
-    """A workspace of one bin."""
-    signal = {"name": "signal", "data": [10.0], "modifiers": [{"name": "mu", "type": "normfactor", "data": None}]}
-    background = {"name": "background", "data": [50.0], "modifiers": []}
-    return {
-        "channels": [{"name": "SR", "samples": [signal, background]}],
-        "observations": [{"name": "SR", "data": [observed]}],
-        "measurements": [{"name": "m", "config": {"poi": "mu", "parameters": []}}],
-        "version": "1.0.0",
-    }
 
 
 def table(folder: Path) -> list[dict[str, str]]:

@@ -8,14 +8,15 @@ import json
 import logging
 import math
 import statistics
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
 from inferno_cli.config.load import flatten
-from inferno_cli.errors import ConfigError
+from inferno_cli.errors import ConfigError, OutputError
 from inferno_cli.files import locked
 from inferno_cli.runs.folder import RESULTS_FILE, STATUS_FILE, Status
 from inferno_cli.runs.points import identity
@@ -30,7 +31,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-STORAGE, STUDY = "optuna.db", "search"
+JOURNAL, STUDY = "optuna.journal", "search"
+SQLITE = "optuna.db"
+"""Storage of the searches of earlier versions."""
+WORKER = "worker"
+"""Attribute of a trial: the worker that has asked for it, which holds the lock of that name while it lives."""
 DRAW = "draw"
 """Attribute of a trial: the number of its draw, which gives the seed of Optuna's sampler."""
 STARTUP = 5
@@ -123,43 +128,85 @@ def _distribution(item: Any) -> BaseDistribution:
     return CategoricalDistribution([str(x) for x in item.sweep_iterator(transformer=Transformer.encode)])
 
 
-def alone(folder: Path) -> AbstractContextManager[None]:
-    """Hold the folder of a search: two would run the same trials, and the second gets a ConfigError."""
-    refusal = ConfigError(f"another search is running in {folder}; wait for it, or set hydra.sweep.dir=FOLDER")
-    return locked(folder / f"{STORAGE}.lock", refusal)
+@contextmanager
+def worker(folder: Path) -> Iterator[str]:
+    """Give a name to one of the processes that share a search: the others see by its lock whether it lives."""
+    place = folder / "workers"
+    place.mkdir(parents=True, exist_ok=True)
+    name = token_hex(4)
+    with locked(place / name, OutputError(f"{place / name} is held by another process")):
+        yield name
+    (place / name).unlink(missing_ok=True)
 
 
-def _load(folder: Path) -> Study:
+def _is_alive(folder: Path, name: str) -> bool:
+    path = folder / "workers" / name
+    if not name or not path.exists():
+        return False
+    try:
+        with locked(path, OutputError("alive")):
+            return False
+    except OutputError:
+        return True
+
+
+@contextmanager
+def one_at_a_time(folder: Path) -> Iterator[None]:
+    """Wait for the other workers of a search, which ask for points one after the other: none is asked for twice."""
+    from filelock import FileLock
+
+    with FileLock(folder / f"{JOURNAL}.ask"):
+        yield
+
+
+def _load(folder: Path, storage: str | None = None) -> Study:
     from optuna import create_study
     from optuna.pruners import NopPruner
     from optuna.samplers import RandomSampler
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
 
-    storage = f"sqlite:///{folder / STORAGE}"
+    if storage is None and (folder / SQLITE).exists() and not (folder / JOURNAL).exists():
+        raise ConfigError(
+            f"{folder} holds a search of an earlier version. Go on with "
+            f"hydra.sweeper.storage=sqlite:///{folder / SQLITE}, or name another folder: hydra.sweep.dir=FOLDER"
+        )
+    place = JournalStorage(JournalFileBackend(str(folder / JOURNAL))) if storage is None else storage
+    name = STUDY if storage is None or storage.endswith(SQLITE) else f"{STUDY} {folder.absolute()}"
     return create_study(
-        study_name=STUDY, storage=storage, sampler=RandomSampler(seed=0), pruner=NopPruner(), load_if_exists=True
+        study_name=name, storage=place, sampler=RandomSampler(seed=0), pruner=NopPruner(), load_if_exists=True
     )
 
 
-def open_study(folder: Path, searched: Mapping[str, BaseDistribution], settings: Any) -> Study:
-    """Open the study of the folder of a search, or begin it; tell it what became of trials whose batch was killed.
+def open_study(
+    folder: Path, searched: Mapping[str, BaseDistribution], settings: Any, storage: str | None = None
+) -> Study:
+    """Open the study of the folder of a search, or begin it; tell it what became of trials whose worker was killed.
 
     ConfigError says that it is of another configuration, ``settings``, or another space, the distribution of each key.
+    ``storage`` is a URL of Optuna's; None: a journal in the folder, which processes on several machines can share.
     """
-    from optuna.trial import TrialState
-
     flat = {key: value for key, value in flatten(settings) if key not in searched}
     about = {"space": {key: str(value) for key, value in searched.items()}, "fixed": identity(flat)}
     digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
-    study = _load(folder)
+    study = _load(folder, storage)
     if study.user_attrs.setdefault("of", digest) != digest:
         raise ConfigError(
             f"{folder} holds a search of another configuration or over other ranges. Repeat its command to go on with "
             "it, or name another folder: hydra.sweep.dir=FOLDER"
         )
     study.set_user_attr("of", digest)
-    for trial in study.get_trials(states=[TrialState.RUNNING]):
-        _settle(study, trial, folder / str(trial.number))
+    settle(study, folder)
     return study
+
+
+def settle(study: Study, folder: Path) -> None:
+    """Tell how the trials ended whose worker was killed."""
+    from optuna.trial import TrialState
+
+    for trial in study.get_trials(states=[TrialState.RUNNING]):
+        if not _is_alive(folder, str(trial.user_attrs.get(WORKER, ""))):
+            _settle(study, trial, folder / str(trial.number))
 
 
 def _settle(study: Study, trial: FrozenTrial, folder: Path) -> None:
@@ -187,7 +234,9 @@ def _recorded(folder: Path) -> Results | None:
         return None
 
 
-def ask(study: Study, searched: dict[str, BaseDistribution], seed: int, folder: Path) -> optuna.trial.Trial:
+def ask(
+    study: Study, searched: dict[str, BaseDistribution], seed: int, folder: Path, worker: str = ""
+) -> optuna.trial.Trial:
     """Ask for a point; it does not depend on trials that were killed."""
     import numpy as np
     from optuna.samplers import TPESampler
@@ -198,6 +247,7 @@ def ask(study: Study, searched: dict[str, BaseDistribution], seed: int, folder: 
     sampler_seed = int(np.random.SeedSequence([seed, draw]).generate_state(1)[0])
     study.sampler = TPESampler(n_startup_trials=STARTUP, seed=sampler_seed)
     trial = study.ask(searched)
+    trial.set_user_attr(WORKER, worker)
     trial.set_user_attr(DRAW, draw)
     if (folder / str(trial.number) / STATUS_FILE).exists():  # what another search left is not how this trial ended
         Status("running").write(folder / str(trial.number))
@@ -250,6 +300,14 @@ def trials(study: Study) -> list[Trial]:
     ]
 
 
+def is_shared(study: Study, worker: str) -> bool:
+    """Whether other workers have trials that have not ended."""
+    from optuna.trial import TrialState
+
+    running = study.get_trials(deepcopy=False, states=[TrialState.RUNNING])
+    return any(trial.user_attrs.get(WORKER) != worker for trial in running)
+
+
 def asked(study: Study) -> int:
     """Return how many trials count: all but those that were killed."""
     return sum(not _is_stopped(item) for item in study.get_trials(deepcopy=False))
@@ -269,7 +327,7 @@ def watcher(max_epochs: int) -> Callable[[int, float], None] | None:
     optuna = require_optuna()
     from optuna.pruners import MedianPruner
 
-    study = _load(Path(job.sweep.dir))
+    study = _load(Path(job.sweep.dir), job.sweeper.get("storage"))
     study.pruner = MedianPruner(n_startup_trials=STARTUP, n_warmup_steps=max_epochs // 2)
     trial = optuna.trial.Trial(study, study.get_trials(deepcopy=False)[job.job.num]._trial_id)
 

@@ -1,0 +1,69 @@
+"""A real Slurm of one node, which the tests start and stop: points as its jobs, by submitit and by Snakemake."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from workspaces import counting
+
+from integration.conftest import FIT_ONLY_MU, succeed
+from integration.test_workflow import table
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
+
+import one_node_slurm
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Jobs are accepted and run while this is in use."""
+    if why := one_node_slurm.missing():
+        pytest.skip(f"no Slurm can be started: {why}")
+    folder = tmp_path_factory.mktemp("slurm") / "one"
+    one_node_slurm.start(folder)
+    yield
+    one_node_slurm.stop(folder)
+
+
+@pytest.fixture
+def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
+    """Two fits, and their comparison in ``plain`` as an ordinary multirun makes it."""
+    monkeypatch.chdir(tmp_path)
+    for name, observed in (("a b", 53.0), ("c=[1]", 61.0)):
+        Path(f"{name}.json").write_text(json.dumps(counting(observed)))
+    given = ("fit", "-m", "workspace='a b.json','c=[1].json'", "fit=data", *FIT_ONLY_MU, "report.plots=false")
+    given = (*given, "tracking=none")
+    succeed(*given, "hydra.sweep.dir=plain")
+    succeed("compare", "runs=plain", "tracking=none")
+    return given
+
+
+def test_points_as_jobs_of_slurm(slurm: None, sweep: tuple[str, ...], tmp_path: Path) -> None:
+    """In a process of its own: without slurmdbd submitit has a warning for each look at the jobs."""
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
+    asked = ("hydra/launcher=submitit_slurm", "hydra.launcher.timeout_min=5", "hydra.launcher.mem_gb=1")
+    command = [sys.executable, "-m", "inferno_cli", *sweep, "hydra.sweep.dir=jobs", *asked]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    assert list(tmp_path.glob("jobs/.submitit/*_1/*_submission.sh")) or list(tmp_path.glob("jobs/.submitit/*/*.sh"))
+    succeed("compare", "runs=jobs", "tracking=none")
+    assert table(tmp_path / "jobs") == table(tmp_path / "plain")
+
+
+def test_a_workflow_on_slurm(slurm: None, sweep: tuple[str, ...], tmp_path: Path) -> None:
+    pytest.importorskip("snakemake_executor_plugin_slurm")
+    succeed(*sweep, "hydra.launcher.mem_gb=1", "--workflow", "flow")
+    once = ("--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "2")
+    once = (*once, "--seconds-between-status-checks", "2")
+    command = [sys.executable, "-m", "snakemake", "--executor", "slurm", "--jobs", "2", *once]
+    done = subprocess.run(command, cwd=tmp_path / "flow", capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("has been submitted with SLURM jobid") == 3, "two points and their comparison"
+    assert table(tmp_path / "flow") == table(tmp_path / "plain")
