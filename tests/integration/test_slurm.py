@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -67,3 +68,20 @@ def test_a_workflow_on_slurm(slurm: None, sweep: tuple[str, ...], tmp_path: Path
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("has been submitted with SLURM jobid") == 3, "two points and their comparison"
     assert table(tmp_path / "flow") == table(tmp_path / "plain")
+
+
+def test_submitted_and_left(slurm: None, sweep: tuple[str, ...], tmp_path: Path) -> None:
+    """One job runs at a time, so that the second waits."""
+    succeed(*sweep, "hydra.launcher.mem_gb=1", "--workflow", "left")
+    subprocess.run(["sbatch", "--array=0-1%1", "run.sh"], cwd=tmp_path / "left", check=True, capture_output=True)
+    seen = set()
+    for _ in range(600):
+        listed = json.loads(succeed("list", "left", "format=json").out)["runs"]
+        states = [run["state"] for run in sorted(listed, key=lambda run: str(run["folder"]))]
+        seen.add(tuple(states))
+        if states == ["finished", "finished"]:
+            break
+        time.sleep(0.1)
+    assert states == ["finished", "finished"], (tmp_path / "left" / "logs" / "0.log").read_text()
+    assert ("running", "waiting") in seen
+    assert ("waiting", "waiting") in seen

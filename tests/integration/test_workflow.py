@@ -72,7 +72,8 @@ def test_the_files_of_a_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert shlex.split(rows[1]["overrides"])[-2:] == ["nuisance.fit=['r']", "seed=2"]
     script = (folder / "run.sh").read_text()
     assert "\nmodule load x\n" in script
-    assert '\nexec inferno train --point "$1"\n' in script
+    assert '\nexec inferno train --point "$what"\n' in script
+    assert "\n#SBATCH --array=0-1\n#SBATCH --cpus-per-task=2\n#SBATCH --mem=3072M\n#SBATCH --time=30\n" in script
     assert "container_image = docker://me/inferno:1\n" in (folder / "point.sub").read_text()
     assert 'CONTAINER = "docker://me/inferno:1"' in (folder / "Snakefile").read_text()
 

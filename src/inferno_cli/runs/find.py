@@ -212,7 +212,7 @@ def _of_one_step(read: dict[Path, Settings]) -> dict[Path, Settings]:
 
 def _runs(top: Path) -> list[Path]:
     """Return every folder of a run in a folder, which may be one itself."""
-    if _is_begun(top):
+    if is_begun(top):
         return [top]
     found: set[Path] = set()
     for name in OF_A_RUN:
@@ -223,7 +223,7 @@ def _runs(top: Path) -> list[Path]:
     return sorted(found, key=lambda path: _natural(str(path)))
 
 
-def _is_begun(folder: Path) -> bool:
+def is_begun(folder: Path) -> bool:
     """Whether a run has begun in a folder; Snakemake, for one, makes the folder before."""
     return any((folder / name).exists() for name in OF_A_RUN)
 
@@ -233,7 +233,7 @@ def _not_started(tops: Sequence[Path]) -> Iterator[FoundRun]:
     sweeps = {path.parent for top in tops for path in top.rglob(MULTIRUN)}
     for sweep in sorted(sweeps, key=lambda path: _natural(str(path))):
         for number, own in enumerate(planned(sweep)):
-            if not _is_begun(sweep / str(number)):
+            if not is_begun(sweep / str(number)):
                 yield FoundRun(str(sweep / str(number)), {}, None, f"{NOT_STARTED}: {' '.join(own)}", own)
 
 

@@ -14,7 +14,7 @@ from inferno_cli.errors import ComparisonError, FileError, OutputError, RunError
 from inferno_cli.files import locked, read_json
 from inferno_cli.fit.result import table_files
 from inferno_cli.runs.conditions import chosen
-from inferno_cli.runs.find import ARTIFACTS, tops_of
+from inferno_cli.runs.find import ARTIFACTS, is_begun, tops_of
 from inferno_cli.runs.folder import (
     CONFIG_FILE,
     HYDRA,
@@ -31,13 +31,14 @@ from inferno_cli.runs.folder import (
 from inferno_cli.runs.found_run import settings_of
 from inferno_cli.runs.points import MODEL, PRETRAINED, SEED
 from inferno_cli.runs.steps import record_of, step_of
+from inferno_cli.runs.sweeps import MULTIRUN, POINTS, planned
 from inferno_cli.section import POI
 
 EndedState = Literal["finished", "failed", "stopped", "reused", "pruned", "abandoned", "damaged"]
 """How a run ended, as its status says. Besides, "abandoned": it says running, and no process is; "damaged": finished,
 without a record that can be read."""
-ListedState = Literal[EndedState, "running", "unknown"]
-""""unknown": without a status."""
+ListedState = Literal[EndedState, "running", "waiting", "unknown"]
+""""waiting": a point of a workflow that has not begun; "unknown": without a status."""
 STEPS = ("train", "fit", *OTHER_RECORDS)
 """Steps whose folders are runs."""
 DAY = 86400.0
@@ -61,7 +62,7 @@ class ListedRun:
 
     folder: Path
     step: str
-    """The step that worked there."""
+    """The step that worked there; "" where none has begun."""
     state: ListedState
     ended: float
     """When its status, or else its folder, was written last: seconds since the epoch."""
@@ -132,14 +133,25 @@ def folders_in(top: Path) -> Iterator[Path]:
         is_run = bool(names & {STATUS_FILE, HYDRA})
         if is_run:
             yield folder
+        if POINTS in names and MULTIRUN in names:
+            places = [folder / str(number) for number in range(len(planned(folder)))]
+            yield from filter(_is_waiting, places)
         for entry in entries:
             skipped = entry.name == ARTIFACTS or (is_run and entry.name in known)
             if not skipped and entry.is_dir(follow_symlinks=False):
                 waiting.append(Path(entry.path))
 
 
+def _is_waiting(folder: Path) -> bool:
+    """Whether a folder is that of a point of a workflow, and nothing has begun there."""
+    has_begun = is_begun(folder) or (folder / STATUS_FILE).exists()
+    return not has_begun and (folder.parent / POINTS).is_file()
+
+
 def read_run(folder: Path) -> ListedRun | None:
     """Return what is in the folder of a run; None in that of another step."""
+    if _is_waiting(folder):
+        return ListedRun(folder, "", "waiting", (folder.parent / POINTS).stat().st_mtime, 0)
     status = Status.read(folder)
     record, step = RESULTS_FILE, STEPS[0]
     if not (folder / record).is_file():
