@@ -162,7 +162,7 @@ def test_a_tree_without_such_a_branch_is_divided_evenly(tmp_path, in_files):
 
 # ------------------------------------------------------------------------------------------------------------- memory
 def test_the_memory_is_that_of_the_ids_and_not_of_the_features(tmp_path, monkeypatch):
-    n, n_features = np.arange(24_000), 80
+    n, n_features = np.arange(36_000), 80
     names = [f"x{i}" for i in range(n_features)]
     table = {"run": np.ones_like(n), "event": n, "w": np.ones(len(n))}
     table |= {name: RNG.normal(size=len(n)).astype(np.float32) for name in names}
