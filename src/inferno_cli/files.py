@@ -67,11 +67,11 @@ def together(folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def locked(path: Path, refusal: Exception) -> Iterator[None]:
-    """Hold a lock, which ends with the process; raise ``refusal`` where another one holds it."""
+def locked(path: Path, refusal: Exception, *, patience: float = 0.0) -> Iterator[None]:
+    """Hold a lock, which ends with the process; ``refusal`` where another one holds it for ``patience`` seconds."""
     from filelock import FileLock, Timeout
 
-    lock = FileLock(path, timeout=0)
+    lock = FileLock(path, timeout=patience)
     try:
         lock.acquire()
     except Timeout:

@@ -44,6 +44,7 @@ OPEN = {
     "progress",
     "remote",
     "section",
+    "shard",
     "shell",
     "signals",
     "workers",

@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from inferno_cli.anomaly.outputs import Output, as_output
 from inferno_cli.choices import any_of
-from inferno_cli.config.steps import TrainConfig
+from inferno_cli.config.steps import FolderStep, TrainConfig
 from inferno_cli.errors import closest
 from inferno_cli.section import Fraction, NonNegative, Section
 
@@ -53,6 +53,10 @@ class AnomalyConfig(TrainConfig):
     """Bootstrap replicas of the events, from which the statistical errors are."""
     merit: Literal["elbo", "loss"]
     """What a search minimises, on the validation split: -ELBO, comparable between all beta, or the loss."""
+
+    def require_divisible(self) -> None:
+        """Raise ValueError: there are no trainings to divide."""
+        FolderStep.require_divisible(self)
 
     @model_validator(mode="after")
     def _possible(self) -> Self:

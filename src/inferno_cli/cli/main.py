@@ -123,6 +123,7 @@ def _run(name: str, arguments: list[str]) -> None:
 
     from inferno_cli.cli.help import keys_of
     from inferno_cli.cli.overrides import as_hydra_reads, with_optional
+    from inferno_cli.cli.shard import with_shard
     from inferno_cli.cli.workflow import POINT, with_point, with_workflow
     from inferno_cli.config.load import config_folder
 
@@ -139,6 +140,7 @@ def _run(name: str, arguments: list[str]) -> None:
     flags, overrides = _flags_first(arguments)
     if POINT in flags:
         flags, overrides = with_point(flags, overrides, name)
+    flags, overrides = with_shard(flags, overrides)
     flags, overrides = with_workflow(flags, overrides, MULTIRUN)
     overrides = as_hydra_reads(step, overrides, sweeps=bool(MULTIRUN & set(flags)))
     os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -233,10 +235,15 @@ def _told(job: Any, composed: Any) -> Iterator[None]:
 def _in_folder(job: Any, composed: Any, work: Callable[[], Any]) -> Any:
     """Do the work of a step that has a folder of its own, and leave there how it ended."""
     from inferno_cli.runs.folder import holds_finished, owned
+    from inferno_cli.runs.shards import kept, require_no_shard
     from inferno_cli.runs.sweeps import progress
 
     folder = Path(job.runtime.output_dir)
+    if composed.get("shard") is not None:  # the folder is that of the whole run: of a part it says nothing
+        with kept(folder):
+            return work()
     with owned(folder):
+        require_no_shard(folder)
         try:
             return work()
         except (KeyboardInterrupt, Stopped) as error:
@@ -292,7 +299,7 @@ def _flags_first(arguments: list[str]) -> tuple[list[str], list[str]]:
     flags: list[str] = []
     overrides: list[str] = []
     takes_value = {"--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--package", "-p"}
-    takes_value |= {"--cfg", "-c", "--info", "-i", "--experimental-rerun", "--workflow", "--point"}
+    takes_value |= {"--cfg", "-c", "--info", "-i", "--experimental-rerun", "--workflow", "--point", "--shard"}
     is_value = False
     for argument in arguments:
         is_flag = is_value or argument.startswith("-")

@@ -87,6 +87,9 @@ class NplmConfig(TrainConfig):
 
     nplm: Nplm
 
+    def require_divisible(self) -> None:
+        """There are toys to divide, whatever the settings."""
+
     @property
     def reference_samples(self) -> Names:
         """Samples of the reference."""

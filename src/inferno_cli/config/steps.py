@@ -28,6 +28,7 @@ from inferno_cli.events.dataset import Dataset, Request
 from inferno_cli.events.effects import Effect, effects, require_consistent
 from inferno_cli.names import fold_of, staterror_of
 from inferno_cli.section import POI, REGION, Names, Paths, Section, Seed, Texts, require_name
+from inferno_cli.shard import Shard
 from inferno_cli.training.metrics import require_metric
 
 if TYPE_CHECKING:
@@ -50,6 +51,20 @@ class Step(Section):
 
 class FolderStep(Step):
     """What the configuration of a step has that works in a folder of its own."""
+
+    shard: str | None = None
+    """Part of the trainings or toys that is done, such as 2/4 (`--shard 2/4`); null: all, those of parts collected."""
+
+    @model_validator(mode="after")
+    def _divided(self) -> Self:
+        if self.shard is not None:
+            Shard.of(self.shard)
+            self.require_divisible()
+        return self
+
+    def require_divisible(self) -> None:
+        """Raise ValueError where there is nothing that shards would divide."""
+        raise ValueError("this step has no trainings or toys to divide; leave --shard out")
 
 
 class Study(Section):
@@ -105,6 +120,15 @@ class TrainConfig(FolderStep):
     report: Report
     export: bool
     """Write the workspace for other tools as well: ROOT histograms, Combine datacard, cabinetry configuration."""
+
+    def require_divisible(self) -> None:
+        """Raise ValueError unless several networks are trained."""
+        folds = self.dataset.n_folds
+        if not self.model.is_trained or self.trained_in is not None or self.n_members * folds == 1:
+            raise ValueError(
+                "shards divide trainings, and there are not several; leave --shard out, or set trainer.members=... or "
+                "dataset.splits.folds=..."
+            )
 
     @property
     def is_blind(self) -> bool:
@@ -388,6 +412,10 @@ class DataConfig(TrainConfig):
     max_signal_share: Annotated[float, Field(ge=0, le=1)] = 0.05
     """Largest expected s / (s + b) of a bin whose observed events `unblind=sidebands` shows."""
 
+    def require_divisible(self) -> None:
+        """Raise ValueError: there are no trainings to divide."""
+        FolderStep.require_divisible(self)
+
     @property
     def shown_signal_share(self) -> float | None:
         """Largest expected share of signal of a bin whose observed events are shown; None: every bin's are."""
@@ -425,6 +453,11 @@ class FitConfig(FolderStep):
     """File of a pyhf patch set for it."""
     fit: Fit
     report: Report
+
+    def require_divisible(self) -> None:
+        """Raise ValueError unless toys are thrown."""
+        if self.fit.toys is None:
+            raise ValueError("shards divide toys, and there are none; leave --shard out, or set fit.toys=...")
 
 
 class PredictConfig(Step):

@@ -19,6 +19,7 @@ from inferno_cli.fit.result import FitResult, Outcome
 from inferno_cli.fit.starts import global_fit
 from inferno_cli.likelihood.data import Likelihood
 from inferno_cli.likelihood.readers.checks import ignored
+from inferno_cli.shard import Shard
 
 if TYPE_CHECKING:
     from inferno_cli.config.fit import Fit
@@ -37,10 +38,12 @@ def fit_workspace(
     measurement: str | None = None,
     where: str,
     partial: Path | None = None,
+    shard: Shard | None = None,
 ) -> FitResult:
     """Fit a pyhf workspace, its first measurement unless another is named; ``where`` names it in errors.
 
     ``partial`` is a folder in which toys are kept as they are finished: the same fit, begun again, goes on from there.
+    With a ``shard`` its part of the toys is thrown to that folder, and the result is without what needs the others.
 
     Raises:
         WorkspaceError: If the workspace has no such measurement, no POI, or no such parameter.
@@ -65,7 +68,7 @@ def fit_workspace(
     closed = _closed_form(problem, fitter.likelihood, best)
     notes = [*ignored(spec, measurement), *problem.notes, *_asimov_notes(problem), *best.notes]
     notes += _differences(problem, best, closed)
-    fitted = Fitted(fitter, best, names, notes, partial)
+    fitted = Fitted(fitter, best, names, notes, partial, shard)
     outcomes = {}
     for name, quantity in asked.items():
         if not quantity.is_wanted:

@@ -16,6 +16,7 @@ from inferno_cli.fit.minuit import DEEPER, Fitter
 from inferno_cli.fit.problem import Problem
 from inferno_cli.fit.throwing import Toys
 from inferno_cli.likelihood.data import FloatArray
+from inferno_cli.shard import Shard
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -31,6 +32,7 @@ class Fitted:
         names: Name of every parameter in the record, by that in the workspace.
         notes: What cannot be given, or has no meaning, and why: to be added to.
         folder: Where toys are kept as they are finished; None: nowhere.
+        shard: Part of the toys that is thrown; None: all.
     """
 
     fitter: Fitter
@@ -38,11 +40,12 @@ class Fitted:
     names: Mapping[str, str]
     notes: list[str] = field(default_factory=list)
     folder: Path | None = None
+    shard: Shard | None = None
 
     @cached_property
     def toys(self) -> Toys:
         """Throws the toys that the settings ask for."""
-        return Toys(self.fitter, self.folder, self.notes)
+        return Toys(self.fitter, self.folder, self.notes, self.shard)
 
     @property
     def problem(self) -> Problem:

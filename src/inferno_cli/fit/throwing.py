@@ -24,11 +24,17 @@ from inferno_cli.workers import in_workers
 
 if TYPE_CHECKING:
     from inferno_cli.config.fit import Fit
+    from inferno_cli.shard import Shard
 
 CHUNK = 50
 """Toys that are kept together."""
 SEED = 1
 """Of a fit without ``fit.toys_seed``."""
+
+
+class ElsewhereError(FitFailedError):
+    """Toys that other shards throw are not there yet."""
+
 
 Piece = tuple[int, range]
 """A part of the work: number of the throw, and toys of it."""
@@ -38,10 +44,11 @@ class Toys:
     """Throws toys for one fit: ``settings.toys`` of each kind.
 
     ``folder`` is where finished chunks are kept; None: nowhere. ``notes`` take how many toys have no valid fit.
+    Of a ``shard`` only its chunks are thrown, and others must be there.
     """
 
-    def __init__(self, fitter: Fitter, folder: Path | None, notes: list[str]) -> None:
-        self._fitter, self._folder, self._notes = fitter, folder, notes
+    def __init__(self, fitter: Fitter, folder: Path | None, notes: list[str], shard: Shard | None = None) -> None:
+        self._fitter, self._folder, self._notes, self._shard = fitter, folder, notes, shard
         settings = fitter.settings
         self.number = settings.toys or 0
         self.seed = SEED if settings.toys_seed is None else settings.toys_seed
@@ -79,6 +86,11 @@ class Toys:
             if path is not None and (chunk := _read(path)) is not None:
                 found[piece] = chunk
         missing = [piece for piece in pieces if piece not in found]
+        left: list[Piece] = []
+        if self._shard is not None:
+            own = self._shard.take(pieces)
+            left = [piece for piece in missing if piece not in own]
+            missing = [piece for piece in missing if piece in own]
         with progress(self._fitter.settings.progress, f"toys: {what}", len(throws) * self.number) as advance:
             advance(sum(len(toys) for _, toys in found), is_line=False)
             for piece, chunk in self._work(throws, missing):
@@ -87,6 +99,8 @@ class Toys:
                 if path is not None:
                     _write(path, chunk)
                 advance(len(piece[1]))
+        if left:
+            raise ElsewhereError(f"{what}: {len(left)} of {len(pieces)} chunks of toys are those of other shards")
         return [_together([found[piece] for piece in pieces if piece[0] == kind]) for kind in range(len(throws))]
 
     def _work(self, throws: list[Throw], pieces: list[Piece]) -> Iterator[tuple[Piece, Chunk]]:

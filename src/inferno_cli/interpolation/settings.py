@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from inferno_cli.config.steps import TrainConfig
+from inferno_cli.config.steps import FolderStep, TrainConfig
 from inferno_cli.errors import closest
 from inferno_cli.section import Finite, Names, Positive, Section
 
@@ -102,6 +102,10 @@ class InterpolateConfig(TrainConfig):
     """The parameters are inputs of the network of the model, and one training is for all points of ``at``."""
     at: Points
     """New parameters, [300, 170] or a list of such: for each a workspace for `inferno fit`; []: none."""
+
+    def require_divisible(self) -> None:
+        """Raise ValueError: there are no trainings to divide."""
+        FolderStep.require_divisible(self)
 
     @property
     def parameter_names(self) -> Names:

@@ -28,6 +28,7 @@ from inferno_cli.nplm.statistic import Data, Statistics
 from inferno_cli.nplm.taylor import Taylor
 from inferno_cli.nplm.toys import NULL, Drawing, LearningTest, Toys, Truth
 from inferno_cli.nplm.tuning import Tuning, tune
+from inferno_cli.shard import Shard
 
 log = logging.getLogger(__name__)
 
@@ -215,10 +216,46 @@ class Analysis:
         """Degrees of freedom that t has not: the yield, where data have as many events as the reference."""
         return 1 if self.config.compares_samples else 0
 
+    def throw(self, shard: Shard) -> int:
+        """Throw the toys of a shard, to where they are kept; return how many.
+
+        What the others depend on, the clip, each shard finds for itself, from all toys of the tuning.
+        """
+        test = self.test(self._alternative(self.tuning()))
+        if self.before is None and not self.settings.model.has_clip:
+            self._tuned(0.0)
+        number = self.settings.toys
+        return sum(self.toys.throw(truth.name, test, truth, number, shard) for truth in self._truths())
+
+    def _alternative(self, tuning: Tuning | None) -> Alternative:
+        return self.settings.model if tuning is None else self.settings.model.clipped(tuning.clip)
+
+    def _truths(self) -> list[Truth]:
+        """Return what toys are drawn from, whose number ``nplm.toys`` says."""
+        found = [] if self.before is not None else [NULL, *(truth for _, _, truth in self._moved())]
+        return found if self._signal is None else [*found, self._signal]
+
+    def _moved(self) -> list[tuple[str, float, Truth]]:
+        """Return the parameters, with their values, that are moved in the validation."""
+        found = []
+        for name in self.pool.parameters:
+            for value in self.pool.values(name, self.settings.validate_at):
+                found.append((name, value, Truth(f"{name} {value:+g}", ((name, value),))))
+        return found
+
+    @property
+    def _signal(self) -> Truth | None:
+        """What is injected, or None."""
+        settings, signal = self.settings.inject, self.drawing.signal
+        if settings is None or signal is None:
+            return None
+        events = signal.expected if settings.events is None else settings.events
+        return Truth(f"{events:g} events of {settings.sample}", signal=events)
+
     def run(self, compared: Sequence[Compared], code_version: str, timing: dict[str, float]) -> Result:
         """Do everything; ``compared`` are finished runs that stand beside the test."""
         tuning = self.tuning()
-        alternative = self.settings.model if tuning is None else self.settings.model.clipped(tuning.clip)
+        alternative = self._alternative(tuning)
         if tuning is not None and not tuning.is_met:
             self.notes.append(
                 f"no clip in {self.settings.model.clip_to_tune} has the median of chi2: p-values are by toys"
@@ -282,22 +319,18 @@ class Analysis:
 
     def _validation(self, test: LearningTest, degrees: float, null: Ensemble) -> list[Ensemble]:
         found = []
-        for name in self.pool.parameters:
-            for value in self.pool.values(name, self.settings.validate_at):
-                truth = Truth(f"{name} {value:+g}", ((name, value),))
-                toys = self.toys(truth.name, test, truth, self.settings.toys)
-                found.append(Ensemble.of(truth.name, name, value, toys, degrees, null.t))
+        for name, value, truth in self._moved():
+            toys = self.toys(truth.name, test, truth, self.settings.toys)
+            found.append(Ensemble.of(truth.name, name, value, toys, degrees, null.t))
         return found
 
     def _injected(self, test: LearningTest, null: FloatArray, degrees: float) -> tuple[Tail | None, Shown | None]:
-        settings, signal = self.settings.inject, self.drawing.signal
-        if settings is None or signal is None:
+        truth, settings = self._signal, self.settings.inject
+        if truth is None or settings is None:
             return None, None
-        events = signal.expected if settings.events is None else settings.events
-        truth = Truth(f"{events:g} events of {settings.sample}", signal=events)
         toys = self.toys(truth.name, test, truth, self.settings.toys)
         median, low, high = middle(toys.t)
-        tail = _tail(truth.name, events, median, (low, high), null, degrees, settings.sample)
+        tail = _tail(truth.name, truth.signal, median, (low, high), null, degrees, settings.sample)
         source = self.drawing.source(truth)
         nearest = int(np.abs(toys.t - median).argmin())
         features, rows = self.drawing.features(truth, source, nearest)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from io import BytesIO
 from pathlib import Path
@@ -22,6 +22,7 @@ from inferno_cli.nplm.standard import Standard
 from inferno_cli.nplm.statistic import Data, Stack, Statistics, statistics
 from inferno_cli.nplm.taylor import Taylor
 from inferno_cli.progress import Mode, progress
+from inferno_cli.shard import Shard
 
 SPARE = 1.2
 """Events of the pool that are drawn for each of the reference: those in the data are left out."""
@@ -154,12 +155,21 @@ class Toys:
 
     def __call__(self, what: str, test: LearningTest, truth: Truth, number: int) -> Statistics:
         """Throw toys, or take those that were thrown before; ``what`` they are for stands in the progress."""
-        source = self.drawing.source(truth)
-        found: list[Statistics] = []
-        began, n_new = time.monotonic(), 0
+        return joined(list(self._thrown(what, test, truth, self._chunks(number))))
+
+    def throw(self, what: str, test: LearningTest, truth: Truth, number: int, shard: Shard) -> int:
+        """Throw the chunks of a shard, which are kept; return how many toys they have."""
+        own = shard.take(self._chunks(number))
+        return sum(len(part.t) for part in self._thrown(what, test, truth, own))
+
+    def _chunks(self, number: int) -> list[range]:
+        return [range(first, min(first + self._at_once, number)) for first in range(0, number, self._at_once)]
+
+    def _thrown(self, what: str, test: LearningTest, truth: Truth, chunks: list[range]) -> Iterator[Statistics]:
+        source, number = self.drawing.source(truth), sum(map(len, chunks))
+        began, n_new, n_done = time.monotonic(), 0, 0
         with progress(self._mode, what, number) as advance:
-            for first in range(0, number, self._at_once):
-                toys = range(first, min(first + self._at_once, number))
+            for toys in chunks:
                 path = self._path(test, truth, toys)
                 kept = None if path is None else _read(path)
                 if kept is None:
@@ -167,10 +177,10 @@ class Toys:
                     kept = test(sets, [f"{truth.name} {toy}" for toy in toys])
                     n_new += len(toys)
                     _write(path, kept)
-                found.append(kept)
-                left = (number - toys.stop) * (time.monotonic() - began) / n_new if n_new else 0.0
-                advance(len(toys), f"{what}: {toys.stop} of {number}, {_duration(left)} left")
-        return joined(found)
+                n_done += len(toys)
+                left = (number - n_done) * (time.monotonic() - began) / n_new if n_new else 0.0
+                advance(len(toys), f"{what}: {n_done} of {number}, {_duration(left)} left")
+                yield kept
 
     def _path(self, test: LearningTest, truth: Truth, toys: range) -> Path | None:
         if self._folder is None:

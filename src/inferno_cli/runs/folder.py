@@ -53,8 +53,9 @@ MADE = (
 """What a run makes besides the files that others read, and the tables of its quantities; names, or patterns of them."""
 PARTIAL = "partial"
 """Folder of what an unfinished run goes on from when it is begun again: each file says of what it is a part."""
+SHARDS = "parts of it were done; repeat the command without --shard"
 OTHER = "Choose another folder (hydra.run.dir=FOLDER, in a sweep hydra.sweep.dir=FOLDER)"
-State = Literal["running", "finished", "failed", "stopped", "reused", "pruned"]
+State = Literal["running", "finished", "failed", "stopped", "reused", "pruned", "shards"]
 
 
 @dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
@@ -62,7 +63,8 @@ class Status:
     """State of a job."""
 
     state: State
-    """"reused": the point was finished before, and not run again; "pruned": a search stopped it."""
+    """"reused": the point was finished before, and not run again; "pruned": a search stopped it;
+    "shards": parts of it were begun, and it was not."""
     point: str = ""
     """Digest of its configuration and of the code; empty when the configuration could not be read."""
     error: str = ""
@@ -141,12 +143,43 @@ def begin(folder: Path, composed: DictConfig, point: str, *, overwrite: bool, is
                 f"{folder} holds a finished run, of another configuration or version of the code. {OTHER}, or set "
                 "overwrite=true"
             )
+    if not overwrite:
+        _require_own_shards(folder, said, point)
     is_ours = said is not None or holds_finished(folder)
     Status("running", point).write(folder)  # from here on nothing in the folder counts, also if this is stopped
     if is_ours:
         _clear(folder)
     keep_configuration(folder, composed)
     return True
+
+
+def begin_shard(folder: Path, composed: DictConfig, point: str) -> bool:
+    """Begin a part of the run of a point in a folder that is owned for this moment; what other parts left stays.
+
+    Returns:
+        Whether there is something to do: not where this very point has finished.
+
+    Raises:
+        OutputError: If another point has finished there, or parts of another point are there.
+    """
+    said = Status.read(folder)
+    if holds_finished(folder):
+        if said is not None and said.point == point:
+            return False
+        raise OutputError(f"{folder} holds a finished run, of another configuration or version of the code. {OTHER}")
+    _require_own_shards(folder, said, point)
+    if said is None or said.state != "shards":
+        Status("shards", point, error=SHARDS).write(folder)
+        keep_configuration(folder, composed)
+    return True
+
+
+def _require_own_shards(folder: Path, said: Status | None, point: str) -> None:
+    if said is not None and said.state == "shards" and said.point != point:
+        raise OutputError(
+            f"{folder} holds shards of another configuration or version of the code. {OTHER}, repeat their command, or "
+            "begin anew without --shard and with overwrite=true"
+        )
 
 
 def begin_or_reuse(

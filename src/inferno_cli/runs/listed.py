@@ -34,7 +34,7 @@ from inferno_cli.runs.steps import record_of, step_of
 from inferno_cli.runs.sweeps import MULTIRUN, POINTS, planned
 from inferno_cli.section import POI
 
-EndedState = Literal["finished", "failed", "stopped", "reused", "pruned", "abandoned", "damaged"]
+EndedState = Literal["finished", "failed", "stopped", "reused", "pruned", "shards", "abandoned", "damaged"]
 """How a run ended, as its status says. Besides, "abandoned": it says running, and no process is; "damaged": finished,
 without a record that can be read."""
 ListedState = Literal[EndedState, "running", "waiting", "unknown"]

@@ -17,9 +17,11 @@ PARTS = ("model.network.kind", "model.summary.kind", "model.objective.kind")
 PRETRAINED = "trained_in"
 OUTPUT_KEYS = (
     *("output_dir", "tracking", "report", "export", "reuse", "overwrite", "trainer.progress", "fit.progress", "hydra"),
-    *("fit.toys_workers", "coverage.workers", "trainer.workers", "model.title", "dataset.cache"),
+    *("fit.toys_workers", "coverage.workers", "trainer.workers", "model.title", "dataset.cache", "shard"),
 )
 """Keys, and sections, that say where a run goes and how it is shown: not what it measures."""
+ELSEWHERE = ("workspace", "output_dir", "overwrite", "shard")
+"""Keys of a fit that do not decide its files."""
 UNIMPORTANT = (*OUTPUT_KEYS, "study", "dataset.path", "unblind")
 """What does not decide what is measured. Another path with the same data is the same; other data are an error."""
 
@@ -60,7 +62,7 @@ def point_of_training(params: Mapping[str, Any], network: str | None) -> str:
 
 def point_of_fit(params: Mapping[str, Any], spec: Mapping[str, Any]) -> str:
     """Return the digest of what decides the files of a fit: not where they go, nor where the workspace is."""
-    decides = {key: value for key, value in params.items() if key not in ("workspace", "output_dir", "overwrite")}
+    decides = {key: value for key, value in params.items() if key not in ELSEWHERE}
     text = json.dumps([decides, spec, code_digest()], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 

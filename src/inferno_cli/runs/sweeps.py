@@ -156,7 +156,7 @@ def _ended(sweep: Path, begun: float) -> tuple[list[str], list[str]]:
     before: list[str] = []
     for path in sweep.glob(f"*/{STATUS_FILE}"):
         status = Status.read(path.parent)
-        if status is not None and status.state not in ("running", "stopped"):
+        if status is not None and status.state not in ("running", "stopped", "shards"):
             (new if path.stat().st_mtime >= begun else before).append(status.state)
     return new, before
 

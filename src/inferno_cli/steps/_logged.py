@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from inferno_cli.config.schema import Tracking
     from inferno_cli.runs.mlflow.run import Run
     from inferno_cli.runs.sweeps import HydraJob
+    from inferno_cli.shard import Shard
 
 log = logging.getLogger("inferno_cli.steps")
 
@@ -190,6 +191,21 @@ def _prune(asked: Asked, logged: Run | None, why: str) -> None:
     search.log.info(f"pruned: {why}")
     if logged is not None:
         logged.tags({"pruned": why})
+
+
+def do_part(text: str, asked: Asked, work: Callable[[Shard], str]) -> None:
+    """Do a part of a run, such as 2/4, where others may be at work; nothing is logged. ``work`` returns what it did."""
+    from inferno_cli.runs.shards import sharing
+    from inferno_cli.shard import Shard
+
+    shard = Shard.of(text)
+    with sharing(asked.folder, asked.composed, asked.point, shard) as has_work:
+        done = work(shard) if has_work else ""
+    if done:
+        said = f"{done} in {asked.folder}; when all shards have ended, the command without --shard collects them"
+    else:
+        said = f"nothing to do, the run in {asked.folder} has finished"
+    sys.stdout.write(f"shard {shard}: {said}\n")
 
 
 def resolved(composed: DictConfig) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from inferno_cli.progress import Stopwatch
 if TYPE_CHECKING:
     from inferno_cli.events.sample import Events
     from inferno_cli.runs.run_folder import RunFolder
+    from inferno_cli.shard import Shard
     from inferno_cli.training.epochs import Training
 
 log = logging.getLogger(__name__)
@@ -82,6 +83,23 @@ def networks(config: TrainConfig, folder: Path, clock: Stopwatch, point: str, pr
         return _all_trained(config, folder, events, point)
 
 
+def train_part(config: TrainConfig, folder: Path, point: str, shard: Shard) -> str:
+    """Train the networks of a shard, which the run goes on behind; return what was done."""
+    config.model.network.require(config.dataset.features)
+    log.info(f"events: {config.dataset.name}")
+    events = replace(config.dataset.load(config.request), assignment=None)
+    tasks = _tasks(config, events.n_folds)
+    own = shard.take(tasks)
+    for task, result in _trainings(config, folder, events, point, own):
+        if isinstance(result, SingularInformationError):
+            log.info(f"training: {_said(config, events.n_folds, task)} failed, and will in the run as well: {result}")
+    return f"{len(own)} of {len(tasks)} trainings"
+
+
+def _tasks(config: TrainConfig, n_folds: int) -> list[Task]:
+    return [(fold, number) for fold in range(n_folds) for number in range(config.n_members)]
+
+
 def _all_trained(config: TrainConfig, folder: Path, events: Events, point: str) -> Networks:
     """Train every member of every fold, and make one network of them for each fold."""
     from inferno_cli.training.average import averaged
@@ -90,7 +108,7 @@ def _all_trained(config: TrainConfig, folder: Path, events: Events, point: str) 
 
     members: tuple[dict[int, Training], ...] = tuple({} for _ in range(events.n_folds))
     failed: SingularInformationError | None = None
-    for (fold, number), result in _trainings(config, folder, events, point):
+    for (fold, number), result in _trainings(config, folder, events, point, _tasks(config, events.n_folds)):
         if isinstance(result, SingularInformationError):
             failed = result
             log.info(f"training: member {number + 1} of {config.n_members} failed: {result}")
@@ -112,13 +130,12 @@ def _all_trained(config: TrainConfig, folder: Path, events: Events, point: str) 
 
 
 def _trainings(
-    config: TrainConfig, folder: Path, events: Events, point: str
+    config: TrainConfig, folder: Path, events: Events, point: str, tasks: list[Task]
 ) -> Iterator[tuple[Task, Training | SingularInformationError]]:
     """Yield every training as it ends, or why it failed; in several processes, with the same results, if asked for."""
     from inferno_cli.workers import in_workers
 
-    tasks = [(fold, number) for fold in range(events.n_folds) for number in range(config.n_members)]
-    if config.trainer.workers == 1 or len(tasks) == 1:
+    if config.trainer.workers == 1 or len(tasks) < 2:
         for task in tasks:
             yield task, _trained(task, config, folder, events, point)
         return

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 from inferno_cli.config.steps import FitConfig
 from inferno_cli.errors import FileError, OutputError
 from inferno_cli.files import read_json, sha256, user_path
-from inferno_cli.steps._logged import Asked, Called, resolved
+from inferno_cli.steps._logged import Asked, Called, do_part, resolved
 from inferno_cli.steps._results import MeasuredRun
 
 if TYPE_CHECKING:
     from inferno_cli.runs.record import Results
+    from inferno_cli.shard import Shard
 
 log = logging.getLogger(__name__)
 SCHEMA = FitConfig
@@ -45,6 +46,9 @@ def run(config: FitConfig, composed: Any) -> None:
     is_spare = _fitted(job.folder / RUN.file) == checksum
     called = Called(f"fit {path.stem}", {"code_version": version})
     asked = Asked(composed, config.tracking, config.overwrite, job, point, called)
+    if config.shard is not None:
+        do_part(config.shard, asked, partial(_throw, config, job.folder, path, spec))
+        return
     RUN.once(partial(_fit, config, job.folder, path, spec, checksum, version), asked, is_spare=is_spare)
 
 
@@ -75,6 +79,16 @@ def _fit(config: FitConfig, folder: Path, path: Path, spec: dict[str, Any], chec
         draw(results, folder=folder / "plots", formats=config.report.formats, shown=presentation(config.report))
     write_tables(results, folder)
     return results
+
+
+def _throw(config: FitConfig, folder: Path, path: Path, spec: dict[str, Any], shard: Shard) -> str:
+    """Throw the toys of a shard; return what was done."""
+    from inferno_cli.fit.analysis import fit_workspace
+    from inferno_cli.runs.folder import PARTIAL
+
+    where, kept = str(path), folder / PARTIAL
+    fit_workspace(spec, config.fit, measurement=config.measurement, where=where, partial=kept, shard=shard)
+    return f"its part of {config.fit.toys} toys of each kind"
 
 
 def require_known(config: FitConfig, spec: dict[str, Any]) -> None:

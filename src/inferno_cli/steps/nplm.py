@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from inferno_cli.config.nplm import NplmConfig
 from inferno_cli.errors import RunError
-from inferno_cli.steps._logged import Asked, Called, RunStep, resolved
+from inferno_cli.steps._logged import Asked, Called, RunStep, do_part, resolved
 
 if TYPE_CHECKING:
     from inferno_cli.nplm.record import Compared, Record, Tail
     from inferno_cli.runs.mlflow.run import Run
+    from inferno_cli.shard import Shard
 
 log = logging.getLogger(__name__)
 SCHEMA = NplmConfig
@@ -87,6 +88,9 @@ def run(config: NplmConfig, composed: Any) -> None:
     point = point_of_training(resolved(composed), None)
     called = _called(config.dataset.name, config.data_seed, version)
     asked = Asked(composed, config.tracking, config.overwrite, job, point, called)
+    if config.shard is not None:
+        do_part(config.shard, asked, partial(_throw, config, job.folder))
+        return
     RUN.once(partial(_test, config, job.folder, compared, version), asked)
 
 
@@ -118,6 +122,17 @@ def _test(config: NplmConfig, folder: Path, compared: list[Compared], version: s
     shown = presentation(config.report, config.dataset.downsample_factor)
     write_test(result, config.dataset.features, folder, config.report, shown)
     return result.record
+
+
+def _throw(config: NplmConfig, folder: Path, shard: Shard) -> str:
+    """Throw the toys of a shard; return what was done."""
+    from inferno_cli.nplm.analysis import Analysis
+    from inferno_cli.runs.folder import PARTIAL
+    from inferno_cli.training.environment import device_of
+
+    events = config.dataset.validated(config.request, ())
+    analysis = Analysis(config, events, folder / PARTIAL, device_of(config.trainer))
+    return f"{analysis.throw(shard)} toys"
 
 
 def _compared(config: NplmConfig, place: str) -> Compared:

@@ -17,8 +17,8 @@ from inferno_cli.config.steps import TrainConfig
 from inferno_cli.errors import FitFailedError, OutputError, SingularInformationError, TemplateError
 from inferno_cli.files import read_json
 from inferno_cli.progress import Stopwatch
-from inferno_cli.steps._logged import Asked, resolved
-from inferno_cli.steps._networks import Networks, networks
+from inferno_cli.steps._logged import Asked, do_part, resolved
+from inferno_cli.steps._networks import Networks, networks, train_part
 from inferno_cli.steps._results import MeasuredRun, of_training
 
 if TYPE_CHECKING:
@@ -62,14 +62,17 @@ def run(config: TrainConfig, composed: Any) -> float | None:
             raise OutputError(f"the network of trained_in is in {job.folder} itself. {folder.OTHER}")
     checksum = None if network is None else pretrained.checksum(network)
     point = points.point_of_training(resolved(composed), checksum)
+    called = of_training(config.dataset.name, config.model.name, config.seed, version)
+    asked = Asked(composed, config.tracking, config.overwrite, job, point, called)
+    if config.shard is not None:
+        do_part(config.shard, asked, partial(train_part, config, job.folder, point))
+        return None
     if config.overwrite:  # before anything is removed
         check(config.tracking)
     if (before := begin_or_reuse(config, composed, job.folder, point, in_sweep=job.sweep is not None)) is not None:
         log.info(f"this point was finished before; it is not run again ({argument('reuse', before)})")
         RUN.tell(before)
         return objective(RUN.load(before))
-    called = of_training(config.dataset.name, config.model.name, config.seed, version)
-    asked = Asked(composed, config.tracking, config.overwrite, job, point, called)
     results = RUN.begun(partial(pipeline, config, job.folder, version, point, network), asked)
     return None if results is None else objective(results)
 
