@@ -5,8 +5,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# Versions that are tested together, for $(VENV); on a Python that has none of them: make CONSTRAINTS=
-CONSTRAINTS ?= constraints.txt
+# Versions that are tested together, of Python 3.11 on Linux: another takes what the bounds allow. None: make CONSTRAINTS=
+CONSTRAINTS ?= $(shell $(PYTHON) -c 'import sys; print("constraints.txt" * (sys.version_info[:2] == (3, 11) and sys.platform == "linux"))')
 QUICK := -m pytest -n 2 --dist loadfile -m "not slow and not docs and not browser"
 
 .PHONY: help install run test lint types unit fast lock lowest newest docs format clean
