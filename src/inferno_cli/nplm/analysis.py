@@ -18,6 +18,7 @@ from inferno_cli.config.nplm import OBSERVED, NplmConfig
 from inferno_cli.errors import RunError
 from inferno_cli.events.sample import FloatArray, generator
 from inferno_cli.events.validation import Validated
+from inferno_cli.files import user_path
 from inferno_cli.nplm.distribution import middle, significance
 from inferno_cli.nplm.models import Alternative, Exponent
 from inferno_cli.nplm.nuisances import check_order, expansion
@@ -72,7 +73,7 @@ class Analysis:
         self.notes: list[str] = []
         self.seed = config.data_seed
         self.device = device
-        self.before = None if self.settings.calibration is None else Record.load(Path(self.settings.calibration))
+        self.before = None if self.settings.calibration is None else Record.load(user_path(self.settings.calibration))
 
     # ------------------------------------------------------------------------------------------------ what is drawn
     @cached_property
