@@ -165,3 +165,16 @@ def test_a_folder_that_cannot_be_written_is_an_error(tmp_path):
     (tmp_path / "cache").write_text("a file")
     with pytest.raises(OutputError, match=r"the events cannot be kept in .*/cache: .*dataset\.cache=null"):
         load(analysis(tmp_path))
+
+
+def test_a_folder_that_can_only_be_read_gives_what_it_has(tmp_path, reads, monkeypatch):
+    load(analysis(tmp_path))
+
+    def refused(lock):
+        raise PermissionError(13, "Permission denied", lock.lock_file)
+
+    monkeypatch.setattr("filelock.FileLock.acquire", refused)
+    load(analysis(tmp_path))
+    assert len(reads) == 1
+    with pytest.raises(OutputError, match="the events cannot be kept in"):
+        load(analysis(tmp_path, selection="x > 0"))

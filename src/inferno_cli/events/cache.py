@@ -49,7 +49,13 @@ def cached(folder: Path, key: Mapping[str, Any], read: Callable[[], Events]) -> 
     with _writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(place.with_suffix(".lock"))
-        lock.acquire()
+        try:
+            lock.acquire()
+        except OSError:  # somebody else's, who lets others read: what is there is whole, and nobody removes it
+            if (about := _whole(place)) is None:
+                raise
+            log.info(f"events: taken from {place}")
+            return _read(place, about)
     try:
         if (about := _whole(place)) is not None:
             log.info(f"events: taken from {place}")
