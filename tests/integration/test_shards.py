@@ -111,6 +111,7 @@ def test_shards_of_another_configuration_are_told_apart(shard: str, parts: Path)
     assert refused.code == 2
     (line,) = refused.err.splitlines()
     assert line.startswith(f"OutputError: {folder} holds shards of another configuration or version of the code.")
+    assert state(folder) == "shards"  # or the same command, given once more, would take the folder
     assert sorted(path.name for path in (folder / "partial").glob("*.ckpt")) == [
         "best_member0.ckpt",
         "best_member2.ckpt",

@@ -15,6 +15,7 @@ import yaml
 from handmade import LABEL, config, put, record
 
 from inferno_cli.errors import RunError
+from inferno_cli.files import locked
 from inferno_cli.report.listing import age_text, as_json, show_runs, size_text
 from inferno_cli.runs import cleaning
 from inferno_cli.runs.cleaning import plan, remove
@@ -239,6 +240,17 @@ def test_a_run_that_runs_or_has_begun_again_stays(outputs: Path, planned: Any) -
     Status("finished", "point").write(run.folder)
     assert remove(run, [outputs]) == "it was begun again"
     assert (run.folder / "checkpoints" / "best.ckpt").exists()
+
+
+def test_a_run_in_which_a_shard_works_stays(outputs: Path, planned: Any) -> None:
+    folder = job(outputs / "day" / "shards", "shards")
+    (folder / "partial").mkdir()
+    (run,) = planned("shards").removed
+    with locked(folder / "partial" / "shard-1-of-2.lock", AssertionError()):
+        assert "shard 1/2 is at work in" in remove(run, [outputs])
+    assert (folder / "checkpoints" / "best.ckpt").exists()
+    assert remove(run, [outputs]) == ""
+    assert not folder.exists()
 
 
 def test_an_interrupted_removal_can_be_repeated(outputs: Path, planned: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -270,13 +270,16 @@ def _in_folder(job: Any, composed: Any, work: Callable[[], Any]) -> Any:
 def _record(folder: Path, composed: Any, state: Literal["failed", "stopped"], text: str) -> None:
     """Write down how a run ended.
 
-    What is finished stays, also the run before of a configuration that is refused; what is gone stays gone.
+    What is finished stays, also the run before of a configuration that is refused, and so do shards: the run that
+    collects them says "running" first. What is gone stays gone.
     """
     from inferno_cli.runs.folder import Status, holds_finished, keep_configuration
 
     if holds_finished(folder) or not folder.is_dir():
         return
     said = Status.read(folder)
+    if said is not None and said.state == "shards":
+        return
     with suppress(OSError):  # the error that is being told is the one to see
         if said is None:
             keep_configuration(folder, composed)

@@ -10,6 +10,7 @@ from pathlib import Path
 from inferno_cli.runs.folder import HYDRA, LOCK, STATUS_FILE, Status, owned
 from inferno_cli.runs.listed import ListedRun, is_status, strangers
 from inferno_cli.runs.points import PRETRAINED
+from inferno_cli.runs.shards import require_no_shard
 
 HOW = {PRETRAINED: "{} takes its network (trained_in)", "reuse": "it stands for {} (reuse)"}
 """How a run refers to the one that is to be removed, in words."""
@@ -93,6 +94,7 @@ def remove(run: ListedRun, tops: Sequence[Path]) -> str:
     folder = run.folder
     try:
         with owned(folder, "Try again when it has ended"):
+            require_no_shard(folder)
             said = Status.read(folder)
             if said is None or (folder / STATUS_FILE).stat().st_mtime != run.ended:
                 return "it was begun again"
