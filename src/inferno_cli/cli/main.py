@@ -304,11 +304,18 @@ def _flags_first(arguments: list[str]) -> tuple[list[str], list[str]]:
     takes_value = {"--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--package", "-p"}
     takes_value |= {"--cfg", "-c", "--info", "-i", "--experimental-rerun", "--workflow", "--point", "--shard"}
     is_value = False
-    for argument in arguments:
+    for argument in _apart(arguments, takes_value):
         is_flag = is_value or argument.startswith("-")
         (flags if is_flag else overrides).append(argument)
         is_value = not is_value and argument in takes_value
     return flags, overrides
+
+
+def _apart(arguments: list[str], takes_value: set[str]) -> Iterator[str]:
+    """Yield ``--flag=value`` as two words."""
+    for argument in arguments:
+        flag, sign, value = argument.partition("=")
+        yield from (flag, value) if sign and flag in takes_value else (argument,)
 
 
 def _config_dir(flags: list[str]) -> Path | None:

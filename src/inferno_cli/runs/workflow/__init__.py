@@ -93,6 +93,11 @@ def require_workflow(config: Any) -> None:
             "as jobs with one storage: they share the trials (docs/batch.md)"
         )
     before, now = planned(folder), jobs_of(config)
+    if any(text.lstrip("+").startswith("shard=") for job in now for text in job):
+        raise ConfigError(
+            "a workflow runs whole points: what collects its shards would not run. Leave --shard out, and give it to "
+            "single points: inferno STEP --point FOLDER/NUMBER --shard 2/4"
+        )
     is_begun = (folder / POINTS).is_file() or any((folder / str(number)).exists() for number in range(len(before)))
     if is_begun and [_measured(job) for job in before] != [_measured(job) for job in now]:
         raise OutputError(
