@@ -138,6 +138,14 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
 }
 
 
+def test_shards_have_a_folder_in_common(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    refused = inferno(*TRAIN, "--shard", "1/2")
+    assert refused.code == 2
+    assert refused.err.startswith("ConfigError: --shard needs the folder that all shards of a run have in common")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("case", list(WRONG))
 def test_what_cannot_be_divided(case: str, tmp_path: Path) -> None:
     command, said = WRONG[case]

@@ -7,11 +7,18 @@ from inferno_cli.errors import ConfigError
 SHARD = "--shard"
 
 
-def with_shard(flags: list[str], overrides: list[str]) -> tuple[list[str], list[str]]:
-    """Return flags and overrides in which ``--shard 2/4`` is an override; ConfigError if it has no value."""
+def with_shard(flags: list[str], overrides: list[str], multirun: frozenset[str]) -> tuple[list[str], list[str]]:
+    """Return flags and overrides in which ``--shard 2/4`` is an override.
+
+    Raises:
+        ConfigError: If it has no value, or is of a single run (none of the flags ``multirun``) without a folder: each
+            shard would have one of its own, named after the time, and nobody would collect them.
+    """
     if SHARD not in flags:
         return flags, overrides
     at = flags.index(SHARD)
     if at + 1 == len(flags) or flags[at + 1].startswith("-"):
         raise ConfigError("--shard needs a part: --shard NUMBER/TOTAL, such as 2/4")
+    if not multirun & set(flags) and not any(text.lstrip("+").startswith("hydra.run.dir=") for text in overrides):
+        raise ConfigError("--shard needs the folder that all shards of a run have in common: hydra.run.dir=FOLDER")
     return [*flags[:at], *flags[at + 2 :]], [*overrides, f"shard={flags[at + 1]}"]
