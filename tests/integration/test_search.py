@@ -17,7 +17,7 @@ import yaml
 from handmade import record
 
 from inferno_cli.config.steps import TrainConfig
-from inferno_cli.errors import ConfigError, FitFailedError
+from inferno_cli.errors import ConfigError, FitFailedError, OutputError
 from inferno_cli.report.comparison import page as comparison_page
 from inferno_cli.runs import search
 from inferno_cli.runs.folder import RESULTS_FILE, Status, reused
@@ -304,6 +304,15 @@ def test_a_search_in_a_database_and_one_of_an_earlier_version(tmp_path: Path, pi
     assert f"Go on with hydra.sweeper.storage={database}" in outcome.err
     assert start(tmp_path, 3, f"hydra.sweeper.storage={database}").code == 0
     assert len(pipeline.configs) == 3
+
+
+def test_a_journal_that_was_cut_is_named(tmp_path: Path) -> None:
+    searched, _ = search.space(["model.temperature=interval(0.01, 1.0)"])
+    search.open_study(tmp_path, searched, {})
+    with (tmp_path / "optuna.journal").open("a") as file:
+        file.write('{"op_code": 5, "worker_id": "x\n{}\n')
+    with pytest.raises(OutputError, match=r"optuna\.journal is damaged, .*Remove that line"):
+        search.open_study(tmp_path, searched, {})
 
 
 def test_without_optuna_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -171,11 +171,17 @@ def _load(folder: Path, storage: str | None = None) -> Study:
             f"{folder} holds a search of an earlier version. Go on with "
             f"hydra.sweeper.storage=sqlite:///{folder / SQLITE}, or name another folder: hydra.sweep.dir=FOLDER"
         )
-    place = JournalStorage(JournalFileBackend(str(folder / JOURNAL))) if storage is None else storage
     name = STUDY if storage is None or storage.endswith(SQLITE) else f"{STUDY} {folder.absolute()}"
-    return create_study(
-        study_name=name, storage=place, sampler=RandomSampler(seed=0), pruner=NopPruner(), load_if_exists=True
-    )
+    try:
+        place = JournalStorage(JournalFileBackend(str(folder / JOURNAL))) if storage is None else storage
+        return create_study(
+            study_name=name, storage=place, sampler=RandomSampler(seed=0), pruner=NopPruner(), load_if_exists=True
+        )
+    except json.JSONDecodeError as error:  # cut by a full disk
+        raise OutputError(
+            f"{folder / JOURNAL} is damaged, a line of it is no JSON ({error}). Remove that line, or name another "
+            "folder: hydra.sweep.dir=FOLDER"
+        ) from error
 
 
 def open_study(
