@@ -87,6 +87,14 @@ def test_the_files_of_a_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert yaml.safe_load((folder / "multirun.yaml").read_text())["hydra"]["runtime"]["cwd"] == str(tmp_path)
 
 
+def test_a_first_command_that_a_full_disk_has_cut_is_repeated(tmp_path: Path) -> None:
+    folder = tmp_path / "w"
+    folder.mkdir()
+    (folder / "multirun.yaml").write_text("hydra:\n  run:\n")
+    succeed("train", "-m", HARD, "seed=1,2", "--workflow", str(folder))
+    assert len(points_of(folder)) == 2
+
+
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a workflow of two points, and a Snakefile of somebody's."""

@@ -19,7 +19,8 @@ from pydantic import Field
 
 from inferno_cli.errors import ConfigError, OutputError
 from inferno_cli.files import write_whole
-from inferno_cli.runs.sweeps import POINTS, is_list, jobs_of, planned
+from inferno_cli.runs.folder import STATUS_FILE
+from inferno_cli.runs.sweeps import MULTIRUN, POINTS, is_list, jobs_of, planned
 from inferno_cli.section import Positive, Section
 
 TEMPLATES = Path(__file__).parent
@@ -92,13 +93,15 @@ def require_workflow(config: Any) -> None:
             "a search is no workflow: its next point depends on those before. Start its command several times instead, "
             "as jobs with one storage: they share the trials (docs/batch.md)"
         )
-    before, now = planned(folder), jobs_of(config)
+    now = jobs_of(config)
     if any(text.lstrip("+").startswith("shard=") for job in now for text in job):
         raise ConfigError(
             "a workflow runs whole points: what collects its shards would not run. Leave --shard out, and give it to "
             "single points: inferno STEP --point FOLDER/NUMBER --shard 2/4"
         )
-    is_begun = (folder / POINTS).is_file() or any((folder / str(number)).exists() for number in range(len(before)))
+    has_points = any(path.parent.name.isdecimal() for path in folder.glob(f"*/{STATUS_FILE}"))
+    is_begun = (folder / POINTS).is_file() or (has_points and (folder / MULTIRUN).is_file())
+    before = planned(folder) if is_begun else []  # what a full disk has cut is no hindrance before there are points
     if is_begun and [_measured(job) for job in before] != [_measured(job) for job in now]:
         raise OutputError(
             f"{folder.absolute()} holds a sweep of {len(before)} other points (multirun.yaml). Choose another folder: "
