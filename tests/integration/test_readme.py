@@ -93,6 +93,12 @@ def test_command_of_another_program(command: str, runs: Runs) -> None:
     elif words[0] in COMBINE:  # not installed; a datacard says the same
         card = runs("top11004", "bce").path.parent / "export" / "datacard.txt"
         assert f"#   {command}\n" in card.read_text(encoding="utf-8")
+    elif words[:2] == ["docker", "build"]:  # no image is built here: that needs a network
+        given = re.findall(r"--build-arg (\w+)=", command)
+        assert set(given) <= set(re.findall(r"^ARG (\w+)", (ROOT / "Dockerfile").read_text("utf-8"), re.MULTILINE))
+    elif words[:2] == ["docker", "run"]:  # what stands behind the image is for inferno
+        step = next(number for number, word in enumerate(words) if word.startswith("inferno")) + 1
+        assert inferno(*words[step:], "--cfg", "job").code == 0
     else:
         assert command.startswith(PREPARE), f"the test does not know what to do with: {command}"
 

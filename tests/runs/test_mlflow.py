@@ -237,6 +237,7 @@ def test_jobs_are_nested_under_one_parent(tracking: Tracking, client: Any, tmp_p
         "hydra: {overrides: {task: ['model=bce,inferno', 'seed=1', 'output_dir=/x', 'tracking.uri=y']}}"
     )
     callback, parents = SweepCallback(), set()
+    callback.on_multirun_start(hydra_config(tmp_path))
     for name in ("model=bce", "model=inferno"):
         with log(tracking, name=name, sweep=tmp_path) as logged:
             parent_id = client.get_run(logged.run_id).data.tags["mlflow.parentRunId"]
