@@ -246,6 +246,21 @@ def test_results_of_a_run_before_are_not_those_of_the_last_one_in_its_folder(sta
         RunFolder.load(str(tmp_path / "0"))
 
 
+@pytest.mark.parametrize("failed", ["0", "1"])
+def test_a_run_on_other_files_of_the_same_sweep_is_no_second_try(failed: str, tmp_path: Path) -> None:
+    for name in ("0", "1"):
+        settings = config("bce", 5, 1)
+        settings["dataset"]["path"] = f"/data/{name}"
+        put(tmp_path / name, settings, None if name == failed else record(0.4))
+    again = config("bce", 5, 1)
+    again["dataset"]["path"] = "/data/elsewhere"
+    put(tmp_path / "before" / "0", again, None)
+
+    comparison = compared(tmp_path)
+
+    assert [Path(job.where) for job in comparison.missing] == [tmp_path / failed]
+
+
 def test_a_job_that_failed_before_its_record_is_known_by_what_hydra_left(tmp_path: Path) -> None:
     finished = config("bce", 5, 1)
     put(tmp_path / "1", finished, record(0.4))

@@ -20,6 +20,7 @@ from inferno_cli.report.comparison.points import (
     Point,
     beside_the_model,
     group,
+    last_of_each,
     of_the_models,
     place,
     short_names,
@@ -241,9 +242,8 @@ class Comparison:
 
     @cached_property
     def missing(self) -> tuple[FoundRun, ...]:
-        """Runs that did not finish."""
-        done = {job.identity for point in self.points for job in point.jobs}
-        return tuple(job for job in self.jobs if job.results is None and (not job.settings or job.identity not in done))
+        """Runs that did not finish, and that no other stands for."""
+        return tuple(job for job in last_of_each(self.jobs) if job.results is None)
 
     @cached_property
     def of_the_models(self) -> dict[str, dict[str, Any]]:

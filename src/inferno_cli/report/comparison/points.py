@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from inferno_cli.choices import sections
@@ -13,6 +14,7 @@ from inferno_cli.runs.found_run import FoundRun
 from inferno_cli.runs.points import EXPERIMENT, MODEL, PARTS, SEED, as_text, is_below, matters
 from inferno_cli.runs.record import Results
 
+DATA_PATH = "dataset.path"
 TITLE = "model.title"
 """What a model is called says nothing of it."""
 
@@ -61,7 +63,7 @@ def group(jobs: Sequence[FoundRun]) -> tuple[Point, ...]:
     finished = [job for job in jobs if job.results is not None]
     if finished:  # all of them: of two folders with the same configuration, each may have other data
         _same_data(finished)
-    jobs = _last_of_each(jobs)
+    jobs = last_of_each(jobs)
     if not finished:
         errors = "".join(f"\n  {job.where}: {job.error}" for job in jobs[:5])
         raise ComparisonError(f"none of {len(jobs)} runs finished; there is nothing to compare.{errors}")
@@ -174,14 +176,30 @@ def short_names(keys: Sequence[str]) -> dict[str, str]:
     return names | {key: name for key, name in plain.items() if key in keys}
 
 
-def _last_of_each(jobs: Iterable[FoundRun]) -> list[FoundRun]:
+def last_of_each(jobs: Sequence[FoundRun]) -> list[FoundRun]:
     """Keep one of several runs of the same configuration and seed: the last that finished, else the last."""
+    finished: dict[str, list[FoundRun]] = {}
+    for job in jobs:
+        if job.results is not None:
+            finished.setdefault(job.identity, []).append(job)
     kept: dict[str, FoundRun] = {}
     for job in jobs:
         key = job.identity if job.settings else job.where
+        others = finished.get(key, [])
+        if job.results is None and others and not any(_stands_for(other, job) for other in others):
+            key = f"{key} {job.settings[DATA_PATH]}"
         if key not in kept or job.results is not None or kept[key].results is None:
             kept[key] = job
     return list(kept.values())
+
+
+def _stands_for(finished: FoundRun, failed: FoundRun) -> bool:
+    """Whether a run that finished is a second try of one that did not, with the same settings.
+
+    On other files it is, unless both are points of one sweep: then the data of one of them are missing.
+    """
+    of_one_sweep = Path(finished.where).parent == Path(failed.where).parent
+    return not of_one_sweep or finished.settings.get(DATA_PATH) == failed.settings.get(DATA_PATH)
 
 
 def _same_data(jobs: Sequence[FoundRun]) -> None:
