@@ -113,6 +113,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (("-m", "+sweep=optuna", "--workflow", "w"), "ConfigError: a search is no workflow"),
         (("-m", "model.bins=5,0", "--workflow", "w"), "ConfigError: point 1 (model.bins=0): model.bins is 0;"),
         (("-m", "seed=1,2", "hydra.launcher.mem_gb=0", "--workflow", "w"), "ConfigError: hydra.launcher.mem_gb is 0;"),
+        (("-m", "seed=1,2", "hydra.sweep.subdir=x", "--workflow", "w"), "ConfigError: hydra.sweep.subdir: the points"),
         (("-m", "seed=1,2", "--workflow=w", "--shard=1/2"), "ConfigError: a workflow runs whole points"),
         (("-m", "seed=1,2", "--workflow", "other"), "OutputError: {tmp}/other holds a sweep of 2 other points"),
         (("-m", "seed=1,2", "--workflow", "mine"), "OutputError: {tmp}/mine holds a Snakefile that is none of ours"),

@@ -93,6 +93,10 @@ def require_workflow(config: Any) -> None:
             "a search is no workflow: its next point depends on those before. Start its command several times instead, "
             "as jobs with one storage: they share the trials (docs/batch.md)"
         )
+    if any(text.startswith("hydra.sweep.subdir=") for text in config.hydra.overrides.hydra):
+        raise ConfigError(
+            "hydra.sweep.subdir: the points of a workflow are in folders with their numbers. Leave it out"
+        )
     now = jobs_of(config)
     if any(text.lstrip("+").startswith("shard=") for job in now for text in job):
         raise ConfigError(
