@@ -104,7 +104,11 @@ class Noisy:
         send(signal.SIGTERM)
 
 
-def test_a_signal_in_a_destructor_is_not_lost() -> None:
+@pytest.mark.parametrize("moment", [signals.MOMENT, 0.0])
+def test_a_signal_in_a_destructor_is_not_lost(moment: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is it where the signal that is sent again is back at once."""
+    monkeypatch.setattr(signals, "MOMENT", moment)
+
     def work() -> None:
         with listening():
             Noisy()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import atexit
 import os
 import signal
@@ -34,8 +35,7 @@ class Listener:
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         """Handle a signal."""
-        if self.heard is None and _is_importing(frame) and self.put_off < MOST_PUT_OFF:
-            # What libraries do while they are imported turns exceptions into others, or swallows them.
+        if self.heard is None and _swallows(frame) and self.put_off < MOST_PUT_OFF:
             self.put_off += 1
             _send_again(number)
             return
@@ -57,19 +57,30 @@ class Listener:
             self.otherwise(unraisable)
 
 
-def _is_importing(frame: FrameType | None) -> bool:
+def _swallows(frame: FrameType | None) -> bool:
+    """Whether what is raised at a frame is lost, or turned into another exception.
+
+    What libraries do while they are imported does that, and so does Python around ``Listener.lost``: on a busy machine
+    the signal that it sends is back before it has returned.
+    """
     while frame is not None:
-        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap>" or frame.f_code is Listener.lost.__code__:
             return True
         frame = frame.f_back
     return False
 
 
 def _send_again(number: int) -> None:
-    """Send a signal to this process in a moment."""
-    again = threading.Timer(MOMENT, os.kill, (os.getpid(), number))
-    again.daemon = True
-    again.start()
+    """Send a signal to this process in a moment.
+
+    A threading.Timer waits until its thread has begun: on a busy machine the signal would be back within that.
+    """
+
+    def send() -> None:
+        time.sleep(MOMENT)
+        os.kill(os.getpid(), number)
+
+    _thread.start_new_thread(send, ())
 
 
 def listen() -> None:
