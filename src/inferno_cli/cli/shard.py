@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inferno_cli.cli.flags import taken
 from inferno_cli.errors import ConfigError
 
 SHARD = "--shard"
@@ -16,9 +17,7 @@ def with_shard(flags: list[str], overrides: list[str], multirun: frozenset[str])
     """
     if SHARD not in flags:
         return flags, overrides
-    at = flags.index(SHARD)
-    if at + 1 == len(flags) or flags[at + 1].startswith("-"):
-        raise ConfigError("--shard needs a part: --shard NUMBER/TOTAL, such as 2/4")
+    left, shard = taken(flags, SHARD, "a part: --shard NUMBER/TOTAL, such as 2/4")
     if not multirun & set(flags) and not any(text.lstrip("+").startswith("hydra.run.dir=") for text in overrides):
         raise ConfigError("--shard needs the folder that all shards of a run have in common: hydra.run.dir=FOLDER")
-    return [*flags[:at], *flags[at + 2 :]], [*overrides, f"shard={flags[at + 1]}"]
+    return left, [*overrides, f"shard={shard}"]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from inferno_cli.cli.flags import taken
 from inferno_cli.errors import ConfigError, RunError
 from inferno_cli.shell import quoted
 
@@ -23,7 +23,7 @@ def with_workflow(flags: list[str], overrides: list[str], multirun: frozenset[st
     """
     if WORKFLOW not in flags:
         return flags, overrides
-    left, folder = _taken(flags, WORKFLOW)
+    left, folder = taken(flags, WORKFLOW, "a folder: --workflow FOLDER")
     if not multirun & set(flags):
         raise ConfigError("--workflow is for the points of a sweep or study; add -m: inferno train -m ... --workflow F")
     return left, [*overrides, "hydra/launcher=workflow", f"hydra.sweep.dir={quoted(folder)}"]
@@ -40,7 +40,7 @@ def with_point(flags: list[str], overrides: list[str], step: str) -> tuple[list[
     """
     from inferno_cli.runs.sweeps import MULTIRUN, planned, read_of_run
 
-    left, text = _taken(flags, POINT)
+    left, text = taken(flags, POINT, "a folder: --point FOLDER/NUMBER")
     if overrides:
         raise ConfigError(
             f"{overrides[0]}: a point has the settings of its sweep. Repeat the command of the sweep with it"
@@ -68,14 +68,6 @@ def with_point(flags: list[str], overrides: list[str], step: str) -> tuple[list[
     for path in config_dirs:
         left += ["--config-dir", path]
     return ["-m", *left], [*hydra["overrides"]["task"], *kept, *own, f"hydra.sweeper.number={int(place.name)}"]
-
-
-def _taken(flags: Sequence[str], flag: str) -> tuple[list[str], str]:
-    """Return the other flags, and the value of one."""
-    at = flags.index(flag)
-    if at + 1 == len(flags) or flags[at + 1].startswith("-"):
-        raise ConfigError(f"{flag} needs a folder: {flag} FOLDER{'/NUMBER' if flag == POINT else ''}")
-    return [*flags[:at], *flags[at + 2 :]], flags[at + 1]
 
 
 def _is_own(text: str) -> bool:

@@ -17,6 +17,7 @@ from inferno_cli.errors import ConfigError, DatasetError, DatasetFileError, Infe
 from inferno_cli.events.assignment import NOT_USED, SPLITS, UNKNOWN
 from inferno_cli.files import file_checksum, together, user_path
 from inferno_cli.runs.folder import owned
+from inferno_cli.runs.recorded import Recorded
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,20 +36,8 @@ log = logging.getLogger(__name__)
 SCHEMA = "inferno_cli/predictions/1"
 
 
-class Said(Protocol):
-    """What the record of a finished run says of it."""
-
-    @property
-    def dataset(self) -> str:
-        """Name of its dataset."""
-
-    @property
-    def dataset_checksum(self) -> str:
-        """SHA-256 of what it read."""
-
-    @property
-    def label(self) -> str:
-        """What must be shown with every number."""
+class Said(Recorded, Protocol):
+    """What the record of a run with networks says of it."""
 
     @property
     def model(self) -> str | None:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from inferno_cli.config.load import flatten
 from inferno_cli.errors import Stopped, TrackingError
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from inferno_cli.config.schema import Tracking
     from inferno_cli.runs.record import Results, TrainingRecord
+    from inferno_cli.runs.recorded import Recorded
 
 log = logging.getLogger(__name__)
 
@@ -48,22 +49,6 @@ _PARAM_LENGTH = 6000
 _TAG_LENGTH = 8000
 _NAME_LENGTH = 250
 _HEAD_LENGTH = 200
-
-
-class Recorded(Protocol):
-    """What the record of every finished run says."""
-
-    @property
-    def dataset(self) -> str:
-        """Name of its dataset, or of its workspace."""
-
-    @property
-    def dataset_checksum(self) -> str:
-        """SHA-256 of what it read."""
-
-    @property
-    def label(self) -> str:
-        """What must be shown with every number."""
 
 
 @dataclass
