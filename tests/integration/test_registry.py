@@ -173,3 +173,12 @@ def test_a_fit_without_a_network_cannot_be_registered(runs: Runs, uri: str, tmp_
     assert outcome.code == 2
     assert "has no network to register. Leave tracking.register_as out" in outcome.err
     assert json.loads((tmp_path / "fit" / "status.json").read_text())["state"] == "finished"
+
+
+def test_a_name_that_no_address_can_have() -> None:
+    outcome = inferno("train", "tracking.register_as=a/b")
+    assert outcome.code == 2
+    assert (
+        "tracking.register_as: 'a/b' cannot be the name of a registered model: leave out / @ : and quotes"
+        in outcome.err
+    )

@@ -6,9 +6,10 @@ error, also when it was added with ``+`` or ``++``.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from inferno_cli.choices import any_of
 from inferno_cli.errors import ConfigError, closest
@@ -261,7 +262,13 @@ class Coverage(Section):
     """Processes that fit; the result does not depend on it."""
 
 
-ModelName = Annotated[str, Field(pattern=r"^[^/@:'\"]+$")]
+def _addressable(name: str) -> str:
+    if not re.fullmatch(r"[^/@:'\"]+", name):
+        raise ValueError(f"{name!r} cannot be the name of a registered model: leave out / @ : and quotes")
+    return name
+
+
+ModelName = Annotated[str, AfterValidator(_addressable)]
 """What a registered model may be called: its address is models:/NAME/VERSION or models:/NAME@ALIAS."""
 
 
