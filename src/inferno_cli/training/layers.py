@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from inferno_cli.errors import ConfigError
 from inferno_cli.events import arrays
@@ -15,9 +15,40 @@ from inferno_cli.events import arrays
 if TYPE_CHECKING:
     from inferno_cli.training.onnx import Graph
 
+
+class _Rectified(torch.autograd.Function):
+    """The positive part of a tensor, written over it; the gradient is written over that of the result."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        """Rectify."""
+        ctx.mark_dirty(x.clamp_min_(0))
+        ctx.save_for_backward(x)
+        return x
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        """Keep the gradient where the result is positive."""
+        (result,) = ctx.saved_tensors
+        return torch.ops.aten.threshold_backward.grad_input(gradient, result, 0, grad_input=gradient)
+
+
+class Rectifier(nn.ReLU):
+    """A ReLU between linear layers, in place in both directions.
+
+    Nothing else needs what a linear layer has given, nor the gradient that it makes for its input: less memory passes
+    the cache. Behind layers that share a gradient with others, such as a sum, torch's own has its place.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the positive part, in the memory of ``x``."""
+        result: Tensor = _Rectified.apply(x)  # type: ignore[no-untyped-call]
+        return result
+
+
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
-    # In place: nothing needs what a linear layer has given, and less memory passes the cache.
-    "relu": partial(nn.ReLU, inplace=True),
+    "relu": Rectifier,
     "leaky_relu": nn.LeakyReLU,
     "elu": nn.ELU,
     "silu": nn.SiLU,
