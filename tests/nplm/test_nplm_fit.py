@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from scipy.optimize import minimize_scalar
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from inferno_cli.nplm import minimum
 from inferno_cli.nplm.gaussians import Gaussians
 from inferno_cli.nplm.minimum import losses, minimise
 from inferno_cli.nplm.perceptron import Perceptron
@@ -128,6 +132,34 @@ def test_a_toy_is_the_same_alone_and_in_a_stack() -> None:
         starts = network.start(np.random.default_rng([0, number]))[None, None]
         alone = statistics(Stack.of([data], NONE, "cpu"), NONE, network, starts)
         assert alone.t[0] == pytest.approx(together[number], rel=1e-6, abs=1e-6)
+
+
+def test_ten_toys_take_as_many_operations_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    # What a GPU waits for is the number of kernels, not their size: where all events fit in one block, as there, a
+    # stack costs what one toy does.
+    monkeypatch.setattr(minimum, "BLOCK", minimum.GPU_BLOCK)
+    network, toy = Perceptron((1, 4, 1), 3.0), exponential(1, 100, 100.0)
+    start = torch.as_tensor(network.start(np.random.default_rng(1)))
+    kernels, steps = [], []
+    for number in (1, 10):
+        hypothesis = Hypothesis(Stack.of([toy] * number, NONE, "cpu"), NONE, network)
+        with Kernels() as count:
+            steps += minimise(hypothesis, start.expand(number, -1), steps=20).steps.tolist()
+        kernels.append(count.number)
+    assert set(steps) == {20}
+    assert kernels[1] == kernels[0] > 100
+
+
+class Kernels(TorchDispatchMode):
+    """Count the operations that calculate something."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.number = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.number += not function.is_view
+        return function(*args, **(kwargs or {}))
 
 
 def test_no_fit_ends_above_its_start_or_outside_of_its_bounds() -> None:
