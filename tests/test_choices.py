@@ -46,7 +46,7 @@ def install(tmp_path, monkeypatch):
 
 
 def steps() -> dict[str, choices.Choice]:
-    from inferno_cli.cli.main import STEPS
+    from inferno_cli.choices import STEPS
 
     return choices.choices(STEPS)
 

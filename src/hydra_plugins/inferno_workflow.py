@@ -36,8 +36,7 @@ class WorkflowLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Check every job, and write the files; of several batches the last one writes all jobs."""
-        from inferno_cli.choices import choices
-        from inferno_cli.cli.main import STEPS
+        from inferno_cli.choices import STEPS, choices
         from inferno_cli.progress import progress
         from inferno_cli.runs.workflow import point, write
 

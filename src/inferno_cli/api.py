@@ -175,8 +175,7 @@ def fit_workspace(
 def _composed(step: str, schema: type[SectionT], overrides: tuple[str, ...], own: Path | None = None) -> SectionT:
     from hydra.errors import HydraException
 
-    from inferno_cli.choices import choices
-    from inferno_cli.cli.main import STEPS
+    from inferno_cli.choices import STEPS, choices
     from inferno_cli.cli.messages import careful, translated
     from inferno_cli.cli.overrides import as_hydra_reads, with_optional
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 GROUP = "inferno_cli.choices"
 """Entry-point group of the packages that add choices."""
+STEPS = "inferno_cli.steps"
+"""Package of the steps."""
 DISCRIMINATOR = "kind"
 """Key of a section that says which choice it is."""
 

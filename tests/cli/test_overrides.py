@@ -7,15 +7,16 @@ from types import SimpleNamespace
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from inferno_cli.choices import choices
-from inferno_cli.cli.main import STEPS
+from inferno_cli.choices import STEPS, choices
 from inferno_cli.cli.overrides import as_hydra_reads, with_optional
 from inferno_cli.errors import ConfigError
 
 
 def step(name: str) -> SimpleNamespace:
     module = choices(STEPS)[name].load()
-    return SimpleNamespace(SCHEMA=module.SCHEMA, ARGUMENT=getattr(module, "ARGUMENT", None))
+    return SimpleNamespace(
+        SCHEMA=module.SCHEMA, ARGUMENT=getattr(module, "ARGUMENT", None), SHORT=getattr(module, "SHORT", {})
+    )
 
 
 def read(name: str, *typed: str, sweeps: bool = False) -> list[str]:
@@ -115,3 +116,21 @@ def test_what_cannot_be_composed_is_left_to_hydra() -> None:
 def test_of_an_override_that_is_there_twice_the_last_counts() -> None:
     typed = ["tracking=none", "tracking=mlflow", "model.bins=7", "tracking=none"]
     assert with_optional(step("train"), "train", typed, None) == typed
+
+
+@pytest.mark.parametrize(
+    ("name", "typed"),
+    [
+        ("predict", ("model=A", "run=B")),
+        ("init", ("A", "folder=B")),
+        ("nplm", ("nplm.reference=A", "seed=2", "reference=B")),
+        ("train", ("model/objective=p0", "objective=cls")),
+    ],
+)
+def test_two_names_of_one_key_have_one_value(name: str, typed: tuple[str, ...]) -> None:
+    with pytest.raises(ConfigError, match=f"^{typed[0]} and {typed[-1]}: both are "):
+        read(name, *typed)
+
+
+def test_of_two_values_by_one_name_the_last_counts() -> None:
+    assert read("train", "seed=1", "+experiment=a", "seed=2") == ["seed=1", "+experiment=a", "seed=2"]

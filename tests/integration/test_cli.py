@@ -72,6 +72,15 @@ def test_every_file_in_steps_is_a_step_with_a_line_of_help() -> None:
     assert all(step_help().values())
 
 
+def test_every_step_with_runs_says_what_takes_them() -> None:
+    from inferno_cli.choices import STEPS, choices
+    from inferno_cli.steps._logged import run_steps
+
+    said = [choices(STEPS)[name].load().TAKEN_BY for name in run_steps()]
+    assert len(said) == 5
+    assert all("`inferno " in text for text in said)
+
+
 def test_unknown_step_names_the_closest_one() -> None:
     outcome = inferno("trian", "+experiment=synthetic")
 

@@ -294,12 +294,12 @@ def test_the_same_command_shows_what_has_finished(recorded: Recorded) -> None:
 
 
 @pytest.mark.parametrize("reader", ["predict", "explain", "train"])
-def test_a_run_of_another_step_is_named_with_what_takes_it(reader: str, recorded: Recorded) -> None:
+def test_a_run_of_another_step_is_named_with_what_takes_it(reader: str, recorded: Recorded, tmp_path: Path) -> None:
     step, *_ = recorded.arguments
     if step == "train" or (reader, step) == ("predict", "anomaly"):
         return
     place = f"run={recorded.folder}"
-    point = ("+experiment=synthetic", f"trained_in={recorded.folder}", "tracking=none")
+    point = ("+experiment=synthetic", f"trained_in={recorded.folder}", "tracking=none", f"hydra.run.dir={tmp_path}")
     outcome = inferno(reader, *(point if reader == "train" else (place,)))
     assert outcome.code == 2
     assert len(outcome.err.splitlines()) == 1

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from inferno_cli import __version__
-from inferno_cli.choices import choices
+from inferno_cli.choices import STEPS, choices
+from inferno_cli.cli.flags import DEBUG, divided, require_known
 from inferno_cli.cli.messages import careful, known, translated, unresolved
 from inferno_cli.errors import ConfigError, InfernoError, Stopped, closest, first_line
 from inferno_cli.memory import require_memory
@@ -28,8 +29,6 @@ from inferno_cli.signals import listening
 log = logging.getLogger("inferno_cli")
 
 MISTAKE, FAILURE, BROKEN_PIPE = 1, 2, 141
-STEPS = "inferno_cli.steps"
-"""Package of the steps."""
 HELP = frozenset({"-h", "--help"})
 MULTIRUN = frozenset({"-m", "--multirun"})
 NAMED = frozenset({"-cn", "--config-name", "-cp", "--config-path"})
@@ -87,9 +86,12 @@ def _main() -> None:
         sys.stdout.write(f"inferno {__version__}\n")
         return
     name, *rest = arguments
-    debug = "--debug" in rest
-    rest = [argument for argument in rest if argument != "--debug"]
+    debug = DEBUG in rest
+    rest = [argument for argument in rest if argument != DEBUG]
     try:
+        if name.startswith("-"):
+            require_known(name)
+            raise ConfigError(f"{name} stands before the step; write inferno STEP ... {name}")
         if name not in step_help():
             raise ConfigError(f"unknown step {name!r}{closest(name, step_help())}. `inferno --help` lists them")
         _run(name, rest)
@@ -136,8 +138,7 @@ def _run(name: str, arguments: list[str]) -> None:
         composing = False
         return _task(step, composed)
 
-    # Hydra's parser takes flags only before the first override.
-    flags, overrides = _flags_first(arguments)
+    flags, overrides = divided(arguments)
     if POINT in flags:
         flags, overrides = with_point(flags, overrides, name)
     flags, overrides = with_shard(flags, overrides, MULTIRUN)
@@ -296,26 +297,6 @@ def _end_sweep(stop: Stopped) -> None:
         with suppress(Exception):  # the signal is what is told; it may have halved an import that is needed here
             end(sweep, str(stop))
         stop.note = stop.note or f"what has finished stays in {sweep}"
-
-
-def _flags_first(arguments: list[str]) -> tuple[list[str], list[str]]:
-    flags: list[str] = []
-    overrides: list[str] = []
-    takes_value = {"--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--package", "-p"}
-    takes_value |= {"--cfg", "-c", "--info", "-i", "--experimental-rerun", "--workflow", "--point", "--shard"}
-    is_value = False
-    for argument in _apart(arguments, takes_value):
-        is_flag = is_value or argument.startswith("-")
-        (flags if is_flag else overrides).append(argument)
-        is_value = not is_value and argument in takes_value
-    return flags, overrides
-
-
-def _apart(arguments: list[str], takes_value: set[str]) -> Iterator[str]:
-    """Yield ``--flag=value`` as two words."""
-    for argument in arguments:
-        flag, sign, value = argument.partition("=")
-        yield from (flag, value) if sign and flag in takes_value else (argument,)
 
 
 def _config_dir(flags: list[str]) -> Path | None:

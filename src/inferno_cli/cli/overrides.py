@@ -29,10 +29,12 @@ def as_hydra_reads(step: Any, overrides: list[str], *, sweeps: bool = False) -> 
     - the texts of a list may have commas between, which are points of a sweep to Hydra where one is asked for
 
     Raises:
-        ConfigError: If a choice is one that the step has no use for.
+        ConfigError: If a choice is one that the step has no use for, or a key has values by two of its names.
     """
     lists = set() if sweeps else _lists(step)
-    return [_quoted(_grouped(step, text), lists) for text in _with_key(step, overrides)]
+    read = [_grouped(step, text) for text in _with_key(step, overrides)]
+    _require_one_name(overrides, read)
+    return [_quoted(text, lists) for text in read]
 
 
 def with_optional(step: Any, name: str, overrides: list[str], own: Path | None) -> list[str]:
@@ -120,6 +122,20 @@ def _is_set(values: Any, parts: list[str]) -> bool:
             return False
         values = values[part]
     return True
+
+
+def _require_one_name(typed: Sequence[str], read: Sequence[str]) -> None:
+    """Raise ConfigError for a key with values by two of its names; of two by the same name the last counts."""
+    before: dict[str, str] = {}
+    for text, found in zip(typed, read, strict=True):
+        key = _key(found)
+        first = before.setdefault(key, text)
+        if _key(first) != _key(text):
+            raise ConfigError(f"{first} and {text}: both are {key}, which has one value. Leave one out")
+
+
+def _key(text: str) -> str:
+    return text.partition("=")[0].lstrip("+")
 
 
 def _with_key(step: Any, overrides: list[str]) -> list[str]:

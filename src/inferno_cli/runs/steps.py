@@ -5,18 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from inferno_cli.choices import STEPS, choices
 from inferno_cli.errors import FileError
 from inferno_cli.files import read_text
 from inferno_cli.runs.folder import HYDRA, OTHER_RECORDS, RESULTS_FILE
 
-TAKEN_BY = {
-    "train": "`inferno predict`, `explain`, `compare`, `log` and trained_in take it",
-    "fit": "`inferno compare` and `inferno log` take it",
-    "anomaly": "`inferno predict`, `compare` and `log` take it",
-    "nplm": "nplm.calibration, `inferno compare` and `inferno log` take it",
-    "interpolate": "`inferno fit workspace=RUN/at_.../workspace.json` takes its workspaces, `compare` and `log` it",
-}
-"""What takes the run of a step, in words."""
 JOB = re.compile(r"^    config_name: (\S+)$", re.MULTILINE)
 """The name of a step as Hydra writes it down."""
 
@@ -45,5 +38,6 @@ def said_of(folder: Path) -> str:
     step = step_of(folder)
     if not step:
         return ""
-    taken = TAKEN_BY.get(step)
-    return f"{folder} is the folder of `inferno {step}`" + ("" if taken is None else f": {taken}")
+    known = choices(STEPS).get(step)  # none where the package that added it is gone
+    taken = "" if known is None else getattr(known.load(), "TAKEN_BY", "")
+    return f"{folder} is the folder of `inferno {step}`" + (f": {taken}" if taken else "")

@@ -219,10 +219,10 @@ def resolved(composed: DictConfig) -> dict[str, Any]:
 
 def run_steps() -> dict[str, RunStep[Any]]:
     """Return the steps whose folders are runs, by name."""
-    from inferno_cli.choices import choices
+    from inferno_cli.choices import STEPS, choices
 
     found: dict[str, RunStep[Any]] = {}
-    for name, step in choices("inferno_cli.steps").items():
+    for name, step in choices(STEPS).items():
         run = getattr(step.load(), "RUN", None)
         if isinstance(run, RunStep):
             found[name] = run

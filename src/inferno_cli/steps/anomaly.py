@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 SCHEMA = AnomalyConfig
+TAKEN_BY = "`inferno predict`, `compare` and `log` take it"
+"""What takes its runs."""
 NO_USE = {"model": "it trains an autoencoder, vae=NAME, with model.learning_rate and model.batch_size"}
 """Choices that would change nothing, with what stands in their place."""
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 SCHEMA = FitConfig
+TAKEN_BY = "`inferno compare` and `inferno log` take it"
+"""What takes its runs."""
 RUN = MeasuredRun()
 
 

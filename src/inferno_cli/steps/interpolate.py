@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 SCHEMA = InterpolateConfig
+TAKEN_BY = "`inferno fit workspace=RUN/at_.../workspace.json` takes its workspaces, `compare` and `log` it"
+"""What takes its runs."""
 
 
 class InterpolationRun(RunStep["InterpolationRecord"]):

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 SCHEMA = NplmConfig
+TAKEN_BY = "nplm.calibration, `inferno compare` and `inferno log` take it"
+"""What takes its runs."""
 NO_USE = {"model": "what is fitted is nplm/model=NAME"}
 """Choices that would change nothing, with what stands in their place."""
 SHORT = {"reference": "nplm.reference", "data": "nplm.data"}

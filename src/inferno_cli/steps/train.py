@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 SCHEMA = TrainConfig
+TAKEN_BY = "`inferno predict`, `explain`, `compare`, `log` and trained_in take it"
+"""What takes its runs."""
 RUN = MeasuredRun()
 
 
