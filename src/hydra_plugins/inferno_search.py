@@ -50,6 +50,7 @@ class OptunaSweeper(Sweeper):
         from inferno_cli.files import write_whole
         from inferno_cli.report.search import conclude
         from inferno_cli.runs import search
+        from inferno_cli.runs.asked import MULTIRUN
         from inferno_cli.runs.mlflow.sweep import SweepCallback
         from inferno_cli.shell import quoted
 
@@ -67,7 +68,7 @@ class OptunaSweeper(Sweeper):
         with search.worker(folder) as worker:
             with search.one_at_a_time(folder):
                 study = search.open_study(folder, space, settings, self.storage)
-                write_whole(folder / "multirun.yaml", OmegaConf.to_yaml(self.config))
+                write_whole(folder / MULTIRUN, OmegaConf.to_yaml(self.config))
             while trials := self._asked(study, space, folder, worker):
                 # The folder may be named after what is searched: every trial goes into that of the search.
                 place = f"hydra.sweep.dir={quoted(str(folder))}"

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import shutil
 from dataclasses import fields, is_dataclass
+from errno import ENOSPC
 
 import numpy as np
 import pytest
@@ -132,18 +135,45 @@ class Killed(BaseException):
 
 
 def test_a_process_that_is_killed_while_it_writes_leaves_nothing_that_is_taken(tmp_path, reads, monkeypatch):
+    removed = shutil.rmtree
+
     def die(*_):
         raise Killed
+
+    def remove(path, ignore_errors=False):  # nobody tidies up after it
+        if not ignore_errors:
+            removed(path)
 
     for last in ("write_whole", "sha256"):
         with monkeypatch.context() as patched:
             patched.setattr(cache, last, die)
+            patched.setattr(cache.shutil, "rmtree", remove)
             with pytest.raises(Killed):
                 load(analysis(tmp_path))
         assert entry(tmp_path).suffix == ".partial"
     load(analysis(tmp_path))
     assert len(reads) == 3
     assert entry(tmp_path).suffix == ""
+
+
+@pytest.mark.parametrize("room", [0, 1, 5])
+def test_a_full_disk_is_one_error_and_leaves_nothing(room, tmp_path, reads, monkeypatch):
+    """What is half-written would take the place that is missing."""
+    save, saved = np.save, []
+
+    def full(*arguments, **settings):
+        if len(saved) == room:
+            raise OSError(ENOSPC, os.strerror(ENOSPC))
+        saved.append(1)
+        save(*arguments, **settings)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(np, "save", full)
+        with pytest.raises(OutputError, match=r"the events cannot be kept in .*/cache: .*No space left"):
+            load(analysis(tmp_path))
+    assert [path.suffix for path in (tmp_path / "cache").iterdir()] == [".lock"]
+    load(analysis(tmp_path))
+    assert len(reads) == 2
 
 
 def test_two_processes_at_once_read_once(tmp_path):

@@ -17,8 +17,10 @@ from pathlib import Path
 import pytest
 import yaml
 from workspaces import counting
+from writes import content_of, record
 
 from inferno_cli.runs.folder import Status
+from inferno_cli.runs.workflow import Point, Settings, write
 from integration.conftest import FEW_EVENTS, FIT_ONLY_MU, QUICK, inferno, succeed
 
 POINT = ("+experiment=synthetic", *QUICK, *FEW_EVENTS, *FIT_ONLY_MU, "model=optimal", "export=false")
@@ -115,6 +117,9 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (("-m", "seed=1,2", "hydra.launcher.mem_gb=0", "--workflow", "w"), "ConfigError: hydra.launcher.mem_gb is 0;"),
         (("-m", "seed=1,2", "hydra.sweep.subdir=x", "--workflow", "w"), "ConfigError: hydra.sweep.subdir: the points"),
         (("-m", "seed=1,2", "--workflow=w", "--shard=1/2"), "ConfigError: a workflow runs whole points"),
+        (("-m", "model.bins=5,0", "--workflow", "a/w"), "ConfigError: point 1 (model.bins=0): model.bins is 0;"),
+        (("-m", "model=bce,nonesuch", "--workflow", "w"), "ConfigError: "),
+        (("-m", HARD, "seed=3,4", "report.formats=[x]", "--workflow", "other"), "ConfigError: point 0"),
         (("-m", "seed=1,2", "--workflow", "other"), "OutputError: {tmp}/other holds a sweep of 2 other points"),
         (("-m", "seed=1,2", "--workflow", "mine"), "OutputError: {tmp}/mine holds a Snakefile that is none of ours"),
         (("--point", "other/2"), "RunError: --point other/2: {tmp}/other has points 0 to 1; expected FOLDER/NUMBER"),
@@ -126,10 +131,30 @@ def test_what_is_no_workflow(
     arguments: tuple[str, ...], said: str, written: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(written)
+    before = content_of(written)
     outcome = inferno("train", *arguments)
     assert outcome.code == 2
     assert outcome.err.startswith(said.format(tmp=written)), outcome.err
-    assert not (written / "w" / "points.csv").exists()
+    assert content_of(written) == before, "nothing is left of a command that is refused"
+
+
+def test_a_sweep_that_is_refused_leaves_nothing(tmp_path: Path) -> None:
+    outcome = inferno("train", "-m", "model=bce,nonesuch", f"hydra.sweep.dir={tmp_path}/a/b")
+    assert outcome.code == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_killed_while_it_is_written_it_can_be_asked_for_again(tmp_path: Path) -> None:
+    """Each file is whole, and a Snakefile without points would be taken for somebody's own."""
+    settings = Settings(cpus_per_task=1, mem_gb=1, timeout_min=1, setup=(), command=None, container=None)
+    points = [Point(number, (f"seed={number}",), "x") for number in range(2)]
+    moments, _ = record(tmp_path, lambda: write(tmp_path, "train", points, settings, is_compared=True))
+    assert len(moments) > 10
+    after = moments[-1].content
+    for moment in moments:
+        assert "Snakefile" not in moment.content or "points.csv" in moment.content, moment.said
+        for name, data in moment.content.items():
+            assert name.endswith(".partial") or data == after[name], (moment.said, name)
 
 
 def test_the_files_for_htcondor_are_read_by_its_own_parser(

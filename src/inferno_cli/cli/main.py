@@ -154,7 +154,8 @@ def _run(name: str, arguments: list[str]) -> None:
             if HELP & set(flags):
                 sys.stdout.write(keys_of(name, step.SCHEMA, step_help()[name], overrides, _config_dir(flags)))
                 return
-            hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=name)(task)()
+            with _nothing_left():
+                hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=name)(task)()
     except _Ended as ended:
         raise ended.error from ended.__cause__
     except KeyboardInterrupt:  # not by a signal: of a library, or from another process
@@ -285,6 +286,21 @@ def _record(folder: Path, composed: Any, state: Literal["failed", "stopped"], te
         if said is None:
             keep_configuration(folder, composed)
         replace(said or Status("running"), state=state, error=text).write(folder)
+
+
+@contextmanager
+def _nothing_left() -> Iterator[None]:
+    """Leave nothing of a multirun that is refused before the first of its jobs; a job's own error is recorded there."""
+    try:
+        yield
+    except Exception as error:
+        from inferno_cli.runs.mlflow.sweep import SweepCallback
+
+        before, SweepCallback.before = SweepCallback.before, None
+        if before is not None and not getattr(error, "recorded", False):
+            with suppress(OSError):  # the refusal is the one to see
+                before.restore()
+        raise
 
 
 def _end_sweep(stop: Stopped) -> None:

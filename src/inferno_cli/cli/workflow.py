@@ -38,7 +38,8 @@ def with_point(flags: list[str], overrides: list[str], step: str) -> tuple[list[
         ConfigError: If there are other overrides.
         RunError: If there is no such point, it is of another step, or that folder is not there.
     """
-    from inferno_cli.runs.sweeps import MULTIRUN, planned, read_of_run
+    from inferno_cli.runs.asked import MULTIRUN
+    from inferno_cli.runs.sweeps import planned, read_of_run
 
     left, text = taken(flags, POINT, "a folder: --point FOLDER/NUMBER")
     if overrides:

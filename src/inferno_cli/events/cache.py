@@ -110,6 +110,16 @@ def _write(events: Events, place: Path) -> dict[str, Any]:
         if old.exists():
             shutil.rmtree(old)
     partial.mkdir()
+    try:
+        about = _write_files(events, partial)
+        partial.rename(place)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)  # of a full disk, of which it would keep what is missing
+    return about
+
+
+def _write_files(events: Events, partial: Path) -> dict[str, Any]:
+    """Write all files, what is said of them last."""
     about: dict[str, Any] = {name: getattr(events, name) for name in PLAIN}
     about["folds"] = None if events.folds is None else asdict(events.folds)
     for split in SPLITS:
@@ -121,7 +131,6 @@ def _write(events: Events, place: Path) -> dict[str, Any]:
         events.assignment.save(partial)
     about["checksums"] = {path.name: sha256(path) for path in sorted(partial.iterdir())}
     write_whole(partial / ABOUT, json.dumps(about))
-    partial.rename(place)
     return about
 
 

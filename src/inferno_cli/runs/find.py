@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from inferno_cli.errors import ComparisonError
 from inferno_cli.files import user_path
+from inferno_cli.runs.asked import MULTIRUN
 from inferno_cli.runs.conditions import Condition, chosen
 from inferno_cli.runs.folder import CONFIG_FILE, HYDRA, OTHER_RECORDS, OVERRIDES_FILE, RESULTS_FILE
 from inferno_cli.runs.found_run import FoundRun, settings_of
 from inferno_cli.runs.points import MODEL, SEED
 from inferno_cli.runs.steps import step_of
-from inferno_cli.runs.sweeps import MULTIRUN, planned
+from inferno_cli.runs.sweeps import planned
 
 if TYPE_CHECKING:
     from inferno_cli.config.schema import Tracking

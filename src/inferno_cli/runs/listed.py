@@ -13,6 +13,7 @@ from typing import Any, Literal
 from inferno_cli.errors import ComparisonError, FileError, OutputError, RunError
 from inferno_cli.files import locked, read_json
 from inferno_cli.fit.result import table_files
+from inferno_cli.runs.asked import MULTIRUN
 from inferno_cli.runs.conditions import chosen
 from inferno_cli.runs.find import ARTIFACTS, is_begun, tops_of
 from inferno_cli.runs.folder import (
@@ -31,7 +32,7 @@ from inferno_cli.runs.folder import (
 from inferno_cli.runs.found_run import settings_of
 from inferno_cli.runs.points import MODEL, PRETRAINED, SEED
 from inferno_cli.runs.steps import record_of, step_of
-from inferno_cli.runs.sweeps import MULTIRUN, POINTS, planned
+from inferno_cli.runs.sweeps import POINTS, planned
 from inferno_cli.section import POI
 
 EndedState = Literal["finished", "failed", "stopped", "reused", "pruned", "shards", "abandoned", "damaged"]

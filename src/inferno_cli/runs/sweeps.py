@@ -11,11 +11,10 @@ from typing import Any
 
 from inferno_cli.errors import ComparisonError, FileError, OutputError, first_line
 from inferno_cli.files import read_yaml
+from inferno_cli.runs.asked import MULTIRUN
 from inferno_cli.runs.folder import HYDRA, OVERRIDES_FILE, STATUS_FILE, Status, owned
 from inferno_cli.shell import argument
 
-MULTIRUN = "multirun.yaml"
-"""In the folder of a multirun: what Hydra's sweepers were asked for."""
 POINTS = "points.csv"
 """In the folder of a multirun that is a workflow: its points."""
 

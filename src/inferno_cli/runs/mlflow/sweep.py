@@ -23,6 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from inferno_cli.errors import FileError
 from inferno_cli.files import read_yaml, write_whole
+from inferno_cli.runs.asked import MULTIRUN, Before
 from inferno_cli.runs.mlflow.afterwards import end, link, read_run
 from inferno_cli.runs.mlflow.store import LOCK_TIMEOUT, Store
 from inferno_cli.runs.points import is_output
@@ -45,11 +46,14 @@ class SweepCallback(Callback):
 
     folder: ClassVar[Path | None] = None
     """Of the multirun that this process has begun, for what has to be ended when it is stopped."""
+    before: ClassVar[Before | None] = None
+    """What that folder was before, for a multirun that is refused."""
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Keep the folder."""
         with suppress(OmegaConfBaseException):  # said where the jobs need it
             SweepCallback.folder = Path(config.hydra.sweep.dir).absolute()
+            SweepCallback.before = Before.of(SweepCallback.folder)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
         """End the parent as FAILED after a job that failed, which may have had no run of its own yet."""
@@ -62,7 +66,7 @@ class SweepCallback(Callback):
         if SweepCallback.folder is not None:
             end_parent(Path(config.hydra.sweep.dir), "FINISHED")
             link(Path(config.hydra.sweep.dir) / PARENT_FILE)
-        SweepCallback.folder = None
+        SweepCallback.folder = SweepCallback.before = None
 
 
 def parent_run(store: Store, experiment: str, folder: Path) -> str | None:
@@ -101,7 +105,7 @@ def end_parent(folder: Path, status: str, *, again: bool = False) -> None:
 def _name(folder: Path) -> str:
     """Return the overrides of the sweep that say what it measures; Hydra's sweepers save them before the first job."""
     try:
-        saved = read_yaml(folder / "multirun.yaml")
+        saved = read_yaml(folder / MULTIRUN)
         task = [str(text) for text in saved["hydra"]["overrides"]["task"]]
         keys = [text.lstrip("+").partition("=")[0].replace("/", ".") for text in task]
         said = [text for text, key in zip(task, keys, strict=True) if not is_output(key)]

@@ -19,8 +19,9 @@ from pydantic import Field
 
 from inferno_cli.errors import ConfigError, OutputError
 from inferno_cli.files import write_whole
+from inferno_cli.runs.asked import MULTIRUN
 from inferno_cli.runs.folder import STATUS_FILE
-from inferno_cli.runs.sweeps import MULTIRUN, POINTS, is_list, jobs_of, planned
+from inferno_cli.runs.sweeps import POINTS, is_list, jobs_of, planned
 from inferno_cli.section import Positive, Section
 
 TEMPLATES = Path(__file__).parent
@@ -178,7 +179,10 @@ def write(folder: Path, step: str, points: Sequence[Point], settings: Settings, 
         else "# container_image = ...",
         "compared": is_compared,
     }
-    names = {"Snakefile": "Snakefile", "run.sh": "run.sh", "point.sub": "point.sub", "profile.yaml": str(PROFILE)}
+    # Killed in between, the same command goes on: a Snakefile without points is somebody else's, so that it comes last.
+    names = {"profile.yaml": str(PROFILE), "run.sh": "run.sh", "point.sub": "point.sub", "Snakefile": "Snakefile"}
+    write_whole(folder / "points.dag", _dag(points, is_compared=is_compared))
+    write_whole(folder / POINTS, _table(points))
     (folder / PROFILE).parent.mkdir(parents=True, exist_ok=True)
     (folder / "logs").mkdir(exist_ok=True)
     for template, name in names.items():
@@ -188,9 +192,8 @@ def write(folder: Path, step: str, points: Sequence[Point], settings: Settings, 
         for key, value in values.items():
             text = text.replace(f"@{key}@", str(value))
         write_whole(folder / name, text)
-    (folder / "run.sh").chmod(0o755)
-    write_whole(folder / "points.dag", _dag(points, is_compared=is_compared))
-    write_whole(folder / POINTS, _table(points))
+        if name == "run.sh":
+            (folder / name).chmod(0o755)
 
 
 def _table(points: Sequence[Point]) -> str:
