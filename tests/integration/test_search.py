@@ -8,6 +8,7 @@ import math
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -306,11 +307,46 @@ def test_a_search_in_a_database_and_one_of_an_earlier_version(tmp_path: Path, pi
     assert len(pipeline.configs) == 3
 
 
+def test_a_search_goes_on_behind_a_line_that_was_cut(tmp_path: Path, pipeline: Pipeline) -> None:
+    """A writer was killed, or its disk was full: what it wrote last is as if it had not been written."""
+    assert start(tmp_path, 2).code == 0
+    path = tmp_path / "searches" / "top11004-inferno" / "optuna.journal"
+    whole = path.read_bytes()
+    last = whole.splitlines(keepends=True)[-1]
+    for left in (1, len(last) // 2, len(last) - 1):
+        path.write_bytes(whole.removesuffix(last) + last[:left])
+        outcome = start(tmp_path, 2)
+        assert outcome.code == 0, outcome.err
+        assert [row["state"] for row in rows(tmp_path)] == ["complete", "complete"]
+        assert all(json.loads(line) for line in path.read_text().splitlines())
+    assert len(pipeline.configs) == 2  # what the run has found is in its folder
+
+
+def test_what_another_worker_is_writing_is_not_cut(tmp_path: Path) -> None:
+    from inferno_cli.runs.journal import MendingLock, journal
+
+    path = tmp_path / "optuna.journal"
+    shared = journal(path)
+    other = MendingLock(path)
+    other.acquire()
+    with path.open("a") as file:
+        file.write('{"half": ')
+        file.flush()
+        waiting = threading.Thread(target=shared.append_logs, args=([{"next": 2}],))
+        waiting.start()
+        waiting.join(0.02)
+        assert waiting.is_alive()
+        file.write("1}\n")
+    other.release()
+    waiting.join()
+    assert list(shared.read_logs(0)) == [{"half": 1}, {"next": 2}]
+
+
 def test_a_journal_that_was_cut_is_named(tmp_path: Path) -> None:
     searched, _ = search.space(["model.temperature=interval(0.01, 1.0)"])
     search.open_study(tmp_path, searched, {})
     with (tmp_path / "optuna.journal").open("a") as file:
-        file.write('{"op_code": 5, "worker_id": "x\n{}\n')
+        file.write('{"op_code": 5, "worker_id": "x\n{}\n')  # of an earlier version, which went on behind it
     with pytest.raises(OutputError, match=r"optuna\.journal is damaged, .*Remove that line"):
         search.open_study(tmp_path, searched, {})
 

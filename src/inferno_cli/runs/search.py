@@ -164,7 +164,8 @@ def _load(folder: Path, storage: str | None = None) -> Study:
     from optuna.pruners import NopPruner
     from optuna.samplers import RandomSampler
     from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend
+
+    from inferno_cli.runs.journal import journal
 
     if storage is None and (folder / SQLITE).exists() and not (folder / JOURNAL).exists():
         raise ConfigError(
@@ -173,11 +174,11 @@ def _load(folder: Path, storage: str | None = None) -> Study:
         )
     name = STUDY if storage is None or storage.endswith(SQLITE) else f"{STUDY} {folder.absolute()}"
     try:
-        place = JournalStorage(JournalFileBackend(str(folder / JOURNAL))) if storage is None else storage
+        place = JournalStorage(journal(folder / JOURNAL)) if storage is None else storage
         return create_study(
             study_name=name, storage=place, sampler=RandomSampler(seed=0), pruner=NopPruner(), load_if_exists=True
         )
-    except json.JSONDecodeError as error:  # cut by a full disk
+    except json.JSONDecodeError as error:  # of an earlier version, or changed by another program
         raise OutputError(
             f"{folder / JOURNAL} is damaged, a line of it is no JSON ({error}). Remove that line, or name another "
             "folder: hydra.sweep.dir=FOLDER"
