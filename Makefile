@@ -7,6 +7,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # Versions that are tested together, of Python 3.11 on Linux: another takes what the bounds allow. None: make CONSTRAINTS=
 CONSTRAINTS ?= $(shell $(PYTHON) -c 'import sys; print("constraints.txt" * (sys.version_info[:2] == (3, 11) and sys.platform == "linux"))')
+# Each worker has one core, and what a process has compiled is for those that the tests start, too.
+ONCE := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE=
 QUICK := -m pytest -n 2 --dist loadfile -m "not slow and not docs and not browser"
 
 .PHONY: help install run test lint types unit fast lock lowest newest docs format clean
@@ -36,7 +38,7 @@ types: $(STAMP)  ## mypy, strict
 	$(BIN)/mypy
 
 unit: $(STAMP)  ## pytest, on two cores
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(ONCE) $(BIN)/python -m pytest -n 2 --dist loadfile
 
 fast: $(STAMP)  ## The quick tests alone, in a minute or two
 	$(BIN)/python $(QUICK)

@@ -22,7 +22,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import settings
 from omegaconf import DictConfig
 
-from inferno_cli.config.load import config_folder, resolve
+from inferno_cli.config.load import careful, config_folder, resolve
 from inferno_cli.config.measurement import Measurement
 from inferno_cli.config.steps import TrainConfig
 from inferno_cli.events.modifiers import Morph
@@ -57,7 +57,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 # ------------------------------------------------------------------------------------------- configurations
 @cache
 def _composed(*groups: str) -> DictConfig:
-    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+    with careful(), initialize_config_dir(str(config_folder()), version_base="1.3"):
         return hydra_compose("train", overrides=["~job", *groups])
 
 

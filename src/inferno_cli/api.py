@@ -176,12 +176,12 @@ def _composed(step: str, schema: type[SectionT], overrides: tuple[str, ...], own
     from hydra.errors import HydraException
 
     from inferno_cli.choices import STEPS, choices
-    from inferno_cli.cli.messages import careful, translated
+    from inferno_cli.cli.messages import translated
     from inferno_cli.cli.overrides import as_hydra_reads, with_optional
 
     module = choices(STEPS)[step].load()
     try:
-        with careful():
+        with configuration.careful():
             given = with_optional(module, step, as_hydra_reads(module, list(overrides)), own)
             composed = configuration.compose(step, ["~job", *given], own, absolute=True)
     except HydraException as error:

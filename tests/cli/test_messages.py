@@ -10,7 +10,6 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from inferno_cli.cli import messages
 from inferno_cli.cli.messages import known
 from inferno_cli.errors import ConfigError, InfernoError, MemoryLimitError, OutputError, WorkspaceError
 from inferno_cli.memory import require_memory
@@ -90,15 +89,3 @@ def test_a_process_with_little_memory_says_so_at_once() -> None:
     assert done.returncode == 2
     assert done.stderr.startswith("MemoryLimitError: the process may have 300 MB of memory")
     assert len(done.stderr.splitlines()) == 1
-
-
-def test_hydra_is_as_before() -> None:
-    from hydra._internal.sources_registry import SourcesRegistry
-    from hydra.core.plugins import Plugins
-
-    Plugins.instance()
-    source = SourcesRegistry.instance().resolve("file")
-    before = source.load_config
-    with messages.careful():
-        assert source.load_config is not before
-    assert source.load_config is before

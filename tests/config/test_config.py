@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from pydantic import ValidationError
 
-from inferno_cli.config.load import config_folder, resolve
+from inferno_cli.config import load
+from inferno_cli.config.load import careful, config_folder, resolve
 from inferno_cli.config.measurement import Measurement
 from inferno_cli.config.steps import DataConfig, FitConfig, PredictConfig, TrainConfig, UiConfig
 from inferno_cli.errors import ConfigError, closest
@@ -481,3 +483,29 @@ def test_parameters_of_the_fit_can_be_named_in_every_way():
     names = ["mu", "all", "lam*", "staterror_SR[0]", "staterror_SR"]
     assert compose("fit.minos=[mu,all,'lam*','staterror_SR[0]',staterror_SR]").fit.minos == tuple(names)
     assert compose("fit=full").fit.limit
+
+
+def test_hydra_is_as_before():
+    from hydra._internal.sources_registry import SourcesRegistry
+    from hydra.core.plugins import Plugins
+
+    Plugins.instance()
+    source = SourcesRegistry.instance().resolve("file")
+    before = source.load_config
+    with careful():
+        assert source.load_config is not before
+    assert source.load_config is before
+
+
+def test_a_file_that_has_changed_is_read_again_and_what_is_written_into_a_configuration_stays_there(tmp_path):
+    file = tmp_path / "dataset" / "mine.yaml"
+    file.parent.mkdir()
+    found = []
+    for text in ("kind: a\nmore: {b: 1}", "kind: a\nmore: {b: 1}", "kind: a\nmore: {b: 2}"):
+        file.write_text(text)
+        os.utime(file, ns=(0, len(found) // 2))  # the first two are one state of it
+        with careful():
+            composed = load.compose("train", ["~job", "dataset=mine", "nuisance=none"], tmp_path)
+        found.append(composed.dataset.more.b)
+        composed.dataset.more.b = 3
+    assert found == [1, 1, 2]

@@ -21,7 +21,7 @@ from typing import Any, Literal
 from inferno_cli import __version__
 from inferno_cli.choices import STEPS, choices
 from inferno_cli.cli.flags import DEBUG, divided, require_known
-from inferno_cli.cli.messages import careful, known, translated, unresolved
+from inferno_cli.cli.messages import known, translated, unresolved
 from inferno_cli.errors import ConfigError, InfernoError, Stopped, closest, first_line
 from inferno_cli.memory import require_memory
 from inferno_cli.signals import listening
@@ -127,7 +127,7 @@ def _run(name: str, arguments: list[str]) -> None:
     from inferno_cli.cli.overrides import as_hydra_reads, with_optional
     from inferno_cli.cli.shard import with_shard
     from inferno_cli.cli.workflow import POINT, with_point, with_workflow
-    from inferno_cli.config.load import config_folder
+    from inferno_cli.config.load import careful, config_folder
 
     require_memory()
     step = choices(STEPS)[name].load()

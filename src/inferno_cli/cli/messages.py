@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-from inferno_cli.errors import ConfigError, FileError, InfernoError, MemoryLimitError, OutputError, closest, first_line
-from inferno_cli.files import read_yaml, yaml_of
+from inferno_cli.errors import ConfigError, InfernoError, MemoryLimitError, OutputError, closest, first_line
 
 QUOTE = "quote a value that holds brackets, braces, letters with accents or other signs: \"key='a[b]'\""
 ADVICE = {
@@ -19,34 +17,6 @@ ADVICE = {
     "Error parsing override": "; write key=value, and quote lists: 'key=[a,b]'",
 }
 """What to do, by how a message of Hydra's begins."""
-
-
-@contextmanager
-def careful() -> Iterator[None]:
-    """Let Hydra load only YAML files that are values by key (see ``files``): it would unfold a bomb of aliases."""
-    from hydra._internal.sources_registry import SourcesRegistry
-    from hydra.core.plugins import Plugins
-
-    Plugins.instance()  # which registers the sources
-    files: Any = SourcesRegistry.instance().resolve("file")
-    load = files.load_config
-
-    def checked(source: Any, config_path: str) -> Any:
-        path = Path(source.path, source._normalize_file_name(config_path))
-        if not path.exists():
-            return load(source, config_path)
-        try:
-            read_yaml(path)
-            with yaml_of(path):  # Hydra's parser is stricter
-                return load(source, config_path)
-        except FileError as error:
-            raise ConfigError(f"{error}. Repair it, or leave it out") from error
-
-    files.load_config = checked
-    try:
-        yield
-    finally:
-        files.load_config = load
 
 
 NO_MEMORY = (

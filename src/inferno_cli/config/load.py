@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from inferno_cli.errors import ConfigError, closest
+from inferno_cli.errors import ConfigError, FileError, closest
+from inferno_cli.files import read_yaml, yaml_of
 from inferno_cli.section import Section
 from inferno_cli.shell import quoted
 
@@ -27,6 +31,42 @@ def config_folder() -> Path:
         if (folder / "train.yaml").is_file():
             return folder
     raise ConfigError(f"the config folder is missing beside {package}; reinstall inferno-cli")
+
+
+_LOADED: dict[tuple[Any, ...], Any] = {}
+"""What Hydra has loaded of a file in a certain state: a command composes three times, and once more for each point."""
+
+
+@contextmanager
+def careful() -> Iterator[None]:
+    """Let Hydra load only YAML files that are values by key (see ``files``): it would unfold a bomb of aliases."""
+    from hydra._internal.sources_registry import SourcesRegistry
+    from hydra.core.plugins import Plugins
+
+    Plugins.instance()  # which registers the sources
+    files: Any = SourcesRegistry.instance().resolve("file")
+    load = files.load_config
+
+    def checked(source: Any, config_path: str) -> Any:
+        path = Path(source.path, source._normalize_file_name(config_path))
+        if not path.exists():
+            return load(source, config_path)
+        state = path.stat()
+        key = source.provider, path, config_path, state.st_mtime_ns, state.st_size
+        if key not in _LOADED:
+            try:
+                read_yaml(path)
+                with yaml_of(path):  # Hydra's parser is stricter
+                    _LOADED[key] = load(source, config_path)
+            except FileError as error:
+                raise ConfigError(f"{error}. Repair it, or leave it out") from error
+        return copy.deepcopy(_LOADED[key])  # Hydra writes into it
+
+    files.load_config = checked
+    try:
+        yield
+    finally:
+        files.load_config = load
 
 
 def compose(step: str, overrides: Iterable[str] = (), own: Path | None = None, *, absolute: bool = False) -> DictConfig:
@@ -178,7 +218,7 @@ def _walk(schema: type[BaseModel], location: tuple[str | int, ...]) -> tuple[lis
 
     pydantic puts the branch that it took at a union into the location; users know no such key.
     """
-    definitions = schema.model_json_schema()
+    definitions = _definitions(schema)
     node: Any = definitions
     path: list[str] = []
     siblings: list[str] = []
@@ -200,6 +240,11 @@ def _walk(schema: type[BaseModel], location: tuple[str | int, ...]) -> tuple[lis
         values = node.get("additionalProperties")
         node = node.get("properties", {}).get(part) or node.get("items") or (values if isinstance(values, dict) else {})
     return path, siblings, _resolved(node, definitions)
+
+
+@cache
+def _definitions(schema: type[BaseModel]) -> dict[str, Any]:
+    return schema.model_json_schema()
 
 
 def _resolved(node: Any, definitions: Mapping[str, Any]) -> Any:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from inferno_cli.choices import sections
-from inferno_cli.config.load import config_folder
+from inferno_cli.config.load import careful, compose
 from inferno_cli.config.measurement import Measurement
 from inferno_cli.events.modifiers import Morph
 from inferno_cli.events.sample import NOMINAL, Sample, Variation
@@ -40,13 +40,12 @@ MEASUREMENT = Measurement(
 
 def each(part: str) -> list[Any]:
     """Return every choice of a part of a model, with the values of its file ``conf/model/PART/KIND.yaml``."""
-    from hydra import compose, initialize_config_dir
     from omegaconf import OmegaConf
 
     found = []
-    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+    with careful():
         for kind, section in sections(*PARTS[part]).items():
-            values = compose("train", overrides=["~job", f"model/{part}={kind}"]).model[part]
+            values = compose("train", ["~job", f"model/{part}={kind}"]).model[part]
             text = OmegaConf.to_yaml(values, resolve=True)
             found.append(section.model_validate(OmegaConf.to_container(OmegaConf.create(text)), strict=False))
     return found

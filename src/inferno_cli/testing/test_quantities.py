@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 
 from inferno_cli.choices import conf_folders
 from inferno_cli.config.fit import Fit
-from inferno_cli.config.load import config_folder, resolve
+from inferno_cli.config.load import compose, resolve
 from inferno_cli.config.steps import FitConfig
 from inferno_cli.drawing.style import Canvas
 from inferno_cli.fit.analysis import fit_workspace
@@ -31,8 +31,6 @@ every_quantity = pytest.mark.parametrize("name", [*(k for k, kind in quantities(
 @cache
 def settings() -> Fit:
     """Return the settings of a fit that asks for everything."""
-    from hydra import compose, initialize_config_dir
-
     own = [
         "workspace=none",
         "fit=full",
@@ -41,9 +39,8 @@ def settings() -> Fit:
         "fit.scan_2d_points=5",
         "fit.toys=20",
     ]
-    with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        overrides = ["~job", *own, "fit.scan_points=5", *(f"+quantity={name}" for name in ADDED)]
-        return resolve(FitConfig, compose("fit", overrides=overrides)).fit
+    overrides = ["~job", *own, "fit.scan_points=5", *(f"+quantity={name}" for name in ADDED)]
+    return resolve(FitConfig, compose("fit", overrides)).fit
 
 
 def workspace() -> dict[str, Any]:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from inferno_cli.choices import conf_folders, sections
-from inferno_cli.config.load import config_folder, resolve
+from inferno_cli.config.load import careful, compose, config_folder, resolve
 from inferno_cli.config.steps import TrainConfig
 from inferno_cli.events.channels import Channel, Channels
 from inferno_cli.events.dataset import Dataset, Request
@@ -33,11 +33,8 @@ every_dataset = pytest.mark.parametrize("name", NAMES)
 @cache
 def configured(name: str) -> TrainConfig:
     """Return the configuration of a run on a dataset, without nuisance parameters."""
-    from hydra import compose, initialize_config_dir
-
-    with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        overrides = ["~job", f"dataset={name}", "nuisance=none", "model=bce"]
-        return resolve(TrainConfig, compose("train", overrides=overrides))
+    with careful():
+        return resolve(TrainConfig, compose("train", ["~job", f"dataset={name}", "nuisance=none", "model=bce"]))
 
 
 def dataset_of(name: str) -> Dataset:
