@@ -141,6 +141,105 @@ def test_a_run_that_is_killed_at_any_write_is_whole_or_none(recorded: Recorded, 
     assert states.count(True) < 5
 
 
+def test_a_description_is_finished_when_all_of_it_is_there(tmp_path: Path) -> None:
+    """`data` follows the same rule; what it writes is read by people."""
+    folder = tmp_path / "data"
+    point = (
+        "+experiment=synthetic",
+        *FEW_EVENTS,
+        "bins=5",
+        "systematics=[r]",
+        "report.formats=[svg]",
+        f"hydra.run.dir={folder}",
+    )
+    moments, _ = record(folder, lambda: succeed("data", *point))
+    assert len(moments) > 10
+    after = moments[-1].content
+    assert {"data.html", "data.json", "plots"} <= after.keys()
+    states = []
+    for moment in moments:
+        become(folder, moment.content)
+        states.append(holds_finished(folder))
+        assert moment.content == after or not states[-1], moment.said
+        listed = read_run(folder)  # it measures nothing; killed at its first write nobody knows yet of which step it is
+        assert listed is None or listed.state == "abandoned", moment.said
+        assert all(moment.content[name] == after[name] for name in ("data.html", "data.json") if name in moment.content)
+    assert states == sorted(states)
+    assert states[-1]
+    refused = inferno("data", *point)
+    assert (refused.code, "overwrite=true" in refused.err, content_of(folder) == after) == (2, True, True)
+    succeed("data", *point, "overwrite=true", "report.plots=false")
+    assert "plots" not in content_of(folder)  # nothing of the one before is left
+
+
+def prepare_in(top: Path) -> tuple[str, ...]:
+    """Prepare ntuples in a folder, with the run in another one."""
+    real = Path(__file__).parents[1] / "data" / "nanoAOD_2015_CMS_Open_Data_ttbar.root"
+    places = (f"files={real}", "sample=top", f"output={top}/made", f"hydra.run.dir={top}/run")
+    return ("prepare", "prepare=open_data_2015", *places)
+
+
+def test_ntuples_are_whole_when_they_have_their_name(tmp_path: Path) -> None:
+    """`prepare` says that it has finished when they are; a kill leaves the input files that are done, and no more."""
+    arguments = prepare_in(tmp_path)
+    moments, _ = record(tmp_path, lambda: succeed(*arguments))
+    after = moments[-1].content
+    assert after.keys() >= {"made/top.root", "run/status.json"}
+    finished = []
+    for moment in moments:
+        become(tmp_path, moment.content)
+        finished.append(holds_finished(tmp_path / "run"))
+        assert moment.content == after or not finished[-1], moment.said
+        for name, data in moment.content.items():
+            if name.startswith("made/") and data is not None and not name.endswith(".partial"):
+                assert data == after[name], (moment.said, name)
+    assert finished[-1]
+
+    outcome = full_from("made/top.root.partial", 1, tmp_path, lambda: inferno(*arguments))
+
+    assert outcome.code == 2
+    assert len(outcome.err.splitlines()) == 1
+    assert content_of(tmp_path)["made/top.root"] == after["made/top.root"]  # that of before
+    assert not holds_finished(tmp_path / "run")
+    assert "1 files were finished before" in succeed(*arguments).out
+
+
+def test_prepare_takes_no_folder_of_another_run(runs: Runs, tmp_path: Path) -> None:
+    shutil.copytree(runs("synthetic", "bce").path.parent, tmp_path / "run")
+    before = content_of(tmp_path / "run")
+    refused = inferno(*prepare_in(tmp_path))
+    assert (refused.code, "holds a finished run, of another step" in refused.err) == (2, True)
+    assert content_of(tmp_path / "run") == before
+
+
+# ---------------------------------------------------------------------------------------- runs that have finished
+def test_a_run_that_is_logged_or_removed_is_whole_or_none(runs: Runs, tmp_path: Path) -> None:
+    """`log` adds the name that the store has for it; `clean` takes the word away first."""
+    folder = tmp_path / "run"
+    shutil.copytree(runs("synthetic", "bce").path.parent, folder)
+    said, before = Status.read(folder), content_of(folder)
+    assert said is not None
+    logging = ("log", f"run={folder}", f"tracking.uri=sqlite:///{tmp_path}/mlflow.db")
+    full = full_from("mlflow_run.json.partial", 1, folder, lambda: inferno(*logging))
+    assert (full.code, len(full.err.splitlines()), content_of(folder) == before) == (2, 1, True)
+    moments, _ = record(folder, lambda: succeed(*logging))
+    assert len(moments) > 3
+    for moment in moments:
+        new = {name: data for name, data in moment.content.items() if name not in before}
+        assert {**moment.content, **before} == moment.content
+        assert all(name.endswith(".partial") or data == moments[-1].content[name] for name, data in new.items())
+    assert "is logged already" in succeed(*logging).out
+
+    moments, _ = record(folder, lambda: succeed("clean", str(folder), "states=finished", "yes=true"))
+    assert len(moments) > 10
+    for moment in moments[1:]:
+        become(folder, moment.content)
+        answers = verdicts(folder, said.point)
+        assert len(set(answers.values())) == 1, (moment.said, answers)
+        is_all = {**moment.content, **before} == moment.content
+        assert answers["list"] is is_all, moment.said
+
+
 # ------------------------------------------------------------------------------------- files in folders of others
 def output_of(step: str, run: Path, folder: Path) -> tuple[str, ...]:
     """Return the arguments of a step that writes to a folder which is no run's."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import yaml
 
+from inferno_cli.files import write_whole
 from inferno_cli.report.tables import WIDTH_OF_A_WIDE_ONE, Line, Table, terminal
 from inferno_cli.runs.search import Trial
 
@@ -31,11 +32,11 @@ def write_trials(tried: Sequence[Trial], folder: Path, merit: str) -> list[Path]
     files = [folder / "search.csv"]
     headings = ["trial", "state", merit, *keys, "error"]
     lines = [Line([x.number, x.state, x.value, *(x.params.get(key) for key in keys), x.error]) for x in rows]
-    files[0].write_text(Table(headings, lines).csv(), encoding="utf-8")
+    write_whole(files[0], Table(headings, lines).csv())
     if rows and rows[0].state == "complete":
         best = {"trial": rows[0].number, merit: rows[0].value, "overrides": rows[0].overrides}
         files.append(folder / "best.yaml")
-        files[-1].write_text(yaml.safe_dump(best, sort_keys=False), encoding="utf-8")
+        write_whole(files[-1], yaml.safe_dump(best, sort_keys=False))
     return files
 
 

@@ -48,7 +48,7 @@ KEPT = (
 """What others read of a run, or patterns of it: its checksums are in its status."""
 MADE = (
     *("plots", "export", "histograms", "cabinetry.yaml", "mlflow_run.json", "anomaly.html", "scores"),
-    *("nplm.html", "interpolation.html", "workflow.done", "at_[-0-9]*"),
+    *("nplm.html", "interpolation.html", "workflow.done", "at_[-0-9]*", "data.html", "data.json"),
 )
 """What a run makes besides the files that others read, and the tables of its quantities; names, or patterns of them."""
 PARTIAL = "partial"

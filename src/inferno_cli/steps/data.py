@@ -8,6 +8,7 @@ from typing import Any
 
 from inferno_cli.config.steps import DataConfig
 from inferno_cli.errors import OutputError
+from inferno_cli.steps._logged import resolved
 
 log = logging.getLogger(__name__)
 SCHEMA = DataConfig
@@ -20,11 +21,12 @@ def run(config: DataConfig, composed: Any) -> None:
     from inferno_cli.report.dataset.tables import show_data
     from inferno_cli.report.presentation import presentation
     from inferno_cli.runs.folder import OTHER, begin, finish
+    from inferno_cli.runs.points import point_of_training
     from inferno_cli.runs.sweeps import HydraJob
 
-    folder = HydraJob.current().folder
-    if not begin(folder, composed, "", overwrite=config.overwrite):
-        raise OutputError(f"{folder} holds a description of a dataset. {OTHER}, or set overwrite=true")
+    folder, point = HydraJob.current().folder, point_of_training(resolved(composed), None)
+    if not begin(folder, composed, point, overwrite=config.overwrite):
+        raise OutputError(f"{folder} holds this description of the dataset. {OTHER}, or set overwrite=true")
     log.info(f"events: {config.dataset.name}")
     description = describe(
         config.dataset.validated(config.request, config.source_branches),
@@ -37,6 +39,6 @@ def run(config: DataConfig, composed: Any) -> None:
     log.info("report: tables" + (" and plots" if config.report.plots else ""))
     shown = presentation(config.report, config.dataset.downsample_factor)
     page, *_ = write_data(description, folder, plots=config.report.plots, formats=config.report.formats, shown=shown)
-    finish(folder, "")
+    finish(folder, point)
     show_data(description)
     sys.stdout.write(f"results: {page}\n")

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from inferno_cli.analyses.top11004.settings import Preparation
 from inferno_cli.config.steps import FolderStep
+from inferno_cli.errors import OutputError
 from inferno_cli.files import user_path
 from inferno_cli.progress import Mode, progress
 from inferno_cli.section import LONGEST_NAME, Paths, Positive
@@ -51,11 +52,14 @@ def run(config: PrepareConfig, composed: Any) -> None:
     from inferno_cli.analyses.ntuples import prepare
     from inferno_cli.analyses.top11004.analysis import TauJets
     from inferno_cli.events.root.trees import find_files
-    from inferno_cli.runs.folder import begin, finish
+    from inferno_cli.runs.folder import OTHER, begin, finish, holds_finished
+    from inferno_cli.runs.steps import step_of
     from inferno_cli.runs.sweeps import HydraJob
 
     own = HydraJob.current().folder
-    begin(own, composed, "", overwrite=True)  # it holds no results
+    if holds_finished(own) and step_of(own) != "prepare":
+        raise OutputError(f"{own} holds a finished run, of another step. {OTHER}")
+    begin(own, composed, "", overwrite=True)  # its own folder holds no results
     found: dict[Path, None] = {}
     for pattern in config.files:
         found |= dict.fromkeys(find_files(pattern, "*.root", "files", "files"))
