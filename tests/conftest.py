@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import signal
+import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import hist
 import numpy as np
 import pytest
+import sqlalchemy
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -52,6 +54,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         marker = FOLDERS.get(item.path.parent.name)
         if marker is not None:
             item.add_marker(marker)
+
+
+# -------------------------------------------------------------------------------------------------- databases
+@pytest.fixture(scope="session", autouse=True)
+def _no_waits_for_the_disk() -> Iterator[None]:
+    """Let SQLite leave it to the system when it writes to the disk: what is lost with the power, no test looks at.
+
+    MLflow makes a store in 70 transactions, and waits for the disk at the end of each.
+    """
+
+    def leave(connection: Any, record: Any) -> None:
+        if isinstance(connection, sqlite3.Connection):
+            connection.execute("PRAGMA synchronous=OFF")
+
+    sqlalchemy.event.listen(sqlalchemy.Engine, "connect", leave)
+    yield
+    sqlalchemy.event.remove(sqlalchemy.Engine, "connect", leave)
 
 
 # ------------------------------------------------------------------------------------------- configurations
