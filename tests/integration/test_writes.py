@@ -7,18 +7,24 @@ reads runs is asked what it is.
 
 from __future__ import annotations
 
+import itertools
 import resource
 import shutil
 import signal
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import hydra
 import pytest
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 from writes import Call, Moment, become, content_of, full_from, record, signalled_at
 
 from inferno_cli import signals
+from inferno_cli.cli import main
 from inferno_cli.errors import ComparisonError, RunError
 from inferno_cli.runs.cleaning import plan
 from inferno_cli.runs.find import collect
@@ -27,7 +33,7 @@ from inferno_cli.runs.listed import read_run
 from inferno_cli.runs.record import Results
 from inferno_cli.runs.run_folder import finished_run
 from inferno_cli.steps._logged import run_steps
-from integration.conftest import FEW_EVENTS, FIT_ONLY_MU, QUICK, Runs, inferno, own_analysis, succeed
+from integration.conftest import FEW_EVENTS, FIT_ONLY_MU, QUICK, Outcome, Runs, inferno, own_analysis, succeed
 
 SYNTHETIC = ("+experiment=synthetic", *QUICK, *FEW_EVENTS, *FIT_ONLY_MU)
 STEPS: dict[str, tuple[str, ...]] = {
@@ -51,6 +57,8 @@ STEPS: dict[str, tuple[str, ...]] = {
     ),
 }
 NEEDS = {"interpolate": ("zuko", "sklearn")}
+TWO = ["fit", "interpolate"]
+"""Steps in which a full disk and a signal are tried at every write: all have the same glue, and these are quick."""
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +77,28 @@ class Recorded:
     arguments: tuple[str, ...]
     moments: list[Moment]
     calls: list[Call]
+    composed: Any
+    """Its configuration."""
+    hydra: Any
+    """That of Hydra."""
+
+    def again(self) -> Outcome:
+        """Give the command in its folder once more, without making its configuration, which takes most of the time."""
+
+        def without_composing(**_: Any) -> Any:
+            self.folder.mkdir(exist_ok=True)
+            return lambda task: lambda: task(deepcopy(self.composed))
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(hydra, "main", without_composing)
+            patch.setattr(HydraConfig.instance(), "cfg", self.hydra)
+            return inferno(self.arguments[0])
+
+    def counted(self) -> Iterator[tuple[Call, int]]:
+        """Yield the calls in the folder, each with how often it has been made by then."""
+        for number, call in enumerate(self.calls, 1):
+            if call.name != ".":
+                yield call, self.calls[:number].count(call)
 
 
 @pytest.fixture(scope="module", params=list(STEPS))
@@ -81,14 +111,21 @@ def recorded(
     folder = tmp_path_factory.mktemp(step) / "run"
     arguments = (step, *(places.get(text, text).replace("WORKSPACE", places["WORKSPACE"]) for text in STEPS[step]))
     arguments = (*arguments, f"hydra.run.dir={folder}")
-    return Recorded(folder, arguments, *record(folder, lambda: succeed(*arguments)))
+    asked = []
+    task = main._task
+
+    def keep(module: Any, composed: Any) -> Any:
+        asked.append((deepcopy(composed), deepcopy(HydraConfig.instance().cfg)))
+        return task(module, composed)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(main, "_task", keep)
+        return Recorded(folder, arguments, *record(folder, lambda: succeed(*arguments)), *asked[0])
 
 
 @pytest.fixture(autouse=True)
 def _hydra() -> Iterator[None]:
     """A job of Hydra's, whose configuration is kept."""
-    from hydra.core.hydra_config import HydraConfig
-
     before = HydraConfig.instance().cfg
     HydraConfig.instance().cfg = OmegaConf.create({"hydra": {"overrides": {"task": []}}})
     yield
@@ -278,32 +315,30 @@ def fit_in(folder: Path, places: dict[str, str]) -> tuple[str, ...]:
     return ("fit", f"workspace={places['WORKSPACE']}", *STEPS["fit"][1:], f"hydra.run.dir={folder}")
 
 
-@pytest.mark.parametrize(
-    ("name", "times"),
-    [
-        ("status.json.partial", 1),
-        (".hydra/hydra.yaml.partial", 1),
-        ("config.yaml.partial", 1),
-        ("yields.md", 1),
-        ("results.json.partial", 1),
-        ("status.json.partial", 2),  # all is there but the word that it is
-    ],
-)
-def test_a_full_disk_is_one_error_and_no_result(name: str, times: int, places: dict[str, str], tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    arguments = fit_in(folder, places)
+@pytest.fixture
+def emptied(recorded: Recorded) -> Iterator[Recorded]:
+    """A step whose folder may be used anew."""
+    yield recorded
+    become(recorded.folder, recorded.moments[-1].content)
 
-    outcome = full_from(name, times, folder, lambda: inferno(*arguments))
 
-    assert outcome.code == 2
-    (line,) = outcome.err.splitlines()
-    assert line.startswith("OutputError: ")
-    assert "No space left on device" in line
-    assert str(folder) in line or name in line
-    assert "results: " not in outcome.out
-    assert not any(verdicts(folder, "").values())
-    if times == 2:
-        succeed(*arguments)  # with space again the same command goes on
+@pytest.mark.parametrize("recorded", TWO, indirect=True)
+def test_a_full_disk_at_any_write_is_one_error_and_no_result(emptied: Recorded) -> None:
+    folder = emptied.folder
+    opened = [(call.name, times) for call, times in emptied.counted() if call.what == "open"]
+    assert len(opened) > 7
+    for name, times in opened:
+        shutil.rmtree(folder)
+        outcome = full_from(name, times, folder, emptied.again)
+        assert outcome.code == 2, name
+        (line,) = outcome.err.splitlines()
+        assert line.startswith("OutputError: ")
+        assert "No space left on device" in line
+        assert str(folder) in line or name in line
+        assert "results: " not in outcome.out
+        assert not any(verdicts(folder, "").values())
+    assert emptied.again().code == 0  # with space again the same command goes on
+    assert holds_finished(folder)
 
 
 @pytest.mark.parametrize("largest", [0.9, 0.5, 0.05])
@@ -326,38 +361,28 @@ def test_a_file_that_cannot_grow_is_one_error(largest: float, tmp_path: Path) ->
     assert not any(verdicts(tmp_path / "run", "").values())
 
 
-@pytest.mark.parametrize(
-    ("number", "call", "times"),
-    [
-        (signal.SIGHUP, Call("mkdir", ".hydra"), 1),
-        (signal.SIGINT, Call("open", "yields.md"), 1),
-        (signal.SIGTERM, Call("replace", "results.json"), 1),
-        (signal.SIGHUP, Call("replace", "status.json"), 2),
-        (signal.SIGTERM, Call("unlink", "status.json.partial"), 2),  # it has its name: the run has finished
-    ],
-)
-def test_a_signal_at_a_write_leaves_a_whole_run_or_none(
-    number: signal.Signals,
-    call: Call,
-    times: int,
-    places: dict[str, str],
-    tmp_path: Path,
-    heard: None,
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("recorded", TWO, indirect=True)
+def test_a_signal_at_any_write_leaves_a_whole_run_or_none(
+    emptied: Recorded, heard: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(signals, "_pass_on", lambda number: None)
-    folder = tmp_path / "run"
-
-    outcome = signalled_at(number, call, times, folder, lambda: inferno(*fit_in(folder, places)))
-
-    assert outcome.code == 128 + number
-    is_whole = call.what == "unlink"
-    said = "had" if is_whole else "is not"
-    assert outcome.err == f"stopped by {number.name}: the run in {folder} {said} finished\n"
-    status = Status.read(folder)
-    assert status is not None
-    assert status.state == ("finished" if is_whole else "stopped")
-    assert set(verdicts(folder, status.point).values()) == {is_whole}
+    folder = emptied.folder
+    states = []
+    numbers = itertools.cycle((signal.SIGHUP, signal.SIGINT, signal.SIGTERM))
+    called = [item for item in emptied.counted() if item[0].what in ("open", "replace")]
+    called.append((Call("unlink", "status.json.partial"), 2))  # it has its name: the run has finished
+    for (call, times), number in zip(called, numbers, strict=False):
+        shutil.rmtree(folder)
+        outcome = signalled_at(number, call, times, folder, emptied.again)
+        assert outcome.code == 128 + number
+        status = Status.read(folder)
+        assert status is not None
+        states.append(status.state)
+        said = "had" if status.state == "finished" else "is not"
+        assert outcome.err == f"stopped by {number.name}: the run in {folder} {said} finished\n"
+        assert set(verdicts(folder, status.point).values()) == {status.state == "finished"}
+    assert set(states) == {"stopped", "finished"}
+    assert states == sorted(states, reverse=True)
 
 
 def test_an_overwrite_that_is_killed_leaves_no_mixture(places: dict[str, str], tmp_path: Path) -> None:
