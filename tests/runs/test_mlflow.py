@@ -652,11 +652,12 @@ def test_ui_ends_its_server_on_ctrl_c(tmp_path: Path) -> None:
         "import sys; from inferno_cli.signals import listening; from inferno_cli.steps import ui\n"
         f"with listening(): ui._serve([sys.executable, '-c', {server!r}])"
     )
-    process = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path)
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 20
     while not (tmp_path / "started").exists():
         assert time.monotonic() < deadline
         time.sleep(0.05)
     process.terminate()
-    assert process.wait(timeout=20) == 143
+    _, said = process.communicate(timeout=20)
+    assert (process.returncode, said) == (143, "")
     assert (tmp_path / "interrupted").exists()
