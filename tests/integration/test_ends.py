@@ -163,11 +163,13 @@ def test_prepare_ends_with_its_workers(ntuples_to_prepare: Path) -> None:
     assert not (ntuples_to_prepare / "made" / "top.root").exists()
 
 
-def test_a_sweep_ends_with_its_processes(tmp_path: Path) -> None:
+def test_a_sweep_ends_with_its_processes(tmp_path: Path, empty_store: Path) -> None:
     """In processes of joblib's, which train; their runs in MLflow and the parent are KILLED."""
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
     point = (*SYNTHETIC, "model=bce", "trainer.max_epochs=5000", "model.hidden=[5],[6]", "tracking=mlflow")
     places = ("output_dir=out", "hydra.sweep.dir=sweep", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    (tmp_path / "out").mkdir()
+    shutil.copy(empty_store, tmp_path / "out")
     process = started("train", "-m", *point, *places, cwd=tmp_path, until="training: ")
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=60)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,12 +18,13 @@ from integration.conftest import FEW_EVENTS, FIT_ONLY_MU, QUICK, comparable, inf
 POINT = ("+experiment=synthetic", *QUICK, *FEW_EVENTS, *FIT_ONLY_MU, "model=optimal", "export=false")
 
 
-def test_points_side_by_side_are_those_one_after_the_other(tmp_path: Path) -> None:
+def test_points_side_by_side_are_those_one_after_the_other(tmp_path: Path, empty_store: Path) -> None:
     """In a process of its own, as joblib starts more; the first of three points has a fit that cannot converge."""
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
     arguments = (*POINT, "tracking=mlflow", f"output_dir={tmp_path}", "fit.max_calls=1,100000,100001")
     command = [sys.executable, "-W", "error::UserWarning", "-m", "inferno_cli", "train", "-m", *arguments]
     command += ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+    shutil.copy(empty_store, tmp_path)
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, env={**os.environ})
 
     assert done.returncode == 2, done.stderr

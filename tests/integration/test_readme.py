@@ -19,7 +19,7 @@ from conftest import compose, write
 from inferno_cli.config.load import config_folder, resolve
 from inferno_cli.config.steps import UiConfig
 from integration.conftest import FEW_EVENTS, FIT_ONLY_MU, Runs, inferno, own_analysis, trees
-from integration.test_experiments import OF_OTHER_STEPS
+from integration.test_experiments import EXPERIMENTS, OF_OTHER_STEPS
 
 pytestmark = pytest.mark.docs
 ROOT = config_folder().parent
@@ -127,6 +127,9 @@ def place(tmp_path: Path, runs: Runs) -> Callable[[str], str]:
             return f"{key}=2"
         if key == "seed":  # more of them are more of the same
             return f"{key}={value.split(',')[0]}"
+        if key == "+experiment" and "," in value:  # test_experiments.py runs each that there is
+            assert set(value.split(",")) <= set(EXPERIMENTS)
+            return f"{key}={','.join(value.split(',')[:2])}"
         if key == "input":
             return f"input={embedded}"
         if key == "output":
