@@ -874,6 +874,22 @@ def test_an_error_at_a_limit_is_no_number_of_the_table(tmp_path: Path) -> None:
     assert [name for name in logged if name.endswith("hesse")] == []
 
 
+def test_no_file_of_a_run_is_read_twice(sweep: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A comparison of thousand runs takes seconds."""
+    opened: list[Path] = []
+    original = Path.open
+
+    def counted(path: Path, *arguments: Any, **settings: Any) -> Any:
+        opened.append(path)
+        return original(path, *arguments, **settings)
+
+    monkeypatch.setattr(Path, "open", counted)
+    assert len(compared(sweep).rows) == 4
+    of_runs = [path for path in opened if path.parent != sweep]
+    assert {path.name for path in of_runs} >= {RESULTS_FILE, "config.yaml"}
+    assert len(of_runs) == len(set(of_runs))
+
+
 # ------------------------------------------------------------------------------------------- damaged records
 def test_a_record_without_the_parameter_of_interest_is_none(sweep: Path) -> None:
     values = json.loads((sweep / "0" / RESULTS_FILE).read_text())
