@@ -138,8 +138,9 @@ def test_what_is_no_workflow(
     assert content_of(written) == before, "nothing is left of a command that is refused"
 
 
-def test_a_sweep_that_is_refused_leaves_nothing(tmp_path: Path) -> None:
-    outcome = inferno("train", "-m", "model=bce,nonesuch", f"hydra.sweep.dir={tmp_path}/a/b")
+@pytest.mark.parametrize("step", ["train", "compare"])
+def test_a_sweep_that_is_refused_leaves_nothing(step: str, tmp_path: Path) -> None:
+    outcome = inferno(step, "-m", "tracking=none,nonesuch", f"hydra.sweep.dir={tmp_path}/a/b")
     assert outcome.code == 2
     assert list(tmp_path.iterdir()) == []
 

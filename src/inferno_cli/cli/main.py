@@ -294,9 +294,9 @@ def _nothing_left() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        from inferno_cli.runs.mlflow.sweep import SweepCallback
+        from inferno_cli.runs.asked import AskedCallback
 
-        before, SweepCallback.before = SweepCallback.before, None
+        before, AskedCallback.before = AskedCallback.before, None
         if before is not None and not getattr(error, "recorded", False):
             with suppress(OSError):  # the refusal is the one to see
                 before.restore()

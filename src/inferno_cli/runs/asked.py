@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from hydra.experimental.callback import Callback
+from omegaconf.errors import OmegaConfBaseException
 
 from inferno_cli.files import write_whole
 from inferno_cli.runs.folder import STATUS_FILE
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 MULTIRUN = "multirun.yaml"
 """In the folder of a multirun: what Hydra's sweepers were asked for."""
@@ -42,3 +50,19 @@ class Before:
         for path in self.missing:
             if path.exists():
                 path.rmdir()
+
+
+class AskedCallback(Callback):
+    """Keeps what the folder of a multirun was, for one that is refused; does nothing in a single run."""
+
+    before: ClassVar[Before | None] = None
+    """Of the multirun that this process has begun."""
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """Look at the folder."""
+        with suppress(OmegaConfBaseException):  # said where the jobs need it
+            AskedCallback.before = Before.of(Path(config.hydra.sweep.dir).absolute())
+
+    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:  # noqa: ARG002
+        """Forget it."""
+        AskedCallback.before = None

@@ -23,7 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from inferno_cli.errors import FileError
 from inferno_cli.files import read_yaml, write_whole
-from inferno_cli.runs.asked import MULTIRUN, Before
+from inferno_cli.runs.asked import MULTIRUN
 from inferno_cli.runs.mlflow.afterwards import end, link, read_run
 from inferno_cli.runs.mlflow.store import LOCK_TIMEOUT, Store
 from inferno_cli.runs.points import is_output
@@ -46,14 +46,11 @@ class SweepCallback(Callback):
 
     folder: ClassVar[Path | None] = None
     """Of the multirun that this process has begun, for what has to be ended when it is stopped."""
-    before: ClassVar[Before | None] = None
-    """What that folder was before, for a multirun that is refused."""
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Keep the folder."""
         with suppress(OmegaConfBaseException):  # said where the jobs need it
             SweepCallback.folder = Path(config.hydra.sweep.dir).absolute()
-            SweepCallback.before = Before.of(SweepCallback.folder)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
         """End the parent as FAILED after a job that failed, which may have had no run of its own yet."""
@@ -66,7 +63,7 @@ class SweepCallback(Callback):
         if SweepCallback.folder is not None:
             end_parent(Path(config.hydra.sweep.dir), "FINISHED")
             link(Path(config.hydra.sweep.dir) / PARENT_FILE)
-        SweepCallback.folder = SweepCallback.before = None
+        SweepCallback.folder = None
 
 
 def parent_run(store: Store, experiment: str, folder: Path) -> str | None:
