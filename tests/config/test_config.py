@@ -490,11 +490,11 @@ def test_hydra_is_as_before():
     from hydra.core.plugins import Plugins
 
     Plugins.instance()
-    source = SourcesRegistry.instance().resolve("file")
-    before = source.load_config
+    sources = [SourcesRegistry.instance().resolve(scheme) for scheme in ("file", "pkg")]
+    before = [source.load_config for source in sources]
     with careful():
-        assert source.load_config is not before
-    assert source.load_config is before
+        assert all(source.load_config is not load for source, load in zip(sources, before, strict=True))
+    assert [source.load_config for source in sources] == before
 
 
 def test_a_file_that_has_changed_is_read_again_and_what_is_written_into_a_configuration_stays_there(tmp_path):

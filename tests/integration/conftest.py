@@ -105,7 +105,8 @@ def _restored() -> Iterator[None]:
                     handler.close()
         for logger, handlers, level in saved:
             logger.handlers[:] = handlers
-            logger.setLevel(level)
+            if logger.level != level:  # for which all loggers are gone through
+                logger.setLevel(level)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -93,3 +93,22 @@ def test_ends_of_a_sweep_run(sweep: str, tmp_path: Path) -> None:
     assert len(records) == 2
     assert all(0 < record.parameters["mu"].hesse < 2 for record in records)
     assert records[0].poi_variance != records[1].poi_variance
+
+
+@pytest.mark.parametrize("where", ["file", "command line"])
+def test_what_says_that_there_are_points_need_not_be_a_flag(
+    where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from inferno_cli.steps import train
+
+    found = []
+    monkeypatch.setattr(train, "run", lambda config, composed: found.append(composed.seed))
+    said = ("hydra.mode=MULTIRUN",)
+    if where == "file":
+        (tmp_path / "conf" / "experiment").mkdir(parents=True)
+        (tmp_path / "conf/experiment/points.yaml").write_text("# @package _global_\nhydra: {mode: MULTIRUN}\n")
+        said = ("--config-dir", f"{tmp_path}/conf", "+experiment=points")
+
+    succeed("train", *said, "seed=1,2", "tracking=none", f"output_dir={tmp_path}")
+
+    assert found == [1, 2]

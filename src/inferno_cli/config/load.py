@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -45,7 +45,8 @@ def careful() -> Iterator[None]:
 
     Plugins.instance()  # which registers the sources
     files: Any = SourcesRegistry.instance().resolve("file")
-    load = files.load_config
+    packages: Any = SourcesRegistry.instance().resolve("pkg")
+    load, load_packaged = files.load_config, packages.load_config
 
     def checked(source: Any, config_path: str) -> Any:
         path = Path(source.path, source._normalize_file_name(config_path))
@@ -53,20 +54,31 @@ def careful() -> Iterator[None]:
             return load(source, config_path)
         state = path.stat()
         key = source.provider, path, config_path, state.st_mtime_ns, state.st_size
-        if key not in _LOADED:
-            try:
-                read_yaml(path)
-                with yaml_of(path):  # Hydra's parser is stricter
-                    _LOADED[key] = load(source, config_path)
-            except FileError as error:
-                raise ConfigError(f"{error}. Repair it, or leave it out") from error
-        return copy.deepcopy(_LOADED[key])  # Hydra writes into it
+        return _kept(key, lambda: _load_checked(path, lambda: load(source, config_path)))
 
-    files.load_config = checked
+    def packaged(source: Any, config_path: str) -> Any:
+        return _kept((source.provider, source.path, config_path), lambda: load_packaged(source, config_path))
+
+    files.load_config, packages.load_config = checked, packaged
     try:
         yield
     finally:
-        files.load_config = load
+        files.load_config, packages.load_config = load, load_packaged
+
+
+def _load_checked(path: Path, load: Callable[[], Any]) -> Any:
+    try:
+        read_yaml(path)
+        with yaml_of(path):  # Hydra's parser is stricter
+            return load()
+    except FileError as error:
+        raise ConfigError(f"{error}. Repair it, or leave it out") from error
+
+
+def _kept(key: tuple[Any, ...], load: Callable[[], Any]) -> Any:
+    if key not in _LOADED:
+        _LOADED[key] = load()
+    return copy.deepcopy(_LOADED[key])  # Hydra writes into it
 
 
 def compose(step: str, overrides: Iterable[str] = (), own: Path | None = None, *, absolute: bool = False) -> DictConfig:
