@@ -31,7 +31,8 @@ class _Rectified(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         """Keep the gradient where the result is positive."""
         (result,) = ctx.saved_tensors
-        return torch.ops.aten.threshold_backward.grad_input(gradient, result, 0, grad_input=gradient)
+        kept: Tensor = torch.ops.aten.threshold_backward.grad_input(gradient, result, 0, grad_input=gradient)
+        return kept
 
 
 class Rectifier(nn.ReLU):
