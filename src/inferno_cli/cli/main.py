@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import logging
 import os
-import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from inferno_cli import __version__
-from inferno_cli.choices import STEPS, choices, conf_folders
+from inferno_cli.choices import STEPS, choices
 from inferno_cli.cli.flags import DEBUG, divided, require_known
 from inferno_cli.cli.messages import known, translated, unresolved
 from inferno_cli.errors import ConfigError, InfernoError, Stopped, closest, first_line
@@ -155,7 +154,7 @@ def _run(name: str, arguments: list[str]) -> None:
             if HELP & set(flags):
                 sys.stdout.write(keys_of(name, step.SCHEMA, step_help()[name], overrides, _config_dir(flags)))
                 return
-            with _nothing_left(), _mode_by_flag(flags, overrides):
+            with _nothing_left():
                 hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=name)(task)()
     except _Ended as ended:
         raise ended.error from ended.__cause__
@@ -175,27 +174,6 @@ def _run(name: str, arguments: list[str]) -> None:
         if composing and not isinstance(known(error), InfernoError) and not getattr(error, "recorded", False):
             raise ConfigError(f"{' '.join(overrides)}: {first_line(error)}") from error
         raise
-
-
-@contextmanager
-def _mode_by_flag(flags: list[str], overrides: list[str]) -> Iterator[None]:
-    """Let -m alone say whether there are points: to look for ``hydra.mode`` in files Hydra composes all of them.
-
-    None of ours has it; files of the user's may.
-    """
-    from hydra._internal import hydra
-
-    others = bool(NAMED & set(flags)) or _config_dir(flags) is not None or bool(conf_folders())
-    if others or any(re.match(r"[+~]*hydra\.(mode|searchpath)\b", text) for text in overrides):
-        yield
-        return
-    program: Any = hydra.Hydra
-    look = program.get_mode
-    program.get_mode = lambda *_, **__: None
-    try:
-        yield
-    finally:
-        program.get_mode = look
 
 
 def _task(step: Any, composed: Any) -> Any:
