@@ -72,7 +72,9 @@ class Curve:
     @property
     def area(self) -> float:
         """The area below it: how probable it is that an event of the signal has the larger score."""
-        return float(np.trapezoid(self.signal, self.background))
+        from scipy.integrate import trapezoid  # numpy 1 has another name for it
+
+        return float(trapezoid(self.signal, self.background))
 
     def efficiency(self, rate: float) -> float:
         """Return the share of the signal where a share ``rate`` of the background passes, between two cuts."""

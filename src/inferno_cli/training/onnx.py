@@ -56,7 +56,8 @@ class Graph:
 
         names = [x if isinstance(x, str) else self.constant(x) for x in inputs]
         output = name or f"{operator.lower()}_{len(self.nodes)}"
-        self.nodes.append(helper.make_node(operator, names, [output], **attributes))
+        # Named: onnxruntime before 1.22 gives parts of two nodes without a name the same one.
+        self.nodes.append(helper.make_node(operator, names, [output], name=output, **attributes))
         return output
 
     def cast(self, x: str, dtype: type, name: str = "") -> str:
@@ -94,7 +95,9 @@ class Graph:
                 negative = self("Sub", self("Exp", self("Min", x, 0.0)), 1.0)
                 return self("Add", self("Max", x, 0.0), self("Mul", negative, layer.alpha))
             case nn.SiLU():
-                return self("Mul", x, self("Sigmoid", x))
+                # onnxruntime makes of x * sigmoid(x) one operator, which it has in float32 alone.
+                half = self("Mul", x, 0.5)
+                return self("Add", half, self("Mul", half, self("Tanh", half)))
             case nn.GELU():
                 erf = self("Erf", self.cast(self("Mul", x, math.sqrt(0.5)), np.float32))
                 return self("Mul", self("Mul", x, 0.5), self("Add", self.cast(erf, np.float64), 1.0))
