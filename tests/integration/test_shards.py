@@ -11,7 +11,17 @@ import pytest
 
 from inferno_cli.files import locked
 from inferno_cli.runs.folder import Status
-from integration.conftest import FEW_EVENTS, QUICK, Outcome, Runs, comparable, inferno, succeed
+from integration.conftest import (
+    FEW_EVENTS,
+    FIT_ONLY_MU,
+    QUICK,
+    Outcome,
+    Runs,
+    comparable,
+    inferno,
+    own_analysis,
+    succeed,
+)
 
 pytestmark = pytest.mark.slow
 TRAIN = ("train", "+experiment=synthetic", "model=bce", *QUICK, *FEW_EVENTS, "trainer.members=3", "export=false")
@@ -129,12 +139,31 @@ def test_who_is_at_work_is_not_disturbed(parts: Path) -> None:
     assert state(folder) == "shards"
 
 
+def test_folds_are_divided_as_members_are(tmp_path: Path) -> None:
+    """Here with toys of the fit, which the whole run throws."""
+    config, splits = str(own_analysis(tmp_path)), "dataset.splits={folds: 2, validation: 0.3}"
+    own = ("train", "--config-dir", config, "+experiment=mine", "model=bce", splits)
+    command = (*own, *QUICK, "export=false", "fit.toys=10", *FIT_ONLY_MU)
+    expected = succeed(*command, at(tmp_path / "whole")).results
+    folder = tmp_path / "parts"
+    for shard in ("1/2", "2/2"):
+        said = succeed(*command, at(folder), "--shard", shard).out
+        assert f"1 of 2 trainings, none of the toys, in {folder}; when all shards" in said
+    collected = succeed(*command, at(folder))
+
+    assert collected.out.count("training: had ended before") == 2
+    assert comparable(collected.results) == comparable(expected)
+
+
 WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "number": ((*TRAIN, "--shard", "5/4"), "shard=5/4: expected NUMBER/TOTAL"),
     "text": ((*TRAIN, "shard=two"), "shard=two: expected NUMBER/TOTAL"),
     "nothing": ((*TRAIN, "--shard"), "--shard needs a part: --shard NUMBER/TOTAL"),
     "one": ((*TRAIN, "trainer.members=1", "--shard", "1/2"), "shards divide trainings, and there are not several"),
-    "data": (("data", "+experiment=synthetic", "shard=1/2"), "no trainings or toys to divide"),
+    "data": (("data", "+experiment=synthetic", "shard=1/2"), "nothing of this step. Leave --shard out"),
+    "compare": (("compare", "runs=.", "--shard", "1/2"), "nothing of this step. Leave --shard out"),
+    "toys": ((*TRAIN, "trainer.members=1", "fit.toys=100", "--shard", "1/2"), "inferno fit workspace="),
+    "coverage": ((*TRAIN, "trainer.members=1", "+coverage={experiments: 100}", "--shard", "1/2"), "coverage.workers="),
 }
 
 

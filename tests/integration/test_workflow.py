@@ -188,6 +188,7 @@ def test_the_files_for_htcondor_are_read_by_its_own_parser(
     nodes = [line.split()[1] for line in text.splitlines() if line.startswith("JOB ")]
     assert nodes == ["point0", "point1", "compare"]
     assert "PARENT point0 point1 CHILD compare\n" in text
+    assert text.endswith("RETRY ALL_NODES 1\n")  # a full disk has the exit code of a mistake
 
 
 @pytest.mark.slow

@@ -141,7 +141,7 @@ def _run(name: str, arguments: list[str]) -> None:
     flags, overrides = divided(arguments)
     if POINT in flags:
         flags, overrides = with_point(flags, overrides, name)
-    flags, overrides = with_shard(flags, overrides, MULTIRUN)
+    flags, overrides = with_shard(flags, overrides, MULTIRUN, step.SCHEMA)
     flags, overrides = with_workflow(flags, overrides, MULTIRUN)
     overrides = as_hydra_reads(step, overrides, sweeps=bool(MULTIRUN & set(flags)))
     os.environ["HYDRA_FULL_ERROR"] = "1"

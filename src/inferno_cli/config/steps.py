@@ -39,6 +39,14 @@ else:
 
 NOWHERE = -math.inf
 """A share of signal that no bin has."""
+INDIVISIBLE = (
+    "shards divide the members and folds of train, and the toys of fit and nplm: nothing of this step. Leave --shard "
+    "out"
+)
+UNDIVIDED = (
+    ". The toys of train are not divided: those of a fit are in `inferno fit workspace=FOLDER/workspace.json "
+    "fit.toys=... --shard ...`, and coverage has coverage.workers=..."
+)
 
 
 class Step(Section):
@@ -64,7 +72,7 @@ class FolderStep(Step):
 
     def require_divisible(self) -> None:
         """Raise ValueError where there is nothing that shards would divide."""
-        raise ValueError("this step has no trainings or toys to divide; leave --shard out")
+        raise ValueError(INDIVISIBLE)
 
 
 class Study(Section):
@@ -127,8 +135,13 @@ class TrainConfig(FolderStep):
         if not self.model.is_trained or self.trained_in is not None or self.n_members * folds == 1:
             raise ValueError(
                 "shards divide trainings, and there are not several; leave --shard out, or set trainer.members=... or "
-                "dataset.splits.folds=..."
+                f"dataset.splits.folds=...{UNDIVIDED if self.throws_toys else ''}"
             )
+
+    @property
+    def throws_toys(self) -> bool:
+        """Whether there are toys behind the trainings."""
+        return self.fit.toys is not None or self.coverage is not None
 
     @property
     def is_blind(self) -> bool:

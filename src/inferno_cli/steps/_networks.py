@@ -93,7 +93,8 @@ def train_part(config: TrainConfig, folder: Path, point: str, shard: Shard) -> s
     for task, result in _trainings(config, folder, events, point, own):
         if isinstance(result, SingularInformationError):
             log.info(f"training: {_said(config, events.n_folds, task)} failed, and will in the run as well: {result}")
-    return f"{len(own)} of {len(tasks)} trainings"
+    toys = ", none of the toys," if config.throws_toys else ""
+    return f"{len(own)} of {len(tasks)} trainings{toys}"
 
 
 def _tasks(config: TrainConfig, n_folds: int) -> list[Task]:

@@ -216,6 +216,7 @@ def _dag(points: Sequence[Point], *, is_compared: bool) -> str:
     if is_compared:
         parents = " ".join(f"point{item.number}" for item in points)
         lines += ["JOB compare point.sub", 'VARS compare what="compare"', f"PARENT {parents} CHILD compare"]
-    # An exit code of 2 is a mistake in the configuration, which is there the next time as well.
-    lines.append("RETRY ALL_NODES 1 UNLESS-EXIT 2")
+    # Whatever its exit code is: a mistake in the configuration is told when this is written, and what else goes wrong
+    # (a full disk, a file system that is lost) may be the node's.
+    lines.append("RETRY ALL_NODES 1")
     return "\n".join(lines) + "\n"
