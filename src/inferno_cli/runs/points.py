@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from inferno_cli.code import code_digest
@@ -24,6 +24,8 @@ ELSEWHERE = ("workspace", "output_dir", "overwrite", "shard")
 """Keys of a fit that do not decide its files."""
 UNIMPORTANT = (*OUTPUT_KEYS, "study", "dataset.path", "unblind")
 """What does not decide what is measured. Another path with the same data is the same; other data are an error."""
+
+_ENCODER = json.JSONEncoder(default=str)
 
 
 def is_output(key: str) -> bool:
@@ -69,12 +71,18 @@ def point_of_fit(params: Mapping[str, Any], spec: Mapping[str, Any]) -> str:
 
 def as_text(value: Any) -> str:
     """Return a value as text in which 1 and 1.0 are the same."""
+    is_scalar = value is None or isinstance(value, str | int | float)
+    return _of_scalar(value) if is_scalar else _ENCODER.encode(_plain(value))
 
-    def plain(item: Any) -> Any:
-        if isinstance(item, Mapping):
-            return {str(key): plain(value) for key, value in item.items()}
-        if isinstance(item, list | tuple):
-            return [plain(value) for value in item]
-        return float(item) if isinstance(item, int) and not isinstance(item, bool) else item
 
-    return json.dumps(plain(value), default=str)
+@lru_cache(maxsize=10_000, typed=True)  # true is not 1; most settings of most runs are the same
+def _of_scalar(value: Any) -> str:
+    return _ENCODER.encode(_plain(value))
+
+
+def _plain(item: Any) -> Any:
+    if isinstance(item, Mapping):
+        return {str(key): _plain(value) for key, value in item.items()}
+    if isinstance(item, list | tuple):
+        return [_plain(value) for value in item]
+    return float(item) if isinstance(item, int) and not isinstance(item, bool) else item
