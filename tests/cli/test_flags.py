@@ -32,6 +32,7 @@ def test_flags_come_first_with_their_values(typed: tuple[str, ...], flags: list[
         (("--dbug",), "unknown flag --dbug; closest: '--debug'"),
         (("--config-dir",), "--config-dir needs a value"),
         (("--config-dir", "-m"), "--config-dir needs a value"),
+        (("--config-dir=", "-m"), "--config-dir needs a value"),
         (("--cfg", "jbo"), "--cfg is 'jbo'; closest: 'job'"),
     ],
 )
@@ -51,6 +52,7 @@ def test_nothing_near_lists_the_long_ones() -> None:
     [
         (("train", "-m", "seed=1,2", "--workflw", "F"), "unknown flag --workflw; closest: '--workflow'"),
         (("--hlep",), "unknown flag --hlep; closest: '--help'"),
+        (("train", "-m", "--workflow=F", "--workflow", "G"), "--workflow is given 2 times. Leave all but one out"),
         (("-m", "train"), "-m stands before the step; write inferno STEP ... -m"),
     ],
 )

@@ -112,6 +112,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         (("seed=1,2", "--workflow", "w"), "ConfigError: --workflow is for the points of a sweep"),
         (("-m", "seed=1,2", "--workflow"), "ConfigError: --workflow needs a folder"),
+        (("-m", "seed=1,2", "--workflow="), "ConfigError: --workflow needs a folder"),
         (("-m", "+sweep=optuna", "--workflow", "w"), "ConfigError: a search is no workflow"),
         (("-m", "model.bins=5,0", "--workflow", "w"), "ConfigError: point 1 (model.bins=0): model.bins is 0;"),
         (("-m", "seed=1,2", "hydra.launcher.mem_gb=0", "--workflow", "w"), "ConfigError: hydra.launcher.mem_gb is 0;"),

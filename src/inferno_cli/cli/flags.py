@@ -48,11 +48,14 @@ def require_known(flag: str) -> None:
 
 
 def taken(flags: Sequence[str], flag: str, what: str) -> tuple[list[str], str]:
-    """Return the other flags, and the value of one; ConfigError says ``what`` it needs if it has none."""
+    """Return the other flags, and the value of one; ConfigError says ``what`` it needs if it has none, or several."""
+    if flags.count(flag) > 1:
+        raise ConfigError(f"{flag} is given {flags.count(flag)} times. Leave all but one out")
     at = flags.index(flag)
-    if at + 1 == len(flags) or flags[at + 1].startswith("-"):
+    value = flags[at + 1] if at + 1 < len(flags) else ""
+    if not value or value.startswith("-"):
         raise ConfigError(f"{flag} needs {what}")
-    return [*flags[:at], *flags[at + 2 :]], flags[at + 1]
+    return [*flags[:at], *flags[at + 2 :]], value
 
 
 def _of_hydra() -> dict[str, Any]:
@@ -74,7 +77,7 @@ def _require_value(flag: str, value: str | None, actions: dict[str, Any]) -> Non
     action = actions.get(flag)
     if action is None:  # ours, and ``taken`` knows what it needs
         return
-    if value is None or value.startswith("-"):
+    if not value or value.startswith("-"):
         if action.nargs == "?":
             return
         raise ConfigError(f"{flag} needs a value")
