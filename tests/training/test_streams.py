@@ -11,7 +11,7 @@ from conftest import load, train
 from inferno_cli.events import arrays
 from inferno_cli.events.channels import Channels
 from inferno_cli.training import observable
-from inferno_cli.training.batches import StratifiedBatches
+from inferno_cli.training.batches import StratifiedBatches, _picked
 from inferno_cli.training.evaluation import Likelihoods, judge
 from inferno_cli.training.final_templates import final_templates
 from inferno_cli.training.observables import Observables
@@ -86,3 +86,19 @@ def test_a_batch_is_gathered_when_it_is_wanted(tmp_path):
             assert features.untyped_storage().nbytes() == features.nbytes
             rows.append(weights[0])
     assert len(seen[0]) == len(batches) > 1
+
+
+@pytest.mark.parametrize("is_by_row", [False, True])
+def test_a_batch_is_gathered_as_the_table_lies_in_memory(is_by_row: bool) -> None:
+    """Along the second axis of a table with the events first, index_select goes through all of it for each of them."""
+    table = torch.arange(5 * 40 * 3, dtype=torch.float32).reshape(5, 40, 3)
+    if is_by_row:
+        table = table.movedim(0, 1).contiguous().movedim(1, 0)
+    rows, calls = torch.tensor([7, 3, 39]), []
+    with pytest.MonkeyPatch.context() as patch:
+        select = torch.Tensor.index_select
+        patch.setattr(torch.Tensor, "index_select", lambda *given: calls.append(1) or select(*given))
+        found = _picked(table, rows)
+    assert torch.equal(found, torch.stack([table[:, 7], table[:, 3], table[:, 39]], dim=1))
+    assert found.is_contiguous()
+    assert bool(calls) is not is_by_row
