@@ -25,6 +25,7 @@ from inferno_cli.training import module as module_file
 from inferno_cli.training.batches import Batch, StratifiedBatches, to_tensors
 from inferno_cli.training.evaluation import Likelihoods
 from inferno_cli.training.frame import TINY_YIELD
+from inferno_cli.training.layers import Rectifier
 from inferno_cli.training.module import Module, forward_together
 from inferno_cli.training.soft_likelihood import SoftLikelihood
 from inferno_cli.training.trainer import create
@@ -197,6 +198,18 @@ def test_rows_pass_a_network_in_parts_unless_it_normalises_over_them(
     assert [tuple(output.shape) for output in found[0][:2]] == [(2, 7, 2), (1, 9, 2)]
     for ours, expected in zip(*found, strict=True):
         torch.testing.assert_close(ours, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_a_rectifier_in_place_has_the_values_and_gradients_of_torchs() -> None:
+    torch.manual_seed(1)
+    plain = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 3))
+    own = nn.Sequential(plain[0], Rectifier(), plain[2], Rectifier(), plain[4])
+    x, found = torch.randn(50, 4), []
+    for network in (plain, own):
+        outputs = network(x)
+        gradients = torch.autograd.grad(outputs.square().sum(), list(plain.parameters()))
+        found.append((outputs, *gradients))
+    assert all(torch.equal(expected, value) for expected, value in zip(*found, strict=True))
 
 
 def test_operations_of_a_step_of_the_main_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
