@@ -131,7 +131,7 @@ def _require_one_name(typed: Sequence[str], read: Sequence[str]) -> None:
         key = _key(found)
         first = before.setdefault(key, text)
         if _key(first) != _key(text):
-            raise ConfigError(f"{first} and {text}: both set {key}, which has one value. Leave one out")
+            raise ConfigError(f"{first} and {text}: both are {key}, which has one value. Leave one out")
 
 
 def _key(text: str) -> str:
