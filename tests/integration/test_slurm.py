@@ -75,8 +75,8 @@ def test_a_workflow_on_slurm(slurm: None, place: Path) -> None:
 
 
 def test_submitted_and_left(slurm: None, place: Path) -> None:
-    """One job runs at a time, so that the second waits."""
-    succeed(*SWEEP, "hydra.launcher.mem_gb=1", "--workflow", "left")
+    """One job runs at a time, so that the second waits; with toys it runs for so long that it is seen."""
+    succeed(*SWEEP, "fit.toys=2000", "hydra.launcher.mem_gb=1", "--workflow", "left")
     subprocess.run(["sbatch", "--array=0-1%1", "run.sh"], cwd=place / "left", check=True, capture_output=True)
     seen = set()
     for _ in range(600):
