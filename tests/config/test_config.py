@@ -35,6 +35,12 @@ def names(group: str) -> list[str]:
     return found
 
 
+# --------------------------------------------------------------------------------------------- left out
+def test_a_dataset_that_says_nothing_of_the_luminosity_takes_its_weights_as_they_are() -> None:
+    dataset = compose(*TOP, "~dataset.luminosity_scale", "~dataset.downsample_factor").dataset
+    assert (getattr(dataset, "luminosity_scale", None), dataset.downsample_factor) == (1.0, 1.0)
+
+
 # --------------------------------------------------------------------------------------------- unknown keys
 @pytest.mark.parametrize(
     ("overrides", "key", "near"),

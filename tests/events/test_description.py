@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from channel_ntuples import configured, inside, trees
 from conftest import load, ntuples, observed, rows, small_trees, synthetic, write
 from scipy import stats
 
@@ -320,6 +321,44 @@ def test_missing_values_are_a_finding_and_left_out(tmp_path: Path) -> None:
     assert "NaN" not in as_json(found)
     with pytest.raises(DatasetError, match="not finite"):
         load(ntuples(tmp_path / "small.root"))
+
+
+def test_features_are_described_where_a_network_sees_them(tmp_path: Path) -> None:
+    # No event of the other channels has a logarithm; training needs none of them.
+    found = described(configured(tmp_path, features={"x": "x", "log_pt": "log(pt - 40)"}), source_branches=[])
+    assert found.networks == ("SR",)
+    assert not [text for text in found.findings if "not finite" in text]
+    tables = trees()
+    for sample in found.samples:
+        table = tables[sample.name]
+        own = inside(table, "SR")
+        assert (sample.rows, sample.expected) == (len(own), pytest.approx(table["w"].sum()))
+        entry = next(item for item in found.features if (item.feature, item.sample) == ("x", sample.name))
+        assert (entry.minimum, entry.maximum) == (table["x"][own].min(), table["x"][own].max())
+        assert entry.mean == pytest.approx(np.average(table["x"][own], weights=table["w"][own]))
+        histogram = found.histograms[0].samples[sample.name]
+        assert histogram.sum() == pytest.approx(table["w"][own].sum())
+    of_x = next(item for item in found.separation if (item.feature, item.background) == ("x", "fakes"))
+    seen = []
+    for name in ("signal", "fakes"):
+        own = inside(tables[name], "SR")
+        seen += [tables[name]["x"][own], tables[name]["w"][own]]
+    assert (of_x.auc, of_x.ks) == pytest.approx(separation(*seen))
+    assert found.histograms[0].observed is not None
+    assert found.histograms[0].observed.sum() == inside(tables["Data"], "SR").sum()
+    assert found.observed_used == found.observed_rows == len(tables["Data"]["x"])
+    assert "<h2>Separation, in SR</h2>" in as_html(found, {})
+
+
+def test_a_missing_value_that_a_network_would_see_is_found(tmp_path: Path) -> None:
+    config = configured(tmp_path, features={"x": "x", "log_pt": "log(pt - 45)"})
+    pt = {name: table["pt"] for name, table in trees().items()}
+    texts = [text.partition(" are")[0] for text in described(config, source_branches=[]).findings]
+    for tree, what in (("signal", "'signal'"), ("signal_jes_up", "'signal', jes_up"), ("Data", "'Data'")):
+        seen = pt[tree][pt[tree] >= 40]
+        assert f"sample {what}: {(seen <= 45).sum()} of {len(seen)} values of 'log_pt'" in texts
+    with pytest.raises(DatasetError, match="not finite"):
+        load(config)
 
 
 def test_pseudo_data_that_repeat_are_a_finding(tmp_path: Path) -> None:

@@ -107,6 +107,12 @@ def test_every_key_has_a_type_and_a_description() -> None:
     assert set(re.findall(r"^## (\w+)$", text, re.MULTILINE)) == set(step_help())
 
 
+@pytest.mark.parametrize("group", ["dataset", "model", "nuisance", "trainer", "fit", "tracking"])
+def test_the_page_of_keys_has_every_choice(group: str) -> None:
+    text = (DOCS / "guide" / "keys.md").read_text(encoding="utf-8")
+    assert [path.stem for path in (config_folder() / group).glob("*.yaml") if f"`{path.stem}`" not in text] == []
+
+
 # ------------------------------------------------------------------------------------------------- names in MLflow
 def documented() -> list[str]:
     """The metrics in the table of docs/mlflow.md."""

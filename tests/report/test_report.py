@@ -211,6 +211,15 @@ def test_table(fit: FitResult, capsys: pytest.CaptureFixture[str], monkeypatch: 
     assert line.split("training")[1].strip() == "QCD_norm, shape, xsec (in the fit alone)"
 
 
+def test_bins_of_several_channels_are_counted_in_each(fit: FitResult, capsys: pytest.CaptureFixture[str]) -> None:
+    results = full_record(fit)
+    assert results.bins is not None
+    bins = [item.model_copy(update={"channel": "SR" if i < 2 else "top"}) for i, item in enumerate(results.bins)]
+    show(results.model_copy(update={"bins": tuple(bins)}))
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("bins"))
+    assert line.split(maxsplit=1)[1].strip() == "5, merged from 8: SR 2, top 3"
+
+
 def test_nothing_is_said_of_the_training_when_it_knew_all_parameters(fit: FitResult) -> None:
     results = full_record(fit)
     assert results.training is not None

@@ -118,6 +118,10 @@ class Channels:
             first += channel.observable.n_bins
         return found
 
+    def seen(self, cells: Cells) -> NDArray[np.bool_]:
+        """Return which events a network sees, those of channels whose bins it makes, shape (n_events,)."""
+        return np.isin(cells, [self.starts[name] for name in self.trained])
+
     def texts(self) -> dict[str, str]:
         """Return the expressions that are needed of the events, by the key of the configuration."""
         found = {}

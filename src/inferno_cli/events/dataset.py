@@ -109,7 +109,7 @@ class Dataset(Origin):
     """Name of the dataset in every output."""
     seed: Seed | None = None
     """Seed of the events, or of how they are divided; null: that of the run, so that a number varies training alone."""
-    downsample_factor: Annotated[float, Field(gt=0, le=1)]
+    downsample_factor: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Share of the luminosity: scales every expected yield, and takes that share of the data."""
     systematics: dict[str, AnySystematic]
     """What can vary, by name."""

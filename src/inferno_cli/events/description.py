@@ -155,6 +155,7 @@ class Description:
         observed_selection: Of the observed events alone, the same.
         definitions: Expression of each feature that is not simply a branch.
         channels: What each channel has; empty where one has everything.
+        networks: Channels whose events networks see: features, separation and histograms are of these; empty: of all.
     """
 
     dataset: str
@@ -176,6 +177,7 @@ class Description:
     observed_selection: str = ""
     definitions: Mapping[str, str] = field(default_factory=dict)
     channels: tuple[ChannelEntry, ...] = ()
+    networks: tuple[str, ...] = ()
 
 
 def describe(
@@ -220,7 +222,7 @@ def describe(
         checksum=dataset.checksum,
         blinded=blinded,
         observed_rows=None if is_blind else dataset.observed_rows,
-        observed_used=None if shown.observed is None else len(shown.observed),
+        observed_used=None if shown.observed is None else dataset.observed_used,
         samples=tuple(_sample(item) for item in dataset.samples),
         systematics=tuple(_systematic(by_name[item.sample], item) for item in effects if item.sample in by_name),
         features=tuple(_features(shown)),
@@ -232,6 +234,7 @@ def describe(
         observed_selection=dataset.observed_selection,
         definitions={} if dataset.inputs is None else dataset.inputs.definitions,
         channels=tuple(_channels(dataset, is_blind=is_blind)),
+        networks=dataset.networks,
     )
 
 
@@ -281,7 +284,7 @@ def _systematic(item: ValidatedSample, effect: Effect) -> SystematicEntry:
 def _features(dataset: Validated) -> Iterator[FeatureEntry]:
     for column, feature in enumerate(dataset.features):
         for item in dataset.samples:
-            yield _feature(feature, item.events.name, item.features[:, column], item.weights)
+            yield _feature(feature, item.events.name, item.features[:, column], item.seen_weights)
         if dataset.observed is not None:
             values = dataset.observed[:, column]
             yield _feature(feature, OBSERVED, values, np.ones(len(values)))
@@ -314,7 +317,7 @@ def _separations(dataset: Validated) -> Iterator[SeparationEntry]:
 
 def _finite(items: Sequence[ValidatedSample], column: int) -> tuple[NDArray[np.float32], FloatArray]:
     values = np.concatenate([item.features[:, column] for item in items])
-    weights = np.concatenate([item.weights for item in items])
+    weights = np.concatenate([item.seen_weights for item in items])
     good = np.isfinite(values)
     return values[good], weights[good]
 
@@ -335,10 +338,10 @@ def _histogram(dataset: Validated, column: int, bins: int, *, is_blind: bool) ->
 
     samples, variance, absent = {}, np.zeros(n_bins), 0.0
     for item, is_drawn in zip(dataset.samples, drawn, strict=True):
-        column_values, weights = item.features[is_drawn, column], item.weights[is_drawn]
+        column_values, weights = item.features[is_drawn, column], item.seen_weights[is_drawn]
         samples[item.events.name] = fill(column_values, weights)
         variance += fill(column_values, weights**2)
-        absent += float(item.weights[~is_drawn].sum())
+        absent += float(item.seen_weights[~is_drawn].sum())
     observed = None
     if dataset.observed is not None:
         column_values = dataset.observed[_drawn(dataset.observed, column, name, inputs), column]

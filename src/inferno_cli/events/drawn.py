@@ -16,7 +16,7 @@ from inferno_cli.events.channels import Cells, Channels, everything
 from inferno_cli.events.dataset import Dataset, Request
 from inferno_cli.events.features import evaluated
 from inferno_cli.events.sample import NOMINAL, Events, Sample
-from inferno_cli.events.validation import ChannelYield, Validated, ValidatedSample
+from inferno_cli.events.validation import ChannelYield, NotFinite, Validated, ValidatedSample
 from inferno_cli.expressions import parse
 from inferno_cli.section import Names
 
@@ -114,16 +114,23 @@ class DrawnDataset(Dataset):
         """Describe the template split: the three splits are generated alike, and this one is what is fitted."""
         events = self.load(replace(request, channels=everything()))
         assert events.observed is not None
-        observed = events.observed[0].features
+        observed, channels = events.observed[0].features, request.channels
+
+        def seen(features: NDArray[np.float32]) -> NDArray[np.bool_]:
+            return channels.seen(self.cells(channels, features))
+
         samples = []
         for parts in zip(events.train, events.validation, events.template, strict=True):
             train, validation, template = (len(part.group) for part in parts)
+            features = parts[-1].features[0]
+            shown = features[seen(features)]
             sample = ValidatedSample(
                 events=parts[-1],
-                features=parts[-1].features[0],
+                features=shown,
                 weights=parts[-1].weights[0],
+                seen=seen(features),
                 rows={NOMINAL: template},
-                missing={NOMINAL: np.zeros(len(self.features), dtype=np.intp)},
+                missing={NOMINAL: NotFinite.of(shown)},
                 overlap={},
                 splits=(train, validation, template),
                 channels=self._channel_yields(parts[-1], request),
@@ -134,8 +141,10 @@ class DrawnDataset(Dataset):
             label=events.label,
             features=events.features,
             samples=tuple(samples),
-            observed=observed,
+            observed=observed[seen(observed)],
             observed_rows=len(observed),
+            observed_used=len(observed),
             findings=(),
             checksum=events.checksum,
+            networks=() if channels.is_everything else channels.trained,
         )

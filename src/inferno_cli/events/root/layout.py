@@ -141,7 +141,7 @@ class NtupleLayout(Dataset):
     of sums over all rows of its trees in an era, whatever is selected; sum(Runs.genEventSumw) is of another tree."""
     constants: dict[str, Finite] = Field(default={})
     """Numbers of ``norm`` by name, such as lumi."""
-    luminosity_scale: Positive
+    luminosity_scale: Positive = 1.0
     """Multiplies every weight."""
     samples: dict[str, NtupleSample]
     splits: Splits

@@ -125,7 +125,7 @@ class Reader:
 
     def _features(self, rows: Rows, cells: Cells) -> NDArray[np.float32]:
         """Return the features of the selected rows; 0 where the channel has bins of its own, which need none."""
-        seen = np.isin(cells, [self.channels.starts[name] for name in self.channels.trained])
+        seen = self.channels.seen(cells)
         if seen.all() or self.missing:
             return rows.features(self.dataset.inputs, missing=self.missing)
         found = np.zeros((len(rows), len(self.dataset.features)), dtype=np.float32)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inferno_cli.errors import DatasetError
-from inferno_cli.events.arrays import chunks
+from inferno_cli.events.arrays import of_rows
 from inferno_cli.events.assignment import hashes
 from inferno_cli.events.dataset import Request
 from inferno_cli.events.ids import UNKNOWN, EventIds, distinct
@@ -18,7 +18,7 @@ from inferno_cli.events.root.histograms import Histograms
 from inferno_cli.events.root.layout import NtupleLayout
 from inferno_cli.events.root.reader import Reader, Table
 from inferno_cli.events.sample import DIRECTIONS, NOMINAL, Observed, Sample, Variation
-from inferno_cli.events.validation import ChannelYield, Validated, ValidatedSample
+from inferno_cli.events.validation import ChannelYield, NotFinite, Validated, ValidatedSample
 
 LARGE_CHANGE, SAME_SIDE = 0.5, 0.01
 """Relative changes of a yield: of one direction, and of both to one side, that are probably mistakes."""
@@ -44,10 +44,14 @@ def validated(dataset: NtupleLayout, request: Request, source_branches: tuple[st
     data = reader.observed()
     observed = dataset.samples.get(dataset.observed_name or "")
     of_data: list[str] = []
+    shown, n_used = None, 0
     if data is not None:
         what = f"sample {dataset.observed_name!r}"
-        of_data += _odd_features(what, _not_finite(data.features), len(data.features), dataset.features)
-        of_data += [*_odd_rows(what, data.features), *_shared_rows(what, data.features, samples)]
+        features = _seen(reader, data)
+        of_data += _odd_features(what, NotFinite.of(features), dataset.features)
+        of_data += [*_odd_rows(what, features), *_shared_rows(what, features, samples)]
+        used = reader.used_rows(data, request.seed)
+        shown, n_used = data.features[used[reader.channels.seen(data.cells[used])]], len(used)
     if not dataset.event_id:
         findings.append(
             "dataset.event_id is empty: whether an event is there twice, or a source event in several splits, cannot "
@@ -58,8 +62,9 @@ def validated(dataset: NtupleLayout, request: Request, source_branches: tuple[st
         label=reader.label(),
         features=dataset.features,
         samples=tuple(samples),
-        observed=None if data is None else data.features[reader.used_rows(data, request.seed)],
+        observed=shown,
         observed_rows=0 if data is None else len(data.features),
+        observed_used=n_used,
         observed_read=0 if data is None else len(data.groups),
         selection=dataset.selection or "",
         observed_selection="" if observed is None else observed.selection or "",
@@ -69,7 +74,14 @@ def validated(dataset: NtupleLayout, request: Request, source_branches: tuple[st
         observed_findings=tuple(of_data),
         observed_channels=_observed_channels(reader, data, request) | _counted(histograms.used_data(counts)),
         ready=tuple(map(ChannelYield.of, ready)),
+        networks=() if request.channels.is_everything else request.channels.trained,
     )
+
+
+def _seen(reader: Reader, table: Table) -> NDArray[np.float32]:
+    """Return the features of the rows that a network sees, shape (n_seen, n_features)."""
+    seen = reader.channels.seen(table.cells)
+    return table.features if seen.all() else of_rows(table.features[None], seen)[0]
 
 
 def _observed_channels(reader: Reader, data: Table | None, request: Request) -> dict[str, int]:
@@ -104,10 +116,11 @@ def _sample(
     channels = [part for part, _ in request.divided(events, alignment.cells.pop(name))]
     return ValidatedSample(
         events=events,
-        features=nominal.features,
+        features=_seen(reader, nominal),
         weights=nominal.weights[NOMINAL] * dataset.luminosity_scale * dataset.downsample_factor,
+        seen=reader.channels.seen(nominal.cells),
         rows={variation: len(table.features) for variation, table in tables.items()},
-        missing={variation: _not_finite(table.features) for variation, table in tables.items()},
+        missing={variation: NotFinite.of(_seen(reader, table)) for variation, table in tables.items()},
         overlap={variation: alignment.overlap[name, variation] for variation in tables if variation != NOMINAL},
         splits=tuple(len(rows) for rows in parts),
         read=len(nominal.groups),
@@ -154,19 +167,11 @@ def leaks(source: NDArray[Any], split: NDArray[Any]) -> int:
     return int((np.bincount(pairs[0]) > 1).sum())
 
 
-def _not_finite(features: NDArray[np.float32]) -> NDArray[np.intp]:
-    """Return how many values of each feature are not finite, shape (n_features,)."""
-    found = np.zeros(features.shape[1], dtype=np.intp)
-    for part in chunks(len(features)):
-        found += (~np.isfinite(features[part])).sum(axis=0)
-    return found
-
-
 def _odd_sample(sample: ValidatedSample, features: tuple[str, ...]) -> Iterator[str]:
     name, weights = sample.events.name, sample.weights
     for variation, bad in sample.missing.items():
         what = f"sample {name!r}" if variation == NOMINAL else f"sample {name!r}, {variation}"
-        yield from _odd_features(what, bad, sample.rows[variation], features)
+        yield from _odd_features(what, bad, features)
     if (negative := weights < 0).any():
         lost = -weights[negative].sum() / np.abs(weights).sum()
         yield (
@@ -195,11 +200,11 @@ def _is_nominal(events: Sample, row: int) -> bool:
     return np.array_equal(events.weights[row], events.weights[0]) and np.array_equal(features, events.features[0])
 
 
-def _odd_features(what: str, bad: NDArray[np.intp], rows: int, features: tuple[str, ...]) -> Iterator[str]:
-    for feature, n in zip(features, bad, strict=True):
+def _odd_features(what: str, bad: NotFinite, features: tuple[str, ...]) -> Iterator[str]:
+    for feature, n in zip(features, bad.values, strict=True):
         if n:
             yield (
-                f"{what}: {n} of {rows} values of {feature!r} are not finite; the numbers here leave them out, and "
+                f"{what}: {n} of {bad.rows} values of {feature!r} are not finite; the numbers here leave them out, and "
                 "`train` refuses them: remove these events or repair the branch"
             )
 

@@ -15,7 +15,7 @@ from inferno_cli.drawing.style import Canvas, as_written, save_figures, short
 from inferno_cli.errors import OutputError
 from inferno_cli.events.description import Description, Histogram
 from inferno_cli.files import write_whole
-from inferno_cli.report.dataset.tables import as_json, tables, title
+from inferno_cli.report.dataset.tables import as_json, tables, title, where
 from inferno_cli.report.page import as_figures, as_list, as_page
 
 if TYPE_CHECKING:
@@ -93,7 +93,8 @@ def as_html(description: Description, pictures: Mapping[str, bytes]) -> str:
             parts.append(f"<h2>{html.escape(table.title)}</h2><p>{html.escape(table.note)}</p>")
             parts.append(table.html(description.label))
     if pictures:
-        parts += ["<h2>Control plots</h2>", *as_figures(pictures)]
+        heading = html.escape(f"Control plots{where(description)}")
+        parts += [f"<h2>{heading}</h2>", *as_figures(pictures)]
     said = (
         "Looked for and refused: event ids that repeat in a tree (data included), shifted trees with other events than "
         "the nominal, source events in more than one split, yields that are not positive, weights that are not finite. "

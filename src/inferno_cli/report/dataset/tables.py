@@ -32,6 +32,11 @@ def tables(description: Description) -> tuple[Table, ...]:
     )
 
 
+def where(description: Description) -> str:
+    """Return in which channels features are described, where these are not all."""
+    return f", in {', '.join(description.networks)}" if description.networks else ""
+
+
 def _samples(description: Description) -> Table:
     selections = _selections(description)
     lines = []
@@ -160,7 +165,7 @@ def _features(description: Description) -> Iterator[Table]:
         "AUC and KS distance of the signal against each background, weighted. AUC: probability that the signal has the "
         "larger value, 0.5 where the feature says nothing, below 0.5 where the signal has the smaller one."
     )
-    yield Table(("feature", *backgrounds), lines, 1, "Separation", note)
+    yield Table(("feature", *backgrounds), lines, 1, f"Separation{where(description)}", note)
     lines = []
     for item in description.features:
         numbers = (item.minimum, item.maximum, item.mean, item.deviation)
@@ -169,7 +174,7 @@ def _features(description: Description) -> Iterator[Table]:
     note = "Weighted mean and standard deviation; missing: values that are not finite, which the others leave out."
     if description.definitions:
         note += " " + ", ".join(f"{name} = {text}" for name, text in description.definitions.items()) + "."
-    yield Table(headings, lines, 2, "Features", note)
+    yield Table(headings, lines, 2, f"Features{where(description)}", note)
 
 
 def show_data(description: Description) -> None:
@@ -196,7 +201,8 @@ def _short_features(description: Description) -> Table:
         missing = sum(entry.missing for entry in mine)
         lines.append(Line([item.feature, _number(low), _number(high), missing, f"{item.auc:.3f}", f"{item.ks:.3f}"]))
     headings = ("feature", "smallest", "largest", "missing", "AUC", "KS")
-    return Table(headings, lines, title="Features: range, and separation of the signal from all backgrounds")
+    heading = "Features: range, and separation of the signal from all backgrounds"
+    return Table(headings, lines, title=heading + where(description))
 
 
 def as_json(description: Description) -> str:

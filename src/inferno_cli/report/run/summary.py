@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from inferno_cli.errors import OutputError
 from inferno_cli.fit.result import Estimate
 from inferno_cli.names import markdown, printable
 from inferno_cli.report.tables import Line, Table
-from inferno_cli.runs.record import Results
+from inferno_cli.runs.record import BinRecord, Results
 from inferno_cli.section import POI
 from inferno_cli.training.metrics import metrics
 
@@ -197,13 +198,20 @@ def _facts(results: Results) -> Iterator[tuple[str, str]]:
         if absent := [name for name in results.scalars if name not in known]:
             yield "not in the training", f"{', '.join(absent)} (in the fit alone)"
     if results.bins is not None:
-        before = sum(len(entry.merged_from) for entry in results.bins)
-        merged = "none merged" if before == len(results.bins) else f"merged from {before}"
-        yield "bins", f"{len(results.bins)}, {merged}"
+        yield "bins", _bins(results.bins)
     for note in results.notes[:MAX_NOTES]:
         yield "note", note
     if len(results.notes) > MAX_NOTES:
         yield "note", f"and {len(results.notes) - MAX_NOTES} more in results.json"
+
+
+def _bins(bins: Sequence[BinRecord]) -> str:
+    """Return how many bins are fitted, of each channel where there are several, and how many there were before."""
+    before = sum(len(entry.merged_from) for entry in bins)
+    merged = "none merged" if before == len(bins) else f"merged from {before}"
+    of_channels = Counter(entry.channel for entry in bins)
+    each = ", ".join(f"{name} {n}" for name, n in of_channels.items())
+    return f"{len(bins)}, {merged}" + (f": {each}" if len(of_channels) > 1 else "")
 
 
 def _metrics(results: Results) -> Iterator[tuple[str, str]]:
