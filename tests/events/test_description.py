@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from channel_ntuples import configured, inside, trees
-from conftest import load, ntuples, observed, rows, small_trees, synthetic, write
+from conftest import changed, load, ntuples, observed, rows, small_trees, synthetic, write
 from scipy import stats
 
 from inferno_cli.config.steps import DataConfig, TrainConfig
@@ -348,6 +348,14 @@ def test_features_are_described_where_a_network_sees_them(tmp_path: Path) -> Non
     assert found.histograms[0].observed.sum() == inside(tables["Data"], "SR").sum()
     assert found.observed_used == found.observed_rows == len(tables["Data"]["x"])
     assert "<h2>Separation, in SR</h2>" in as_html(found, {})
+
+
+def test_features_of_generated_events_are_described_where_a_network_sees_them() -> None:
+    sides = {"SR": {"selection": "x0 > 0"}, "CR": {"selection": "x0 <= 0", "observable": {"kind": "count"}}}
+    found = described(changed(synthetic(), channels=sides))
+    assert found.networks == ("SR",)
+    assert [item.minimum > 0 for item in found.features if item.feature == "x0"] == [True] * 3  # observed, too
+    assert found.histograms[0].samples["signal"].sum() < found.samples[0].expected
 
 
 def test_a_missing_value_that_a_network_would_see_is_found(tmp_path: Path) -> None:
