@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -69,6 +70,12 @@ def test_points_of_a_sweep_stay_points() -> None:
 def test_the_first_value_needs_no_key_where_the_step_has_an_argument() -> None:
     assert read("list", "some place", "format=json") == ['runs="some place"', "format=json"]
     assert read("list", "format=json") == ["format=json"]
+
+
+def test_a_folder_may_have_a_sign_of_hydras_in_its_name(tmp_path: Path) -> None:
+    folder = tmp_path / "bins ü=5"
+    folder.mkdir()
+    assert read("list", str(folder)) == [f'runs="{folder}"']
 
 
 @pytest.mark.parametrize(

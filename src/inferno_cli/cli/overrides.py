@@ -140,7 +140,9 @@ def _key(text: str) -> str:
 
 def _with_key(step: Any, overrides: list[str]) -> list[str]:
     key = getattr(step, "ARGUMENT", None)
-    if key is None or not overrides or "=" in overrides[0] or overrides[0].startswith(("+", "~")):
+    if key is None or not overrides or overrides[0].startswith(("+", "~")):
+        return overrides
+    if "=" in overrides[0] and not Path(overrides[0]).exists():
         return overrides
     return [f"{key}={quoted(overrides[0])}", *overrides[1:]]
 

@@ -119,7 +119,7 @@ def progress(sweep: Path, whole: Path | None = None) -> str:
 
     A search that is started again goes on behind its last trial; any other sweep comes by all its points once more.
 
-    ``whole`` is the folder to compare, where the multirun takes part in more.
+    ``whole`` is the folder to compare, where the multirun is in it and takes part in more.
     """
     points = planned(sweep)
     total = len(points)
@@ -131,7 +131,9 @@ def progress(sweep: Path, whole: Path | None = None) -> str:
     done, failed = len(states), states.count("failed")
     said = f"sweep: {done} of {total or '?'} points done" + (f", {failed} of them failed" if failed else "")
     if total and done >= total:
-        return f"{said}; next: inferno compare {argument('runs', whole or sweep)}"
+        if whole is None or not sweep.resolve().is_relative_to(whole.resolve()):
+            whole = sweep
+        return f"{said}; next: inferno compare {argument('runs', whole)}"
     worked = len(new) - new.count("reused")
     if worked and total and not (sweep / POINTS).is_file():  # nobody knows when a batch system takes the next one
         seconds = (time.time() - begun) / worked * (total - done)
