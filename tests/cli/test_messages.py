@@ -8,9 +8,10 @@ import sys
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 
-from inferno_cli.cli.messages import known
+from inferno_cli.cli.messages import known, translated
 from inferno_cli.errors import ConfigError, InfernoError, MemoryLimitError, OutputError, WorkspaceError
 from inferno_cli.memory import require_memory
 from inferno_cli.shell import argument
@@ -89,3 +90,11 @@ def test_a_process_with_little_memory_says_so_at_once() -> None:
     assert done.returncode == 2
     assert done.stderr.startswith("MemoryLimitError: the process may have 300 MB of memory")
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_group_that_a_step_has_no_choice_of() -> None:
+    error = ConfigCompositionException("Could not override 'tracking'. No match in the defaults list.")
+    said = str(translated(error, "log"))
+    assert said.startswith("tracking is nothing that `inferno log` has a choice of; its keys are tracking.uri, ")
+    error = ConfigCompositionException("Could not override 'model'. No match in the defaults list.")
+    assert str(translated(error, "fit")).endswith("has a choice of; `inferno fit --cfg job` prints its keys")

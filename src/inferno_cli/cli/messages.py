@@ -72,6 +72,8 @@ def translated(error: Exception, step: str, overrides: Sequence[str] = (), own: 
         first = " ".join(line.strip() for line in str(error).strip().splitlines()[:2])
     if "is not in struct" in text and "Could not override" in first:
         return _unknown_key(first.split("'")[1], step, _keys(step, overrides, own))
+    if choice := re.match(r"Could not override '([^']*)'\. No match in the defaults list", first):
+        return _no_choice(choice[1], step)
     if re.search(r"Cannot merge (DictConfig with ListConfig|ListConfig with DictConfig)", text):
         return ConfigError(
             f"{first}: Hydra puts no mapping in the place of a list, such as of dataset.features, and no list in that "
@@ -100,6 +102,12 @@ def _advised(first: str, options: list[str]) -> ConfigError:
         if first.startswith(beginning):
             return ConfigError(f"{first}{advice}")
     return ConfigError(first)
+
+
+def _no_choice(group: str, step: str) -> ConfigError:
+    own = [key for key in _keys(step, (), None) if key.startswith(f"{group}.")]
+    instead = f"its keys are {', '.join(own)}" if own else f"`inferno {step} --cfg job` prints its keys"
+    return ConfigError(f"{group} is nothing that `inferno {step}` has a choice of; {instead}")
 
 
 def _unknown_key(key: str, step: str, known: Sequence[str]) -> ConfigError:
