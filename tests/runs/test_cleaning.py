@@ -17,6 +17,7 @@ from handmade import LABEL, config, put, record
 from inferno_cli.errors import RunError
 from inferno_cli.files import locked
 from inferno_cli.report.listing import age_text, as_json, show_runs, size_text
+from inferno_cli.files import sha256
 from inferno_cli.runs import cleaning
 from inferno_cli.runs.cleaning import plan, remove
 from inferno_cli.runs.folder import OTHER_RECORDS, Status, owned
@@ -125,6 +126,26 @@ def test_damaged_runs_are_listed_as_such(tmp_path: Path) -> None:
     assert "is not JSON" in found["cut"].error
     assert found["gone"].error == "finished, and its results.json is gone"
     assert found["other"].error.endswith("is not a record of a run")
+
+
+@pytest.mark.parametrize("step", ["train", *OTHER_RECORDS])
+def test_a_record_that_changed_since_is_not_shown_as_the_result(step: str, tmp_path: Path) -> None:
+    folder, name = job(tmp_path / "run", "finished"), OTHER_RECORDS.get(step, "results.json")
+    if step != "train":
+        (folder / "results.json").rename(folder / name)
+        hydra = {**HYDRA, "job": {"config_name": step}}
+        (folder / ".hydra" / "hydra.yaml").write_text(yaml.safe_dump({"hydra": hydra}))
+    Status("finished", "point", checksums={name: sha256(folder / name)}).write(folder)
+    if step == "train":
+        Status("reused", "point", of="../run").write(job(tmp_path / "again", "failed"))
+    assert {run.state for run in listed([str(tmp_path)])} <= {"finished", "reused"}
+
+    text = (folder / name).read_text()
+    (folder / name).write_text(text.replace("0.4", "0.2"))
+
+    for run in listed([str(tmp_path)]):
+        assert (run.state, run.headline) == ("damaged", None)
+        assert f"{name} has changed since the run finished" in run.error
 
 
 def test_a_table_and_json_of_runs(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -28,6 +28,7 @@ from inferno_cli.runs.folder import (
     STATUS_FILE,
     Status,
     origin,
+    verify,
 )
 from inferno_cli.runs.found_run import settings_of
 from inferno_cli.runs.points import MODEL, PRETRAINED, SEED
@@ -37,7 +38,7 @@ from inferno_cli.section import POI
 
 EndedState = Literal["finished", "failed", "stopped", "reused", "pruned", "shards", "abandoned", "damaged"]
 """How a run ended, as its status says. Besides, "abandoned": it says running, and no process is; "damaged": finished,
-without a record that can be read."""
+without a record that can be read, or with another than it wrote."""
 ListedState = Literal[EndedState, "running", "waiting", "unknown"]
 """"waiting": a point of a workflow that has not begun; "unknown": without a status."""
 STEPS = ("train", "fit", *OTHER_RECORDS)
@@ -198,6 +199,11 @@ def _state(folder: Path, status: Status | None, record: str) -> tuple[ListedStat
         return ("running", "") if is_owned(folder) else ("abandoned", "killed before it could say so")
     if status.state == "finished" and not has_record:
         return "damaged", f"finished, and its {record} is gone"
+    if status.state in ("finished", "reused"):
+        try:
+            verify(origin(folder), (record,))
+        except RunError as changed:
+            return "damaged", str(changed)
     return status.state, " ".join(status.error.split())
 
 
