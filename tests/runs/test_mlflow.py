@@ -24,6 +24,8 @@ import pytest
 from inferno_cli.config.schema import Tracking
 from inferno_cli.config.steps import UiConfig
 from inferno_cli.errors import Stopped, TrackingError
+from inferno_cli.runs import folder as folders
+from inferno_cli.runs.folder import Status
 from inferno_cli.runs.mlflow.afterwards import RUN_FILE, log_files, remember
 from inferno_cli.runs.mlflow.run import tracked
 from inferno_cli.runs.mlflow.store import check, shown
@@ -326,6 +328,24 @@ def test_hydra_calls_the_callback(tracking: Tracking, client: Any, tmp_path: Pat
         "seed=3": "FINISHED",
     }
     assert runs["seed=3"].data.tags["mlflow.parentRunId"] == runs["seed=2,3"].info.run_id
+
+
+@pytest.mark.parametrize("state", ["running", "stopped"])
+def test_a_run_that_was_killed_does_not_run_for_ever(
+    state: Any, tracking: Tracking, client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody could tell the store; who begins again in its folder does. One that was stopped has said so itself."""
+    monkeypatch.setattr(folders, "keep_configuration", lambda *_: None)
+    experiment = client.create_experiment(f"killed, {state}")
+    run = client.create_run(experiment)
+    remember(tmp_path, str(tracking.uri), run.info.run_id)
+    Status(state, "a").write(tmp_path)
+
+    composed: Any = None
+    assert folders.begin(tmp_path, composed, "a", overwrite=False)
+
+    assert client.get_run(run.info.run_id).info.status == ("KILLED" if state == "running" else "RUNNING")
+    assert not (tmp_path / RUN_FILE).exists()
 
 
 START = """
