@@ -15,9 +15,8 @@ import yaml
 from handmade import LABEL, config, put, record
 
 from inferno_cli.errors import RunError
-from inferno_cli.files import locked
+from inferno_cli.files import locked, sha256
 from inferno_cli.report.listing import age_text, as_json, show_runs, size_text
-from inferno_cli.files import sha256
 from inferno_cli.runs import cleaning
 from inferno_cli.runs.cleaning import plan, remove
 from inferno_cli.runs.folder import OTHER_RECORDS, Status, owned
