@@ -235,6 +235,7 @@ def test_a_search_minimises_the_bound_of_the_backgrounds(tmp_path: Path) -> None
         (["vae.outputs={chargeEta: clipped_lognormal}"], "feature 'chargeEta' is -.* a number that is not negative"),
         (["dataset.splits={folds: 3, validation: 0.2}"], "dataset.splits: the score is of one network"),
         (["trainer.members=2"], "trainer.members: one network is trained"),
+        (["trainer.snapshots=2"], "trainer.snapshots: they are for the mean that"),
         (["trained_in=x"], "trained_in: `inferno anomaly` has no use for it"),
         (["compare_with=nowhere"], "compare_with=nowhere is not a folder"),
         (["model=histogram"], "model=histogram: this step has no use for it: it trains an autoencoder, vae=NAME"),
@@ -256,6 +257,7 @@ def test_a_classifier_that_was_trained_on_these_events_is_refused(runs: Runs, tm
 
     assert outcome.code == 2
     assert "the seed of the data is 5, there 1" in outcome.err
+    assert "training:" not in outcome.out, "it is known before"
 
 
 def test_a_finished_run_is_not_trained_again(tmp_path: Path) -> None:

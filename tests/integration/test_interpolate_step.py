@@ -153,3 +153,11 @@ def test_parameters_are_inputs_of_nothing_where_nothing_is_trained(tmp_path: Pat
 
     assert outcome.code == 2
     assert "take model=bce" in outcome.err
+
+
+@pytest.mark.parametrize("key", ["trainer.members=2", "trainer.snapshots=2"])
+def test_a_mean_of_trainings_is_refused_and_not_left_out(key: str, tmp_path: Path) -> None:
+    outcome = inferno("interpolate", *SMALL, "model=bce", key, "tracking=none", f"output_dir={tmp_path}")
+
+    assert outcome.code == 2
+    assert outcome.err.startswith(f"ConfigError: {key.partition('=')[0]}: ")

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from inferno_cli import progress
 from inferno_cli.nplm.record import Record
 from inferno_cli.runs.folder import Status
+from inferno_cli.steps.nplm import RUN
 from integration.conftest import Outcome, inferno, succeed
 
 SMALL = (
@@ -50,6 +52,9 @@ def test_toys_are_compared_with_chi2_and_a_signal_is_injected(toys: Outcome) -> 
     assert record.injected is not None
     assert record.injected.events == pytest.approx(20)
     assert record.injected.z > 2 > record.null.median / record.injected.t
+    assert RUN.headline(record) == f"Z {record.injected.z:.2f} (injected)"
+    odd = replace(record, null=replace(record.null, ks=0.01))
+    assert RUN.headline(odd) == f"Z by toys {record.injected.by_toys} (injected)"
     assert "Distribution of t" in toys.out
     page = toys.path.read_text(encoding="utf-8")
     assert page.count('src="data:image/png;base64,') == 4
@@ -103,7 +108,8 @@ def test_observed_data_are_tested_with_a_calibration_of_the_same_test(toys: Outc
     assert not (tmp_path / "other" / "nplm.json").exists()
 
 
-def test_two_samples_are_compared(tmp_path: Path) -> None:
+def test_two_samples_are_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "EVERY", 0.0)
     small = ("dataset.events.template=2000", "nuisance=none", "nplm/model=kernel")
     toys = ("nplm.toys=10", "nplm.toys_tuning=10", "tracking=none", f"hydra.run.dir={tmp_path}/run")
     outcome = succeed("nplm", *SMALL[:2], *small, *toys, "reference=background", "data=signal")
@@ -114,6 +120,8 @@ def test_two_samples_are_compared(tmp_path: Path) -> None:
     assert record.tested.n_above == 0
     assert record.clip is None
     assert record.is_fitted
+    assert "degrees of freedom: 10 of 10" in outcome.out
+    assert "clip" not in outcome.out
 
 
 def test_a_killed_run_goes_on_from_its_toys(toys: Outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

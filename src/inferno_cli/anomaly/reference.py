@@ -80,13 +80,17 @@ class Reference:
             )
         return cls(run, observables)
 
+    def require_unseen(self, config: AnomalyConfig, events: Events) -> None:
+        """Raise RunError if the network was trained on events that are judged."""
+        require_same_division(config, self.run, events.checksum)
+
     def scores(self, config: AnomalyConfig, events: Events, samples: Sequence[Sample]) -> FloatArray:
         """Return the score of all nominal events of samples, shape (n_events,).
 
         Raises:
             RunError: If the network was trained on some of them.
         """
-        require_same_division(config, self.run, events.checksum)
+        self.require_unseen(config, events)
         found = []
         for sample in samples:
             observable = self.observables.of(sample.channel, 0)

@@ -72,6 +72,5 @@ class AnomalyConfig(TrainConfig):
         for key in ("trained_in", "reuse", "coverage", "study"):
             if getattr(self, key) is not None:
                 raise ValueError(f"{key}: `inferno anomaly` has no use for it; leave it out")
-        if self.trainer.members > 1:
-            raise ValueError("trainer.members: one network is trained; repeat it with other seeds, -m 'seed=range(5)'")
+        self.trainer.require_one()
         return self

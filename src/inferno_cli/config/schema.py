@@ -175,6 +175,13 @@ class Trainer(Section):
             return SNAPSHOTS if self.members > 1 else 0
         return self.snapshots
 
+    def require_one(self) -> None:
+        """Raise ValueError where a network is to be trained several times: a step makes no mean of them."""
+        if self.members > 1:
+            raise ValueError("trainer.members: one network is trained; repeat it with other seeds, -m 'seed=range(5)'")
+        if self.snapshots:
+            raise ValueError("trainer.snapshots: they are for the mean that `inferno train` makes; leave it out")
+
     @field_validator("select")
     @classmethod
     def _known(cls, name: str | None) -> str | None:

@@ -136,6 +136,7 @@ class InterpolateConfig(TrainConfig):
     @model_validator(mode="after")
     def _grid(self) -> Self:
         self._require_grid()
+        self.trainer.require_one()
         for key, points in (("held_out", self.held_out), ("at", self.at)):
             for point in points:
                 if len(point) != len(self.parameter_names):

@@ -23,7 +23,7 @@ from inferno_cli.nplm.distribution import middle, significance
 from inferno_cli.nplm.models import Alternative, Exponent
 from inferno_cli.nplm.nuisances import check_order, expansion
 from inferno_cli.nplm.pool import Pool, WeightedEvents, pool
-from inferno_cli.nplm.record import AGREES, DEPENDS, Compared, Ensemble, Expanded, Record, Tail
+from inferno_cli.nplm.record import DEPENDS, Compared, Ensemble, Expanded, Record, Tail
 from inferno_cli.nplm.standard import Standard
 from inferno_cli.nplm.statistic import Data, Statistics
 from inferno_cli.nplm.taylor import Taylor
@@ -210,7 +210,8 @@ class Analysis:
     def _tuned(self, clip: float) -> FloatArray:
         """Return t of the toys of the tuning, which are the same for every clip."""
         test = self.test(self.settings.model.clipped(clip))
-        return self.toys(f"clip {clip:g}", test, Truth("tuning"), self.settings.toys_tuning).t
+        name = f"clip {clip:g}" if self.settings.model.has_clip else "degrees of freedom"
+        return self.toys(name, test, Truth("tuning"), self.settings.toys_tuning).t
 
     @property
     def lost(self) -> int:
@@ -263,7 +264,7 @@ class Analysis:
             )
         test = self.test(alternative)
         null, degrees = self._null(test)
-        if null.ks < AGREES:
+        if not null.follows_chi2:
             self.notes.append(
                 f"t of the null toys does not follow chi2 with {degrees:g} degrees of freedom (KS p = {null.ks:.3g}): "
                 "take the p-values by toys"

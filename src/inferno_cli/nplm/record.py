@@ -52,6 +52,11 @@ class Ensemble:
     same: float
     unconverged: int
 
+    @property
+    def follows_chi2(self) -> bool:
+        """Whether t is distributed as chi2 has it."""
+        return self.ks >= AGREES
+
     @classmethod
     def of(
         cls,
@@ -106,6 +111,11 @@ class Tail:
     n_above: int
     nuisance: dict[str, tuple[float, float]] = field(default_factory=dict)
     sample: str = ""
+
+    @property
+    def by_toys(self) -> str:
+        """The significance by toys, as it is shown."""
+        return f"{'≥ ' if self.n_above == 0 else ''}{self.z_toys:.2f}"
 
 
 @dataclass(frozen=True)

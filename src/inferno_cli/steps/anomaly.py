@@ -115,6 +115,8 @@ def _work(config: AnomalyConfig, folder: Path, version: str, reference: Referenc
         split = Split.of(events)
     if events.label:
         log.info(f"events: {events.label}")
+    if reference is not None:
+        reference.require_unseen(config, events)
     if events.assignment is not None:
         events.assignment.save(folder)
     with clock.part("training", f"training: a VAE on the backgrounds, at most {config.trainer.max_epochs} epochs"):

@@ -49,9 +49,16 @@ class NplmRun(RunStep["Record"]):
         return _called(record.dataset, record.seed, record.code_version)
 
     def headline(self, record: Record) -> str:
-        """Return the significance of the signal and of the data, or of the toys whether they agree with chi2."""
+        """Return the significance of the signal and of the data, or of the toys whether they agree with chi2.
+
+        By toys where these do not.
+        """
         tails: dict[str, Tail | None] = {"injected": record.injected, "data": record.tested}
-        said = [f"Z {tail.z:.2f} ({name})" for name, tail in tails.items() if tail is not None]
+        said = []
+        for name, tail in tails.items():
+            if tail is not None:
+                z = f"Z {tail.z:.2f}" if record.null.follows_chi2 else f"Z by toys {tail.by_toys}"
+                said.append(f"{z} ({name})")
         return ", ".join(said) or f"{len(record.null.t)} toys, p-value of chi2 {record.null.ks:.2g}"
 
     def show(self, record: Record) -> None:

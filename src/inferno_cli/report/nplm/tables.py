@@ -61,7 +61,7 @@ def _distributions(record: Record) -> Table:
 
 
 def _verdict(item: Ensemble) -> str:
-    return "chi2" if item.ks >= AGREES else "not chi2"
+    return "chi2" if item.follows_chi2 else "not chi2"
 
 
 def _significances(record: Record) -> Table:
@@ -70,8 +70,7 @@ def _significances(record: Record) -> Table:
         if tail is not None:
             low, high = tail.z_interval
             of_median = f" ({low:.2f} to {high:.2f})" if tail is record.injected else ""
-            by_toys = f"{'≥ ' if tail.n_above == 0 else ''}{tail.z_toys:.2f}"
-            numbers = (f"{tail.t:.2f}", f"{tail.p:.2g}", f"{tail.z:.2f}{of_median}", by_toys)
+            numbers = (f"{tail.t:.2f}", f"{tail.p:.2g}", f"{tail.z:.2f}{of_median}", tail.by_toys)
             lines.append(Line([tail.name, "nplm", *numbers, _ratio(record, tail)]))
     for other in record.compared:
         lines.append(Line([other.run, other.model, "", "", f"{other.z:.2f}", "", ""], "published"))
