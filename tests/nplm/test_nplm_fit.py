@@ -212,3 +212,43 @@ def test_the_reweighted_reference_has_an_injected_bump() -> None:
         assert (data.weights * np.exp(f))[inside[:, 0]].sum() == pytest.approx(n, abs=3 * n**0.5)
         if low == 3.6:
             assert data.weights[inside[:, 0]].sum() < n - 10 * n**0.5
+
+
+# ------------------------------------------------------------------------------- shapes, and what f sees of features
+def rate(size: float) -> Expansion:
+    """ln r of exp(-x) whose rate is 1 + size nu: ln(1 + size nu) - size nu x, to third order in the constant."""
+    line = Perceptron((1, 1), np.inf)
+    constants = (size, -(size**2) / 2, size**3 / 3)
+    slopes = (-size, 0.0, 0.0)
+    parameters = tuple(np.array(pair) for pair in zip(slopes, constants, strict=True))
+    return Expansion("rate", None, (line,) * 3, parameters)
+
+
+def test_f_sees_features_standardised_in_the_reference_with_the_fitted_nuisance_parameters() -> None:
+    sets = []
+    for seed, stretch in enumerate((0.8, 1.0, 1.25)):
+        item = exponential(seed, 2000, 2000.0, 40_000, auxiliary=1)
+        sets.append(item._replace(data=item.data * stretch))
+    taylor = Taylor([rate(0.1)])
+    assert taylor.has_shapes
+    found = fitted(Perceptron((1, 2, 1), 1.0), sets, taylor)
+    fitted_rate = 1 + 0.1 * found.reference_nuisance
+    np.testing.assert_allclose(1 / fitted_rate[:, 0], (0.8, 1.0, 1.25), rtol=0.07)
+    np.testing.assert_allclose(found.deviation, 1 / fitted_rate, rtol=0.03)
+    np.testing.assert_allclose(found.mean, 0, atol=0.03)
+
+
+def test_f_sees_features_as_they_are_where_no_shape_changes() -> None:
+    taylor = Taylor([Expansion("norm", (0.025, 0.0))])
+    assert not taylor.has_shapes
+    found = fitted(Perceptron((1, 2, 1), 1.0), [exponential(1, 200, 200.0, auxiliary=1)], taylor)
+    assert found.mean.tolist() == [[0.0]]
+    assert found.deviation.tolist() == [[1.0]]
+
+
+def test_the_envelope_is_the_largest_change_by_one_sigma() -> None:
+    x = torch.tensor([[[0.0], [1.0], [5.0]]], dtype=torch.float64)
+    found = Taylor([rate(0.1), Expansion("norm", (0.05, 0.0))]).envelope(x)[0]
+    exact = np.exp([max(0.05, np.log1p(s * 0.1) - s * 0.1 * y) for y, s in ((0, 1), (1, 1), (5, -1))])
+    np.testing.assert_allclose(found, exact, rtol=1e-4)
+    np.testing.assert_array_equal(NONE.envelope(x), np.ones((1, 3)))

@@ -160,6 +160,27 @@ def test_the_reference_of_a_toy_has_none_of_its_data_and_sums_to_what_is_expecte
     assert np.var(counts) == pytest.approx(100, rel=0.4)  # Poisson
 
 
+def test_a_reference_with_more_of_some_events_describes_the_same(drawing: Drawing) -> None:
+    """Of the events above 2, exp(-2) of all, ten times as many are drawn, with a tenth of the weight."""
+    nominal = drawing.pool.nominal
+    envelope = np.where(nominal.features[:, 0] > 2, 10.0, 1.0)
+    share = nominal.weights[envelope > 1].sum() / nominal.expected
+    more = replace(drawing, envelope=envelope, n_reference=2000)
+    numbers, found = [], []
+    for toy in range(20):
+        _, rows = more.features(NULL, nominal, toy)
+        reference = more.reference(f"x {toy}", rows)
+        assert reference.weights.sum() == pytest.approx(100)
+        assert not set(nominal.features[rows, 0].tolist()) & set(reference.features[:, 0].tolist())
+        is_above = reference.features[:, 0] > 2
+        assert reference.weights[~is_above].mean() == pytest.approx(10 * reference.weights[is_above].mean())
+        numbers.append(len(is_above))
+        found.append(reference.weights[is_above].sum() / 100)
+    assert np.mean(numbers) == pytest.approx(2000, rel=0.02)
+    assert np.mean(is_above) == pytest.approx(10 * share / (1 + 9 * share), abs=0.04)
+    assert np.mean(found) == pytest.approx(share, rel=0.02)
+
+
 def test_a_toy_is_drawn_again_and_has_the_signal_and_the_true_nuisance_parameter(drawing: Drawing) -> None:
     truth = Truth("x", (("norm", 1.0),), signal=30.0)
     source = drawing.source(truth)

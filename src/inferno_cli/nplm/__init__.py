@@ -9,7 +9,9 @@ arXiv:1806.02350 (the test), 1912.12155 (several variables, the clip), 2111.1363
 - tau = -2 min L over f and nu; Delta = -2 min L over nu with f = 0; t = tau - Delta. A start at the minimum of Delta
   and a descent that never goes up make t >= 0.
 - Toys draw Poisson numbers of events from the pool of simulated events, and a reference of their own from those events
-  of the pool that are not in the data; so t has the fluctuations of both.
+  of the pool that are not in the data; so t has the fluctuations of both. Of events that a nuisance parameter makes
+  more frequent there are more, with smaller weights: r must not enlarge their fluctuations.
+- f sees features standardised in the reference with the nuisance parameters of Delta: stretched ones give no larger t.
 - Weights of the network, not its biases, are between -clip and clip. The clip at which the median of t of toys is that
   of chi2, with as many degrees of freedom as f has parameters, is found by bisection; other toys then test it.
 - What is minimised has few parameters: damped Newton steps get to the minimum in a hundred steps, where Adam takes 1e5.

@@ -36,6 +36,9 @@ log = logging.getLogger(__name__)
 FEW = 20.0
 """Effective events of the pool for each expected one, below which toys share so many events that a note says so."""
 
+AT_ONCE = 100_000
+"""Events of the pool whose expansion is calculated together."""
+
 
 @dataclass(frozen=True, eq=False)
 class Shown:
@@ -111,7 +114,19 @@ class Analysis:
         if wanted + made.expected > n_pool:
             self.notes.append(f"the reference has all {n_pool} events that are not in the data, not {wanted}")
             return made
-        return replace(made, n_reference=wanted)
+        return replace(made, n_reference=wanted, envelope=self._envelope())
+
+    def _envelope(self) -> FloatArray | None:
+        """Return how often events are drawn for references; None: alike, as no parameter changes a shape."""
+        import torch
+
+        if not self.taylor.has_shapes:
+            return None
+        features, found = self.pool.nominal.features, []
+        for first in range(0, len(features), AT_ONCE):
+            x = torch.as_tensor(self.standard(features[first : first + AT_ONCE])[None], device=self.device)
+            found.append(self.taylor.envelope(x)[0].cpu().numpy())
+        return np.concatenate(found)
 
     def _note_pool(self, expected: float) -> None:
         weights = self.pool.nominal.weights
@@ -274,7 +289,7 @@ class Analysis:
             if item.same < DEPENDS:
                 self.notes.append(
                     f"t depends on {item.parameter}: toys at {item.value:+g} differ from the null toys (KS p = "
-                    f"{item.same:.2g}). Raise nplm.shape.order, or give its networks more units or events"
+                    f"{item.same:.2g}). Raise nplm.ratio or nplm.shape.order, or give its networks more units or events"
                 )
         values = np.array(null.t)
         injected, shown = self._injected(test, values, degrees)
@@ -368,11 +383,12 @@ class Analysis:
 
         x = torch.as_tensor(self.standard(reference.features)[None], device=self.device)
         terms = self.taylor.terms(x)
-        rows = [found.reference_nuisance, found.nuisance, found.parameters]
-        alone, with_f, parameters = (torch.as_tensor(row[toy : toy + 1], device=self.device) for row in rows)
+        rows = [found.reference_nuisance, found.nuisance, found.parameters, found.mean, found.deviation]
+        alone, with_f, parameters, *by = (torch.as_tensor(row[toy : toy + 1], device=self.device) for row in rows)
+        f = test.exponent.value((x - by[0][:, None]) / by[1][:, None], parameters)
         exponents = np.zeros((3, len(reference.weights)))
         exponents[1] = self.taylor.value(terms, alone)[0].cpu().numpy()
-        exponents[2] = (self.taylor.value(terms, with_f) + test.exponent.value(x, parameters))[0].cpu().numpy()
+        exponents[2] = (self.taylor.value(terms, with_f) + f)[0].cpu().numpy()
         return Shown(name, data, reference.features, reference.weights * np.exp(exponents))
 
 

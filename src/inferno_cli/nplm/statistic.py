@@ -157,6 +157,7 @@ class Statistics:
         nuisance: Nuisance parameters that are fitted with f, shape (toys, n_nuisances).
         reference_nuisance: Those without f.
         parameters: Of f, shape (toys, n_parameters).
+        mean, deviation: What f sees is (x - mean) / deviation, shape (toys, n_features) each.
         converged: Whether all fits have ended by themselves, shape (toys,).
     """
 
@@ -165,6 +166,8 @@ class Statistics:
     nuisance: FloatArray
     reference_nuisance: FloatArray
     parameters: FloatArray
+    mean: FloatArray
+    deviation: FloatArray
     converged: NDArray[np.bool_]
 
     @property
@@ -191,7 +194,9 @@ def statistics(stack: Stack, taylor: Taylor, exponent: Exponent, starts: FloatAr
         without = minimise(reference, nu, tolerance=1e-6)
         nu, is_converged = without.parameters, without.converged
         delta = reference.statistic(nu)
-    hypothesis = Hypothesis(stack, taylor, exponent)
+    mean, deviation = _standard(stack, taylor, nu)
+    seen = replace(stack, x=(stack.x - mean[:, None]) / deviation[:, None]) if taylor.has_shapes else stack
+    hypothesis = Hypothesis(seen, taylor, exponent)
     best: Tensor | None = None
     lowest = torch.full_like(delta, torch.inf)
     ended = torch.zeros_like(is_converged)
@@ -209,5 +214,29 @@ def statistics(stack: Stack, taylor: Taylor, exponent: Exponent, starts: FloatAr
         nuisance=best[:, n_free:].cpu().numpy(),
         reference_nuisance=nu.cpu().numpy(),
         parameters=best[:, :n_free].cpu().numpy(),
+        mean=mean.cpu().numpy(),
+        deviation=deviation.cpu().numpy(),
         converged=(is_converged & ended).cpu().numpy(),
     )
+
+
+def _standard(stack: Stack, taylor: Taylor, nu: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the mean and deviation, shape (toys, n_features) each, that standardise features for f.
+
+    A clip bounds how fast f changes with a feature. Where a nuisance parameter stretches the feature, f could change
+    more over the same events, and t would be larger: so features are standardised in the reference with the fitted
+    nuisance parameters, relative to the same reference without.
+    """
+    if not taylor.has_shapes:
+        return torch.zeros_like(stack.x[:, 0]), torch.ones_like(stack.x[:, 0])
+    before, size_before = _moments(stack.x, stack.weights)
+    after, size_after = _moments(stack.x, stack.weights * torch.exp(taylor.value(stack.terms, nu)))
+    deviation = size_after / size_before
+    return after - before * deviation, deviation
+
+
+def _moments(x: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the mean and standard deviation of weighted events, shape (toys, n_features) each."""
+    share = (weights / weights.sum(dim=1, keepdim=True))[:, None]
+    mean = torch.bmm(share, x)
+    return mean[:, 0], torch.bmm(share, (x - mean) ** 2)[:, 0].sqrt()

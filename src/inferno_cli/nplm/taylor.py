@@ -68,6 +68,22 @@ class Taylor:
             self._parameter += [number] * expansion.order
             self._power += range(1, expansion.order + 1)
 
+    @property
+    def has_shapes(self) -> bool:
+        """Whether a parameter changes events differently."""
+        return any(expansion.constants is None for expansion in self.expansions)
+
+    def envelope(self, x: Tensor) -> Tensor:
+        """Return the largest r of every event with no parameter moved or one, by 1 sigma, shape (toys, events)."""
+        terms = self.terms(x)
+        largest = torch.zeros_like(x[..., 0])
+        for number in range(self.n_parameters):
+            for value in (-1.0, 1.0):
+                nu = x.new_zeros(len(x), self.n_parameters)
+                nu[:, number] = value
+                largest = torch.maximum(largest, self.value(terms, nu))
+        return largest.exp()
+
     def terms(self, x: Tensor) -> Tensor:
         """Return what multiplies the powers of the parameters, of standardised features (toys, events, n_features)."""
         if not self.expansions:

@@ -6,6 +6,7 @@ import hashlib
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
+from functools import cached_property
 from io import BytesIO
 from pathlib import Path
 from zipfile import BadZipFile
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inferno_cli.errors import OutputError
-from inferno_cli.events.sample import generator
+from inferno_cli.events.sample import FloatArray, generator
 from inferno_cli.files import write_whole
 from inferno_cli.nplm.models import Exponent
 from inferno_cli.nplm.pool import Pool, WeightedEvents
@@ -55,8 +56,11 @@ class Drawing:
         signal: Events of the signal that is injected, or None.
         standard: How features are standardised.
         seed: Of every draw.
-        n_reference: Events of the reference of a toy; None: all that are not in its data.
+        n_reference: Events of the reference of a toy, the mean where there is an envelope; None: all that are not in
+            its data.
         fixed: Events of the data, whose number does not fluctuate then; None: Poisson of what is expected.
+        envelope: How often each event of the pool is drawn for a reference, relative to the others, shape (n_events,);
+            None: all alike.
     """
 
     pool: Pool
@@ -65,6 +69,7 @@ class Drawing:
     seed: int
     n_reference: int | None
     fixed: int | None = None
+    envelope: FloatArray | None = None
 
     @property
     def expected(self) -> float:
@@ -89,14 +94,36 @@ class Drawing:
         """Draw a reference from the events of the pool that are not in the data."""
         rng = generator(self.seed, f"nplm reference {stream}")
         nominal = self.pool.nominal
-        n_events = len(nominal.weights)
+        chances = self._chances
+        if chances is None:
+            chosen = self._drawn_alike(rng, rows)
+        else:
+            chosen = np.flatnonzero(rng.uniform(size=len(chances)) < chances)
+            chosen = chosen[~np.isin(chosen, rows)]
+        # An event is not in the data with the probability exp(-w): those with large weights are missing more often.
+        weights = nominal.weights[chosen] * np.exp(nominal.weights[chosen] if len(rows) else 0.0)
+        if chances is not None:
+            weights /= chances[chosen]
+        return WeightedEvents(nominal.features[chosen], weights * (self.expected / weights.sum()))
+
+    @cached_property
+    def _chances(self) -> FloatArray | None:
+        """Probability of each event to be in a reference; None: all have the same.
+
+        Where a nuisance parameter makes events more frequent, the reference has more of them, with smaller weights:
+        else those few, whose weights r makes large, would have the reference fluctuate, and t be larger, there.
+        """
+        if self.envelope is None or self.n_reference is None:
+            return None
+        chances: FloatArray = np.minimum(self.envelope * (self.n_reference / self.envelope.sum()), 1.0)
+        return chances
+
+    def _drawn_alike(self, rng: np.random.Generator, rows: NDArray[np.intp]) -> NDArray[np.intp]:
+        n_events = len(self.pool.nominal.weights)
         wanted = n_events if self.n_reference is None else self.n_reference
         n_drawn = min(n_events, round(SPARE * wanted) + len(rows))
         chosen = rng.choice(n_events, n_drawn, replace=False)
-        chosen = chosen[~np.isin(chosen, rows)][:wanted]
-        # An event is not in the data with the probability exp(-w): those with large weights are missing more often.
-        weights = nominal.weights[chosen] * np.exp(nominal.weights[chosen] if len(rows) else 0.0)
-        return WeightedEvents(nominal.features[chosen], weights * (self.expected / weights.sum()))
+        return chosen[~np.isin(chosen, rows)][:wanted]
 
     def toy(self, truth: Truth, source: WeightedEvents, number: int) -> Data:
         """Draw a toy: the same whichever others are drawn."""
