@@ -127,6 +127,4 @@ def require_group(name: str, key: str) -> None:
 class Section(BaseModel):
     """A part of the configuration: frozen, strict, and closed to unknown keys."""
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, protected_namespaces=(), use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, create_model, model_validator
 
@@ -26,6 +26,9 @@ class Fit(Section):
     Lists of parameters take "mu" (the POI, whatever a workspace calls it), names, one entry of a vector
     ("staterror_SR[0]"), a vector ("staterror_SR"), patterns with "*", and "all".
     """
+
+    TAKEN_FROM: ClassVar[Mapping[str, type[Section]]] = {}
+    """The quantity of each key that is one of its keys."""
 
     data: Literal["asimov", "observed"]
     """The expectation (Asimov), or the observed events."""
@@ -92,6 +95,7 @@ class Fit(Section):
 def _with_quantities() -> type[Fit]:
     """Return ``Fit`` with the keys of our quantities, and those that other packages add."""
     keys: dict[str, Any] = {}
+    taken_from: dict[str, type[Section]] = {}
     ours = _ours()
     if added := [section for kind, section in sections(QUANTITIES, Section).items() if kind not in ours]:
         quantity: Any = one_of(added)
@@ -100,7 +104,10 @@ def _with_quantities() -> type[Fit]:
         for key, field in section.model_fields.items():
             if key != DISCRIMINATOR and key not in Fit.model_fields:
                 keys[key] = (field.annotation, field)
-    return create_model("Fit", __base__=Fit, __module__=__name__, __doc__=Fit.__doc__, **keys)
+                taken_from[key] = section
+    made = create_model("Fit", __base__=Fit, __module__=__name__, __doc__=Fit.__doc__, **keys)
+    made.TAKEN_FROM = taken_from
+    return made
 
 
 if not TYPE_CHECKING:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import json
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -57,11 +61,41 @@ def keys(schema: type[BaseModel], values: Any) -> Iterator[Key]:
         if value is MISSING and not field.is_required() and field.default_factory is None:
             value = field.default
         inside = tuple(sections(field.annotation))
-        text = field.description or ""
+        text = meaning(schema, name)
         if not text and len(inside) == 1:
             text = inspect.getdoc(inside[0]) or ""
         text = " ".join(text.partition("\n\n")[0].replace("``", "`").split())
         yield Key(key, type_name(field.annotation, field.metadata), value, field.is_required(), text, inside)
+
+
+def meaning(schema: type[BaseModel], name: str) -> str:
+    """Return what is written below a field of a section, or of one that it is derived from; empty without.
+
+    Read when it is asked for: with ``use_attribute_docstrings`` each start of each command would read all sources.
+    """
+    taken_from: Mapping[str, type[BaseModel]] = getattr(schema, "TAKEN_FROM", {})
+    for section in taken_from.get(name, schema).__mro__:
+        if name in inspect.get_annotations(section):
+            return _written(section).get(name, "")
+    return ""
+
+
+@cache
+def _written(section: type) -> dict[str, str]:
+    """Return the text below each field of a class."""
+    try:
+        source = inspect.getsource(section)
+    except (OSError, TypeError):  # made at run time
+        return {}
+    (definition,) = ast.parse(textwrap.dedent(source)).body
+    assert isinstance(definition, ast.ClassDef)
+    found = {}
+    for line, below in pairwise(definition.body):
+        if not isinstance(line, ast.AnnAssign) or not isinstance(line.target, ast.Name):
+            continue
+        if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
+            found[line.target.id] = inspect.cleandoc(str(below.value.value))
+    return found
 
 
 def flat_keys(schema: type[BaseModel], values: Any, prefix: str = "") -> Iterator[Key]:
