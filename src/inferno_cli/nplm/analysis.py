@@ -36,6 +36,12 @@ log = logging.getLogger(__name__)
 FEW = 20.0
 """Effective events of the pool for each expected one, below which toys share so many events that a note says so."""
 
+VERSION = 2
+"""Of the null distribution: another where the same toys have another t, or are others, than before.
+
+2: references with more of the events that shapes enlarge, features of f standardised with the nuisance parameters.
+"""
+
 AT_ONCE = 100_000
 """Events of the pool whose expansion is calculated together."""
 
@@ -201,7 +207,8 @@ class Analysis:
         effects = [
             repr(effect) for effect in self.config.request.effects if effect.sample in self.config.reference_samples
         ]
-        decides = [shown, self.config.reference_samples, effects, self.seed, self.drawing.fixed, self.drawing.expected]
+        drawn = [self.seed, self.drawing.fixed, self.drawing.expected]
+        decides = [VERSION, shown, self.config.reference_samples, effects, *drawn]
         return hashlib.sha256(json.dumps(decides, default=str).encode()).hexdigest()[:20]
 
     # --------------------------------------------------------------------------------------------------- the stages
@@ -211,7 +218,8 @@ class Analysis:
         if before is not None and before.settings != self.settings_digest:
             raise RunError(
                 f"nplm.calibration: {self.settings.calibration} is of another test (reference, features, model, "
-                "nuisance parameters, seed or events). Repeat its command without nplm.data, with what is set here"
+                "nuisance parameters, seed, events, or version of the test). Repeat its command without nplm.data, with "
+                "what is set here"
             )
         within = alternative.clip_to_tune
         if within is None:
