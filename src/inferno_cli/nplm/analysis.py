@@ -218,8 +218,8 @@ class Analysis:
         if before is not None and before.settings != self.settings_digest:
             raise RunError(
                 f"nplm.calibration: {self.settings.calibration} is of another test (reference, features, model, "
-                "nuisance parameters, seed, events, or version of the test). Repeat its command without nplm.data, with "
-                "what is set here"
+                "nuisance parameters, seed, events, or version of the test). Repeat its command without nplm.data, "
+                "with what is set here"
             )
         within = alternative.clip_to_tune
         if within is None:
