@@ -67,8 +67,8 @@ class PointSweeper(Sweeper):
             config=config, hydra_context=hydra_context, task_function=task_function
         )
 
-    def sweep(self, arguments: list[str]) -> Any:  # noqa: ARG002
-        """Run the job, and say of the last one how the multirun ended."""
+    def sweep(self, arguments: list[str]) -> Any:
+        """Run the job, or the part of it that is asked for, and say of the last one how the multirun ended."""
         from inferno_cli.runs.mlflow.afterwards import link
         from inferno_cli.runs.mlflow.sweep import PARENT_FILE, SweepCallback, end_parent
         from inferno_cli.runs.sweeps import is_whole, planned
@@ -77,7 +77,8 @@ class PointSweeper(Sweeper):
         assert self.launcher is not None
         SweepCallback.folder = None  # a signal ends this job: the others may run on other machines
         folder = Path(self.config.hydra.sweep.dir)
-        returns = self.launcher.launch([list(planned(folder)[self.number])], initial_job_idx=self.number)
+        part = [text for text in arguments if text.startswith("shard=")]
+        returns = self.launcher.launch([[*planned(folder)[self.number], *part]], initial_job_idx=self.number)
         for job in returns:
             _ = job.return_value  # raises its error
         if is_whole(folder):  # a point that failed before may have ended it otherwise

@@ -11,6 +11,7 @@ import pytest
 
 from inferno_cli.files import locked
 from inferno_cli.runs.folder import Status
+from inferno_cli.runs.record import Results
 from integration.conftest import (
     FEW_EVENTS,
     FIT_ONLY_MU,
@@ -104,6 +105,18 @@ def test_the_run_collects_the_shards_and_does_what_is_missing(
     again = succeed(*TRAIN, at(folder), "--shard", "2/3")
     assert f"shard 2/3: nothing to do, the run in {folder} has finished" in again.out
     assert state(folder) == "finished"
+
+
+def test_a_part_of_a_point_of_a_workflow(whole: Outcome, tmp_path: Path) -> None:
+    folder = tmp_path / "w"
+    succeed(TRAIN[0], "-m", *TRAIN[1:], "seed=1,2", f"--workflow={folder}")
+    point = ("train", f"--point={folder}/0")
+
+    assert f"1 of 3 trainings in {folder}/0" in succeed(*point, "--shard=2/3").out
+    assert (state(folder / "0"), (folder / "0" / "results.json").exists()) == ("shards", False)
+    succeed(*point)
+
+    assert comparable(Results.load(folder / "0" / "results.json")) == comparable(whole.results)
 
 
 def test_the_same_shard_twice_trains_nothing(parts: Path) -> None:
