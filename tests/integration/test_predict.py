@@ -470,6 +470,8 @@ def test_input_is_missing(own: Path, tmp_path: Path) -> None:
     refuse(own, f"input={tmp_path}", error="DatasetFileError", says=("'*.root'", "Fix input"))
     (tmp_path / "text.root").write_text("not ROOT")
     refuse(own, f"input={tmp_path}", error="DatasetFileError", says=("text.root", "cannot be read as a ROOT file"))
+    (tmp_path / "text.root").write_text("x,y,z\n" * 1000)
+    refuse(own, f"input={tmp_path}", error="DatasetFileError", says=("text.root", "another kind than ROOT or Parquet"))
 
 
 def test_tree_or_branch_is_missing(own: Path, tmp_path: Path) -> None:

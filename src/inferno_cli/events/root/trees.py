@@ -107,9 +107,10 @@ def readable(failure: str) -> Iterator[None]:
     except (InfernoError, MemoryError):
         raise
     except Exception as error:  # uproot raises many kinds for a damaged file
+        kind = "of another kind than ROOT or Parquet, or " if "not a ROOT file" in str(error) else ""
         raise DatasetFileError(
-            f"{failure} ({type(error).__name__}: {first_line(error)}); the file may be truncated: compare its size or "
-            "checksum with the original and copy it again"
+            f"{failure} ({type(error).__name__}: {first_line(error)}); the file may be {kind}truncated: compare its "
+            "size or checksum with the original and copy it again"
         ) from error
 
 
