@@ -246,6 +246,19 @@ def test_results_of_a_run_before_are_not_those_of_the_last_one_in_its_folder(sta
         RunFolder.load(str(tmp_path / "0"))
 
 
+def test_of_two_runs_of_one_configuration_and_seed_the_one_that_is_left_out_is_named(tmp_path: Path) -> None:
+    put(tmp_path / "0", config("bce", 5, 1), record(0.4))
+    put(tmp_path / "1", config("bce", 5, 1), record(0.3))
+    put(tmp_path / "2", config("bce", 5, 2), record(0.5))
+    put(tmp_path / "3", config("bce", 5, 2), None)
+    Status("reused", of="../2").write(tmp_path / "3")
+
+    comparison = compared(tmp_path)
+
+    assert [len(point.results) for point in comparison.points] == [2]
+    assert comparison.notes == (f"left out, as another run has the same configuration and seed: {tmp_path}/0",)
+
+
 @pytest.mark.parametrize("failed", ["0", "1"])
 def test_a_run_on_other_files_of_the_same_sweep_is_no_second_try(failed: str, tmp_path: Path) -> None:
     for name in ("0", "1"):

@@ -183,6 +183,9 @@ class Comparison:
         versions = sorted({result.code_version for point in points for result in point.results})
         if len(versions) > 1:
             notes = [*notes, f"the runs are of {len(versions)} versions of the code: {', '.join(versions)}"]
+        kept = {job.where for job in last_of_each(jobs)}
+        if left := sorted({job.where for job in jobs if job.results is not None} - kept):
+            notes = [*notes, f"left out, as another run has the same configuration and seed: {', '.join(left)}"]
         if any(result.blinded for point in points for result in point.results):
             notes = [*notes, "the fits are blinded: mu has a hidden offset, the same for the same data"]
         if baseline:
