@@ -30,7 +30,7 @@ from inferno_cli.runs.mlflow.afterwards import RUN_FILE, log_files, remember
 from inferno_cli.runs.mlflow.run import tracked
 from inferno_cli.runs.mlflow.store import check, shown
 from inferno_cli.runs.mlflow.stored import names_by_key, stored_runs
-from inferno_cli.runs.mlflow.sweep import SweepCallback
+from inferno_cli.runs.mlflow.sweep import PARENT_FILE, SweepCallback, end_parent
 from inferno_cli.signals import listening
 
 pytestmark = pytest.mark.slow
@@ -346,6 +346,25 @@ def test_a_run_that_was_killed_does_not_run_for_ever(
 
     assert client.get_run(run.info.run_id).info.status == ("KILLED" if state == "running" else "RUNNING")
     assert not (tmp_path / RUN_FILE).exists()
+
+
+@pytest.mark.parametrize(("before", "after"), [("KILLED", "FINISHED"), ("FAILED", "FAILED")])
+def test_a_multirun_that_was_stopped_and_goes_on_has_finished(
+    before: str, after: str, tracking: Tracking, client: Any, tmp_path: Path
+) -> None:
+    """One of whose jobs failed has not."""
+    parent = client.create_run(client.create_experiment(f"parent, {before}")).info.run_id
+    client.set_terminated(parent, before)
+    (tmp_path / PARENT_FILE).write_text(json.dumps({"uri": tracking.uri, "run_id": parent}))
+
+    end_parent(tmp_path, "FINISHED")
+
+    assert client.get_run(parent).info.status == after
+
+
+def test_nothing_is_registered_where_nothing_is_logged() -> None:
+    with pytest.raises(TrackingError, match="register_as: a model is registered in a store, and tracking=none has"):
+        check(Tracking(backend="none", register_as="histogram"))
 
 
 START = """

@@ -69,7 +69,10 @@ def logged_as(folder: Path, uri: str, experiment: str | None) -> tuple[str, str]
 
 
 def end(record: Path, status: str, *, again: bool = False) -> None:
-    """End the run that ``record`` names, unless it has ended and not ``again``; nothing else is lost if that fails."""
+    """End the run that ``record`` names, unless it has ended and not ``again``; nothing else is lost if that fails.
+
+    One that was stopped and has finished since, by the command that goes on, is finished.
+    """
     if not record.exists():
         return
     try:
@@ -77,7 +80,8 @@ def end(record: Path, status: str, *, again: bool = False) -> None:
         require_there(found["uri"], "")
         store = connect(found["uri"])
         with store.calls("end the run"):
-            if again or store.client.get_run(found["run_id"]).info.status == "RUNNING":
+            before = store.client.get_run(found["run_id"]).info.status
+            if again or before == "RUNNING" or (before, status) == ("KILLED", "FINISHED"):
                 store.client.set_terminated(found["run_id"], status)
     except TrackingError as error:
         log.warning("%s", error)

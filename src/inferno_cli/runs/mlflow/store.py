@@ -59,6 +59,11 @@ class Store:
 def check(tracking: Tracking) -> None:
     """Raise TrackingError, within seconds and before any work, where runs cannot be logged."""
     if tracking.backend == "none":
+        if tracking.register_as is not None:
+            raise TrackingError(
+                "tracking.register_as: a model is registered in a store, and tracking=none has none. Leave one of them "
+                "out; a finished run is registered by `inferno log`"
+            )
         return
     uri = absolute_uri(tracking)
     file = sqlite_file(uri)
