@@ -247,12 +247,12 @@ def finish(folder: Path, point: str) -> None:
     shutil.rmtree(folder / PARTIAL, ignore_errors=True)
 
 
-def verify(folder: Path, names: Sequence[str] = KEPT) -> None:
-    """Raise RunError if a file of a finished run is not the one that the run wrote.
+def verify(folder: Path, names: Sequence[str] = KEPT, said: Status | None = None) -> None:
+    """Raise RunError if a file of a finished run is not the one that the run wrote; ``said`` is its status, if known.
 
     Files that were deleted are left to those who need them, and runs of earlier versions have no checksums.
     """
-    said = Status.read(folder)
+    said = said or Status.read(folder)
     if said is None or said.state != "finished":
         return
     for name, checksum in said.checksums.items():

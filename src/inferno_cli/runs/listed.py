@@ -201,7 +201,10 @@ def _state(folder: Path, status: Status | None, record: str) -> tuple[ListedStat
         return "damaged", f"finished, and its {record} is gone"
     if status.state in ("finished", "reused"):
         try:
-            verify(origin(folder), (record,))
+            if status.state == "finished":
+                verify(folder, (record,), status)
+            else:
+                verify(origin(folder), (record,))
         except RunError as changed:
             return "damaged", str(changed)
     return status.state, " ".join(status.error.split())
