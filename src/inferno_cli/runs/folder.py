@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
+from pydantic_core import from_json
 
 from inferno_cli.errors import FileError, OutputError, RunError
 from inferno_cli.files import locked, read_json, sha256, user_path, write_whole
@@ -268,6 +269,18 @@ def verify(folder: Path, names: Sequence[str] = KEPT, said: Status | None = None
                 f"{path} has changed since the run finished (its SHA-256 is not that in {STATUS_FILE}). Copy the "
                 "folder of the run again, or run it again"
             )
+
+
+def read_verified(folder: Path, name: str) -> Any:
+    """Read JSON of a run that ``verify`` has passed; FileError says what it is otherwise.
+
+    What has the checksum that a run has written holds finite numbers, and each key once, as runs write no other JSON:
+    it is not looked for, which takes a fifth of the time.
+    """
+    said = Status.read(folder)
+    if said is None or said.state != "finished" or name not in said.checksums:
+        return read_json(folder / name)
+    return from_json((folder / name).read_bytes(), cache_strings="keys")
 
 
 def _files(folder: Path, patterns: Sequence[str]) -> list[Path]:

@@ -10,9 +10,18 @@ from typing import Any
 
 from inferno_cli.config.load import flatten
 from inferno_cli.errors import ComparisonError, FileError, RunError
-from inferno_cli.files import read_json
 from inferno_cli.runs.earlier import completed
-from inferno_cli.runs.folder import CONFIG_FILE, HYDRA, OVERRIDES_FILE, RECORD, RESULTS_FILE, Status, origin, verify
+from inferno_cli.runs.folder import (
+    CONFIG_FILE,
+    HYDRA,
+    OVERRIDES_FILE,
+    RECORD,
+    RESULTS_FILE,
+    Status,
+    origin,
+    read_verified,
+    verify,
+)
 from inferno_cli.runs.points import EXPERIMENT, MODEL, identity
 from inferno_cli.runs.record import SCHEMA, SCHEMAS, Results
 from inferno_cli.runs.sweeps import read_of_run
@@ -107,7 +116,7 @@ def _results(folder: Path, settings: Mapping[str, Any]) -> Results:
     except RunError as error:
         raise ComparisonError(f"{error}, or leave it out: runs=...") from error
     try:
-        values = read_json(path)
+        values = read_verified(folder, RESULTS_FILE)
     except FileError as error:
         raise ComparisonError(f"{error}. {again}") from error
     schema = values.get("schema") if isinstance(values, dict) else None
