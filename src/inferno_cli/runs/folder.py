@@ -280,7 +280,10 @@ def read_verified(folder: Path, name: str) -> Any:
     said = Status.read(folder)
     if said is None or said.state != "finished" or name not in said.checksums:
         return read_json(folder / name)
-    return from_json((folder / name).read_bytes(), cache_strings="keys")
+    try:
+        return from_json((folder / name).read_bytes(), cache_strings="keys")
+    except (OSError, ValueError):
+        return read_json(folder / name)  # which says what is wrong
 
 
 def _files(folder: Path, patterns: Sequence[str]) -> list[Path]:
