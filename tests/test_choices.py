@@ -12,6 +12,7 @@ import pytest
 from inferno_cli import choices
 from inferno_cli.code import code_digest
 from inferno_cli.errors import ConfigError
+from inferno_cli.fit.result import quantities
 from inferno_cli.section import Section
 
 STEP = '"""Say hello."""\n'
@@ -21,7 +22,7 @@ STEP = '"""Say hello."""\n'
 def install(tmp_path, monkeypatch):
     """Install a package of choices, given its files, and forget it afterwards."""
     monkeypatch.syspath_prepend(str(tmp_path))
-    cached = (choices.extensions, choices.choices)
+    cached = (choices.extensions, choices.choices, quantities)
 
     def forget() -> None:
         for function in cached:

@@ -29,7 +29,9 @@ T = TypeVar("T", dict[Any, Any], list[Any])
 LARGEST = 50 * 2**20
 """Bytes of a text file. A larger workspace is not validated within a minute, nor fitted within a day."""
 YAML = "tag:yaml.org,2002:"
-PLAIN = ("map", "seq", "str", "int", "float", "bool", "null", "timestamp", "merge", "value")
+PLAIN = frozenset(
+    YAML + kind for kind in ("map", "seq", "str", "int", "float", "bool", "null", "timestamp", "merge", "value")
+)
 """Tags of what a configuration is made of."""
 MOST_VALUES = 200_000
 """Values of a YAML file when its aliases are unfolded."""
@@ -249,16 +251,19 @@ def _check(top: Node | None, path: Path, kind: type[Any]) -> None:
         n_values += 1
         if n_values > MOST_VALUES:
             raise FileError(f"{path}: its aliases (& and *) stand for more than {MOST_VALUES} values. Write fewer")
-        where = f"{path}, line {node.start_mark.line + 1}"
-        tag = node.tag.removeprefix(YAML)
-        if not node.tag.startswith(YAML) or tag not in PLAIN:
-            raise FileError(f"{where}: the tag {tag} is refused; write a plain value")
+        if node.tag not in PLAIN:
+            tag = node.tag.removeprefix(YAML)
+            raise FileError(f"{_line(path, node)}: the tag {tag} is refused; write a plain value")
         if isinstance(node, yaml.MappingNode):
             waiting += _values(node, path)
         elif isinstance(node, yaml.SequenceNode):
             waiting += node.value
         elif "${" in node.value:
-            _check_interpolation(node.value, where)
+            _check_interpolation(node.value, _line(path, node))
+
+
+def _line(path: Path, node: Node) -> str:
+    return f"{path}, line {node.start_mark.line + 1}"
 
 
 def _values(node: MappingNode, path: Path) -> list[Node]:
@@ -267,14 +272,13 @@ def _values(node: MappingNode, path: Path) -> list[Node]:
 
     seen = set()
     for key, _ in node.value:
-        where = f"{path}, line {key.start_mark.line + 1}"
         name = key.value if isinstance(key, yaml.ScalarNode) else None
         is_a = key.tag.rpartition(":")[2]
         if name is None or is_a in ("null", "bool"):
             said = "a list or a mapping" if name is None else f"{name or '~'!r}, which YAML takes for {is_a}"
-            raise FileError(f"{where}: a key is {said}. Write a name, in quotes where it looks like that")
+            raise FileError(f"{_line(path, key)}: a key is {said}. Write a name, in quotes where it looks like that")
         if name in seen and is_a != "merge":
-            raise FileError(f"{where}: the key {name!r} is there twice. Remove one of the two")
+            raise FileError(f"{_line(path, key)}: the key {name!r} is there twice. Remove one of the two")
         seen.add(name)
     return [value for _, value in node.value]
 

@@ -17,6 +17,8 @@ DIGITS = 6
 
 def printable(text: str) -> str:
     """Return a text on one line: signs that cannot be shown, line breaks among them, are written as escapes."""
+    if text.isprintable():
+        return text
     return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
 
 

@@ -223,7 +223,8 @@ def moved(name: str, values: Sequence[float], fit: FitResult, offsets: Mapping[s
     return tuple(value + offsets[name] for value in values)
 
 
-def quantities() -> dict[str, type[Quantity]]:
+@cache  # asked for every record of every run
+def quantities() -> Mapping[str, type[Quantity]]:
     """Return every quantity by kind, in the order of tables."""
     found = sections(QUANTITIES, Quantity)  # type: ignore[type-abstract]
     return dict(sorted(found.items(), key=lambda item: item[1].order))

@@ -72,7 +72,7 @@ def show(found: Sequence[Found]) -> None:
     """Print the table."""
     console = terminal(220)
     show_title(console, title(found), labels(found))
-    console.print(table(found).on_terminal())
+    console.print(table(found))
 
 
 def title(found: Sequence[Found]) -> str:

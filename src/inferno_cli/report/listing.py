@@ -33,7 +33,7 @@ def show_runs(runs: Sequence[ListedRun], title: str) -> None:
         return
     now = time.time()
     headings = ("age", "state", "dataset", "model", "seed", "folder", "mu", "HESSE", "MINOS", "size")
-    console.print(Table(headings, [_line(run, now) for run in runs], places=6).on_terminal())
+    console.print(Table(headings, [_line(run, now) for run in runs], places=6))
     for text in _errors(runs):
         console.print(printable(text), markup=False)
 

@@ -53,7 +53,7 @@ def show_trials(tried: Sequence[Trial], version: str, title: str) -> None:
         value = "" if row.value is None else f"{row.value:.4f}"
         texts = [f"{x:.4g}" if isinstance(x, float) else str(x) for x in (row.params.get(key) for key in keys)]
         lines.append(Line([row.number, value, *texts, "" if row.state == "complete" else WORDS[row.state]]))
-    console.print(Table(headings, lines, places=len(headings)).on_terminal())
+    console.print(Table(headings, lines, places=len(headings)))
     if rows and rows[0].state == "complete":
         console.print(f"best: trial {rows[0].number}: {' '.join(rows[0].overrides)}", soft_wrap=True)
 

@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import rich.table
-from rich.console import Console
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.segment import Segment
 from rich.text import Text
 
 from inferno_cli.names import markdown, printable
@@ -48,15 +50,36 @@ class Table:
     """What the table holds, where several stand below each other."""
     note: str = ""
     """How to read it."""
+    gap: int = 2
+    """Letters between two columns on the terminal."""
 
-    def on_terminal(self, gap: int = 2) -> rich.table.Table:
-        """Return the table for a terminal, its columns ``gap`` letters apart; long cells are folded, never cut."""
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Yield the table for a terminal; long cells are folded where it is too narrow, never cut."""
+        texts = [[printable(text) for text in cells] for cells in (self.headings, *(row.texts for row in self.rows))]
+        for cells in texts:  # a row may end before the last column
+            cells += [""] * (len(self.headings) - len(cells))
+        widths = [max(map(cell_len, column)) for column in zip(*texts, strict=True)]
+        styles = ["dim", *(STYLES.get(row.kind, "") for row in self.rows)]
+        if sum(widths) + self.gap * (len(widths) - 1) > options.max_width:
+            yield self._folded(texts, styles)
+            return
+        for cells, style in zip(texts, styles, strict=True):
+            padded = [self._justified(i, cells[i], widths[i]) for i in range(len(cells))]
+            # Not a Text, which would be measured and wrapped: most of the time of a list of a thousand runs.
+            yield Segment((" " * self.gap).join(padded).rstrip(), console.get_style(style))
+            yield Segment.line()
+
+    def _justified(self, column: int, text: str, width: int) -> str:
+        blank = " " * (width - cell_len(text))
+        return text + blank if column < self.places else blank + text
+
+    def _folded(self, texts: Sequence[Sequence[str]], styles: Sequence[str]) -> rich.table.Table:
         # Text, not str: rich would read "[...]" in a name as markup.
-        table = rich.table.Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), header_style="dim")
-        for i, heading in enumerate(self.headings):
-            table.add_column(Text(printable(heading)), justify="left" if i < self.places else "right", overflow="fold")
-        for row in self.rows:
-            table.add_row(*(Text(printable(text)) for text in row.texts), style=STYLES.get(row.kind, ""))
+        table = rich.table.Table(box=None, pad_edge=False, padding=(0, self.gap, 0, 0), header_style=styles[0])
+        for i, heading in enumerate(texts[0]):
+            table.add_column(Text(heading), justify="left" if i < self.places else "right", overflow="fold")
+        for cells, style in zip(texts[1:], styles[1:], strict=True):
+            table.add_row(*map(Text, cells), style=style)
         return table
 
     def markdown(self) -> list[str]:

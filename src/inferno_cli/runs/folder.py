@@ -226,10 +226,13 @@ def reused(folder: Path, of: Path, point: str) -> Status:
     return Status("reused", point, of=os.path.relpath(of.resolve(), folder.resolve()))
 
 
-def origin(folder: Path) -> Path:
-    """Return the folder of the run that stands for a job: its own, unless another one was reused."""
-    status = Status.read(folder)
-    return Path(os.path.normpath(folder / status.of)) if status is not None and status.state == "reused" else folder
+def origin(folder: Path, said: Status | None = None) -> Path:
+    """Return the folder of the run that stands for a job: its own, unless another one was reused.
+
+    ``said`` is its status, if known.
+    """
+    said = said or Status.read(folder)
+    return Path(os.path.normpath(folder / said.of)) if said is not None and said.state == "reused" else folder
 
 
 def finish(folder: Path, point: str) -> None:
@@ -271,13 +274,13 @@ def verify(folder: Path, names: Sequence[str] = KEPT, said: Status | None = None
             )
 
 
-def read_verified(folder: Path, name: str) -> Any:
-    """Read JSON of a run that ``verify`` has passed; FileError says what it is otherwise.
+def read_verified(folder: Path, name: str, said: Status | None = None) -> Any:
+    """Read JSON of a run that ``verify`` has passed; FileError says what it is otherwise. ``said`` is as there.
 
     What has the checksum that a run has written holds finite numbers, and each key once, as runs write no other JSON:
     it is not looked for, which takes a fifth of the time.
     """
-    said = Status.read(folder)
+    said = said or Status.read(folder)
     if said is None or said.state != "finished" or name not in said.checksums:
         return read_json(folder / name)
     try:

@@ -22,7 +22,7 @@ from inferno_cli.runs.folder import (
     read_verified,
     verify,
 )
-from inferno_cli.runs.points import EXPERIMENT, MODEL, identity
+from inferno_cli.runs.points import EXPERIMENT, MODEL, as_text, matters
 from inferno_cli.runs.record import SCHEMA, SCHEMAS, Results
 from inferno_cli.runs.sweeps import read_of_run
 
@@ -43,9 +43,14 @@ class FoundRun:
     """What was overridden, in Hydra's words."""
 
     @cached_property
+    def texts(self) -> dict[str, str]:
+        """The settings that decide what is measured, with the seed, as texts that can be compared."""
+        return {key: as_text(value) for key, value in self.settings.items() if matters(key)}
+
+    @cached_property
     def identity(self) -> str:
-        """The settings that decide what is measured, with the seed, as one string."""
-        return identity(self.settings)
+        """The same as one string."""
+        return "\n".join(f"{key}={self.texts[key]}" for key in sorted(self.texts))
 
     @property
     def study(self) -> str:

@@ -168,7 +168,7 @@ def read_run(folder: Path) -> ListedRun | None:
         own = _of_configuration(folder) | {"model": step}
     elif state in ("finished", "reused"):
         try:
-            own = _of_record(read_verified(origin(folder), RESULTS_FILE))
+            own = _of_record(_results(folder, status))
         except (FileError, KeyError, TypeError, ValueError) as problem:
             said = problem if isinstance(problem, FileError) else f"{folder / RESULTS_FILE} is not a record of a run"
             state, error = "damaged", str(said)
@@ -176,7 +176,7 @@ def read_run(folder: Path) -> ListedRun | None:
         own = _of_configuration(folder)
     takes = own.pop("takes", {})
     if status is not None and status.state == "reused":
-        takes = {"reuse": origin(folder).resolve()}  # the network of that one is its own affair
+        takes = {"reuse": origin(folder, status).resolve()}  # the network of that one is its own affair
     ended = folder / STATUS_FILE if status is not None else folder
     step = "fit" if step == STEPS[0] and not own["model"] else step
     return ListedRun(folder, step, state, ended.stat().st_mtime, _size(folder), error=error, takes=takes, **own)
@@ -205,7 +205,7 @@ def _state(folder: Path, status: Status | None, record: str) -> tuple[ListedStat
             if status.state == "finished":
                 verify(folder, (record,), status)
             else:
-                verify(origin(folder), (record,))
+                verify(origin(folder, status), (record,))
         except RunError as changed:
             return "damaged", str(changed)
     return status.state, " ".join(status.error.split())
@@ -220,6 +220,12 @@ def is_owned(folder: Path) -> bool:
             return False
     except OSError:  # an OutputError, or a lock of somebody else's
         return True
+
+
+def _results(folder: Path, status: Status | None) -> Any:
+    if status is not None and status.state == "reused":
+        return read_verified(origin(folder, status), RESULTS_FILE)
+    return read_verified(folder, RESULTS_FILE, status)
 
 
 def _of_record(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -267,14 +273,25 @@ def settings_in(folder: Path) -> dict[str, Any]:
 
 
 def _size(folder: Path) -> int:
-    total = 0
-    for path, _, names in os.walk(folder):
-        for name in names:
-            try:
-                total += os.lstat(os.path.join(path, name)).st_size  # noqa: PTH118 (a thousand folders in a second)
-            except OSError:  # it is gone by now
-                continue
+    total, waiting = 0, [str(folder)]
+    while waiting:
+        try:
+            entries = list(os.scandir(waiting.pop()))
+        except OSError:  # it is gone by now, or not ours to read
+            continue
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                waiting.append(entry.path)
+            else:
+                total += _bytes_of(entry)
     return total
+
+
+def _bytes_of(entry: os.DirEntry[str]) -> int:
+    try:
+        return entry.stat(follow_symlinks=False).st_size
+    except OSError:  # it is gone by now
+        return 0
 
 
 def of_states(runs: Iterable[ListedRun], states: Sequence[str], older_than: float | None = None) -> list[ListedRun]:

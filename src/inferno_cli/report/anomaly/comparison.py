@@ -105,7 +105,7 @@ def show(points: Sequence[Point], notes: Sequence[str] = ()) -> None:
     """Print the table, and what has to be said of other runs."""
     console = terminal(220)
     show_title(console, title(points), label(points))
-    console.print(table(points).on_terminal())
+    console.print(table(points))
     console.print(NOTE, style="dim")
     for note in notes:
         console.print(Text(note), soft_wrap=True)

@@ -69,7 +69,7 @@ def show(record: AnomalyRecord) -> None:
     console.print(trained_on(record), soft_wrap=True)
     for table in (of_samples(record), of_scores(record, plus_minus)):
         console.print()
-        console.print(table.on_terminal())
+        console.print(table)
 
 
 def description(record: AnomalyRecord) -> str:

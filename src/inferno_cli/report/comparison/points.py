@@ -11,7 +11,7 @@ from inferno_cli.choices import sections
 from inferno_cli.errors import ComparisonError
 from inferno_cli.events.dataset import Dataset
 from inferno_cli.runs.found_run import FoundRun
-from inferno_cli.runs.points import EXPERIMENT, MODEL, PARTS, SEED, as_text, is_below, matters
+from inferno_cli.runs.points import EXPERIMENT, MODEL, PARTS, SEED, as_text, is_below
 from inferno_cli.runs.record import Results
 
 DATA_PATH = "dataset.path"
@@ -128,8 +128,9 @@ def of_the_models(jobs: Sequence[FoundRun]) -> dict[str, dict[str, Any]]:
 
 def _values(jobs: Sequence[FoundRun]) -> dict[str, list[str]]:
     """Every setting that matters, by key, as texts in the order of the runs."""
-    keys = dict.fromkeys(key for job in jobs for key in job.settings if key != SEED and matters(key))
-    return {key: [as_text(job.settings.get(key)) for job in jobs] for key in keys}
+    keys = dict.fromkeys(key for job in jobs for key in job.texts if key != SEED)
+    absent = as_text(None)
+    return {key: [job.texts.get(key, absent) for job in jobs] for key in keys}
 
 
 def _is_copied(values: Mapping[str, Sequence[str]], key: str) -> bool:

@@ -103,7 +103,7 @@ def show_comparison(comparison: Comparison, metrics: Sequence[str] = ()) -> None
     columns += [item for item in comparison.metrics if item.name in metrics]
     # One column has room for the spread over the repeats.
     spread = "sigma_s" if any(item.name == "sigma_s" for item in columns) else "width"
-    console.print(table(comparison, columns, spread).on_terminal())
+    console.print(table(comparison, columns, spread))
     if comparison.label and any(row.source for row in comparison.rows):
         console.print(Text(f"published rows are not of the {comparison.label.partition(',')[0]}", style="dim"))
     for line in remarks(comparison):

@@ -185,7 +185,7 @@ def show_data(description: Description) -> None:
     for table in shown:
         if table.rows:
             console.print(Text(table.title, style="bold"))
-            console.print(table.on_terminal())
+            console.print(table)
             console.print()
     for text in description.findings:
         console.print(Text(f"finding: {text}"), soft_wrap=True)

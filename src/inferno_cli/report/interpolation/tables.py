@@ -36,11 +36,11 @@ def show(record: InterpolationRecord) -> None:
     """Print the groups and the new templates, and what failed."""
     console = terminal()
     show_title(console, title(record), record.label)
-    console.print(_groups(record).on_terminal())
+    console.print(_groups(record))
     targets = _targets(record)
     if targets.rows:
         console.print()
-        console.print(targets.on_terminal())
+        console.print(targets)
     for note in record.notes:
         console.print(Text(note, style="yellow"))
 

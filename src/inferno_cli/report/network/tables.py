@@ -31,12 +31,12 @@ def show_explanation(explanation: Explanation) -> None:
         sigma = "singular" if item.change is None else f"{explanation.sigma_mu + item.change:#.4g}"
         lines.append(Line([item.feature, sigma, *change]))
     headings = ["shuffled feature", "sigma(mu)", "change", "smallest", "largest"]
-    console.print(Table(headings, lines).on_terminal())
+    console.print(Table(headings, lines))
     for channel in explanation.channels:
         _show_bins(console, explanation.of_channel(channel), channel if len(explanation.channels) > 1 else "")
     if hidden := _hidden(explanation):
         console.print()
-        console.print(hidden.on_terminal())
+        console.print(hidden)
     n_left = len({item.parameter for item in explanation.responses}) - MAX_SHOWN
     if n_left > 0:
         console.print(Text(f"and {n_left} more parameters in {EXPLANATION_FILE}", style="dim"))
@@ -61,7 +61,7 @@ def _show_bins(console: Console, explanation: Explanation, channel: str) -> None
         events = f"{entry.total[0]:.1f} {plus_minus}{entry.total[1]:.1f}"
         lines.append(Line([number, events, *shares, *moved]))
     console.print()
-    console.print(Table(headings, lines).on_terminal())
+    console.print(Table(headings, lines))
 
 
 def _hidden(explanation: Explanation) -> Table | None:

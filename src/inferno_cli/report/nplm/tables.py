@@ -28,7 +28,7 @@ def show_test(record: Record) -> None:
         if table.rows:
             console.print()
             console.print(Text(table.title, style="bold"))
-            console.print(table.on_terminal())
+            console.print(table)
     for text in record.notes:
         console.print(Text(f"note: {text}"), soft_wrap=True)
 

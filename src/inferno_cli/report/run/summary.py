@@ -161,7 +161,7 @@ def _parameters(results: Results, plus_minus: str) -> RenderableType:
         values = _range([entry.bestfit for entry in entries])
         errors = _range([entry.hesse for entry in entries])
         lines.append(Line([f"{name} ({len(entries)} bins)", values, plus_minus + errors]))
-    return Table(("", "best fit", "HESSE", "MINOS"), lines).on_terminal(gap=3)
+    return Table(("", "best fit", "HESSE", "MINOS"), lines, gap=3)
 
 
 def _vectors(results: Results) -> dict[str, list[Estimate]]:
