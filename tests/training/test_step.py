@@ -25,7 +25,7 @@ from inferno_cli.training import module as module_file
 from inferno_cli.training.batches import Batch, StratifiedBatches, to_tensors
 from inferno_cli.training.evaluation import Likelihoods
 from inferno_cli.training.frame import TINY_YIELD
-from inferno_cli.training.layers import Rectifier
+from inferno_cli.training.layers import Linear, Rectifier
 from inferno_cli.training.module import Module, forward_together
 from inferno_cli.training.soft_likelihood import SoftLikelihood
 from inferno_cli.training.trainer import create
@@ -210,6 +210,24 @@ def test_a_rectifier_in_place_has_the_values_and_gradients_of_torchs() -> None:
         gradients = torch.autograd.grad(outputs.square().sum(), list(plain.parameters()))
         found.append((outputs, *gradients))
     assert all(torch.equal(expected, value) for expected, value in zip(*found, strict=True))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_linear_layer_has_the_values_and_gradients_of_torchs(dtype: torch.dtype) -> None:
+    torch.manual_seed(1)
+    plain = nn.Sequential(nn.Linear(3, 40), nn.SiLU(), nn.Linear(40, 40), nn.ReLU(), nn.Linear(40, 5)).to(dtype)
+    own = nn.Sequential(Linear(3, 40), nn.SiLU(), Linear(40, 40), Rectifier(), Linear(40, 5)).to(dtype)
+    own.load_state_dict(plain.state_dict())
+    for shape in ((3,), (1, 3), (70, 3), (2, 35, 3)):
+        x, found = torch.randn(shape, dtype=dtype), []
+        for network in (plain, own):
+            given = x.clone().requires_grad_()
+            outputs = network(given)
+            gradients = torch.autograd.grad(outputs.square().sum(), [given, *network.parameters()])
+            found.append((outputs, *gradients))
+        for expected, value in zip(*found, strict=True):
+            torch.testing.assert_close(value, expected, rtol=2e-5, atol=1e-5 * float(expected.detach().abs().max()))
+    assert own(torch.empty(0, 3, dtype=dtype)).shape == (0, 5)
 
 
 def test_operations_of_a_step_of_the_main_measurement(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -95,7 +95,7 @@ class External(Network):
         import torch
         from torch import nn
 
-        from inferno_cli.training.layers import ACTIVATIONS, Standardise
+        from inferno_cli.training.layers import ACTIVATIONS, Linear, Standardise
 
         n_scores = n_outputs if self.hidden is None else self._n_scores
         if n_scores is None:
@@ -106,9 +106,9 @@ class External(Network):
         layers.append(Standardise(torch.zeros(n_scores), torch.ones(n_scores)))
         size = n_scores
         for width in self.hidden:
-            layers += [nn.Linear(size, width), ACTIVATIONS[self.activation]()]
+            layers += [Linear(size, width), ACTIVATIONS[self.activation]()]
             size = width
-        return nn.Sequential(*layers, nn.Linear(size, n_outputs))
+        return nn.Sequential(*layers, Linear(size, n_outputs))
 
     def fill(self, network: nn.Sequential, samples: Sequence[NominalEvents], log_ratio: LogRatio | None) -> None:  # noqa: ARG002
         """Read the file, and standardise the scores for the layers on top."""

@@ -26,11 +26,11 @@ class Mlp(Network):
         """Return linear layers with the activation between them."""
         from torch import nn
 
-        from inferno_cli.training.layers import ACTIVATIONS, Standardise
+        from inferno_cli.training.layers import ACTIVATIONS, Linear, Standardise
 
         layers: list[nn.Module] = [Standardise(mean, deviation)]
         size = len(mean)
         for width in self.hidden:
-            layers += [nn.Linear(size, width), ACTIVATIONS[self.activation]()]
+            layers += [Linear(size, width), ACTIVATIONS[self.activation]()]
             size = width
-        return nn.Sequential(*layers, nn.Linear(size, n_outputs))
+        return nn.Sequential(*layers, Linear(size, n_outputs))
