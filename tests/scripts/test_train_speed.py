@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 
@@ -25,7 +26,8 @@ def test_a_right_step_passes_the_gates_and_has_a_time(step):
     train_speed.gates("small", step)
     assert step.n_rows == 500 + 5 * 500  # a batch has at least so many events of a sample
     times = train_speed.turns(step.runs(), 1, torch.device("cpu"))
-    assert set(times) == {"plain", "step"}
+    assert set(times) == {"plain", "passes", "step"}
+    assert {type(layer) for layer in train_speed.of_torch(step.network)[1:]} == {nn.Linear, nn.ReLU}
     assert min(times.values()) > 0
 
 
