@@ -25,9 +25,11 @@ from inferno_cli.config.schema import Tracking
 from inferno_cli.config.steps import UiConfig
 from inferno_cli.errors import Stopped, TrackingError
 from inferno_cli.runs import folder as folders
+from inferno_cli.runs.cleaning import remove
 from inferno_cli.runs.folder import Status
-from inferno_cli.runs.mlflow.afterwards import RUN_FILE, log_files, remember
-from inferno_cli.runs.mlflow.run import tracked
+from inferno_cli.runs.listed import listed
+from inferno_cli.runs.mlflow.afterwards import RUN_FILE, log_files, read_run, remember
+from inferno_cli.runs.mlflow.run import Run, tracked
 from inferno_cli.runs.mlflow.store import check, shown
 from inferno_cli.runs.mlflow.stored import names_by_key, stored_runs
 from inferno_cli.runs.mlflow.sweep import PARENT_FILE, SweepCallback, end_parent
@@ -293,7 +295,7 @@ import hydra
 from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from inferno_cli.config.schema import Tracking
-from inferno_cli.runs.mlflow.run import tracked
+from inferno_cli.runs.mlflow.run import Run, tracked
 
 @hydra.main(version_base="1.3", config_path=".", config_name="app")
 def main(config):
@@ -328,6 +330,34 @@ def test_hydra_calls_the_callback(tracking: Tracking, client: Any, tmp_path: Pat
         "seed=3": "FINISHED",
     }
     assert runs["seed=3"].data.tags["mlflow.parentRunId"] == runs["seed=2,3"].info.run_id
+
+
+def test_a_folder_knows_where_its_run_is_logged_before_anything_is(
+    tracking: Tracking, client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that one that is killed while its configuration is logged can be ended."""
+
+    def stop(*_: Any) -> None:
+        raise RuntimeError("killed")
+
+    monkeypatch.setattr(Run, "params", stop)
+    with pytest.raises(RuntimeError, match="killed"), log(tracking, "early", folder=tmp_path):
+        raise AssertionError("it goes on")
+    assert client.get_run(read_run(tmp_path / RUN_FILE)["run_id"]).info.run_name == "early"
+
+
+def test_a_killed_run_whose_folder_is_removed_does_not_run_for_ever(
+    tracking: Tracking, client: Any, tmp_path: Path
+) -> None:
+    run = client.create_run(client.create_experiment("killed and removed"))
+    (tmp_path / "run" / ".hydra").mkdir(parents=True)
+    remember(tmp_path / "run", str(tracking.uri), run.info.run_id)
+    Status("running", "a").write(tmp_path / "run")
+
+    (found,) = listed([str(tmp_path)])
+
+    assert remove(found, [tmp_path]) == ""
+    assert client.get_run(run.info.run_id).info.status == "KILLED"
 
 
 @pytest.mark.parametrize("state", ["running", "stopped"])
@@ -370,7 +400,7 @@ def test_nothing_is_registered_where_nothing_is_logged() -> None:
 START = """
 import sys
 from inferno_cli.config.schema import Tracking
-from inferno_cli.runs.mlflow.run import tracked
+from inferno_cli.runs.mlflow.run import Run, tracked
 
 tracking = Tracking(backend="mlflow", uri="sqlite:///mlflow.db", experiment="fresh")
 with tracked(tracking, name=sys.argv[1], params={"seed": 1}, tags={}, sweep_folder=None) as logged:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from inferno_cli.runs.folder import HYDRA, LOCK, STATUS_FILE, Status, owned
+from inferno_cli.runs.folder import HYDRA, LOCK, STATUS_FILE, Status, end_logged, owned
 from inferno_cli.runs.listed import ListedRun, is_status, strangers
 from inferno_cli.runs.points import PRETRAINED
 from inferno_cli.runs.shards import require_no_shard
@@ -98,6 +98,8 @@ def remove(run: ListedRun, tops: Sequence[Path]) -> str:
             said = Status.read(folder)
             if said is None or (folder / STATUS_FILE).stat().st_mtime != run.ended:
                 return "it was begun again"
+            if said.state == "running":
+                end_logged(folder)  # nothing says later which one it is
             # Should this be interrupted, what is left is no finished run, and can be cleaned once more.
             replace(said, state="stopped", error="removed in part by `inferno clean`").write(folder)
             for path in sorted(folder.iterdir(), key=lambda path: path.name == STATUS_FILE):

@@ -149,15 +149,15 @@ def begin(folder: Path, composed: DictConfig, point: str, *, overwrite: bool, is
     is_ours = said is not None or holds_finished(folder)
     Status("running", point).write(folder)  # from here on nothing in the folder counts, also if this is stopped
     if said is not None and said.state == "running":
-        _end_logged(folder)
+        end_logged(folder)
     if is_ours:
         _clear(folder)
     keep_configuration(folder, composed)
     return True
 
 
-def _end_logged(folder: Path) -> None:
-    """Say in its store that a run was killed, which it could not say itself."""
+def end_logged(folder: Path) -> None:
+    """Say in its store that the run in a folder was killed, which it could not say itself."""
     from inferno_cli.runs.mlflow.afterwards import RUN_FILE, end
 
     end(folder / RUN_FILE, "KILLED")

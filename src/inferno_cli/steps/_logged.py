@@ -148,7 +148,7 @@ class RunStep(ABC, Generic[RecordT]):
         try:
             with (
                 result_stays(tracking, folder),
-                tracked(tracking, name=name, params=params, tags=tags, sweep_folder=job.sweep) as logged,
+                tracked(tracking, name=name, params=params, tags=tags, sweep_folder=job.sweep, folder=folder) as logged,
             ):
                 if logged is not None:
                     log_configuration(logged, folder)

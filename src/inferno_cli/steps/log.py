@@ -51,6 +51,7 @@ def run(config: LogConfig, composed: Any) -> None:  # noqa: ARG001
         params=params,
         tags=called.tags,
         sweep_folder=job.sweep if job.sweep is not None and (job.sweep / PARENT_FILE).is_file() else None,
+        folder=folder,
         resume=None if before is None else before[0],
     ) as logged:
         assert logged is not None

@@ -24,7 +24,8 @@ def _has_wide_products() -> bool:
     So does MKL, on processors of Intel; on those of AMD it takes half as wide ones, and twice the time.
     """
     is_wide = torch.backends.cpu.get_cpu_capability() == "AVX512"
-    return is_wide and torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    has_onednn: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return is_wide and has_onednn and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
 def _product(left: Tensor, right: Tensor) -> Tensor:
@@ -64,7 +65,7 @@ class Linear(nn.Linear):
         if is_plain or not _has_wide_products():
             return super().forward(x)
         if x.dim() > 2:
-            return self(x.flatten(0, -2)).unflatten(0, x.shape[:-1])
+            return self.forward(x.flatten(0, -2)).unflatten(0, x.shape[:-1])
         result: Tensor = _Linear.apply(x, self.weight, self.bias)  # type: ignore[no-untyped-call]
         return result
 

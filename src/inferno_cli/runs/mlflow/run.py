@@ -147,6 +147,7 @@ def tracked(
     params: Mapping[str, Any],
     tags: Mapping[str, str],
     sweep_folder: Path | None,
+    folder: Path | None = None,
     resume: str | None = None,
 ) -> Iterator[Run | None]:
     """Log what happens within as one run; an exception ends it as FAILED, a signal as KILLED, and goes on.
@@ -157,6 +158,7 @@ def tracked(
         params: The whole configuration, nested; logged under dotted keys.
         tags: Tags of the run.
         sweep_folder: Folder of the multirun that this run is a point of, under whose parent run it is nested.
+        folder: Folder of the run, in which it is written down where it is logged, at once: one that is killed is found.
         resume: Id of the run to go on with, in place of a new one.
 
     Yields:
@@ -175,15 +177,18 @@ def tracked(
     nesting = {} if parent is None else {PARENT: parent}
     logged: Run | None = None
     try:
-        with held(), store.calls("start a run"):
-            if resume is None:
-                begun = store.client.create_run(
-                    experiment, run_name=(tracking.run_name or name)[:_NAME_LENGTH], tags={**tags, **nesting}
-                )
-            else:
-                begun = store.client.get_run(resume)
-                store.client.update_run(resume, status="RUNNING")
+        with held():
+            with store.calls("start a run"):
+                if resume is None:
+                    begun = store.client.create_run(
+                        experiment, run_name=(tracking.run_name or name)[:_NAME_LENGTH], tags={**tags, **nesting}
+                    )
+                else:
+                    begun = store.client.get_run(resume)
+                    store.client.update_run(resume, status="RUNNING")
             logged = Run(store, begun.info.run_id, begun.info.start_time)
+            if folder is not None:
+                remember(folder, store.uri, logged.run_id)
         log.info("tracking: run %s in %s", logged.run_id, shown(store.uri))
         logged.params(params)
         with _watched(logged, wanted=tracking.system_metrics):
@@ -259,8 +264,7 @@ def _epochs(training: TrainingRecord, prefix: str) -> Iterator[dict[str, float]]
 
 
 def log_configuration(logged: Run, folder: Path) -> None:
-    """Log what a run was asked for, as it may end early, and write down in its folder where it is logged."""
-    remember(folder, logged.store.uri, logged.run_id)
+    """Log what a run was asked for, as it may end early."""
     logged.artifacts(filter(Path.is_file, (folder / CONFIG_FILE, folder / HYDRA / OVERRIDES_FILE)))
 
 
