@@ -66,9 +66,9 @@ class Network(Section, ABC):
     def build(self, mean: Tensor, deviation: Tensor, n_outputs: int) -> nn.Sequential:
         """Return a network that standardises its features itself, with its first weights.
 
-        The last layer of one that is trained is an ``nn.Linear``. A layer that is not of torch has a method
-        ``to_onnx(graph, x)``, see ``training.onnx``. Mean and standard deviation are those of each feature on the
-        training split, shape (n_features,).
+        The last layer of one that is trained is an ``nn.Linear``; ``training.layers.Linear`` is one, faster on some
+        processors. A layer that is not of torch has a method ``to_onnx(graph, x)``, see ``training.onnx``. Mean and
+        standard deviation are those of each feature on the training split, shape (n_features,).
         """
 
     def fill(self, network: nn.Sequential, samples: Sequence[NominalEvents], log_ratio: LogRatio | None) -> None:
