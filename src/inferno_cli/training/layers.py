@@ -65,7 +65,7 @@ class Linear(nn.Linear):
         if is_plain or not _has_wide_products():
             return super().forward(x)
         if x.dim() > 2:
-            return self.forward(x.flatten(0, -2)).unflatten(0, x.shape[:-1])
+            return torch.unflatten(self.forward(x.flatten(0, -2)), 0, x.shape[:-1])
         result: Tensor = _Linear.apply(x, self.weight, self.bias)  # type: ignore[no-untyped-call]
         return result
 
