@@ -33,6 +33,8 @@ PLAIN = frozenset(
     YAML + kind for kind in ("map", "seq", "str", "int", "float", "bool", "null", "timestamp", "merge", "value")
 )
 """Tags of what a configuration is made of."""
+MOST_TAGS = 10_000
+"""Texts of YAML files whose tags are remembered."""
 MOST_VALUES = 200_000
 """Values of a YAML file when its aliases are unfolded."""
 
@@ -191,17 +193,36 @@ def read_yaml(path: Path, top: type[T] = dict) -> T:  # type: ignore[assignment]
 
     Nothing in it can run code, and an empty file is an empty one.
     """
-    import yaml
-
     with yaml_of(path) as text:
-        # libyaml's parser is ten times as fast, where it is there.
-        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
+        loader = _loader()(text)
         try:
             node = loader.get_single_node()
             _check(node, path, top)
             return top() if node is None else top(loader.construct_document(node) or ())
         finally:
             loader.dispose()
+
+
+@cache
+def _loader() -> Any:
+    """Return a loader that remembers the tag of a text: of many runs most settings are the same."""
+    import yaml
+
+    # libyaml's parser is ten times as fast, where it is there.
+    base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    tags: dict[str, str] = {}
+
+    class Loader(base):  # type: ignore[misc]
+        def resolve(self, kind: type[Node], value: str, implicit: tuple[bool, bool]) -> str:
+            if kind is not yaml.ScalarNode or not implicit[0]:
+                return str(super().resolve(kind, value, implicit))
+            if value not in tags:
+                if len(tags) == MOST_TAGS:
+                    tags.clear()
+                tags[value] = super().resolve(kind, value, implicit)
+            return tags[value]
+
+    return Loader
 
 
 @contextmanager

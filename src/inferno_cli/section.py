@@ -96,6 +96,8 @@ def with_unit(title: str, unit: str | None) -> str:
 POI = "mu"
 REGION = "SR"
 """The channel of a run."""
+EMBEDDED = "embedded"
+"""Stands for the path of the sample that is shipped with the package."""
 
 
 LONGEST_NAME = 100

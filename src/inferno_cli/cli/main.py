@@ -179,9 +179,9 @@ def _run(name: str, arguments: list[str]) -> None:
 def _task(step: Any, composed: Any) -> Any:
     from hydra.core.hydra_config import HydraConfig
 
+    from inferno_cli.cli.shard import SHARD_KEY
     from inferno_cli.config.load import resolve
     from inferno_cli.config.paths import make_absolute
-    from inferno_cli.config.steps import FolderStep
 
     job = HydraConfig.get()
     if job.job.chdir:  # relative paths are of the folder in which the command was given
@@ -199,7 +199,7 @@ def _task(step: Any, composed: Any) -> Any:
 
     # The listener is there already, but in a process of joblib or submitit.
     with listening(), _told(job, composed):
-        return _in_folder(job, composed, work) if issubclass(step.SCHEMA, FolderStep) else work()
+        return _in_folder(job, composed, work) if SHARD_KEY in step.SCHEMA.model_fields else work()
 
 
 def _is_multirun(job: Any) -> bool:

@@ -9,7 +9,6 @@ from typing import Any
 
 from inferno_cli.config.load import ADDED_GROUPS, compose
 from inferno_cli.config.reference import has_optional
-from inferno_cli.config.steps import TrainConfig
 from inferno_cli.errors import ConfigError
 from inferno_cli.section import LISTED
 from inferno_cli.shell import quoted
@@ -154,6 +153,8 @@ def _grouped(step: Any, text: str) -> str:
         return f"{short[key]}{text[len(key) :]}"
     if key not in (*ADDED_GROUPS, *MODEL_GROUPS):
         return text
+    from inferno_cli.config.steps import TrainConfig  # which most steps do without
+
     if not issubclass(step.SCHEMA, TrainConfig):
         raise ConfigError(f"{text}: {key} is a group of `inferno train` and `inferno data`; this step has none")
     return f"+{text}" if key in ADDED_GROUPS else f"model/{text}"

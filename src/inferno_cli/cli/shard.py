@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from inferno_cli.cli.flags import taken
-from inferno_cli.config.steps import INDIVISIBLE, FolderStep
 from inferno_cli.errors import ConfigError
 
 if TYPE_CHECKING:
     from inferno_cli.section import Section
 
 SHARD = "--shard"
+SHARD_KEY = "shard"
+"""Key of a step that works in a folder of its own (``config.steps.FolderStep``)."""
 
 
 def with_shard(
@@ -27,7 +28,9 @@ def with_shard(
     if SHARD not in flags:
         return flags, overrides
     left, shard = taken(flags, SHARD, "a part: --shard NUMBER/TOTAL, such as 2/4")
-    if not issubclass(schema, FolderStep):
+    if SHARD_KEY not in schema.model_fields:
+        from inferno_cli.config.steps import INDIVISIBLE
+
         raise ConfigError(INDIVISIBLE)
     if not multirun & set(flags) and not any(text.lstrip("+").startswith("hydra.run.dir=") for text in overrides):
         raise ConfigError("--shard needs the folder that all shards of a run have in common: hydra.run.dir=FOLDER")

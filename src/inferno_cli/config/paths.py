@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inferno_cli.errors import DatasetFileError
-from inferno_cli.events.root.layout import EMBEDDED
 from inferno_cli.files import read_yaml, user_path
 from inferno_cli.remote import is_remote
+from inferno_cli.section import EMBEDDED
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig

@@ -10,8 +10,7 @@ from pathlib import Path
 
 from inferno_cli.config.titles import model_title
 from inferno_cli.names import printable
-from inferno_cli.report.run.summary import decimals
-from inferno_cli.report.tables import Line, Table, show_title, terminal
+from inferno_cli.report.tables import Line, Table, decimals, show_title, terminal
 from inferno_cli.runs.listed import ListedRun
 
 SCHEMA = "inferno_cli/list/1"

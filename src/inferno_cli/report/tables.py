@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import html
 import io
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -110,6 +111,13 @@ class Table:
         writer.writerow(self.headings)
         writer.writerows(row.cells for row in self.rows)
         return text.getvalue()
+
+
+def decimals(error: float) -> int:
+    """Return the decimals that show three significant digits of ``error``, four when it begins with 1."""
+    if not (error > 0 and math.isfinite(error)):
+        return 3
+    return max(0, 2 - math.floor(math.log10(error / 2)))
 
 
 def terminal(width_of_a_log: int = WIDTH_OF_A_LOG) -> Console:

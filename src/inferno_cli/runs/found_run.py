@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from inferno_cli.config.load import flatten
 from inferno_cli.errors import ComparisonError, FileError, RunError
@@ -23,8 +23,10 @@ from inferno_cli.runs.folder import (
     verify,
 )
 from inferno_cli.runs.points import EXPERIMENT, MODEL, as_text, matters
-from inferno_cli.runs.record import SCHEMA, SCHEMAS, Results
 from inferno_cli.runs.sweeps import read_of_run
+
+if TYPE_CHECKING:
+    from inferno_cli.runs.record import Results
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,8 @@ def _resolved(values: Any) -> Any:
 
 def _results(folder: Path, settings: Mapping[str, Any]) -> Results:
     """Read the record of a finished run whose files are those that it wrote."""
+    from inferno_cli.runs.record import SCHEMA, SCHEMAS, Results  # which `inferno list` does not need
+
     path, again = folder / RESULTS_FILE, "Run that point again, or leave it out: runs=..."
     if not settings:
         raise ComparisonError(f"{folder} has no {CONFIG_FILE}: what was run there is not known. Copy the whole folder")

@@ -11,11 +11,12 @@ from string import Formatter
 
 from inferno_cli.errors import ConfigError, DatasetError, DatasetFileError, TreeNotFoundError, closest
 from inferno_cli.events.assignment import FileTree, Part, Parts
-from inferno_cli.events.root.layout import EMBEDDED, NO_ERA, NtupleLayout
+from inferno_cli.events.root.layout import NO_ERA, NtupleLayout
 from inferno_cli.events.root.parquet import TABLE, is_parquet
 from inferno_cli.events.root.trees import contents, find_files, is_folder, is_tree, opened
 from inferno_cli.events.sample import NOMINAL, Variation
 from inferno_cli.events.systematic import ShiftedTrees
+from inferno_cli.section import EMBEDDED
 
 EMBEDDED_FILE = "top11004_sim.root"
 

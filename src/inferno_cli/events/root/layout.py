@@ -12,8 +12,6 @@ from inferno_cli.events.dataset import Dataset
 from inferno_cli.events.features import AnyFeatures, AnyMissing, Inputs
 from inferno_cli.section import POI, ExpressionText, Finite, Fraction, Names, OneOrMore, Positive, Section, require_name
 
-EMBEDDED = "embedded"
-"""Stands for the path of the sample that is shipped with the package."""
 NO_ERA = ""
 """Stands for the era of all files where the dataset names none."""
 

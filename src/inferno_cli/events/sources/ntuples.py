@@ -17,14 +17,14 @@ from inferno_cli.events.earlier import TEMPLATE, Earlier, Recognised
 from inferno_cli.events.root.alignment import Alignment
 from inferno_cli.events.root.catalogue import Catalogue
 from inferno_cli.events.root.histograms import Histograms, observed_checksum
-from inferno_cli.events.root.layout import EMBEDDED, NtupleLayout, NtupleSample
+from inferno_cli.events.root.layout import NtupleLayout, NtupleSample
 from inferno_cli.events.root.reader import Reader
 from inferno_cli.events.root.validate import validated
 from inferno_cli.events.sample import NOMINAL, Events, Folds, Sample, Variation
 from inferno_cli.events.validation import Validated
 from inferno_cli.files import file_checksum, user_path
 from inferno_cli.remote import is_remote
-from inferno_cli.section import Names
+from inferno_cli.section import EMBEDDED, Names
 
 log = logging.getLogger(__name__)
 

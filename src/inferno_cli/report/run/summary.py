@@ -15,7 +15,7 @@ from rich.text import Text
 from inferno_cli.errors import OutputError
 from inferno_cli.fit.result import Estimate
 from inferno_cli.names import markdown, printable
-from inferno_cli.report.tables import Line, Table
+from inferno_cli.report.tables import Line, Table, decimals
 from inferno_cli.runs.record import BinRecord, Results
 from inferno_cli.section import POI
 from inferno_cli.training.metrics import metrics
@@ -32,13 +32,6 @@ def title(results: Results) -> str:
         data += ", blinded"
     model = "" if results.model is None else f"{results.model_title or results.model} on "
     return f"{model}{results.dataset}, {data}"
-
-
-def decimals(error: float) -> int:
-    """Return the decimals that show three significant digits of ``error``, four when it begins with 1."""
-    if not (error > 0 and math.isfinite(error)):
-        return 3
-    return max(0, 2 - math.floor(math.log10(error / 2)))
 
 
 def by_correlation(results: Results, names: Sequence[str], limit: int) -> list[str]:
