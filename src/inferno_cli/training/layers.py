@@ -57,12 +57,15 @@ class _Linear(torch.autograd.Function):
 
 
 class Linear(nn.Linear):
-    """A linear layer that has oneDNN multiply where it is faster; its results are torch's to rounding."""
+    """A linear layer that has oneDNN multiply where it is faster; its results are torch's to rounding.
+
+    Its gradient there cannot be differentiated once more: what needs that takes ``nn.Linear``.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x W^T + b, shape (..., n_outputs), for x (..., n_inputs)."""
         is_plain = x.dtype != torch.float32 or x.device.type != "cpu" or x.dim() < 2 or not x.numel()
-        if is_plain or not _has_wide_products():
+        if is_plain or self.bias is None or not _has_wide_products():
             return super().forward(x)
         if x.dim() > 2:
             return torch.unflatten(self.forward(x.flatten(0, -2)), 0, x.shape[:-1])
