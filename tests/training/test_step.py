@@ -229,7 +229,7 @@ def test_a_linear_layer_has_the_values_and_gradients_of_torchs(dtype: torch.dtyp
             torch.testing.assert_close(value, expected, rtol=2e-5, atol=1e-5 * float(expected.detach().abs().max()))
     assert own(torch.empty(0, 3, dtype=dtype)).shape == (0, 5)
     without = Linear(3, 4, bias=False, dtype=dtype)
-    assert torch.equal(without(x), x @ without.weight.T)
+    torch.testing.assert_close(without(x), x @ without.weight.T)
 
 
 def test_operations_of_a_step_of_the_main_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
