@@ -1,6 +1,7 @@
 """Time of ``inferno list`` and ``inferno compare`` on many runs.
 
     python scripts/many_runs.py RUN                  # a thousand copies of a finished run
+    python scripts/many_runs.py RUN --seeds 1        # each is a point of its own
     python scripts/many_runs.py RUN --number 5000 --folder FOLDER
 
 The copies are a sweep over ``model.bins`` with ten seeds of each, and errors that differ by some percent. Each command
@@ -27,14 +28,11 @@ import yaml
 
 from inferno_cli.runs.folder import CONFIG_FILE, HYDRA, OVERRIDES_FILE, RESULTS_FILE, Status, finish
 
-SEEDS = 10
-"""Runs of each point."""
 
-
-def copy(run: Path, folder: Path, number: int) -> None:
-    """Copy a finished run as another point of a sweep."""
+def copy(run: Path, folder: Path, number: int, seeds: int) -> None:
+    """Copy a finished run as another of a sweep with so many seeds of each point."""
     shutil.copytree(run, folder)
-    bins, seed = 2 + number // SEEDS, number % SEEDS
+    bins, seed = 2 + number // seeds, number % seeds
     config = yaml.safe_load((folder / CONFIG_FILE).read_text())
     config["seed"], config["model"]["bins"] = seed, bins
     (folder / CONFIG_FILE).write_text(yaml.safe_dump(config, sort_keys=False))
@@ -78,12 +76,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="folder of a finished run")
     parser.add_argument("--number", type=int, default=1000)
+    parser.add_argument("--seeds", type=int, default=10, help="of each point")
     parser.add_argument("--folder", type=Path, help="where the copies are made; a temporary folder without")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
         runs = Path(name).resolve() / "runs"
         for number in range(arguments.number):
-            copy(arguments.run, runs / str(number), number)
+            copy(arguments.run, runs / str(number), number, arguments.seeds)
         print(f"| {arguments.number} runs | not in the page cache: clock, CPU | again: clock, CPU |\n|---|---|---|")
         for step, where in (("list", str(runs)), ("compare", f"runs={runs}")):
             command = [sys.executable, "-m", "inferno_cli", step, where]

@@ -6,11 +6,22 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from inferno_cli.errors import FileError
-from inferno_cli.files import LARGEST, MOST_VALUES, read_json, read_text, read_yaml, sha256, together, user_path
+from inferno_cli.files import (
+    LARGEST,
+    MOST_VALUES,
+    read_configuration,
+    read_json,
+    read_text,
+    read_yaml,
+    sha256,
+    together,
+    user_path,
+)
 from inferno_cli.files import write_whole as write
 
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
@@ -36,6 +47,8 @@ YAML = {
     "a: *b\n": "line 1: found undefined alias",
     "a: " + "[" * 100_000: "nest",
     "a: 1\n---\nb: 2\n": "another document",
+    "a: 1\n...\nb: 2\n": "line 3: did not find expected <document start>",
+    "\t\na: 1\n": "line 1: found character that cannot start any token",
     "a: \x07\n": "control characters are not allowed",
     "a" * (LARGEST // 16 + 1): "3 MB; expected at most 3 MB",
 }
@@ -55,9 +68,10 @@ JSON = {
 }
 
 
+@pytest.mark.parametrize("read", [read_yaml, read_configuration])
 @pytest.mark.parametrize("text", list(YAML), ids=range(len(YAML)))
 def test_yaml_that_is_refused_names_the_file_and_the_line(
-    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    text: str, read: Callable[[Path], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "some.yaml"
@@ -65,7 +79,7 @@ def test_yaml_that_is_refused_names_the_file_and_the_line(
     start = time.perf_counter()
 
     with pytest.raises(FileError) as refused:
-        read_yaml(path)
+        read(path)
 
     assert str(refused.value).startswith(str(path))
     assert YAML[text] in str(refused.value)
@@ -83,9 +97,13 @@ def test_yaml_that_is_read(tmp_path: Path) -> None:
         "2016: {x: 1}\n'no': 2\n": {2016: {"x": 1}, "no": 2},
         "a: &a {x: 1}\nb: {<<: *a, y: 2}\n": {"a": {"x": 1}, "b": {"x": 1, "y": 2}},
         "a: ${b}\nb: \\${c\n": {"a": "${b}", "b": "\\${c"},
+        "# said\na: &x 1\nb: *x\n": {"a": 1, "b": 1},
+        "a: 'x\nb: y'\nc: [1,\nd: 2]\n": {"a": "x b: y", "c": [1, {"d": 2}]},
+        "a:\n- 1\n- b: 2\nc: |\n  d: 3\n\ne:\n": {"a": [1, {"b": 2}], "c": "d: 3\n", "e": None},
     }.items():
         path.write_text(text, newline="", encoding="utf-8")
-        assert read_yaml(path) == expected
+        for _ in range(2):  # the second time of what is remembered
+            assert read_yaml(path) == read_configuration(path) == expected
     path.write_text("- a\n- 1\n")
     assert read_yaml(path, list) == ["a", 1]
     with pytest.raises(FileError, match="has a list at its top"):
@@ -129,7 +147,7 @@ PLACES: dict[str, tuple[Callable[[Path], Path], str]] = {
 def test_what_is_no_file_is_refused_and_not_waited_for(place: str, tmp_path: Path) -> None:
     made, says = PLACES[place]
     path = made(tmp_path / "there")
-    for read in (read_json, read_yaml):
+    for read in (read_json, read_yaml, read_configuration):
         with pytest.raises(FileError, match=says):
             read(path)
 

@@ -36,7 +36,7 @@ from inferno_cli.config.load import resolve
 from inferno_cli.config.measurement import Measurement
 from inferno_cli.config.steps import TrainConfig
 from inferno_cli.drawing.stack import BACKGROUND_COLOURS, Layers
-from inferno_cli.drawing.style import plain, save_figures
+from inferno_cli.drawing.style import Canvas, plain, save_figures
 from inferno_cli.errors import ConfigError, DatasetError, WorkspaceError
 from inferno_cli.events.effects import effects, require_consistent
 from inferno_cli.events.root.trees import tree_names
@@ -478,6 +478,23 @@ def test_plots_of_names_that_meet_are_files_of_their_own(tmp_path):
     there = [path.name for path in (tmp_path / "plots").iterdir()]
     assert len({folded(name) for name in there}) == len(there) == len(pictures.files) == len(pictures.png) == 9
     assert pictures.files[0].name == "scan_a_b.png"
+
+
+def test_a_figure_is_laid_out_once_for_all_formats(tmp_path, monkeypatch):
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    laid_out = []
+    original = ConstrainedLayoutEngine.execute
+    monkeypatch.setattr(
+        ConstrainedLayoutEngine, "execute", lambda self, figure: (laid_out.append(figure), original(self, figure))
+    )
+    figure = Canvas("simulated", "a title").figure(width=2, height=2)
+    axes = figure.subplots()
+    axes.set_ylabel("events")
+    pictures = save_figures([("x", figure)], tmp_path, ("png", "svg"))
+    assert [path.suffix for path in pictures.files] == [".png", ".svg"]
+    assert laid_out == [figure]
+    assert axes.get_position().x0 > 0.2  # its own, beside the label and the numbers
 
 
 @pytest.mark.parametrize("text", ["$", "a$b", "$a_{b$", "a\\$b", r"$\frac{$", "_hidden", "a\nb", "日本"])

@@ -6,12 +6,13 @@ import hashlib
 import json
 import math
 import os
+import re
 import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from errno import EINVAL
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from secrets import token_hex
 from tempfile import TemporaryDirectory
@@ -33,8 +34,8 @@ PLAIN = frozenset(
     YAML + kind for kind in ("map", "seq", "str", "int", "float", "bool", "null", "timestamp", "merge", "value")
 )
 """Tags of what a configuration is made of."""
-MOST_TAGS = 10_000
-"""Texts of YAML files whose tags are remembered."""
+ENTRY = re.compile(r"^(?=[A-Za-z_]\w*:)", re.MULTILINE)
+"""Where an entry at the top of a YAML file begins."""
 MOST_VALUES = 200_000
 """Values of a YAML file when its aliases are unfolded."""
 
@@ -194,35 +195,49 @@ def read_yaml(path: Path, top: type[T] = dict) -> T:  # type: ignore[assignment]
     Nothing in it can run code, and an empty file is an empty one.
     """
     with yaml_of(path) as text:
-        loader = _loader()(text)
-        try:
-            node = loader.get_single_node()
-            _check(node, path, top)
-            return top() if node is None else top(loader.construct_document(node) or ())
-        finally:
-            loader.dispose()
+        return _parsed(text, path, top)
 
 
-@cache
-def _loader() -> Any:
-    """Return a loader that remembers the tag of a text: of many runs most settings are the same."""
+def read_configuration(path: Path) -> dict[Any, Any]:
+    """Read a mapping as ``read_yaml``, and remember its entries: the runs of a sweep have most of them in common.
+
+    An entry reaches from a line that begins with a name to the next one. Where it does not (quotes are closed at the
+    start of a line, an alias stands for another entry), it cannot be read by itself, and the file is read as a whole.
+    What is returned is shared, and must not be changed.
+    """
+    text = read_text(path, LARGEST // 16)
+    before, *texts = ENTRY.split(text)
+    entries = [_entry(text) for text in texts]
+    values: dict[Any, Any] = {}
+    for entry in entries:
+        values |= entry
+    is_said_twice = len(values) < sum(map(len, entries))
+    has_end = "\n..." in text  # of a document: behind it is none of its entries
+    return read_yaml(path) if before or has_end or is_said_twice or not all(entries) else values
+
+
+@lru_cache(maxsize=10_000)
+def _entry(text: str) -> dict[Any, Any]:
+    """Return an entry of a mapping; empty where the text is none by itself, as the file may say why."""
+    import yaml
+
+    try:
+        return _parsed(text, Path(), dict)
+    except (yaml.YAMLError, ValueError, RecursionError, MemoryError):
+        return {}
+
+
+def _parsed(text: str, path: Path, top: type[T]) -> T:
     import yaml
 
     # libyaml's parser is ten times as fast, where it is there.
-    base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    tags: dict[str, str] = {}
-
-    class Loader(base):  # type: ignore[misc]
-        def resolve(self, kind: type[Node], value: str, implicit: tuple[bool, bool]) -> str:
-            if kind is not yaml.ScalarNode or not implicit[0]:
-                return str(super().resolve(kind, value, implicit))
-            if value not in tags:
-                if len(tags) == MOST_TAGS:
-                    tags.clear()
-                tags[value] = super().resolve(kind, value, implicit)
-            return tags[value]
-
-    return Loader
+    loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
+    try:
+        node = loader.get_single_node()
+        _check(node, path, top)
+        return top() if node is None else top(loader.construct_document(node) or ())
+    finally:
+        loader.dispose()
 
 
 @contextmanager

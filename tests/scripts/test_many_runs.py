@@ -19,7 +19,7 @@ def test_the_copies_are_points_of_a_sweep_that_compare_takes(tmp_path):
     found = []
     for number in (0, 1, 10):
         folder = tmp_path / str(number)
-        many_runs.copy(RUN, folder, number)
+        many_runs.copy(RUN, folder, number, 10)
         verify(folder)
         found.append(FoundRun.read(folder))
     many_runs.forget(tmp_path)

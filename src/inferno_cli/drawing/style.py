@@ -6,6 +6,7 @@ import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -135,13 +136,18 @@ def _write(figure: Figure, line: Line, above: float) -> None:
 
 def text_length(text: str, style: Mapping[str, Any]) -> float:
     """Return how long a text is, in inches; its style has at least the size."""
+    return _length(text, style["size"], style.get("weight"), style.get("style"))
+
+
+@lru_cache(maxsize=1000)  # all figures of a record have the same lines at their top
+def _length(text: str, size: float, weight: Any, style: Any) -> float:
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import TextPath
 
     if not text.strip():
         return 0.0
-    font = FontProperties(weight=style.get("weight"), style=style.get("style"))
-    return float(TextPath((0, 0), text, size=style["size"], prop=font).get_extents().x1) / 72
+    font = FontProperties(weight=weight, style=style)
+    return float(TextPath((0, 0), text, size=size, prop=font).get_extents().x1) / 72
 
 
 def axis_name(name: str, poi: str) -> str:
@@ -173,6 +179,10 @@ def save_figures(figures: Iterable[tuple[str, Figure]], folder: Path, formats: S
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         for name, figure in figures:
             stem = _file_name(name, png)
+            # Once: matplotlib lays a figure out anew, and goes through all of it, each time that it is saved.
+            if (layout := figure.get_layout_engine()) is not None:
+                layout.execute(figure)
+                figure.set_layout_engine(None)
             for suffix in dict.fromkeys(("png", *formats)):
                 drawn = BytesIO()
                 figure.savefig(drawn, format=suffix)

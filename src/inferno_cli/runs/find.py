@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 import glob
 import logging
 import os
 import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,18 +58,6 @@ class Collected:
         return studies.pop() if len(studies) == 1 else ""
 
 
-@contextmanager
-def _kept() -> Iterator[None]:
-    """Have Python look rarely for what nobody needs any more: of a thousand runs all that is read is kept."""
-    before = gc.get_threshold()
-    gc.set_threshold(50_000, 20, 100)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
-
-
-@_kept()
 def collect(places: Sequence[str], tracking: Tracking | None = None, where: Sequence[str] = ()) -> Collected:
     """Find the runs of folders, ``results.json`` files, globs, or "mlflow:" and the name of an experiment in a store.
 
@@ -162,7 +148,8 @@ def _settings_in(places: Sequence[str]) -> tuple[dict[Path, Settings], list[Path
         kept = _of_one_step({folder: settings_of(folder) for folder in measured})
         others |= dict.fromkeys(folder for folder in runs if folder not in kept)
         read |= kept
-        inside += [top for top in tops if top not in runs]
+        known = set(runs)
+        inside += [top for top in tops if top not in known]
     return read, inside, list(others)
 
 
@@ -175,13 +162,14 @@ def _in_folders(
         if folder in kept:
             read[folder] = FoundRun.of(folder, settings, overrides)
     known = list(read.values())
+    by_point = {_point(run.overrides): run for run in reversed(known) if run.settings}
     done = {frozenset(run.overrides) for run in known if run.results is not None}
     left = []
     for run in _not_started(inside):
         if where and not _is_wanted(run, folders, where):
             continue
         if frozenset(run.overrides) not in done:
-            left.append(_like(run, known))
+            left.append(_like(run, by_point))
     sweeps = dict.fromkeys(folder.parent for folder in read if (folder.parent / MULTIRUN).is_file())
     common = Path(os.path.commonpath([*read, *inside] or list(folders)))
     return Collected((*known, *left), common, tuple(sweeps))
@@ -253,17 +241,18 @@ def _not_started(tops: Sequence[Path]) -> Iterator[FoundRun]:
                 yield FoundRun(str(sweep / str(number)), {}, None, f"{NOT_STARTED}: {' '.join(own)}", own)
 
 
-def _like(run: FoundRun, known: Sequence[FoundRun]) -> FoundRun:
+def _point(overrides: Sequence[str]) -> frozenset[str]:
+    """What is overridden of a run besides its seed: the same of all repeats of a point."""
+    return frozenset(text for text in overrides if not text.startswith("seed="))
+
+
+def _like(run: FoundRun, known: Mapping[frozenset[str], FoundRun]) -> FoundRun:
     """Give a job that was not started the settings of another repeat of its point, where there is one."""
-
-    def point(texts: Sequence[str]) -> frozenset[str]:
-        return frozenset(text for text in texts if not text.startswith("seed="))
-
-    for other in known:
-        if other.settings and point(other.overrides) == point(run.overrides):
-            (seed,) = set(run.overrides) - point(run.overrides) or {"seed="}
-            return replace(run, settings={**other.settings, SEED: int(seed.partition("=")[2] or 0)})
-    return run
+    point = _point(run.overrides)
+    if point not in known:
+        return run
+    (seed,) = set(run.overrides) - point or {"seed="}
+    return replace(run, settings={**known[point].settings, SEED: int(seed.partition("=")[2] or 0)})
 
 
 def _natural(text: str) -> list[str | int]:

@@ -82,7 +82,7 @@ class FoundRun:
             if status is not None and status.error:
                 error = f"{status.state}: {' '.join(status.error.split())}"
             return cls(str(folder), settings, None, error, overrides)
-        return cls(str(folder), settings, _results(folder, settings), overrides=overrides)
+        return cls(str(folder), settings, _results(folder, settings, status), overrides=overrides)
 
 
 def settings_of(folder: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -113,7 +113,7 @@ def _resolved(values: Any) -> Any:
         return values
 
 
-def _results(folder: Path, settings: Mapping[str, Any]) -> Results:
+def _results(folder: Path, settings: Mapping[str, Any], status: Status | None) -> Results:
     """Read the record of a finished run whose files are those that it wrote."""
     from inferno_cli.runs.record import SCHEMA, SCHEMAS, Results  # which `inferno list` does not need
 
@@ -121,11 +121,11 @@ def _results(folder: Path, settings: Mapping[str, Any]) -> Results:
     if not settings:
         raise ComparisonError(f"{folder} has no {CONFIG_FILE}: what was run there is not known. Copy the whole folder")
     try:
-        verify(folder, RECORD)
+        verify(folder, RECORD, status)
     except RunError as error:
         raise ComparisonError(f"{error}, or leave it out: runs=...") from error
     try:
-        values = read_verified(folder, RESULTS_FILE)
+        values = read_verified(folder, RESULTS_FILE, status)
     except FileError as error:
         raise ComparisonError(f"{error}. {again}") from error
     schema = values.get("schema") if isinstance(values, dict) else None

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from inferno_cli.errors import ComparisonError, FileError, OutputError, first_line
-from inferno_cli.files import read_yaml
+from inferno_cli.files import read_configuration, read_yaml
 from inferno_cli.runs.asked import MULTIRUN
 from inferno_cli.runs.folder import HYDRA, OVERRIDES_FILE, STATUS_FILE, Status, owned
 from inferno_cli.shell import argument
@@ -107,9 +107,9 @@ def jobs_of(config: Any) -> list[tuple[str, ...]]:
 
 
 def read_of_run(path: Path, top: type[Any] = dict) -> Any:
-    """Read YAML from the folder of a run, or of a sweep; ComparisonError if it cannot be read."""
+    """Read YAML from the folder of a run, or of a sweep; ComparisonError if it cannot be read. Not to be changed."""
     try:
-        return read_yaml(path, top)
+        return read_configuration(path) if top is dict else read_yaml(path, top)
     except FileError as error:
         raise ComparisonError(f"{error}. Copy the folder of the run again, or leave it out: runs=...") from error
 

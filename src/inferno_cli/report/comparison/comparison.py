@@ -205,7 +205,12 @@ class Comparison:
 
     def base_of(self, point: Point) -> Point | None:
         """Return what a point is divided by: of the bases that at the same place, or the first."""
-        return next((base for base in self.bases if base.place == point.place), next(iter(self.bases), None))
+        return self._base_at.get(point.place, next(iter(self.bases), None))
+
+    @cached_property
+    def _base_at(self) -> dict[str, Point]:
+        """The first base at each place."""
+        return {base.place: base for base in reversed(self.bases)}
 
     @cached_property
     def results(self) -> tuple[Results, ...]:
@@ -332,13 +337,14 @@ class Comparison:
     @cached_property
     def rows(self) -> tuple[Row, ...]:
         """The points, each place of the sweep followed by what was published for it; then the other published."""
-        order = dict.fromkeys(point.place for point in self.points)
-        left = [self._published(row) for row in self.reference.rows if not self.unlike(row)]
-        rows = []
-        for here in order:
-            rows += [self._measured(point) for point in self.points if point.place == here]
-            rows += [row for row in left if row.place == here]
-        return (*rows, *(row for row in left if row.place not in order))
+        at_place: dict[str, list[Row]] = {point.place: [] for point in self.points}
+        for point in self.points:
+            at_place[point.place].append(self._measured(point))
+        for row in self.reference.rows:
+            if not self.unlike(row):
+                published = self._published(row)
+                at_place.setdefault(published.place, []).append(published)
+        return tuple(itertools.chain.from_iterable(at_place.values()))
 
     def _spreads(self, point: Point) -> dict[str, Spread]:
         """Return every number that the runs of a point say, over its repeats."""

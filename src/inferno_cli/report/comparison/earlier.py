@@ -13,7 +13,7 @@ from inferno_cli.errors import FileError, OutputError
 from inferno_cli.files import read_json
 from inferno_cli.report.comparison.comparison import Comparison
 from inferno_cli.report.comparison.page import RECORD
-from inferno_cli.report.comparison.tables import as_json
+from inferno_cli.report.comparison.tables import record_of
 
 
 @contextmanager
@@ -31,7 +31,7 @@ def earlier_kept(folder: Path, comparison: Comparison) -> Iterator[Path | None]:
     except FileError:  # none, or what is no comparison
         yield None
         return
-    now = json.loads(as_json(comparison))
+    now = json.loads(json.dumps(record_of(comparison), default=str))
     if isinstance(before, dict) and {**before, "figures": []} == now:
         yield None
         return

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ class Place:
         """Name of the model; empty for fits alone."""
         return str(self.at.get(MODEL) or "")
 
-    @property
+    @cached_property
     def place(self) -> str:
         """Where it is without the model: what is compared with it has the same place."""
         return place(self.at)
@@ -69,15 +70,15 @@ def group(jobs: Sequence[FoundRun]) -> tuple[Point, ...]:
         raise ComparisonError(f"none of {len(jobs)} runs finished; there is nothing to compare.{errors}")
     known = [job for job in jobs if job.settings]
     keys = swept(known)
-    points: dict[str, Point] = {}
+    repeats: dict[str, list[FoundRun]] = {}
     for job in known:
-        at = {key: job.settings.get(key) for key in keys}
-        point = points.get(as_text(at), Point(at))
-        if job.results is None:
-            points[as_text(at)] = replace(point, missing=(*point.missing, job))
-        else:
-            points[as_text(at)] = replace(point, jobs=(*point.jobs, job))
-    return tuple(points.values())
+        repeats.setdefault(as_text({key: job.settings.get(key) for key in keys}), []).append(job)
+    points = []
+    for found in repeats.values():
+        at = {key: found[0].settings.get(key) for key in keys}
+        done = tuple(job for job in found if job.results is not None)
+        points.append(Point(at, done, tuple(job for job in found if job.results is None)))
+    return tuple(points)
 
 
 def swept(jobs: Sequence[FoundRun]) -> tuple[str, ...]:
@@ -207,6 +208,7 @@ def _same_data(jobs: Sequence[FoundRun]) -> None:
     """Check that finished runs are of the same data; of fits, each workspace."""
     first = jobs[0]
     assert first.results is not None
+    sources = sections("inferno_cli.events.sources", Dataset)  # type: ignore[type-abstract]
     checksums: dict[str, FoundRun] = {}
     of_data: dict[bool, FoundRun] = {}
     for job in jobs:
@@ -233,7 +235,7 @@ def _same_data(jobs: Sequence[FoundRun]) -> None:
                     f"{two!r} in {job.where}. Compare the runs of one dataset: runs=..., of an experiment one sweep: "
                     "runs=mlflow:EXPERIMENT/RUN"
                 )
-        same = checksums.setdefault(as_text(_made_by(job) or workspace), job)
+        same = checksums.setdefault(as_text(_made_by(job, sources) or workspace), job)
         assert same.results is not None
         if same.results.dataset_checksum != job.results.dataset_checksum:
             raise ComparisonError(
@@ -243,9 +245,9 @@ def _same_data(jobs: Sequence[FoundRun]) -> None:
             )
 
 
-def _made_by(job: FoundRun) -> dict[str, Any]:
+def _made_by(job: FoundRun, sources: Mapping[str, type[Dataset]]) -> dict[str, Any]:
     """Return the settings on which the events of a run depend: none where they are read from files."""
-    kind = sections("inferno_cli.events.sources", Dataset).get(job.settings.get("dataset.kind", ""))  # type: ignore[type-abstract]
+    kind = sources.get(job.settings.get("dataset.kind", ""))
     if kind is None or kind.has_files:
         return {}
     own = job.settings.get("dataset.seed")

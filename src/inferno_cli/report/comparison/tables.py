@@ -189,14 +189,14 @@ def as_markdown(comparison: Comparison, added: Sequence[Table] = ()) -> str:
     return "\n".join(lines) + "\n"
 
 
-def as_json(comparison: Comparison, figures: Sequence[str] = ()) -> str:
-    """Return everything as JSON, and the names of the files that its figures are in."""
+def record_of(comparison: Comparison, figures: Sequence[str] = ()) -> dict[str, Any]:
+    """Return everything as one record, with the names of the files that its figures are in."""
     points = []
     for row in comparison.rows:
         values = {name: vars(statistic) for name, statistic in row.values.items()}
         points.append({"at": row.at, "published": row.source or None, "repeats": row.repeats, "values": values})
     runs = [{"folder": job.where, "at": point.at} for point in comparison.points for job in point.jobs]
-    record = {
+    return {
         "schema": SCHEMA,
         "label": comparison.label,
         "dataset": comparison.results[0].dataset,
@@ -208,4 +208,8 @@ def as_json(comparison: Comparison, figures: Sequence[str] = ()) -> str:
         "notes": _notes(comparison),
         "figures": list(figures),
     }
-    return json.dumps(record, indent=1, default=str) + "\n"
+
+
+def as_json(comparison: Comparison, figures: Sequence[str] = ()) -> str:
+    """Return the record as JSON."""
+    return json.dumps(record_of(comparison, figures), indent=1, default=str) + "\n"

@@ -49,12 +49,12 @@ def _templates(comparison: Comparison, found: Sequence[tuple[Point, Sequence[Bin
         axes.set_axis_on()
         axes.stairs([x.background for x in bins], edges, fill=True, color="#d3d3d3", label="background")
         axes.stairs([x.signal for x in bins], edges, color=SIGNAL, label="signal")
-        axes.set_yscale("log")
         axes.set_title(point_name(comparison, point), fontsize=8)
         finish_bins(axes, len(bins), "bin")
         _name_channels(axes, [item.channel for item in bins])
         if not spot[1]:
             axes.set_ylabel("expected events")
+    grid[0, 0].set_yscale("log")  # of all of them
     if any(len({item.channel for item in bins}) > 1 for _, bins in shown):
         low, high = grid[0, 0].get_ylim()
         grid[0, 0].set_ylim(low, 3 * high)  # room for the names, in all panels
