@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 import re
 from dataclasses import replace
@@ -17,7 +18,7 @@ from handmade import LABEL, config, put, record
 from omegaconf import OmegaConf
 from pydantic import ValidationError
 
-from inferno_cli.config.load import config_folder, resolve
+from inferno_cli.config.load import config_folder, flatten, resolve
 from inferno_cli.config.published import Reference
 from inferno_cli.drawing.presentation import Presentation
 from inferno_cli.errors import ComparisonError, ConfigError, RunError
@@ -780,6 +781,13 @@ def crossed(folder: Path, places: list[tuple[dict[str, Any], str]]) -> Compariso
     return compared(folder)
 
 
+def made_of(changes: list[dict[str, Any]], folder: Path) -> Comparison:
+    """One run for each change of the configuration, made from the record of one."""
+    one = crossed(folder, [(changes[0], "")]).jobs[0]
+    jobs = [replace(one, settings={**one.settings, **dict(flatten(change))}) for change in changes]
+    return Comparison.of(jobs, NONE)
+
+
 def axes_of(comparison: Comparison) -> dict[str, Any]:
     return {name: figure.axes[0] for name, figure in figures(comparison) if name.startswith(("sigma_s", "width"))}
 
@@ -810,6 +818,39 @@ def test_two_names_are_a_matrix_with_the_published_numbers_below(tmp_path: Path)
     drawn = {text.get_position(): text.get_text() for text in axes["sigma_s_inferno"].texts}
     assert drawn == {(0, 0): "15.00", (1, 0): "16.00", (0, 1): "17.00\n15.71", (1, 1): "18.00"}
     assert (axes["sigma_s_inferno"].get_xlabel(), axes["sigma_s_inferno"].get_ylabel()) == ("experiment", "trained_for")
+
+
+def test_many_points_of_two_numbers_are_a_matrix_in_their_order(tmp_path: Path) -> None:
+    grid = list(itertools.product((0.3, -0.3, 0.0, 0.1), (3.0, 12.0, 2.5, 4.0)))
+    axes = axes_of(crossed(tmp_path, [({"at": {"r": r, "lambda": rate}}, "") for r, rate in grid]))["sigma_s_inferno"]
+
+    rows, columns = [label.get_text() for label in axes.get_yticklabels()], axes.get_xticklabels()
+    assert (axes.get_ylabel(), rows) == ("r", ["-0.3", "0", "0.1", "0.3"])
+    assert (axes.get_xlabel(), [label.get_text() for label in columns]) == ("lambda", ["2.5", "3", "4", "12"])
+    drawn = {text.get_position(): text.get_text() for text in axes.texts}
+    assert len(drawn) == 16
+    assert drawn[3, 0] == "20.00"  # lambda 12, r -0.3: the sixth run
+    assert axes.images[0].get_array()[0, 3] == 20.0
+
+
+def test_a_matrix_of_many_cells_has_colours_alone(tmp_path: Path) -> None:
+    grid = list(itertools.product(range(13), range(50)))
+    figure = dict(figures(made_of([{"at": {"r": r, "lambda": rate}} for r, rate in grid], tmp_path)))["width_inferno"]
+    axes = figure.axes[0]
+
+    assert axes.images[0].get_array().shape == (13, 50)
+    assert not axes.texts
+    assert len(axes.get_xticks()) == 25
+    assert max(figure.get_size_inches()) < 20
+
+
+def test_of_very_many_points_by_name_the_first_are_drawn_and_it_is_said(tmp_path: Path) -> None:
+    grid = list(itertools.product((0.1, 0.2, 0.3), (1.0, 2.0, 3.0), range(5)))
+    changes = [{"at": {"r": r, "lambda": rate, "x": x}} for r, rate, x in grid]
+    figure = dict(figures(made_of(changes, tmp_path)))["width"]
+
+    assert len(figure.axes[0].get_yticks()) == 40
+    assert any("the first 40 points" in text.get_text() for text in figure.texts)
 
 
 # --------------------------------------------------------------------------------------------------- fits alone

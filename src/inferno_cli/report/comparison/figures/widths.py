@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from inferno_cli.drawing.style import Canvas, plain
 from inferno_cli.report.comparison.comparison import Comparison, Row
-from inferno_cli.report.comparison.figures._common import colour_of, legend_below
+from inferno_cli.report.comparison.figures._common import colour_of, legend_below, new_figure
 from inferno_cli.report.comparison.points import place
 from inferno_cli.report.comparison.tables import number, value_text
 from inferno_cli.runs.points import MODEL
@@ -25,6 +26,9 @@ WIDTHS = {
     "sigma_s": r"$\sigma(s)$",
     "relative_error_s": r"$\sigma(s) / s$",
 }
+MOST_NAMES, MOST_DRAWN, MOST_TEXTS, MOST_TICKS = 12, 40, 150, 40
+"""Of points by name, beyond the first of which a sweep of two keys is a matrix, and of names drawn at all; of the
+cells of a matrix with their number in them; of ticks of one of its axes."""
 YIELD, BOUND = "dataset.yields.signal", "Cramer-Rao bound"
 
 
@@ -38,7 +42,7 @@ def draw(comparison: Comparison) -> Iterator[tuple[str, Figure]]:
 
 
 def _widths(comparison: Comparison, quantity: str) -> Iterator[tuple[str, Figure]]:
-    """Draw against every swept number of which there is one scan, two names as a matrix, and else by name."""
+    """Draw against every swept number of which there is one scan; two names, or many points, as a matrix; by name."""
     others = [key for key in comparison.keys if key != MODEL]
     numeric = [key for key in others if all(_is_number(point.at.get(key)) for point in comparison.points)]
     scans = {key: _scan(comparison, quantity, key, 2 if len(others) == 1 else 3) for key in numeric}
@@ -47,7 +51,8 @@ def _widths(comparison: Comparison, quantity: str) -> Iterator[tuple[str, Figure
             yield f"{quantity}_{comparison.names[key]}", _against(comparison, quantity, key, lines)
     if any(scans.values()):
         return
-    if len(others) == 2 and not numeric:
+    places = {point.place for point in comparison.points}
+    if len(others) == 2 and (not numeric or len(places) > MOST_NAMES):
         yield from _matrices(comparison, quantity, others)
     else:
         yield quantity, _by_name(comparison, quantity)
@@ -111,7 +116,7 @@ def _names(comparison: Comparison, at: Mapping[str, Any]) -> list[str]:
 
 
 def _matrices(comparison: Comparison, quantity: str, keys: Sequence[str]) -> Iterator[tuple[str, Figure]]:
-    """Draw the points of two names as a matrix for each model; published numbers below the measured ones."""
+    """Draw the points of two keys as a matrix for each model; published numbers below the measured ones."""
     by_model: dict[str, list[Row]] = {}
     for row in comparison.rows:
         if quantity in row.values:
@@ -131,33 +136,49 @@ def _matrix(comparison: Comparison, quantity: str, keys: Sequence[str], rows: Se
         texts.setdefault(cell, []).append(number(entry, form, spread=False))
         if not row.source:
             medians[cell] = entry.median
-    lines, columns = (list(dict.fromkeys(names)) for names in zip(*medians, strict=True))
-    figure = _figure(comparison, width=1.1 * len(columns) + 2.6, height=0.6 * len(lines) + 2.0)
+    lines, columns = _in_order(rows, down), _in_order(rows, across)
+    has_texts = len(lines) * len(columns) <= MOST_TEXTS
+    size = (1.1, 0.6) if has_texts else (min(0.35, 14 / len(columns)), min(0.25, 14 / len(lines)))
+    figure = _figure(comparison, width=size[0] * len(columns) + 2.6, height=size[1] * len(lines) + 2.0)
     axes = figure.subplots()
     values = np.full((len(lines), len(columns)), np.nan)
     dark = min(medians.values()) + 0.6 * (max(medians.values()) - min(medians.values()))
     for (y, x), median in medians.items():
         line, column = lines.index(y), columns.index(x)
         values[line, column] = median
-        text, colour = "\n".join(texts[y, x]), "white" if median > dark else "black"
-        axes.text(column, line, text, ha="center", va="center", size=8, color=colour)
+        if has_texts:
+            text, colour = "\n".join(texts[y, x]), "white" if median > dark else "black"
+            axes.text(column, line, text, ha="center", va="center", size=8, color=colour)
     image = axes.imshow(values, cmap="Blues", aspect="auto")
-    axes.set_xticks(range(len(columns)), list(map(plain, columns)), rotation=20, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(len(lines)), list(map(plain, lines)))
+    shown = range(0, len(columns), math.ceil(len(columns) / MOST_TICKS))
+    names = [plain(columns[i]) for i in shown]
+    axes.set_xticks(shown, names, rotation=20 if has_texts else 90, ha="right", rotation_mode="anchor")
+    shown = range(0, len(lines), math.ceil(len(lines) / MOST_TICKS))
+    axes.set_yticks(shown, [plain(lines[i]) for i in shown])
     axes.set_xlabel(plain(comparison.names[across]))
     axes.set_ylabel(plain(comparison.names[down]))
-    below = ", below: published" if any(row.source for row in rows) else ""
+    below = ", below: published" if has_texts and any(row.source for row in rows) else ""
     axes.set_title(f"{comparison.model_titles.get(rows[0].model, rows[0].model)}{below}", fontsize=9)
     figure.colorbar(image, ax=axes, label=WIDTHS[quantity])
     return figure
 
 
+def _in_order(rows: Sequence[Row], key: str) -> list[str]:
+    """Return the values that runs have of a key as texts: numbers by size, names as they come."""
+    values = {value_text(row.at.get(key)): row.at.get(key) for row in rows if not row.source}
+    if all(map(_is_number, values.values())):
+        return sorted(values, key=lambda text: float(values[text]))  # type: ignore[arg-type]
+    return list(values)
+
+
 def _by_name(comparison: Comparison, quantity: str) -> Figure:
-    rows = [row for row in comparison.rows if quantity in row.values]
+    known = [row for row in comparison.rows if quantity in row.values]
+    every = dict.fromkeys(row.place for row in known)
+    places = list(every)[:MOST_DRAWN]
+    rows = [row for row in known if row.place in places]
     titles = {row.place: "\n".join(_names(comparison, row.at)) for row in rows}
     kinds = list(dict.fromkeys((row.model, row.label) for row in rows))
-    places = list(titles)
-    figure = _figure(comparison, height=max(3.6, 1.6 + 0.55 * len(places)))
+    figure = new_figure(comparison, 6.4, max(3.6, 1.6 + 0.55 * len(places)), len(places), len(every))
     axes = figure.subplots()
     for row in rows:
         entry = row.values[quantity]
