@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from inferno_cli.config.load import config_folder, flatten, resolve
 from inferno_cli.config.published import Reference
 from inferno_cli.drawing.presentation import Presentation
+from inferno_cli.drawing.style import save_figures
 from inferno_cli.errors import ComparisonError, ConfigError, RunError
 from inferno_cli.report.comparison.comparison import Comparison, Spread
 from inferno_cli.report.comparison.page import as_html, figures, write_comparison
@@ -851,6 +852,25 @@ def test_of_very_many_points_by_name_the_first_are_drawn_and_it_is_said(tmp_path
 
     assert len(figure.axes[0].get_yticks()) == 40
     assert any("the first 40 points" in text.get_text() for text in figure.texts)
+
+
+@pytest.mark.parametrize("key", ["model.bins", "nuisance.fit"])
+def test_of_very_many_models_the_first_are_drawn_and_it_is_said(key: str, tmp_path: Path) -> None:
+    values = (5, 10, 20) if key == "model.bins" else ("jes", "qcd", "none")
+    one = made_of([{}], tmp_path).jobs[0]
+    jobs = []
+    for name, value in itertools.product([f"m{i}" for i in range(30)], values):
+        assert one.results is not None
+        own = one.results.model_copy(update={"model": name, "model_title": name})
+        jobs.append(replace(one, settings={**one.settings, MODEL: name, key: value}, results=own))
+    drawn = dict(figures(Comparison.of(jobs, NONE)))
+    pictures = save_figures(drawn.items(), tmp_path)  # a warning that texts do not fit is an error
+
+    assert len(pictures.png) == len(drawn) == 5
+    assert len(drawn["templates"].axes) == 24
+    for name, figure in drawn.items():
+        assert any(re.search(r"the first \d+ points", text.get_text()) for text in figure.texts), name
+        assert max(figure.get_size_inches()) < 30
 
 
 # --------------------------------------------------------------------------------------------------- fits alone

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 POSITION = 4
+MOST_PANELS, MOST_COLUMNS = 24, 3
+"""Of all models together; of panels that are no table of models and places."""
 
 
 def draw(comparison: Comparison) -> Iterator[tuple[str, Figure]]:
@@ -31,19 +33,20 @@ def draw(comparison: Comparison) -> Iterator[tuple[str, Figure]]:
 
 
 def _templates(comparison: Comparison, found: Sequence[tuple[Point, Sequence[BinRecord]]]) -> Figure:
-    """Draw a panel for each point: of several models a row for each place of the sweep, a column for each model."""
-    models = list(dict.fromkeys(point.model for point, _ in found))
-    places = list(dict.fromkeys(point.place for point, _ in found))[:MAX_PANELS]
-    shown = [(point, bins) for point, bins in found if point.place in places]
-    columns = len(models) if len(models) > 1 else min(3, len(places))
-    rows = -(-len(places) * len(models) // columns)
+    """Draw a panel for each point: of several models a row for each place of the sweep and a column for each model."""
+    models = list(dict.fromkeys(point.model for point, _ in found))[:MOST_PANELS]
+    places = list(dict.fromkeys(point.place for point, _ in found))[: min(MAX_PANELS, MOST_PANELS // len(models))]
+    shown = [(point, bins) for point, bins in found if point.place in places and point.model in models]
+    is_table = len(models) > 1 and len(places) > 1
+    columns = len(models) if is_table else min(MOST_COLUMNS, len(shown))
+    rows = len(places) if is_table else -(-len(shown) // columns)
     figure = new_figure(comparison, 3.2 * columns + 1.2, 2.3 * rows + 1, len(shown), len(found))
     grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
     for axes in grid.ravel():
         axes.set_axis_off()
     for i, (point, bins) in enumerate(shown):
         spot = divmod(i, columns)
-        if len(models) > 1:
+        if is_table:
             spot = places.index(point.place), models.index(point.model)
         axes, edges = grid[spot], bin_edges(len(bins))
         axes.set_axis_on()

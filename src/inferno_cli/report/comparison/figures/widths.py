@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from inferno_cli.drawing.style import Canvas, plain
+from inferno_cli.drawing.style import plain
 from inferno_cli.report.comparison.comparison import Comparison, Row
-from inferno_cli.report.comparison.figures._common import colour_of, legend_below, new_figure
+from inferno_cli.report.comparison.figures._common import MAX_CURVES, colour_of, legend_below, new_figure
 from inferno_cli.report.comparison.points import place
 from inferno_cli.report.comparison.tables import number, value_text
 from inferno_cli.runs.points import MODEL
@@ -71,8 +71,9 @@ def _scan(comparison: Comparison, quantity: str, key: str, fewest: int) -> list[
     return [sorted(rows, key=lambda row: float(row.at[key])) for (rest, _), rows in lines.items() if rest in scanned]
 
 
-def _against(comparison: Comparison, quantity: str, key: str, lines: Sequence[Sequence[Row]]) -> Figure:
-    figure = _figure(comparison)
+def _against(comparison: Comparison, quantity: str, key: str, found: Sequence[Sequence[Row]]) -> Figure:
+    lines = found[:MAX_CURVES]
+    figure = new_figure(comparison, 6.4, 4.8, sum(map(len, lines)), sum(map(len, found)))
     axes = figure.subplots()
     bounds: dict[float, float] = {}
     is_measured = False
@@ -139,7 +140,8 @@ def _matrix(comparison: Comparison, quantity: str, keys: Sequence[str], rows: Se
     lines, columns = _in_order(rows, down), _in_order(rows, across)
     has_texts = len(lines) * len(columns) <= MOST_TEXTS
     size = (1.1, 0.6) if has_texts else (min(0.35, 14 / len(columns)), min(0.25, 14 / len(lines)))
-    figure = _figure(comparison, width=size[0] * len(columns) + 2.6, height=size[1] * len(lines) + 2.0)
+    width, height = size[0] * len(columns) + 2.6, size[1] * len(lines) + 2.0
+    figure = new_figure(comparison, width, height, len(rows), len(rows))
     axes = figure.subplots()
     values = np.full((len(lines), len(columns)), np.nan)
     dark = min(medians.values()) + 0.6 * (max(medians.values()) - min(medians.values()))
@@ -173,12 +175,11 @@ def _in_order(rows: Sequence[Row], key: str) -> list[str]:
 
 def _by_name(comparison: Comparison, quantity: str) -> Figure:
     known = [row for row in comparison.rows if quantity in row.values]
-    every = dict.fromkeys(row.place for row in known)
-    places = list(every)[:MOST_DRAWN]
-    rows = [row for row in known if row.place in places]
-    titles = {row.place: "\n".join(_names(comparison, row.at)) for row in rows}
-    kinds = list(dict.fromkeys((row.model, row.label) for row in rows))
-    figure = new_figure(comparison, 6.4, max(3.6, 1.6 + 0.55 * len(places)), len(places), len(every))
+    titles = {row.place: "\n".join(_names(comparison, row.at)) for row in known}
+    places = list(titles)[:MOST_DRAWN]
+    kinds = list(dict.fromkeys((row.model, row.label) for row in known))[:MAX_CURVES]
+    rows = [row for row in known if row.place in places and (row.model, row.label) in kinds]
+    figure = new_figure(comparison, 6.4, max(3.6, 1.6 + 0.55 * len(places)), len(rows), len(known))
     axes = figure.subplots()
     for row in rows:
         entry = row.values[quantity]
@@ -189,15 +190,11 @@ def _by_name(comparison: Comparison, quantity: str) -> Figure:
         errors = [[entry.median - entry.low], [entry.high - entry.median]]
         y = places.index(row.place) + offset
         axes.errorbar(entry.median, y, xerr=errors, color=colour_of(row.model), capsize=2, **style)
-    axes.set_yticks(range(len(places)), list(titles.values()))
+    axes.set_yticks(range(len(places)), [titles[there] for there in places])
     axes.invert_yaxis()
     axes.set_xlabel(WIDTHS[quantity])
     legend_below(figure)
     return figure
-
-
-def _figure(comparison: Comparison, **size: float) -> Figure:
-    return Canvas(comparison.label, comparison.title, comparison.shown).figure(**size)
 
 
 def _is_number(value: object) -> bool:
