@@ -871,6 +871,9 @@ def test_of_very_many_models_the_first_are_drawn_and_it_is_said(key: str, tmp_pa
     for name, figure in drawn.items():
         assert any(re.search(r"the first \d+ points", text.get_text()) for text in figure.texts), name
         assert max(figure.get_size_inches()) < 30
+    if key == "model.bins":  # each line is another one
+        lines = drawn["width_bins"].axes[0].get_lines()
+        assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == len(lines) == 12
 
 
 # --------------------------------------------------------------------------------------------------- fits alone

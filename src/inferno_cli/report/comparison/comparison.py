@@ -229,6 +229,11 @@ class Comparison:
         return f"{datasets}: {len(self.points)} points, {len(self.results)} runs; {SPREAD}"
 
     @cached_property
+    def models(self) -> tuple[str, ...]:
+        """Names of the models, in the order of the rows."""
+        return tuple(dict.fromkeys(row.model for row in self.rows))
+
+    @cached_property
     def model_titles(self) -> dict[str, str]:
         """What each model is called: by its name where two have one title, as a model made of another one has."""
         found = {row.model: model_title(row.model) for row in self.reference.rows}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from inferno_cli.drawing.style import Canvas, plain
 from inferno_cli.report.comparison.comparison import Comparison
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 # M. Petroff's ten colours, arXiv:2107.02270.
 COLOURS = ("#3f90da", "#bd1f01", "#717581", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#92dadd", "#ffa90e")
 FIXED = {"bce": COLOURS[0], "inferno": COLOURS[1], "optimal": COLOURS[2]}
+LINES = ("-", "--", ":", "-.")
+"""Where there are more curves than colours."""
 MAX_CURVES, MAX_PANELS = 12, 12
 """In one panel, and in one figure; beyond that the first are drawn, and it is said."""
 
@@ -57,16 +59,12 @@ def overlaid(comparison: Comparison, points: Sequence[Point], draw: Callable[...
     for axes, found in zip(grid, shown, strict=False):
         for i, point in enumerate(found):
             if has_models:
-                draw(
-                    axes,
-                    point,
-                    color=colour_of(point.model),
-                    label=comparison.model_titles.get(point.model, point.model),
-                )
+                title = comparison.model_titles.get(point.model, point.model)
+                draw(axes, point, **line_of(comparison, point.model), label=title)
                 axes.set_title(place_name(comparison, point), fontsize=8)
             else:
-                style = "-" if i < len(COLOURS) else "--"
-                draw(axes, point, color=COLOURS[i % len(COLOURS)], ls=style, label=point_name(comparison, point))
+                style = LINES[i // len(COLOURS) % len(LINES)]
+                draw(axes, point, color=COLOURS[i % len(COLOURS)], linestyle=style, label=point_name(comparison, point))
         axes.set_xlabel(x)
     for axes in grid[len(shown) :]:
         axes.set_axis_off()
@@ -89,6 +87,10 @@ def legend_below(figure: Figure) -> None:
     figure.legend(unique.values(), unique.keys(), loc="outside lower center", ncols=min(max(columns, 1), 4))
 
 
-def colour_of(model: str) -> str:
-    """Return the colour of a model, the same in every figure."""
-    return FIXED.get(model) or COLOURS[4 + sum(model.encode()) % 6]
+def line_of(comparison: Comparison, model: str) -> dict[str, Any]:
+    """Return the colour and the style of the line of a model: in all figures of a comparison the same, and its own."""
+    free = [colour for colour in COLOURS if colour not in FIXED.values()]
+    if model in FIXED:
+        return {"color": FIXED[model], "linestyle": "-"}
+    number = [name for name in comparison.models if name not in FIXED].index(model)
+    return {"color": free[number % len(free)], "linestyle": LINES[number // len(free) % len(LINES)]}

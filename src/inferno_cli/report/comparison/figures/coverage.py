@@ -12,7 +12,7 @@ import numpy as np
 from inferno_cli.drawing.style import MUTED, Canvas
 from inferno_cli.fit.coverage import ONE_SIGMA
 from inferno_cli.report.comparison.comparison import Comparison
-from inferno_cli.report.comparison.figures._common import COLOURS, colour_of, legend_below, point_name
+from inferno_cli.report.comparison.figures._common import COLOURS, legend_below, line_of, point_name
 from inferno_cli.report.comparison.points import Point
 from inferno_cli.report.comparison.tables import value_text
 from inferno_cli.report.tables import Line, Table
@@ -158,7 +158,9 @@ def _style(comparison: Comparison, point: Point) -> dict[str, Any]:
     """Return colour and label of a point: that of its model where this tells the points apart."""
     models = [other.model for other in comparison.points]
     has_own = models.count(point.model) == 1
-    colour = colour_of(point.model) if has_own else COLOURS[comparison.points.index(point) % len(COLOURS)]
+    colour = COLOURS[comparison.points.index(point) % len(COLOURS)]
+    if has_own:
+        colour = line_of(comparison, point.model)["color"]
     return {"color": colour, "label": point_name(comparison, point)}
 
 

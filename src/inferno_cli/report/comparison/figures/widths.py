@@ -11,7 +11,7 @@ import numpy as np
 
 from inferno_cli.drawing.style import plain
 from inferno_cli.report.comparison.comparison import Comparison, Row
-from inferno_cli.report.comparison.figures._common import MAX_CURVES, colour_of, legend_below, new_figure
+from inferno_cli.report.comparison.figures._common import MAX_CURVES, legend_below, line_of, new_figure
 from inferno_cli.report.comparison.points import place
 from inferno_cli.report.comparison.tables import number, value_text
 from inferno_cli.runs.points import MODEL
@@ -103,13 +103,13 @@ def _line(comparison: Comparison, axes: Axes, x: Sequence[float], rows: Sequence
     """Draw the medians with their ranges: of runs as a band, of published numbers as errors."""
     numbers = [row.values[quantity] for row in rows]
     y, low, high = np.transpose([(entry.median, entry.low, entry.high) for entry in numbers])
-    colour, name = colour_of(rows[0].model), comparison.model_titles.get(rows[0].model, rows[0].model)
+    line, name = line_of(comparison, rows[0].model), comparison.model_titles.get(rows[0].model, rows[0].model)
     if rows[0].source:
         style: dict[str, Any] = {"fmt": "s--", "mfc": "white", "lw": 0.8, "label": f"{name}, {rows[0].label}"}
-        axes.errorbar(x, y, (y - low, high - y), color=colour, **style)
+        axes.errorbar(x, y, (y - low, high - y), color=line["color"], **style)
     else:
-        axes.plot(x, y, "o-", color=colour, label=name)
-        axes.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
+        axes.plot(x, y, marker="o", label=name, **line)
+        axes.fill_between(x, low, high, color=line["color"], alpha=0.2, linewidth=0)
 
 
 def _names(comparison: Comparison, at: Mapping[str, Any]) -> list[str]:
@@ -189,7 +189,7 @@ def _by_name(comparison: Comparison, quantity: str) -> Figure:
             style = {"fmt": "s", "markerfacecolor": "white", "label": f"{style['label']}, {row.label}"}
         errors = [[entry.median - entry.low], [entry.high - entry.median]]
         y = places.index(row.place) + offset
-        axes.errorbar(entry.median, y, xerr=errors, color=colour_of(row.model), capsize=2, **style)
+        axes.errorbar(entry.median, y, xerr=errors, color=line_of(comparison, row.model)["color"], capsize=2, **style)
     axes.set_yticks(range(len(places)), [titles[there] for there in places])
     axes.invert_yaxis()
     axes.set_xlabel(WIDTHS[quantity])
