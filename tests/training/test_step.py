@@ -232,6 +232,36 @@ def test_a_linear_layer_has_the_values_and_gradients_of_torchs(dtype: torch.dtyp
     torch.testing.assert_close(without(x), x @ without.weight.T)
 
 
+def test_the_gradient_of_a_layer_is_differentiated_as_that_of_torchs() -> None:
+    torch.manual_seed(1)
+    plain = nn.Sequential(nn.Linear(4, 7), nn.Tanh(), nn.Linear(7, 7), nn.ReLU(), nn.Linear(7, 1))
+    own = nn.Sequential(Linear(4, 7), nn.Tanh(), Linear(7, 7), Rectifier(), Linear(7, 1))
+    own.load_state_dict(plain.state_dict())
+    x, found = torch.randn(11, 4), []
+    for network in (plain, own):
+        given = x.clone().requires_grad_()
+        (slope,) = torch.autograd.grad(network(given).sum(), given, create_graph=True)
+        penalised = network(given).square().sum() + slope.square().sum()
+        by_weight = torch.autograd.grad(penalised, [*network.parameters()])
+        curvature = torch.autograd.functional.hessian(lambda x, own=network: own(x).square().sum(), x)  # type: ignore[no-untyped-call]
+        found.append((*by_weight, curvature))
+    for expected, value in zip(*found, strict=True):
+        assert expected.abs().max() > 0.01
+        torch.testing.assert_close(value, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_linear_layer_refuses_what_torchs_does_in_its_words() -> None:
+    layer = Linear(4, 2)
+    with pytest.raises(RuntimeError, match="cannot be multiplied"):
+        layer(torch.zeros(3, 5))
+    with pytest.raises(RuntimeError, match="dtype"):
+        layer(torch.zeros(3, 4, dtype=torch.float64))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert layer(torch.zeros(3, 4)).dtype == torch.bfloat16
+    with pytest.raises(RuntimeError, match="meta"):
+        layer.to("meta")(torch.zeros(3, 4))
+
+
 def test_operations_of_a_step_of_the_main_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forward and backward; mere views are not counted. Each is a kernel where there is a GPU."""
     monkeypatch.setattr(Module, "warming_up", False)

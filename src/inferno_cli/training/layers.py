@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from inferno_cli.errors import ConfigError
 from inferno_cli.events import arrays
@@ -41,17 +40,22 @@ class _Linear(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    def forward(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         """Multiply."""
-        ctx.save_for_backward(x, weight)
         # Detached: over a view that a function returns, the next layer could write nothing.
         return _product(weight, x).add_(bias[:, None]).T.detach()
 
     @staticmethod
-    @once_differentiable
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:  # noqa: ARG004
+        """Keep what the gradient takes."""
+        ctx.save_for_backward(*inputs[:2])
+
+    @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
-        """Multiply."""
+        """Multiply: with torch's products where the gradient is differentiated once more, as oneDNN's cannot be."""
         x, weight = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            return gradient @ weight, gradient.T @ x, gradient.sum(dim=0)
         of_x = _product(weight.T, gradient).T if ctx.needs_input_grad[0] else None
         return of_x, _product(gradient.T, x.T), gradient.sum(dim=0)
 
@@ -59,18 +63,29 @@ class _Linear(torch.autograd.Function):
 class Linear(nn.Linear):
     """A linear layer that has oneDNN multiply where it is faster; its results are torch's to rounding.
 
-    Its gradient there cannot be differentiated once more: what needs that takes ``nn.Linear``.
+    There they have the outputs first in memory (``reshape`` takes them, ``view`` may not), and forward-mode
+    derivatives and ``torch.func`` need ``nn.Linear``.
     """
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x W^T + b, shape (..., n_outputs), for x (..., n_inputs)."""
-        is_plain = x.dtype != torch.float32 or x.device.type != "cpu" or x.dim() < 2 or not x.numel()
-        if is_plain or self.bias is None or not _has_wide_products():
+        if not self._is_faster(x):
             return super().forward(x)
         if x.dim() > 2:
             return torch.unflatten(self.forward(x.flatten(0, -2)), 0, x.shape[:-1])
         result: Tensor = _Linear.apply(x, self.weight, self.bias)  # type: ignore[no-untyped-call]
         return result
+
+    def _is_faster(self, x: Tensor) -> bool:
+        """Whether oneDNN multiplies: events of float32 on a processor, of the width of the layer; else torch says."""
+        is_traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+        if is_traced or torch.is_autocast_enabled("cpu"):
+            return False
+        for tensor in (x, self.weight):
+            if tensor.dtype != torch.float32 or tensor.device.type != "cpu" or tensor.layout != torch.strided:
+                return False
+        has_events = x.dim() > 1 and x.numel() > 0 and x.shape[-1] == self.in_features
+        return has_events and self.bias is not None and _has_wide_products()
 
 
 class _Rectified(torch.autograd.Function):
@@ -84,10 +99,12 @@ class _Rectified(torch.autograd.Function):
         return x
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        """Keep the gradient where the result is positive."""
+        """Keep the gradient where the result is positive; not over it where it is differentiated once more."""
+        result: Tensor
         (result,) = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            return gradient * (result > 0)
         kept: Tensor = torch.ops.aten.threshold_backward.grad_input(gradient, result, 0, grad_input=gradient)
         return kept
 
