@@ -35,12 +35,12 @@ def test_list(outputs: Path) -> None:
 
 def test_clean_removes_nothing_without_yes(outputs: Path) -> None:
     shown = succeed("clean")
-    assert shown.out.startswith("1 runs to be removed, ")
+    assert shown.out.startswith("1 run to be removed, ")
     assert shown.out.endswith("nothing was removed; yes=true removes them\n")
     assert len(list((outputs / "runs").iterdir())) == 4
 
     assert succeed("clean", "older_than=1", "yes=true").out.endswith("removed: 0 runs\n")
-    assert succeed("clean", "yes=true").out.endswith("removed: 1 runs\n")
+    assert succeed("clean", "yes=true").out.endswith("removed: 1 run\n")
     assert {path.name for path in (outputs / "runs").iterdir()} == {path.name for path in EARLIER.iterdir()}
     refused = inferno("clean", "states=running")
     assert (refused.code, "states.0" in refused.err) == (2, True)

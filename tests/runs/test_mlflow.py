@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import signal
 import socket
 import sqlite3
@@ -358,6 +359,29 @@ def test_a_killed_run_whose_folder_is_removed_does_not_run_for_ever(
 
     assert remove(found, [tmp_path]) == ""
     assert client.get_run(run.info.run_id).info.status == "KILLED"
+
+
+def test_a_killed_multirun_does_not_run_for_ever_nor_is_one_ended_that_goes_on(
+    tracking: Tracking, client: Any, tmp_path: Path
+) -> None:
+    experiment = client.create_experiment("killed multirun")
+    parent, runs = client.create_run(experiment).info.run_id, []
+    for name in "01":
+        (tmp_path / name / ".hydra").mkdir(parents=True)
+        runs.append(client.create_run(experiment).info.run_id)
+        remember(tmp_path / name, str(tracking.uri), runs[-1])
+        Status("running", "a").write(tmp_path / name)
+    (tmp_path / PARENT_FILE).write_text(json.dumps({"uri": tracking.uri, "run_id": parent}))
+    shutil.copytree(tmp_path / "1", tmp_path / "copies" / "1")
+
+    with folders.owned(tmp_path / "1"):
+        for found in listed([str(tmp_path / "0"), str(tmp_path / "copies")]):
+            assert remove(found, [tmp_path]) == ""
+        states = [client.get_run(item).info.status for item in (*runs, parent)]
+        assert states == ["KILLED", "RUNNING", "RUNNING"]
+    (last,) = listed([str(tmp_path / "1")])
+    assert remove(last, [tmp_path]) == ""
+    assert [client.get_run(item).info.status for item in (runs[1], parent)] == ["KILLED", "KILLED"]
 
 
 @pytest.mark.parametrize("state", ["running", "stopped"])

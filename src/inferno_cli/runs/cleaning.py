@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from inferno_cli.runs.folder import HYDRA, LOCK, STATUS_FILE, Status, end_logged, owned
+from inferno_cli.runs.folder import HYDRA, LOCK, STATUS_FILE, Status, end_logged, is_owned, owned
 from inferno_cli.runs.listed import ListedRun, is_status, strangers
 from inferno_cli.runs.points import PRETRAINED
 from inferno_cli.runs.shards import require_no_shard
@@ -98,7 +98,8 @@ def remove(run: ListedRun, tops: Sequence[Path]) -> str:
             said = Status.read(folder)
             if said is None or (folder / STATUS_FILE).stat().st_mtime != run.ended:
                 return "it was begun again"
-            if said.state == "running":
+            was_killed = said.state == "running"
+            if was_killed:
                 end_logged(folder)  # nothing says later which one it is
             # Should this be interrupted, what is left is no finished run, and can be cleaned once more.
             replace(said, state="stopped", error="removed in part by `inferno clean`").write(folder)
@@ -108,10 +109,20 @@ def remove(run: ListedRun, tops: Sequence[Path]) -> str:
                 elif path.name != LOCK:
                     path.unlink()
         shutil.rmtree(folder)
+        if was_killed:
+            _end_sweep(folder.parent)
         _remove_empty(folder.parents, tops)
     except OSError as error:
         return str(error)
     return ""
+
+
+def _end_sweep(sweep: Path) -> None:
+    """End the parent run of a multirun one of whose jobs was killed, unless others go on."""
+    from inferno_cli.runs.mlflow.sweep import end_parent
+
+    if not any(is_owned(path.parent) for path in sweep.glob(f"*/{STATUS_FILE}")):
+        end_parent(sweep, "KILLED")
 
 
 def _remove_empty(parents: Sequence[Path], tops: Sequence[Path]) -> None:

@@ -115,6 +115,17 @@ def owned(folder: Path, remedy: str = OTHER) -> Iterator[None]:
             ) from error
 
 
+def is_owned(folder: Path) -> bool:
+    """Whether a process works in the folder of a run."""
+    if not (folder / LOCK).exists():
+        return False
+    try:
+        with locked(folder / LOCK, OutputError("owned")):
+            return False
+    except OSError:  # an OutputError, or a lock of somebody else's
+        return True
+
+
 def holds_finished(folder: Path) -> bool:
     """Whether a run has finished in a folder; one of an earlier version left no status."""
     said = Status.read(folder)
@@ -157,10 +168,15 @@ def begin(folder: Path, composed: DictConfig, point: str, *, overwrite: bool, is
 
 
 def end_logged(folder: Path) -> None:
-    """Say in its store that the run in a folder was killed, which it could not say itself."""
-    from inferno_cli.runs.mlflow.afterwards import RUN_FILE, end
+    """Say in its store that the run in a folder was killed, which it could not say itself.
 
-    end(folder / RUN_FILE, "KILLED")
+    A copy of the folder of a run that goes on says nothing of it.
+    """
+    from inferno_cli.runs.mlflow.afterwards import RUN_FILE, end, logged_in
+
+    own = logged_in(folder)
+    if own == folder.absolute() or not is_owned(own):
+        end(folder / RUN_FILE, "KILLED")
 
 
 def begin_shard(folder: Path, composed: DictConfig, point: str) -> bool:

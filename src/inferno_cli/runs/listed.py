@@ -10,8 +10,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal
 
-from inferno_cli.errors import ComparisonError, FileError, OutputError, RunError
-from inferno_cli.files import locked, read_json
+from inferno_cli.errors import ComparisonError, FileError, RunError
+from inferno_cli.files import read_json
 from inferno_cli.fit.result import table_files
 from inferno_cli.runs.asked import MULTIRUN
 from inferno_cli.runs.conditions import chosen
@@ -27,6 +27,7 @@ from inferno_cli.runs.folder import (
     RESULTS_FILE,
     STATUS_FILE,
     Status,
+    is_owned,
     origin,
     read_verified,
     verify,
@@ -209,17 +210,6 @@ def _state(folder: Path, status: Status | None, record: str) -> tuple[ListedStat
         except RunError as changed:
             return "damaged", str(changed)
     return status.state, " ".join(status.error.split())
-
-
-def is_owned(folder: Path) -> bool:
-    """Whether a process works in the folder of a run."""
-    if not (folder / LOCK).exists():
-        return False
-    try:
-        with locked(folder / LOCK, OutputError("owned")):
-            return False
-    except OSError:  # an OutputError, or a lock of somebody else's
-        return True
 
 
 def _results(folder: Path, status: Status | None) -> Any:

@@ -53,7 +53,7 @@ def run(config: CleanConfig, composed: Any) -> None:  # noqa: ARG001
     asked = fulfilling(of_states(runs, config.states, config.older_than), config.where)
     planned = plan(asked, list(every.values()), even_referred=config.referred)
     size = size_text(sum(run.size for run in planned.removed))
-    show_runs(planned.removed, f"{len(planned.removed)} runs to be removed, {size}")
+    show_runs(planned.removed, f"{_number(len(planned.removed))} to be removed, {size}")
     for kept, why in planned.kept:
         log.info(f"kept: {place(kept.folder)}: {why}")
     for removed, why in planned.said:
@@ -67,6 +67,10 @@ def run(config: CleanConfig, composed: Any) -> None:  # noqa: ARG001
     for item in planned.removed:
         if problem := remove(item, tops):
             failed.append(f"{place(item.folder)}: {problem}")
-    sys.stdout.write(f"removed: {len(planned.removed) - len(failed)} runs\n")
+    sys.stdout.write(f"removed: {_number(len(planned.removed) - len(failed))}\n")
     if failed:
-        raise OutputError(f"{len(failed)} runs are not removed: {'; '.join(failed)}")
+        raise OutputError(f"not removed: {_number(len(failed))}: {'; '.join(failed)}")
+
+
+def _number(runs: int) -> str:
+    return "1 run" if runs == 1 else f"{runs} runs"

@@ -32,7 +32,15 @@ DESCRIPTION = "mlflow.note.content"
 
 def remember(folder: Path, uri: str, run_id: str) -> None:
     """Write down in the folder of a run where it is logged."""
-    write_whole(folder / RUN_FILE, json.dumps({"uri": uri, "run_id": run_id}))
+    write_whole(folder / RUN_FILE, json.dumps({"uri": uri, "run_id": run_id, "folder": str(folder.absolute())}))
+
+
+def logged_in(folder: Path) -> Path:
+    """Return the folder in which a run was logged: another one where this is a copy; itself where nothing says so."""
+    try:
+        return Path(read_run(folder / RUN_FILE).get("folder", folder))
+    except TrackingError:
+        return folder
 
 
 def read_run(record: Path) -> dict[str, str]:

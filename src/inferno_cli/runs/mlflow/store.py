@@ -147,7 +147,7 @@ def require_there(uri: str, remedy: str) -> None:
     """Raise TrackingError where the file of a sqlite store is not there: ``connect`` would create it."""
     file = sqlite_file(uri)
     if file is not None and not file.is_file():
-        raise TrackingError(f"there is no MLflow store {file}. {remedy}")
+        raise TrackingError(f"there is no MLflow store {file}. {remedy}".removesuffix(". "))
 
 
 def experiment_id(store: Store, name: str) -> str:
