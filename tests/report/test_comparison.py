@@ -834,15 +834,51 @@ def test_many_points_of_two_numbers_are_a_matrix_in_their_order(tmp_path: Path) 
     assert axes.images[0].get_array()[0, 3] == 20.0
 
 
-def test_a_matrix_of_many_cells_has_colours_alone(tmp_path: Path) -> None:
-    grid = list(itertools.product(range(13), range(50)))
+@pytest.mark.parametrize(("n_r", "n_lambda"), [(13, 50), (2, 75), (60, 3)])
+def test_a_matrix_of_many_cells_has_colours_alone(n_r: int, n_lambda: int, tmp_path: Path) -> None:
+    grid = list(itertools.product(range(n_r), range(n_lambda)))
     figure = dict(figures(made_of([{"at": {"r": r, "lambda": rate}} for r, rate in grid], tmp_path)))["width_inferno"]
     axes = figure.axes[0]
 
-    assert axes.images[0].get_array().shape == (13, 50)
+    assert axes.images[0].get_array().shape == (n_r, n_lambda)
     assert not axes.texts
-    assert len(axes.get_xticks()) == 25
+    assert max(len(axes.get_xticks()), len(axes.get_yticks())) <= 40
     assert max(figure.get_size_inches()) < 20
+    assert {"width_inferno"} == set(save_figures([("width_inferno", figure)], tmp_path).png)
+
+
+def test_points_of_two_numbers_that_are_no_grid_are_drawn_by_name(tmp_path: Path) -> None:
+    drawn = dict(figures(made_of([{"at": {"r": i / 7, "lambda": i**2}} for i in range(20)], tmp_path)))
+    assert "width" in drawn
+    assert len(drawn["width"].axes[0].get_yticks()) == 20
+
+
+def test_a_matrix_keeps_what_reads_alike_apart_and_a_published_number_without_a_run(tmp_path: Path) -> None:
+    grid = [
+        (r, rate)
+        for r, rate in itertools.product((0.1, 0.2, 0.3, 0.4), (3.0, 3.0000001, 4.0, 5.0))
+        if (r, rate) != (0.2, 4)
+    ]
+    crossed(tmp_path, [({"at": {"r": r, "lambda": rate}}, "") for r, rate in grid])
+    row = {"model": "inferno", "at": {"at.r": 0.2, "at.lambda": 4.0}, "values": {"sigma_s": 7.0}}
+    reference = Reference.model_validate({"name": "paper", "source": "paper", "rows": (row,)})
+    axes = axes_of(compared(tmp_path, reference=reference))["sigma_s_inferno"]
+
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["3", "3", "4", "5"]
+    drawn = {text.get_position(): text.get_text() for text in axes.texts}
+    assert len(drawn) == 16
+    assert drawn[2, 1] == "7.00"
+    assert all("\n" not in text for text in drawn.values())
+
+
+@pytest.mark.parametrize("title", [r"$\frac$", "_hidden", "$", r"$\tau_h$"])
+def test_a_title_of_anybodys_record_is_drawn(title: str, tmp_path: Path) -> None:
+    for number, model in enumerate(("bce", "inferno")):
+        values = record(0.3, model=model, dataset_checksum="a" * 64, model_title=title + model)
+        put(tmp_path / str(number), config(model, 10, 1), values)
+    drawn = dict(figures(compared(tmp_path)))
+    assert drawn.keys() == save_figures(drawn.items(), tmp_path / "out").png.keys()
+    assert any("bce" in label for label in drawn["training"].axes[0].get_legend_handles_labels()[1])
 
 
 def test_of_very_many_points_by_name_the_first_are_drawn_and_it_is_said(tmp_path: Path) -> None:

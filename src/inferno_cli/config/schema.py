@@ -39,7 +39,7 @@ class Model(Section):
 
     name: str
     """Name of the choice in every output: a file in conf/model."""
-    title: str = ""
+    title: Shown = ""
     """What tables and plots call it; empty: its name."""
     network: AnyNetwork
     """Features to outputs."""

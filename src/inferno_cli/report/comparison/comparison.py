@@ -345,11 +345,12 @@ class Comparison:
         at_place: dict[str, list[Row]] = {point.place: [] for point in self.points}
         for point in self.points:
             at_place[point.place].append(self._measured(point))
+        others: list[Row] = []
         for row in self.reference.rows:
             if not self.unlike(row):
                 published = self._published(row)
-                at_place.setdefault(published.place, []).append(published)
-        return tuple(itertools.chain.from_iterable(at_place.values()))
+                at_place.get(published.place, others).append(published)
+        return (*itertools.chain.from_iterable(at_place.values()), *others)
 
     def _spreads(self, point: Point) -> dict[str, Spread]:
         """Return every number that the runs of a point say, over its repeats."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from inferno_cli.drawing.style import Canvas, plain
+from inferno_cli.drawing.style import Canvas, as_written, plain
 from inferno_cli.report.comparison.comparison import Comparison
 from inferno_cli.report.comparison.points import Point
 from inferno_cli.report.comparison.tables import value_text
 from inferno_cli.runs.points import MODEL
+from inferno_cli.section import drawable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,9 +26,16 @@ MAX_CURVES, MAX_PANELS = 12, 12
 
 def point_name(comparison: Comparison, point: Point) -> str:
     """Return what a point is called in a legend: its model and its place."""
-    return ", ".join(
-        filter(None, (comparison.model_titles.get(point.model, point.model), place_name(comparison, point)))
-    )
+    return ", ".join(filter(None, (model_label(comparison, point.model), place_name(comparison, point))))
+
+
+def model_label(comparison: Comparison, model: str) -> str:
+    """Return what figures call a model: its title, of a record that may be anybody's."""
+    title = comparison.model_titles.get(model, model)
+    try:
+        return as_written(drawable(title))
+    except ValueError:
+        return plain(title)
 
 
 def place_name(comparison: Comparison, point: Point) -> str:
@@ -59,8 +67,7 @@ def overlaid(comparison: Comparison, points: Sequence[Point], draw: Callable[...
     for axes, found in zip(grid, shown, strict=False):
         for i, point in enumerate(found):
             if has_models:
-                title = comparison.model_titles.get(point.model, point.model)
-                draw(axes, point, **line_of(comparison, point.model), label=title)
+                draw(axes, point, **line_of(comparison, point.model), label=model_label(comparison, point.model))
                 axes.set_title(place_name(comparison, point), fontsize=8)
             else:
                 style = LINES[i // len(COLOURS) % len(LINES)]
@@ -94,3 +101,8 @@ def line_of(comparison: Comparison, model: str) -> dict[str, Any]:
         return {"color": FIXED[model], "linestyle": "-"}
     number = [name for name in comparison.models if name not in FIXED].index(model)
     return {"color": free[number % len(free)], "linestyle": LINES[number // len(free) % len(LINES)]}
+
+
+def is_number(value: object) -> bool:
+    """Whether a swept value has a place on an axis."""
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -11,10 +11,18 @@ import numpy as np
 
 from inferno_cli.drawing.style import plain
 from inferno_cli.report.comparison.comparison import Comparison, Row
-from inferno_cli.report.comparison.figures._common import MAX_CURVES, legend_below, line_of, new_figure
+from inferno_cli.report.comparison.figures import _matrix
+from inferno_cli.report.comparison.figures._common import (
+    MAX_CURVES,
+    is_number,
+    legend_below,
+    line_of,
+    model_label,
+    new_figure,
+)
 from inferno_cli.report.comparison.points import place
-from inferno_cli.report.comparison.tables import number, value_text
-from inferno_cli.runs.points import MODEL
+from inferno_cli.report.comparison.tables import value_text
+from inferno_cli.runs.points import MODEL, as_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,9 +34,8 @@ WIDTHS = {
     "sigma_s": r"$\sigma(s)$",
     "relative_error_s": r"$\sigma(s) / s$",
 }
-MOST_NAMES, MOST_DRAWN, MOST_TEXTS, MOST_TICKS = 12, 40, 150, 40
-"""Of points by name, beyond the first of which a sweep of two keys is a matrix, and of names drawn at all; of the
-cells of a matrix with their number in them; of ticks of one of its axes."""
+MOST_NAMES, MOST_DRAWN = 12, 40
+"""Of points by name: of a sweep of two numbers, of which more are a matrix; and of any other."""
 YIELD, BOUND = "dataset.yields.signal", "Cramer-Rao bound"
 
 
@@ -42,17 +49,16 @@ def draw(comparison: Comparison) -> Iterator[tuple[str, Figure]]:
 
 
 def _widths(comparison: Comparison, quantity: str) -> Iterator[tuple[str, Figure]]:
-    """Draw against every swept number of which there is one scan; two names, or many points, as a matrix; by name."""
+    """Draw against every swept number of which there is one scan; two names, or a grid, as a matrix; else by name."""
     others = [key for key in comparison.keys if key != MODEL]
-    numeric = [key for key in others if all(_is_number(point.at.get(key)) for point in comparison.points)]
+    numeric = [key for key in others if all(is_number(point.at.get(key)) for point in comparison.points)]
     scans = {key: _scan(comparison, quantity, key, 2 if len(others) == 1 else 3) for key in numeric}
     for key, lines in scans.items():
         if lines:
             yield f"{quantity}_{comparison.names[key]}", _against(comparison, quantity, key, lines)
     if any(scans.values()):
         return
-    places = {point.place for point in comparison.points}
-    if len(others) == 2 and (not numeric or len(places) > MOST_NAMES):
+    if len(others) == 2 and (not numeric or _is_grid(comparison, others)):
         yield from _matrices(comparison, quantity, others)
     else:
         yield quantity, _by_name(comparison, quantity)
@@ -62,7 +68,7 @@ def _scan(comparison: Comparison, quantity: str, key: str, fewest: int) -> list[
     """Return the lines against a swept number, each sorted; none unless one place of the others has enough rows."""
     lines: dict[tuple[str, str], list[Row]] = {}
     for row in comparison.rows:
-        if quantity in row.values and _is_number(row.at.get(key)):
+        if quantity in row.values and is_number(row.at.get(key)):
             rest = place({k: v for k, v in row.at.items() if k != key})
             lines.setdefault((rest, f"{row.model}/{row.label}/{bool(row.source)}"), []).append(row)
     scanned = {rest for (rest, _), rows in lines.items() if len(rows) >= fewest}
@@ -103,7 +109,7 @@ def _line(comparison: Comparison, axes: Axes, x: Sequence[float], rows: Sequence
     """Draw the medians with their ranges: of runs as a band, of published numbers as errors."""
     numbers = [row.values[quantity] for row in rows]
     y, low, high = np.transpose([(entry.median, entry.low, entry.high) for entry in numbers])
-    line, name = line_of(comparison, rows[0].model), comparison.model_titles.get(rows[0].model, rows[0].model)
+    line, name = line_of(comparison, rows[0].model), model_label(comparison, rows[0].model)
     if rows[0].source:
         style: dict[str, Any] = {"fmt": "s--", "mfc": "white", "lw": 0.8, "label": f"{name}, {rows[0].label}"}
         axes.errorbar(x, y, (y - low, high - y), color=line["color"], **style)
@@ -124,53 +130,14 @@ def _matrices(comparison: Comparison, quantity: str, keys: Sequence[str]) -> Ite
             by_model.setdefault(row.model, []).append(row)
     for model, rows in by_model.items():
         if not all(row.source for row in rows):
-            yield f"{quantity}_{model}", _matrix(comparison, quantity, keys, rows)
+            yield f"{quantity}_{model}", _matrix.draw(comparison, quantity, WIDTHS[quantity], keys, rows)
 
 
-def _matrix(comparison: Comparison, quantity: str, keys: Sequence[str], rows: Sequence[Row]) -> Figure:
-    across, down = keys
-    form = next(item.form for item in comparison.main if item.name == quantity)
-    medians: dict[tuple[str, str], float] = {}
-    texts: dict[tuple[str, str], list[str]] = {}
-    for row in rows:
-        cell, entry = (value_text(row.at.get(down)), value_text(row.at.get(across))), row.values[quantity]
-        texts.setdefault(cell, []).append(number(entry, form, spread=False))
-        if not row.source:
-            medians[cell] = entry.median
-    lines, columns = _in_order(rows, down), _in_order(rows, across)
-    has_texts = len(lines) * len(columns) <= MOST_TEXTS
-    size = (1.1, 0.6) if has_texts else (min(0.35, 14 / len(columns)), min(0.25, 14 / len(lines)))
-    width, height = size[0] * len(columns) + 2.6, size[1] * len(lines) + 2.0
-    figure = new_figure(comparison, width, height, len(rows), len(rows))
-    axes = figure.subplots()
-    values = np.full((len(lines), len(columns)), np.nan)
-    dark = min(medians.values()) + 0.6 * (max(medians.values()) - min(medians.values()))
-    for (y, x), median in medians.items():
-        line, column = lines.index(y), columns.index(x)
-        values[line, column] = median
-        if has_texts:
-            text, colour = "\n".join(texts[y, x]), "white" if median > dark else "black"
-            axes.text(column, line, text, ha="center", va="center", size=8, color=colour)
-    image = axes.imshow(values, cmap="Blues", aspect="auto")
-    shown = range(0, len(columns), math.ceil(len(columns) / MOST_TICKS))
-    names = [plain(columns[i]) for i in shown]
-    axes.set_xticks(shown, names, rotation=20 if has_texts else 90, ha="right", rotation_mode="anchor")
-    shown = range(0, len(lines), math.ceil(len(lines) / MOST_TICKS))
-    axes.set_yticks(shown, [plain(lines[i]) for i in shown])
-    axes.set_xlabel(plain(comparison.names[across]))
-    axes.set_ylabel(plain(comparison.names[down]))
-    below = ", below: published" if has_texts and any(row.source for row in rows) else ""
-    axes.set_title(f"{comparison.model_titles.get(rows[0].model, rows[0].model)}{below}", fontsize=9)
-    figure.colorbar(image, ax=axes, label=WIDTHS[quantity])
-    return figure
-
-
-def _in_order(rows: Sequence[Row], key: str) -> list[str]:
-    """Return the values that runs have of a key as texts: numbers by size, names as they come."""
-    values = {value_text(row.at.get(key)): row.at.get(key) for row in rows if not row.source}
-    if all(map(_is_number, values.values())):
-        return sorted(values, key=lambda text: float(values[text]))  # type: ignore[arg-type]
-    return list(values)
+def _is_grid(comparison: Comparison, keys: Sequence[str]) -> bool:
+    """Whether the points are many, and at least at half of the places of the values of some keys."""
+    places = {point.place for point in comparison.points}
+    sizes = [len({as_text(point.at.get(key)) for point in comparison.points}) for key in keys]
+    return len(places) > MOST_NAMES and 2 * len(places) >= math.prod(sizes)
 
 
 def _by_name(comparison: Comparison, quantity: str) -> Figure:
@@ -184,7 +151,7 @@ def _by_name(comparison: Comparison, quantity: str) -> Figure:
     for row in rows:
         entry = row.values[quantity]
         offset = (kinds.index((row.model, row.label)) - (len(kinds) - 1) / 2) * 0.7 / len(kinds)
-        style: dict[str, Any] = {"fmt": "o", "label": comparison.model_titles.get(row.model, row.model)}
+        style: dict[str, Any] = {"fmt": "o", "label": model_label(comparison, row.model)}
         if row.source:
             style = {"fmt": "s", "markerfacecolor": "white", "label": f"{style['label']}, {row.label}"}
         errors = [[entry.median - entry.low], [entry.high - entry.median]]
@@ -195,7 +162,3 @@ def _by_name(comparison: Comparison, quantity: str) -> Figure:
     axes.set_xlabel(WIDTHS[quantity])
     legend_below(figure)
     return figure
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
