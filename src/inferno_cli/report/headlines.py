@@ -9,6 +9,7 @@ from pathlib import Path
 
 from inferno_cli.errors import OutputError
 from inferno_cli.files import together
+from inferno_cli.report.listing import number_text
 from inferno_cli.report.page import as_page
 from inferno_cli.report.tables import Line, Table, show_title, terminal
 from inferno_cli.runs.listed import ListedRun
@@ -43,8 +44,7 @@ def remarks(found: Sequence[Found]) -> Iterator[str]:
         by_step.setdefault(item.run.step, []).append(f"{item.run.folder} ({said})")
     for step, texts in by_step.items():
         more = f" and {len(texts) - MOST} more" if len(texts) > MOST else ""
-        number = "1 run" if len(texts) == 1 else f"{len(texts)} runs"
-        yield f"not in the table: {number} of `inferno {step}`: {'; '.join(texts[:MOST])}{more}"
+        yield f"not in the table: {number_text(len(texts))} of `inferno {step}`: {'; '.join(texts[:MOST])}{more}"
 
 
 def write(found: Sequence[Found], folder: Path) -> tuple[Path, ...]:

@@ -66,6 +66,11 @@ def _records(runs: Sequence[ListedRun]) -> Iterator[dict[str, object]]:
         }
 
 
+def number_text(runs: int) -> str:
+    """Return how many runs there are."""
+    return "1 run" if runs == 1 else f"{runs} runs"
+
+
 def age_text(seconds: float) -> str:
     """Return an age in its largest unit."""
     for unit, name in AGES:

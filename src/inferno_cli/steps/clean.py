@@ -41,7 +41,7 @@ ARGUMENT = "runs"
 
 def run(config: CleanConfig, composed: Any) -> None:  # noqa: ARG001
     """Say what would go, and with ``yes`` remove it."""
-    from inferno_cli.report.listing import place, show_runs, size_text
+    from inferno_cli.report.listing import number_text, place, show_runs, size_text
     from inferno_cli.runs.cleaning import plan, remove
     from inferno_cli.runs.find import tops_of
     from inferno_cli.runs.listed import fulfilling, listed, of_states
@@ -53,7 +53,7 @@ def run(config: CleanConfig, composed: Any) -> None:  # noqa: ARG001
     asked = fulfilling(of_states(runs, config.states, config.older_than), config.where)
     planned = plan(asked, list(every.values()), even_referred=config.referred)
     size = size_text(sum(run.size for run in planned.removed))
-    show_runs(planned.removed, f"{_number(len(planned.removed))} to be removed, {size}")
+    show_runs(planned.removed, f"{number_text(len(planned.removed))} to be removed, {size}")
     for kept, why in planned.kept:
         log.info(f"kept: {place(kept.folder)}: {why}")
     for removed, why in planned.said:
@@ -67,10 +67,6 @@ def run(config: CleanConfig, composed: Any) -> None:  # noqa: ARG001
     for item in planned.removed:
         if problem := remove(item, tops):
             failed.append(f"{place(item.folder)}: {problem}")
-    sys.stdout.write(f"removed: {_number(len(planned.removed) - len(failed))}\n")
+    sys.stdout.write(f"removed: {number_text(len(planned.removed) - len(failed))}\n")
     if failed:
-        raise OutputError(f"not removed: {_number(len(failed))}: {'; '.join(failed)}")
-
-
-def _number(runs: int) -> str:
-    return "1 run" if runs == 1 else f"{runs} runs"
+        raise OutputError(f"not removed: {number_text(len(failed))}: {'; '.join(failed)}")

@@ -29,12 +29,13 @@ ARGUMENT = "runs"
 
 def run(config: ListConfig, composed: Any) -> None:  # noqa: ARG001
     """Read what the runs left, and print it."""
-    from inferno_cli.report.listing import as_json, show_runs, size_text
+    from inferno_cli.report.listing import as_json, number_text, show_runs, size_text
     from inferno_cli.runs.listed import fulfilling, listed, of_states
 
     runs = fulfilling(of_states(listed(config.runs), config.states), config.where)
     if config.format == "json":
         sys.stdout.write(as_json(runs))
         return
-    number = "1 run" if len(runs) == 1 else f"{len(runs)} runs"
-    show_runs(runs, f"{number} below {', '.join(config.runs)}, {size_text(sum(run.size for run in runs))}")
+    show_runs(
+        runs, f"{number_text(len(runs))} below {', '.join(config.runs)}, {size_text(sum(run.size for run in runs))}"
+    )

@@ -35,7 +35,7 @@ WIDTHS = {
     "relative_error_s": r"$\sigma(s) / s$",
 }
 MOST_NAMES, MOST_DRAWN = 12, 40
-"""Of points by name: of a sweep of two numbers, of which more are a matrix; and of any other."""
+"""Points by name: of a sweep of two keys, where more are a matrix; of any other, where the first are drawn."""
 YIELD, BOUND = "dataset.yields.signal", "Cramer-Rao bound"
 
 
